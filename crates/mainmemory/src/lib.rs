@@ -1,0 +1,3 @@
+//! The framework's front door.
+
+#![forbid(unsafe_code)]

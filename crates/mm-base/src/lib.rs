@@ -1,0 +1,1 @@
+//! Buffers, timer wheel, mailboxes, hashing and scanning shared by every layer.

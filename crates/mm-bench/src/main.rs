@@ -1,0 +1,3 @@
+//! Load generator, floors and experiments.
+
+fn main() {}

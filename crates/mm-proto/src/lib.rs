@@ -1,0 +1,3 @@
+//! Protocol codecs without I/O: bytes in, requests out; responses in, bytes out.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! Shards, tasks, timers, drivers and sockets.

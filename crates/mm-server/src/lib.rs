@@ -1,0 +1,3 @@
+//! Services, listeners and the life cycle of connections.
+
+#![forbid(unsafe_code)]

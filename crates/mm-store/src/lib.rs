@@ -1,0 +1,1 @@
+//! The cache engine: dense items in segments, an index of cache lines, eviction and expiration.

@@ -1,0 +1,5 @@
+//! A complete replacement for memcached.
+
+#![forbid(unsafe_code)]
+
+fn main() {}
