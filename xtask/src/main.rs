@@ -1,3 +1,66 @@
-//! Developer commands: `cargo xtask help` lists them.
+//! Developer commands: everything cargo itself cannot do. `cargo xtask help` lists them.
+//!
+//! A command is one module with a constant `COMMAND`; it becomes reachable by its line in [`COMMANDS`].
 
-fn main() {}
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks on its terminal")]
+
+mod command;
+mod help;
+mod process;
+mod test;
+
+use std::process::ExitCode;
+
+use command::{Command, Failure};
+
+/// All commands, in the order in which help lists them.
+pub(crate) const COMMANDS: &[Command] = &[help::COMMAND, test::COMMAND];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// Runs the command named by the first argument with the rest as its arguments; no name at all means help.
+fn dispatch(arguments: &[String]) -> command::Outcome {
+    let Some((name, rest)) = arguments.split_first() else {
+        return (help::COMMAND.run)(&[]);
+    };
+    match COMMANDS.iter().find(|command| command.name == name) {
+        Some(command) => (command.run)(rest),
+        None => Err(Failure::Usage(format!("there is no command '{name}'; `cargo xtask help` lists them"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::{COMMANDS, dispatch};
+
+    #[test]
+    fn an_unknown_command_is_a_usage_error_that_names_it() {
+        let failure = dispatch(&["frobnicate".to_owned()]).unwrap_err();
+        assert_eq!(failure.exit_code(), 2);
+        assert_eq!(failure.to_string(), "there is no command 'frobnicate'; `cargo xtask help` lists them");
+    }
+
+    #[test]
+    fn help_answers_with_and_without_its_name() {
+        assert!(dispatch(&[]).is_ok());
+        assert!(dispatch(&["help".to_owned()]).is_ok());
+    }
+
+    #[test]
+    fn no_two_commands_share_a_name() {
+        let names: HashSet<&str> = COMMANDS.iter().map(|command| command.name).collect();
+        assert_eq!(names.len(), COMMANDS.len());
+    }
+}
