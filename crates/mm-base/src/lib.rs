@@ -1,1 +1,6 @@
 //! Buffers, timer wheel, mailboxes, hashing and scanning shared by every layer.
+
+pub mod buffer;
+mod now;
+
+pub use now::Now;

@@ -1,0 +1,303 @@
+//! A connection's queue of bytes to be sent.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::IoSlice;
+use std::rc::Rc;
+
+use super::limits::SPARE_MAX;
+use super::{Buffer, Pool, Size};
+
+/// Names one pinned range to the [`PinSource`] that pinned it. What the number means is the source's own affair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PinId(pub u64);
+
+/// An owner of memory that can be sent from where it lies, such as the store with its large values.
+///
+/// Each range queued with [`Output::pin`] is handed back exactly once by [`unpin`](PinSource::unpin): when its last
+/// byte has been sent or when the connection ends.
+pub trait PinSource {
+    /// The bytes of a pinned range: the same ones, at the same place, until it is unpinned.
+    fn bytes(&self, pin: PinId) -> &[u8];
+
+    /// The range is no longer needed.
+    fn unpin(&self, pin: PinId);
+}
+
+/// What a connection is to send, in order: bytes copied into pool buffers, and ranges pinned where they lie.
+///
+/// Writing never fails. A service that produces much looks at [`is_full`](Output::is_full) between two responses (or
+/// between two items of a long one) and returns when it is true; it is run again once the peer has taken enough.
+///
+/// ```
+/// use mm_base::buffer::{Output, Pool};
+///
+/// let pool = Pool::new(1 << 20);
+/// let mut output = Output::new(&pool, 64 * 1024);
+/// output.write(b"VALUE ");
+/// let spare = output.spare(8);
+/// spare[..3].copy_from_slice(b"key");
+/// output.commit(3);
+/// let mut sent = Vec::new();
+/// output.drain_into(&mut sent);
+/// assert_eq!(sent, b"VALUE key");
+/// ```
+pub struct Output {
+    pool: Pool,
+    /// The buffers that inline bytes lie in, oldest first. Only the last has room.
+    buffers: VecDeque<Buffer>,
+    /// What comes before the tail.
+    pieces: VecDeque<Piece>,
+    /// The tail: bytes `start..end` of the last buffer, which no piece has taken up yet.
+    tail_start: usize,
+    tail_end: usize,
+    /// Unsent bytes in all.
+    len: usize,
+    cap: usize,
+}
+
+enum Piece {
+    /// Bytes `start..end` of a buffer. `last` means that nothing after them lies in that buffer.
+    Inline { start: usize, end: usize, last: bool },
+    /// Bytes `start..end` of a pinned range.
+    Pinned { pinned: Pinned, start: usize, end: usize },
+}
+
+/// A pinned range, unpinned when dropped.
+struct Pinned {
+    source: Rc<dyn PinSource>,
+    pin: PinId,
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        self.source.unpin(self.pin);
+    }
+}
+
+impl Output {
+    /// An empty output that counts as full from `cap` bytes on. Takes buffers from `pool` when written to.
+    #[must_use]
+    pub fn new(pool: &Pool, cap: usize) -> Self {
+        Self {
+            pool: pool.clone(),
+            buffers: VecDeque::new(),
+            pieces: VecDeque::new(),
+            tail_start: 0,
+            tail_end: 0,
+            len: 0,
+            cap,
+        }
+    }
+
+    /// Unsent bytes, pinned ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether everything has been sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether the cap is reached and the service should return to let the peer read.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.len >= self.cap
+    }
+
+    /// The number of unsent bytes from which on the output counts as full.
+    #[must_use]
+    pub fn cap(&self) -> usize {
+        self.cap
+    }
+
+    /// Appends a copy of `bytes`.
+    pub fn write(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = self.room(1);
+            let part = room.len().min(bytes.len());
+            room[..part].copy_from_slice(&bytes[..part]);
+            self.commit(part);
+            bytes = &bytes[part..];
+        }
+    }
+
+    /// Room for at least `bytes` bytes in one piece, which must be at most
+    /// [`SPARE_MAX`](super::limits::SPARE_MAX). What is written to its start counts after [`commit`](Output::commit).
+    pub fn spare(&mut self, bytes: usize) -> &mut [u8] {
+        debug_assert!(bytes <= SPARE_MAX, "{bytes} bytes do not fit a buffer");
+        self.room(bytes)
+    }
+
+    /// Appends the first `bytes` bytes of the slice that the last [`spare`](Output::spare) returned.
+    pub fn commit(&mut self, bytes: usize) {
+        let room = self.buffers.back().map_or(0, |buffer| buffer.len() - self.tail_end);
+        debug_assert!(bytes <= room, "commit of {bytes} bytes into {room}");
+        let bytes = bytes.min(room);
+        self.tail_end += bytes;
+        self.len += bytes;
+    }
+
+    /// Appends the `len` bytes that `source` has pinned as `pin`, without copying them.
+    ///
+    /// `source.bytes(pin)` must have at least `len` bytes. A `len` of nought unpins at once.
+    pub fn pin(&mut self, source: &Rc<dyn PinSource>, pin: PinId, len: usize) {
+        let pinned = Pinned { source: Rc::clone(source), pin };
+        if len == 0 {
+            return;
+        }
+        self.seal(false);
+        self.pieces.push_back(Piece::Pinned { pinned, start: 0, end: len });
+        self.len += len;
+    }
+
+    /// Everything unsent as one slice, where it is one: the common case, for which a plain send will do.
+    #[must_use]
+    pub fn contiguous(&self) -> Option<&[u8]> {
+        if self.pieces.is_empty() { Some(self.tail()) } else { None }
+    }
+
+    /// Fills `slices` from the front with what is to be sent next. Returns how many were filled.
+    pub fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut filled = 0;
+        let mut buffer = 0;
+        for piece in &self.pieces {
+            if filled == slices.len() {
+                return filled;
+            }
+            slices[filled] = IoSlice::new(match piece {
+                Piece::Inline { start, end, .. } => &self.buffers[buffer][*start..*end],
+                Piece::Pinned { pinned, start, end } => &pinned.source.bytes(pinned.pin)[*start..*end],
+            });
+            filled += 1;
+            buffer += usize::from(matches!(piece, Piece::Inline { last: true, .. }));
+        }
+        if filled < slices.len() && self.tail_start < self.tail_end {
+            slices[filled] = IoSlice::new(self.tail());
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Forgets the first `bytes` bytes, which have been sent, and gives back what they occupied.
+    pub fn advance(&mut self, bytes: usize) {
+        debug_assert!(bytes <= self.len, "{bytes} bytes sent of {}", self.len);
+        let mut left = bytes.min(self.len);
+        self.len -= left;
+        while let Some(piece) = self.pieces.front_mut() {
+            let (Piece::Inline { start, end, .. } | Piece::Pinned { start, end, .. }) = piece;
+            let part = left.min(*end - *start);
+            *start += part;
+            left -= part;
+            if *start < *end {
+                return;
+            }
+            if matches!(self.pieces.pop_front(), Some(Piece::Inline { last: true, .. })) {
+                self.buffers.pop_front();
+            }
+        }
+        self.tail_start += left;
+        if self.len == 0 {
+            self.reset();
+        }
+    }
+
+    /// Drops everything unsent: buffers go back to the pool, pinned ranges to their source.
+    pub fn clear(&mut self) {
+        self.pieces.clear();
+        self.len = 0;
+        self.reset();
+    }
+
+    /// Moves a short rest out of a large buffer into a small one, since the peer makes us wait.
+    pub fn shrink(&mut self) {
+        let Some(rest) = self.contiguous() else { return };
+        let is_large = self.buffers.back().is_some_and(|buffer| buffer.size() == Size::Large);
+        if is_large && rest.len() <= Size::Small.bytes() {
+            let mut small = self.pool.take(Size::Small);
+            small[..rest.len()].copy_from_slice(rest);
+            (self.tail_start, self.tail_end) = (0, rest.len());
+            self.buffers.clear();
+            self.buffers.push_back(small);
+        }
+    }
+
+    /// Appends everything unsent to `bytes` and leaves the output empty. For tests and simulation.
+    pub fn drain_into(&mut self, bytes: &mut Vec<u8>) {
+        while !self.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let count = self.gather(&mut slices);
+            let mut sent = 0;
+            for slice in &slices[..count] {
+                bytes.extend_from_slice(slice);
+                sent += slice.len();
+            }
+            self.advance(sent);
+        }
+    }
+
+    /// The bytes that no piece has taken up.
+    fn tail(&self) -> &[u8] {
+        self.buffers.back().map_or(&[], |buffer| &buffer[self.tail_start..self.tail_end])
+    }
+
+    /// The unwritten end of the last buffer, or of a new one where that is shorter than `bytes`.
+    #[inline]
+    fn room(&mut self, bytes: usize) -> &mut [u8] {
+        let room = self.buffers.back().map_or(0, |buffer| buffer.len() - self.tail_end);
+        if room < bytes || room == 0 {
+            self.grow();
+        }
+        let end = self.tail_end;
+        self.buffers.back_mut().map_or(&mut [], |buffer| &mut buffer[end..])
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        if self.tail_end > 0 {
+            self.seal(true);
+        } else {
+            self.buffers.pop_back();
+        }
+        self.buffers.push_back(self.pool.take(Size::Large));
+        (self.tail_start, self.tail_end) = (0, 0);
+    }
+
+    /// Makes the tail a piece. With `last`, its buffer will get no more bytes.
+    fn seal(&mut self, last: bool) {
+        if self.tail_start < self.tail_end || last {
+            self.pieces.push_back(Piece::Inline { start: self.tail_start, end: self.tail_end, last });
+            self.tail_start = self.tail_end;
+        }
+    }
+
+    /// Gives the buffers of an empty output back.
+    fn reset(&mut self) {
+        self.buffers.clear();
+        (self.tail_start, self.tail_end) = (0, 0);
+    }
+}
+
+impl fmt::Write for Output {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.write(text.as_bytes());
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output")
+            .field("len", &self.len)
+            .field("cap", &self.cap)
+            .field("pieces", &self.pieces.len())
+            .field("buffers", &self.buffers.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;
