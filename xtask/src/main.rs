@@ -9,13 +9,20 @@ mod command;
 mod help;
 mod process;
 mod test;
+mod tidy;
 
 use std::process::ExitCode;
 
 use command::{Command, Failure};
 
 /// All commands, in the order in which help lists them.
-pub(crate) const COMMANDS: &[Command] = &[help::COMMAND, test::COMMAND];
+pub(crate) const COMMANDS: &[Command] = &[
+    help::COMMAND,
+    // Checks.
+    test::COMMAND,
+    tidy::COMMAND,
+    // Measurements.
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
