@@ -5,11 +5,14 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks on its terminal")]
 
+mod checks;
 mod command;
 mod help;
+mod nightly;
 mod process;
 mod test;
 mod tidy;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -19,6 +22,7 @@ use command::{Command, Failure};
 pub(crate) const COMMANDS: &[Command] = &[
     help::COMMAND,
     // Checks.
+    nightly::COMMAND,
     test::COMMAND,
     tidy::COMMAND,
     // Measurements.

@@ -1,7 +1,10 @@
 //! `cargo xtask test`: everything that must hold before a change lands.
 
-use crate::command::{Command, Outcome, no_arguments};
-use crate::process::{cargo, run as run_program};
+use crate::checks::{Checks, count_tests};
+use crate::command::{Command, Failure, Outcome, no_arguments};
+use crate::process::cargo;
+use crate::tidy;
+use crate::tools::works;
 
 /// The command.
 pub(crate) const COMMAND: Command = Command {
@@ -13,7 +16,28 @@ pub(crate) const COMMAND: Command = Command {
 
 fn run(arguments: &[String]) -> Outcome {
     no_arguments("test", arguments)?;
-    run_program(&mut cargo(&["fmt", "--all", "--check"]))?;
-    run_program(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    run_program(&mut cargo(&["test", "--workspace"]))
+    need_components()?;
+    let mut checks = Checks::new();
+    checks.program("formatting", &mut cargo(&["fmt", "--all", "--check"]));
+    checks.check("tidy", tidy::all);
+    let lint = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"];
+    checks.program("clippy", &mut cargo(&lint));
+    checks.check("tests", || count_tests(&mut cargo(&["test", "--quiet", "--workspace", "--no-fail-fast"])));
+    let mut documents = cargo(&["doc", "--quiet", "--workspace", "--no-deps"]);
+    checks.program("documentation", documents.env("RUSTDOCFLAGS", "--deny warnings"));
+    checks.program("release build", &mut cargo(&["build", "--quiet", "--release", "--package", "mmem"]));
+    checks.finish()
+}
+
+/// rustfmt and clippy are parts of the toolchain that a minimal one lacks.
+fn need_components() -> Outcome {
+    for (command, component) in
+        [(["cargo", "fmt", "--version"], "rustfmt"), (["cargo", "clippy", "--version"], "clippy")]
+    {
+        if !works(&command) && !works(&["rustup", "component", "add", component]) {
+            let what = format!("{component} is missing: rustup component add {component}");
+            return Err(Failure::Failed(what));
+        }
+    }
+    Ok(())
 }

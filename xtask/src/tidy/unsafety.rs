@@ -7,7 +7,7 @@ use super::layers::{LAYERS, Layer};
 use super::source::Source;
 use super::tree::Tree;
 
-/// The files, and folders (ending in `/`) with the file of that name, that may hold `unsafe`. All else forbids it.
+/// The files, and folders (ending in `/`) with the file of that name, which may hold `unsafe`.
 const UNSAFE_PLACES: &[&str] = &[
     "crates/mm-base/src/mailbox.rs",
     "crates/mm-base/src/wake_list.rs",
