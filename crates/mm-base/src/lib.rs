@@ -2,5 +2,6 @@
 
 pub mod buffer;
 mod now;
+pub mod slab;
 
 pub use now::Now;

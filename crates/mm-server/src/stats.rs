@@ -1,0 +1,65 @@
+//! What the connections of a shard have done, counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that one shard changes and every thread may read.
+///
+/// Changing it is a plain load and store, since nobody else writes it: no locked instruction on the request path.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// The number. May be a moment old when read from another shard.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Adds to it. For the owning shard only.
+    pub(crate) fn add(&self, more: u64) {
+        self.0.store(self.get().wrapping_add(more), Ordering::Relaxed);
+    }
+
+    /// Takes from it. For the owning shard only.
+    pub(crate) fn sub(&self, less: u64) {
+        self.0.store(self.get().wrapping_sub(less), Ordering::Relaxed);
+    }
+}
+
+/// One shard's counters.
+#[derive(Debug, Default)]
+#[repr(align(128))] // so that two shards' counters share no cache line, nor a pair that is fetched together
+pub struct Stats {
+    /// Connections open now.
+    pub connections: Counter,
+    /// Connections accepted and served, ever.
+    pub connections_total: Counter,
+    /// Connections refused because of the limit, ever.
+    pub connections_rejected: Counter,
+    /// Times that accepting was suspended: the limit was reached, or descriptors or memory had run out.
+    pub accept_pauses: Counter,
+    /// Accepts that failed, for whatever reason.
+    pub accept_errors: Counter,
+    /// Bytes received.
+    pub bytes_read: Counter,
+    /// Bytes sent.
+    pub bytes_written: Counter,
+    /// Times that [`Service::run`](crate::Service::run) was called.
+    pub runs: Counter,
+    /// Turns of the shard.
+    pub turns: Counter,
+    /// Times that a connection had more input than its share of a turn and was put off to the next.
+    pub yields: Counter,
+    /// Connections closed because nothing came from them for too long.
+    pub idle_timeouts: Counter,
+    /// Connections closed because they took nothing of what they had asked for for too long.
+    pub write_timeouts: Counter,
+    /// Connections ended by an error of the socket, such as a reset.
+    pub socket_errors: Counter,
+    /// Connections closed because a request exceeded the input bound or a service made no progress.
+    pub faults: Counter,
+    /// Connections ended by a panic of the service.
+    pub panics: Counter,
+    /// Connections closed at a stop because their output had not drained by the deadline.
+    pub drain_timeouts: Counter,
+}

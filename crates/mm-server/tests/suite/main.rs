@@ -1,0 +1,6 @@
+//! A small service with every power of the seam, driven without sockets and through real ones.
+
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod toy;
