@@ -1,11 +1,11 @@
 //! memcached's text protocols: the classic commands and the meta commands.
 //!
-//! [`Parser`] turns a connection's bytes into [`Request`]s, one key or one command at a time. What stands in a line is
-//! parsed here; the data block after a storage command's line is the caller's, who takes `bytes` bytes and the two
-//! that end them, and then calls the parser again.
+//! [`Parser`] turns a connection's bytes into [`Request`]s, one key or one command at a time. What stands in
+//! a line is parsed here; the data block after a storage command's line is the caller's, who takes `bytes`
+//! bytes and the two that end them, and then calls the parser again.
 //!
-//! A line with many keys is never collected: each key is a request of its own, so a line of any length is served with
-//! a bounded amount of memory, and can be left off and taken up again after each key.
+//! A line with many keys is never collected: each key is a request of its own, so a line of any length is
+//! served with a bounded amount of memory, and can be left off and taken up again after each key.
 
 pub mod admin;
 pub mod base64;

@@ -21,8 +21,8 @@ const fn values() -> [u8; 256] {
 
 /// Decodes `text` into the start of `room`. Returns how many bytes, or `None` where `text` is no base64.
 ///
-/// Like memcached, ignores bytes outside the alphabet and whatever follows the group with the padding. The padding
-/// is required. `room` must have three bytes for every four of `text`.
+/// Like memcached, ignores bytes outside the alphabet and whatever follows the group with the padding. The
+/// padding is required. `room` must have three bytes for every four of `text`.
 #[must_use]
 pub fn decode(text: &[u8], room: &mut [u8]) -> Option<usize> {
     let values = text.iter().map(|&byte| VALUES[usize::from(byte)]).filter(|&value| value != OTHER);
@@ -59,7 +59,8 @@ fn decode_group(group: [u8; 4]) -> Option<[u8; 3]> {
     Some([a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d])
 }
 
-/// Encodes `bytes` into the start of `room`, which must have four bytes for every three begun. Returns how many.
+/// Encodes `bytes` into the start of `room`, which must have four bytes for every three begun. Returns how
+/// many.
 pub fn encode(bytes: &[u8], room: &mut [u8]) -> usize {
     let mut written = 0;
     for (chunk, out) in bytes.chunks(3).zip(room.chunks_exact_mut(4)) {

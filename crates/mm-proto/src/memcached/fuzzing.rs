@@ -6,8 +6,8 @@ use super::{MetaVerb, Next, Parsed, Parser, Request, line, quick};
 /// The most bytes given at a time by [`fuzz_cuts`].
 const CUT_MAX_BYTES: usize = 64;
 
-/// What a connection's bytes are, told as one text for each thing found, when they arrive in pieces of the lengths
-/// that `cuts` gives and then in one last piece.
+/// What a connection's bytes are, told as one text for each thing found, when they arrive in pieces of the
+/// lengths that `cuts` gives and then in one last piece.
 ///
 /// # Panics
 ///
@@ -60,7 +60,8 @@ pub(super) fn describe(parsed: &Parsed<'_>) -> String {
     }
 }
 
-/// However the bytes are cut, the same is found in them. The first half of `data` says where to cut the second.
+/// However the bytes are cut, the same is found in them. The first half of `data` says where to cut the
+/// second.
 ///
 /// # Panics
 ///

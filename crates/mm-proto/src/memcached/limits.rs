@@ -3,8 +3,8 @@
 /// The longest key in bytes.
 pub const KEY_MAX_BYTES: usize = 250;
 
-/// The longest command line in bytes, line end not counted. A connection that sends more without a line end is
-/// closed, unless it is fetching: the keys of get, gets, gat and gats may go on for as long as they like.
+/// The longest command line in bytes, line end not counted. A connection that sends more without a line end
+/// is closed, unless it is fetching: the keys of get, gets, gat and gats may go on for as long as they like.
 pub const LINE_MAX_BYTES: usize = 2048;
 
 /// A command line shorter than this, line end counted, is malformed whatever it says.

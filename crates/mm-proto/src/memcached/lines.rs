@@ -1,7 +1,7 @@
 //! The fixed lines of the protocol, line end included.
 //!
-//! Clients compare some of them letter by letter (libmemcached knows the errors by their beginnings), so they are
-//! memcached's own.
+//! Clients compare some of them letter by letter (libmemcached knows the errors by their beginnings), so they
+//! are memcached's own.
 
 /// A storage command has stored.
 pub const STORED: &[u8] = b"STORED\r\n";

@@ -97,8 +97,8 @@ impl<'a> Meta<'a> {
     ///
     /// # Errors
     ///
-    /// The line that is to be sent where something is wrong with them. Where several things are, it is about the one
-    /// that memcached names.
+    /// The line that is to be sent where something is wrong with them. Where several things are, it is about
+    /// the one that memcached names.
     pub fn options(&self) -> Result<Options, &'static [u8]> {
         let mut options = Options { delta: 1, ..Options::default() };
         let mut fault = None;
@@ -165,8 +165,8 @@ impl Options {
     }
 }
 
-/// Whether every word begins with something that could be a flag. memcached refuses a line where one does not before
-/// it looks at anything else.
+/// Whether every word begins with something that could be a flag. memcached refuses a line where one does not
+/// before it looks at anything else.
 pub(super) fn all_words_are_flags(flags: &[u8]) -> bool {
     tokens(flags).all(|word| word[0].is_ascii_digit() || (65..=122).contains(&word[0]))
 }

@@ -1,8 +1,9 @@
 //! Numbers as memcached reads them, which is in two ways.
 //!
-//! Most are strict: digits, for signed ones after an optional `-`, and nothing else. The flags and the expiration
-//! time of storage commands are read the way of C's `strtol`: blanks and a sign may come first, anything may follow
-//! after a blank, and what exceeds 32 bits loses its upper part. Clients exist that depend on either.
+//! Most are strict: digits, for signed ones after an optional `-`, and nothing else. The flags and the
+//! expiration time of storage commands are read the way of C's `strtol`: blanks and a sign may come first,
+//! anything may follow after a blank, and what exceeds 32 bits loses its upper part. Clients exist that
+//! depend on either.
 
 use super::limits::{NUMBER_32_MAX_BYTES, NUMBER_64_MAX_BYTES};
 
@@ -55,8 +56,8 @@ pub fn parse_i32(word: &[u8]) -> Option<i32> {
 
 /// Client flags as storage commands give them.
 ///
-/// Read as C's `strtoul` reads, then cut to 32 bits. Negative numbers are refused, though one so far below nought
-/// that it wraps around is not.
+/// Read as C's `strtoul` reads, then cut to 32 bits. Negative numbers are refused, though one so far below
+/// nought that it wraps around is not.
 #[must_use]
 pub fn parse_client_flags(word: &[u8]) -> Option<u32> {
     let Long { negative, magnitude } = parse_long(word)?;
@@ -79,8 +80,8 @@ struct Long {
     magnitude: u64,
 }
 
-/// What `strtol` and `strtoul` have in common. A word that begins with a blank and has no digits counts as nought,
-/// because the test for what follows the number finds that blank.
+/// What `strtol` and `strtoul` have in common. A word that begins with a blank and has no digits counts as
+/// nought, because the test for what follows the number finds that blank.
 fn parse_long(word: &[u8]) -> Option<Long> {
     let blanks = word.iter().take_while(|&&byte| is_blank(byte)).count();
     let (negative, digits) = match word[blanks..].split_first() {

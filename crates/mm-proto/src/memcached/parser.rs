@@ -6,8 +6,8 @@ use super::{keys, line, quick};
 
 /// What the next bytes of a connection are.
 ///
-/// Small, so that every connection can have one. Bytes are given in order and each is given until it is consumed;
-/// the requests found do not depend on how the bytes were cut.
+/// Small, so that every connection can have one. Bytes are given in order and each is given until it is
+/// consumed; the requests found do not depend on how the bytes were cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parser {
     state: State,
@@ -40,17 +40,19 @@ pub struct Next<'a> {
 pub enum Parsed<'a> {
     /// A request.
     Request(Request<'a>),
-    /// More bytes are needed. Those not consumed are to be given again, with more behind them; they are at most
-    /// [`LINE_MAX_BYTES`](super::limits::LINE_MAX_BYTES).
+    /// More bytes are needed. Those not consumed are to be given again, with more behind them; they are at
+    /// most [`LINE_MAX_BYTES`](super::limits::LINE_MAX_BYTES).
     Incomplete,
-    /// A known command that makes no sense. The parser is in step again by itself, as memcached would be: it ignores
-    /// the data block of a storage command whose length could be read, and nothing of one whose could not.
+    /// A known command that makes no sense. The parser is in step again by itself, as memcached would be: it
+    /// ignores the data block of a storage command whose length could be read, and nothing of one whose could
+    /// not.
     Malformed(Malformed),
     /// An unknown command. The answer is [`ERROR`](super::lines::ERROR).
     Unsupported,
     /// A line that never ends. There is no answer, and nothing to do but to close the connection.
     TooLarge,
-    /// A request of HTTP, as a browser can be made to send. There is no answer; the connection is to be closed.
+    /// A request of HTTP, as a browser can be made to send. There is no answer; the connection is to be
+    /// closed.
     Foreign,
 }
 
@@ -75,7 +77,8 @@ impl Parser {
 
     /// Ignores the next `bytes` bytes: a data block that is not wanted, or what is left of it.
     ///
-    /// To be called between two requests, after [`next`](Parser::next) has returned one that a data block follows.
+    /// To be called between two requests, after [`next`](Parser::next) has returned one that a data block
+    /// follows.
     pub fn skip(&mut self, bytes: u64) {
         self.state = if bytes == 0 { State::Line } else { State::Skip(bytes) };
     }

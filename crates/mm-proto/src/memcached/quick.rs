@@ -1,7 +1,7 @@
 //! The common requests in their common forms, read in one go.
 //!
-//! Whatever is unusual in any way is left to the parser for whole lines, so this one never refuses: it finds exactly
-//! what that one would find, or nothing. (The fuzz tests compare the two.)
+//! Whatever is unusual in any way is left to the parser for whole lines, so this one never refuses: it finds
+//! exactly what that one would find, or nothing. (The fuzz tests compare the two.)
 
 use super::keys::{Keys, WINDOW_BYTES, without_return};
 use super::limits::{KEY_MAX_BYTES, LINE_MAX_BYTES, VALUE_MAX_BYTES};
