@@ -9,6 +9,7 @@
 mod connection;
 pub mod harness;
 pub mod limits;
+pub mod process;
 mod ready;
 mod service;
 mod stats;

@@ -1,5 +1,49 @@
-//! A complete replacement for memcached.
+//! `mmem`, a complete replacement for memcached: arguments, configuration, start.
 
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod arguments;
+mod config;
+mod limits;
+mod refusal;
+mod start;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use arguments::{Request, Surroundings, name_of};
+use mainmemory::server::process;
+use refusal::{Refusal, exit};
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let surroundings = Surroundings {
+        is_root: process::is_root(),
+        port_file: std::env::var_os("MEMCACHED_PORT_FILENAME").map(Into::into),
+    };
+    match arguments::parse(&arguments, &surroundings).and_then(fulfil) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(refusal) => {
+            let program =
+                arguments.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            say(&format!("{}: {refusal}", name_of(&program).as_str()));
+            ExitCode::from(refusal.code())
+        }
+    }
+}
+
+fn fulfil(request: Request) -> Result<(), Refusal> {
+    match request {
+        Request::Serve(config) => start::serve(&config),
+        Request::Print(text) => {
+            let printed = std::io::stdout().write_all(text.as_bytes());
+            printed.map_err(|error| Refusal::new(exit::FAILURE, format!("cannot print: {error}")))
+        }
+    }
+}
+
+/// One line on the standard error. That it may be closed must not matter.
+pub(crate) fn say(line: &str) {
+    drop(writeln!(std::io::stderr(), "{line}"));
+}

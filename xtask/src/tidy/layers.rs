@@ -61,6 +61,7 @@ pub(super) const LAYERS: &[Layer] = &[
         inner: Inner::Some(&["mm-base", "mm-runtime"]),
         outer: &[
             "listenfd",
+            "nix",
             "rustix",
             "rustls",
             "sd-notify",

@@ -1,0 +1,151 @@
+//! What kind of process a server is: its user, its limits, in the background or not.
+//!
+//! All of it belongs to the start, before any thread exists. Listening comes before [`Account::assume`], so
+//! that a server may listen on a port below 1024 and still not serve as root.
+
+use std::fmt;
+use std::io;
+
+use nix::sys::mman::{MlockAllFlags, mlockall};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use nix::unistd::{Gid, Uid, User, geteuid, setgid, setuid};
+
+pub mod background;
+
+/// Whether the process runs as root.
+pub fn is_root() -> bool {
+    geteuid().is_root()
+}
+
+/// A user of the system, whom the process may become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    name: String,
+    user: Uid,
+    group: Gid,
+}
+
+/// Why there is no [`Account`] by some name.
+#[derive(Debug)]
+pub enum AccountError {
+    /// The system knows no such user.
+    Unknown,
+    /// The system could not be asked.
+    System(io::Error),
+}
+
+impl fmt::Display for AccountError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("there is no such user"),
+            Self::System(error) => write!(f, "cannot look up users: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for AccountError {}
+
+impl Account {
+    /// Looks up a user by name, in whatever way the system does.
+    ///
+    /// # Errors
+    /// [`AccountError`] if there is none, or the look-up fails.
+    pub fn find(name: &str) -> Result<Self, AccountError> {
+        match User::from_name(name) {
+            Ok(Some(user)) => Ok(Self { name: user.name, user: user.uid, group: user.gid }),
+            Ok(None) => Err(AccountError::Unknown),
+            Err(error) => Err(AccountError::System(error.into())),
+        }
+    }
+
+    /// The user's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Becomes this user for good: its group, no further groups, then its user id. Does nothing for root
+    /// itself.
+    ///
+    /// # Errors
+    /// If the system refuses any of it, or would let the process become root again.
+    pub fn assume(&self) -> io::Result<()> {
+        if self.user.is_root() {
+            return Ok(());
+        }
+        leave_groups()?;
+        setgid(self.group)?;
+        setuid(self.user)?;
+        if setuid(Uid::from_raw(0)).is_ok() {
+            return Err(io::Error::other("the process could become root again"));
+        }
+        Ok(())
+    }
+}
+
+/// Leaves all supplementary groups.
+#[cfg(not(target_vendor = "apple"))]
+fn leave_groups() -> io::Result<()> {
+    Ok(nix::unistd::setgroups(&[])?)
+}
+
+/// Apple's groups come from its directory service and cannot be left.
+#[cfg(target_vendor = "apple")]
+fn leave_groups() -> io::Result<()> {
+    Ok(())
+}
+
+/// Lets the process have so many files and sockets open.
+///
+/// # Errors
+/// If the system does not allow so many; root may raise its own bound, others stay below theirs.
+pub fn allow_descriptors(count: u64) -> io::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft >= count {
+        return Ok(());
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, count, hard.max(count))?;
+    Ok(())
+}
+
+/// Lets the process dump core, as much as the system allows.
+///
+/// # Errors
+/// If the system refuses.
+pub fn allow_core_dumps() -> io::Result<()> {
+    if setrlimit(Resource::RLIMIT_CORE, RLIM_INFINITY, RLIM_INFINITY).is_err() {
+        let (_, hard) = getrlimit(Resource::RLIMIT_CORE)?;
+        setrlimit(Resource::RLIMIT_CORE, hard, hard)?;
+    }
+    Ok(())
+}
+
+/// Keeps all memory of the process, present and future, from being swapped out.
+///
+/// # Errors
+/// If the system does not allow so much locked memory.
+pub fn lock_memory() -> io::Result<()> {
+    Ok(mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Account, AccountError, allow_descriptors};
+
+    #[test]
+    fn an_unknown_user_is_no_account() {
+        let error = Account::find("nobody-by-that-name").unwrap_err();
+        assert!(matches!(error, AccountError::Unknown));
+        assert_eq!(error.to_string(), "there is no such user");
+    }
+
+    #[test]
+    fn root_is_found_by_name() {
+        assert_eq!(Account::find("root").unwrap().name(), "root");
+    }
+
+    #[test]
+    fn descriptors_beyond_what_any_system_grants_are_refused() {
+        assert!(allow_descriptors(1).is_ok());
+        assert!(allow_descriptors(u64::MAX - 1).is_err());
+    }
+}

@@ -1,0 +1,381 @@
+//! All flags: their names, what they are for, and what they set.
+
+use std::path::PathBuf;
+
+use super::given::Given;
+use super::{help, listen, suboptions};
+use crate::config::{Config, Name, Port};
+use crate::limits;
+use crate::refusal::{Refusal, exit};
+
+/// One flag.
+pub(super) struct Flag {
+    /// The letter after `-`.
+    pub(super) short: Option<char>,
+    /// The word after `--`.
+    pub(super) long: &'static str,
+    /// What its value is called in the help; empty if it takes none.
+    pub(super) value: &'static str,
+    /// What it is for, as a phrase.
+    pub(super) help: &'static str,
+    /// What it does.
+    pub(super) meaning: Meaning,
+}
+
+/// What a flag does.
+pub(super) enum Meaning {
+    /// Prints this and ends.
+    Print(fn(Name) -> String),
+    /// Sets something.
+    Set(fn(&mut Config, &Given<'_>) -> Result<(), Refusal>),
+    /// Nothing, because what it is about does not exist here; its value is checked all the same.
+    Nothing(fn(&Given<'_>) -> Result<(), Refusal>),
+    /// Cannot be honoured, for this reason. The help leaves it out.
+    Refused(&'static str),
+}
+
+/// Flags on one subject.
+pub(super) struct Group {
+    /// The subject, as a heading.
+    pub(super) title: &'static str,
+    /// Its flags, as the help lists them.
+    pub(super) flags: &'static [Flag],
+}
+
+use Meaning::{Nothing, Print, Refused, Set};
+
+/// A flag with a letter.
+const fn flag(
+    short: char,
+    long: &'static str,
+    value: &'static str,
+    help: &'static str,
+    meaning: Meaning,
+) -> Flag {
+    Flag { short: Some(short), long, value, help, meaning }
+}
+
+impl Flag {
+    /// The flag as messages show it.
+    pub(super) fn shown(&self) -> String {
+        self.short.map_or_else(|| format!("--{}", self.long), |short| format!("-{short}"))
+    }
+}
+
+/// Every flag, by subject.
+pub(super) const GROUPS: &[Group] = &[
+    Group { title: "Listening", flags: LISTENING },
+    Group { title: "Memory", flags: MEMORY },
+    Group { title: "Service", flags: SERVICE },
+    Group { title: "Commands", flags: COMMANDS },
+    Group { title: "Process", flags: PROCESS },
+    Group { title: "About", flags: ABOUT },
+    Group { title: "Accepted for memcached's sake, without effect", flags: WITHOUT_EFFECT },
+    Group { title: "", flags: REFUSED },
+];
+
+const LISTENING: &[Flag] = &[
+    flag('p', "port", "PORT", "TCP port (11211); 0 for none, -1 for any that is free", Set(set_port)),
+    flag(
+        'l',
+        "listen",
+        "LIST",
+        "addresses, [v6] and names, with :PORT if you like, between commas; * for all; may be given again",
+        Set(|config, given| listen::add(&mut config.listening.hosts, given)),
+    ),
+    flag(
+        's',
+        "unix-socket",
+        "FILE",
+        "a Unix socket instead of the network",
+        Set(|config, given| {
+            config.listening.unix_socket = Some(path(given)?);
+            Ok(())
+        }),
+    ),
+    flag(
+        'a',
+        "unix-mask",
+        "OCTAL",
+        "permissions of the Unix socket (700)",
+        Set(|config, given| {
+            let mode = u32::from_str_radix(given.text(), 8).ok().filter(|mode| *mode <= 0o777);
+            config.listening.unix_mode =
+                mode.ok_or_else(|| given.refuse(exit::FAILURE, "must be an octal number up to 777"))?;
+            Ok(())
+        }),
+    ),
+    flag(
+        'b',
+        "listen-backlog",
+        "NUMBER",
+        "connections that may wait to be accepted (1024)",
+        Set(|config, given| {
+            config.listening.backlog = given.integer_u32(1..=i64::from(i32::MAX), exit::FAILURE)?;
+            Ok(())
+        }),
+    ),
+    flag('U', "udp-port", "PORT", "UDP port; only 0, none, is supported", Set(no_udp)),
+];
+
+const MEMORY: &[Flag] = &[
+    flag(
+        'm',
+        "memory-limit",
+        "SIZE",
+        "memory for items and their index, in MiB or with k, m, g, t behind it (64)",
+        Set(|config, given| {
+            let bounds = (limits::MEMORY_MIB_MIN << 20)..=(limits::MEMORY_MIB_MAX << 20);
+            config.memory.limit_bytes = given.size(1 << 20, bounds)?;
+            Ok(())
+        }),
+    ),
+    flag(
+        'I',
+        "max-item-size",
+        "SIZE",
+        "largest item, in bytes or with k, m, g behind it (1m)",
+        Set(|config, given| {
+            let bytes = given.size(1, limits::ITEM_SIZE_MIN..=limits::ITEM_SIZE_MAX)?;
+            config.memory.item_size_max = u32::try_from(bytes).unwrap_or(u32::MAX);
+            Ok(())
+        }),
+    ),
+    flag(
+        'M',
+        "disable-evictions",
+        "",
+        "refuse new items when the memory is full, instead of removing old ones",
+        Set(|config, _| {
+            config.memory.evicts = false;
+            Ok(())
+        }),
+    ),
+    flag(
+        'C',
+        "disable-cas",
+        "",
+        "items without CAS values",
+        Set(|config, _| {
+            config.memory.has_cas = false;
+            Ok(())
+        }),
+    ),
+    flag(
+        'k',
+        "lock-memory",
+        "",
+        "keep all memory from being swapped out",
+        Set(|config, _| {
+            config.memory.locked = true;
+            Ok(())
+        }),
+    ),
+];
+
+const SERVICE: &[Flag] = &[
+    flag(
+        'c',
+        "conn-limit",
+        "NUMBER",
+        "connections at a time (1024)",
+        Set(|config, given| {
+            config.service.connections_max = given.integer_u32(1..=limits::CONNECTIONS_MAX, exit::FAILURE)?;
+            Ok(())
+        }),
+    ),
+    flag(
+        't',
+        "threads",
+        "NUMBER",
+        "threads that serve (1)",
+        Set(|config, given| {
+            config.service.threads = given.integer_u32(1..=limits::THREADS_MAX, exit::FAILURE)?;
+            Ok(())
+        }),
+    ),
+    flag(
+        'R',
+        "max-reqs-per-event",
+        "NUMBER",
+        "requests of one connection served before it is another's turn (20)",
+        Set(|config, given| {
+            config.service.requests_per_turn = given.integer_u32(1..=i64::from(i32::MAX), exit::FAILURE)?;
+            Ok(())
+        }),
+    ),
+    Flag {
+        short: None,
+        long: "driver",
+        value: "NAME",
+        help: "kernel interface: auto, epoll (auto)",
+        meaning: Set(|config, given| {
+            given.text().clone_into(&mut config.service.driver);
+            Ok(())
+        }),
+    },
+    flag('o', "extended", "LIST", "further options, between commas; see below", Set(suboptions::set_all)),
+];
+
+const COMMANDS: &[Flag] = &[
+    flag(
+        'A',
+        "enable-shutdown",
+        "",
+        "clients may end the server with 'shutdown'",
+        Set(|config, _| {
+            config.commands.shutdown = true;
+            Ok(())
+        }),
+    ),
+    flag(
+        'F',
+        "disable-flush-all",
+        "",
+        "refuse 'flush_all'",
+        Set(|config, _| {
+            config.commands.flush = false;
+            Ok(())
+        }),
+    ),
+    flag(
+        'X',
+        "disable-dumping",
+        "",
+        "refuse commands that list keys",
+        Set(|config, _| {
+            config.commands.dump = false;
+            Ok(())
+        }),
+    ),
+    flag('B', "protocol", "NAME", "auto or ascii (auto)", Set(set_protocol)),
+];
+
+const PROCESS: &[Flag] = &[
+    flag(
+        'u',
+        "user",
+        "NAME",
+        "the user to become after listening, when started as root",
+        Set(|config, given| {
+            config.process.user = Some(given.text().to_owned());
+            Ok(())
+        }),
+    ),
+    flag(
+        'd',
+        "daemon",
+        "",
+        "serve in the background",
+        Set(|config, _| {
+            config.process.daemon = true;
+            Ok(())
+        }),
+    ),
+    flag(
+        'P',
+        "pidfile",
+        "FILE",
+        "write the process's id there",
+        Set(|config, given| {
+            config.process.pid_file = Some(path(given)?);
+            Ok(())
+        }),
+    ),
+    flag(
+        'r',
+        "enable-coredumps",
+        "",
+        "dump core, as large as it gets, on a crash",
+        Set(|config, _| {
+            config.process.dumps_core = true;
+            Ok(())
+        }),
+    ),
+    flag(
+        'v',
+        "verbose",
+        "",
+        "say more on the standard error; -vv and -vvv still more",
+        Set(|config, _| {
+            config.process.verbosity = config.process.verbosity.saturating_add(1);
+            Ok(())
+        }),
+    ),
+];
+
+const ABOUT: &[Flag] = &[
+    flag('h', "help", "", "print this and end", Print(help::help)),
+    flag('V', "version", "", "print the version and end", Print(help::version)),
+    flag('i', "license", "", "print the licences and end", Print(help::licence)),
+];
+
+const WITHOUT_EFFECT: &[Flag] = &[
+    flag(
+        'f',
+        "slab-growth-factor",
+        "FACTOR",
+        "there are no slab classes",
+        Nothing(|given| given.fraction(1.0).map(|_| ())),
+    ),
+    flag(
+        'n',
+        "slab-min-size",
+        "BYTES",
+        "there are no slab classes",
+        Nothing(|given| given.integer(1..=i64::from(i32::MAX), exit::FAILURE).map(|_| ())),
+    ),
+    flag(
+        'L',
+        "enable-largepages",
+        "",
+        "large pages are used where the system grants them",
+        Nothing(|_| Ok(())),
+    ),
+    flag(
+        'N',
+        "napi-ids",
+        "NUMBER",
+        "connections are not placed by network queue",
+        Nothing(|given| given.integer(0..=i64::from(i32::MAX), exit::FAILURE).map(|_| ())),
+    ),
+    flag('W', "disable-watch", "", "there is no 'watch'", Nothing(|_| Ok(()))),
+];
+
+const REFUSED: &[Flag] = &[
+    flag('D', "prefix-delimiter", "CHARACTER", "", Refused("statistics by key prefix are not supported")),
+    flag('S', "enable-sasl", "", "", Refused("SASL is not supported")),
+    flag('Y', "auth-file", "FILE", "", Refused("authentication is not supported")),
+    flag('Z', "enable-ssl", "", "", Refused("TLS is not supported")),
+    flag('e', "memory-file", "FILE", "", Refused("restarting with the items kept is not supported")),
+];
+
+fn path(given: &Given<'_>) -> Result<PathBuf, Refusal> {
+    if given.text().is_empty() {
+        return Err(given.refuse(exit::USAGE, "needs the name of a file"));
+    }
+    Ok(PathBuf::from(given.text()))
+}
+
+fn set_port(config: &mut Config, given: &Given<'_>) -> Result<(), Refusal> {
+    let number = given.integer(-1..=i64::from(u16::MAX), exit::USAGE)?;
+    config.listening.port = match u16::try_from(number) {
+        Err(_) => Port::Any,
+        Ok(0) => Port::Off,
+        Ok(port) => Port::Number(port),
+    };
+    Ok(())
+}
+
+fn no_udp(_: &mut Config, given: &Given<'_>) -> Result<(), Refusal> {
+    given.integer(-1..=i64::from(u16::MAX), exit::USAGE)?;
+    given.integer(0..=0, exit::USAGE).map(|_| ())
+}
+
+fn set_protocol(_: &mut Config, given: &Given<'_>) -> Result<(), Refusal> {
+    match given.text() {
+        "auto" | "ascii" => Ok(()),
+        "binary" => Err(given.refuse(exit::USAGE, "the binary protocol is not supported")),
+        _ => Err(given.refuse(exit::USAGE, "must be auto or ascii")),
+    }
+}

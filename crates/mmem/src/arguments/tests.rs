@@ -1,0 +1,288 @@
+//! Arguments in; a configuration, or the exact sentence and exit code, out.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::flags::Meaning;
+use super::{Request, Surroundings, flags, help, parse};
+use crate::config::{Config, Endpoint};
+use crate::refusal::Refusal;
+
+const USER: Surroundings = Surroundings { is_root: false, port_file: None };
+const ROOT: Surroundings = Surroundings { is_root: true, port_file: None };
+
+/// What a command line, its words between spaces, asks for.
+fn request(line: &str, surroundings: &Surroundings) -> Result<Request, Refusal> {
+    let words: Vec<OsString> = line.split(' ').filter(|word| !word.is_empty()).map(OsString::from).collect();
+    parse(&words, surroundings)
+}
+
+#[track_caller]
+fn config(line: &str) -> Config {
+    match request(line, &USER) {
+        Ok(Request::Serve(config)) => *config,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+/// Asserts that the command line means what the second argument does to the defaults.
+#[track_caller]
+fn means(line: &str, change: impl FnOnce(&mut Config)) {
+    let found = config(line);
+    let mut expected = Config::new(found.name);
+    change(&mut expected);
+    assert_eq!(found, expected, "{line}");
+}
+
+#[track_caller]
+fn refused(line: &str, code: u8, message: &str) {
+    refused_in(&USER, line, code, message);
+}
+
+#[track_caller]
+fn refused_in(surroundings: &Surroundings, line: &str, code: u8, message: &str) {
+    match request(line, surroundings) {
+        Err(refusal) => assert_eq!((refusal.to_string().as_str(), refusal.code()), (message, code), "{line}"),
+        Ok(request) => panic!("{line}: {request:?}"),
+    }
+}
+
+#[track_caller]
+fn printed(line: &str) -> String {
+    match request(line, &USER) {
+        Ok(Request::Print(text)) => text,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn tcp(host: Option<&str>, port: u16, any_family: bool) -> Endpoint {
+    Endpoint::Tcp { host: host.map(str::to_owned), port, any_family }
+}
+
+#[track_caller]
+fn listens(line: &str, expected: &[Endpoint]) {
+    let config = config(line);
+    assert_eq!(config.listening.endpoints(config.name), expected, "{line}");
+}
+
+#[test]
+fn values_are_read_in_all_the_ways_of_getopt() {
+    for line in [
+        "mmem -m 100",
+        "mmem -m100",
+        "mmem --memory-limit 100",
+        "mmem --memory-limit=100",
+        "mmem --memory-l=100",
+    ] {
+        means(line, |config| config.memory.limit_bytes = 100 << 20);
+    }
+    means("mmem -vvA -v", |config| {
+        config.process.verbosity = 3;
+        config.commands.shutdown = true;
+    });
+    means("mmem -c 10 -c 20", |config| config.service.connections_max = 20);
+}
+
+#[test]
+fn each_flag_sets_its_own_field() {
+    means("mmem", |_| {});
+    means("mmem -I 2m", |config| config.memory.item_size_max = 2 << 20);
+    means("mmem -I 4096", |config| config.memory.item_size_max = 4096);
+    means("mmem -m 1g -I 512k", |config| {
+        config.memory.limit_bytes = 1 << 30;
+        config.memory.item_size_max = 512 << 10;
+    });
+    means("mmem -M -C -k", |config| {
+        config.memory.evicts = false;
+        config.memory.has_cas = false;
+        config.memory.locked = true;
+    });
+    means("mmem -t 1 -R 40 -b 16", |config| {
+        config.service.requests_per_turn = 40;
+        config.listening.backlog = 16;
+    });
+    means("mmem -F -X", |config| {
+        config.commands.flush = false;
+        config.commands.dump = false;
+    });
+    means("mmem -u www-data -d -P /run/a.pid -r", |config| {
+        config.process.user = Some("www-data".to_owned());
+        config.process.daemon = true;
+        config.process.pid_file = Some(PathBuf::from("/run/a.pid"));
+        config.process.dumps_core = true;
+    });
+    means("mmem -s /run/a.sock -a 770", |config| {
+        config.listening.unix_socket = Some(PathBuf::from("/run/a.sock"));
+        config.listening.unix_mode = 0o770;
+    });
+    means("mmem -U 0 -B auto --driver epoll", |config| config.service.driver = "epoll".to_owned());
+}
+
+#[test]
+fn suboptions_are_read_from_one_list_or_many() {
+    means("mmem -o idle_timeout=30,no_maxconns_fast", |config| {
+        config.service.idle_timeout_s = 30;
+        config.service.refuses_when_full = false;
+    });
+    means("mmem -o no_modern -o maxconns_fast", |_| {});
+    means("mmem -o modern,hashpower=20,slab_automove -o slab_automove=2", |config| {
+        let shown = ["-o modern", "-o hashpower=20", "-o slab_automove", "-o slab_automove=2"];
+        config.without_meaning = shown.map(str::to_owned).to_vec();
+    });
+    means("memcached-debug -o relaxed_privileges", |config| {
+        config.without_meaning = vec!["-o relaxed_privileges".to_owned()];
+    });
+}
+
+#[test]
+fn what_means_nothing_here_is_accepted_and_noted() {
+    means("memcached -f 1.1 -n 24 -L stray", |config| {
+        config.without_meaning = ["-f 1.1", "-n 24", "-L", "stray"].map(str::to_owned).to_vec();
+    });
+}
+
+#[test]
+fn loopback_for_mmem_and_everywhere_for_memcached() {
+    listens("mmem", &[tcp(Some("localhost"), 11211, true)]);
+    listens("memcached", &[tcp(None, 11211, true)]);
+    listens("/usr/bin/memcached -p 1", &[tcp(None, 1, true)]);
+    listens("mmem -p -1", &[tcp(Some("localhost"), 0, true)]);
+    listens("mmem -l *", &[tcp(None, 11211, true)]);
+}
+
+#[test]
+fn lists_of_addresses_may_have_ports_tags_and_brackets() {
+    listens(
+        "mmem -p 5 -l 10.0.0.1,10.0.0.2:6;[::1]:7 -l ::1,[::2] -l name:8",
+        &[
+            tcp(Some("10.0.0.1"), 5, false),
+            tcp(Some("10.0.0.2"), 6, false),
+            tcp(Some("::1"), 7, false),
+            tcp(Some("::1"), 5, false),
+            tcp(Some("::2"), 5, false),
+            tcp(Some("name"), 8, false),
+        ],
+    );
+    let tagged =
+        config("mmem -l tag[a]:10.0.0.1:5,tag_b_:10.0.0.2,notls:proto[ascii]:10.0.0.3").listening.hosts;
+    let tags: Vec<Option<&str>> = tagged.iter().map(|listen| listen.tag.as_deref()).collect();
+    assert_eq!(tags, [Some("a"), Some("b"), None]);
+    listens("mmem -p 0 -l 10.0.0.1:5", &[tcp(Some("10.0.0.1"), 5, false)]);
+    let unix = Endpoint::Unix { path: PathBuf::from("/a"), mode: 0o700 };
+    listens("mmem -s /a -l 10.0.0.1", &[unix]);
+}
+
+#[test]
+fn root_becomes_somebody_else() {
+    let user = |line| match request(line, &ROOT) {
+        Ok(Request::Serve(config)) => config.process.user,
+        other => panic!("{line}: {other:?}"),
+    };
+    assert_eq!(user("mmem").as_deref(), Some("nobody"));
+    assert_eq!(user("mmem -u root").as_deref(), Some("root"));
+    assert_eq!(user("memcached -u memcache").as_deref(), Some("memcache"));
+    let message = "-u is missing: started as root, memcached wants to be told which user to become";
+    refused_in(&ROOT, "memcached", 64, message);
+}
+
+#[test]
+fn unknown_flags_and_missing_values_are_named() {
+    refused("mmem -y", 1, "-y: there is no such flag; -h lists them all");
+    refused("mmem --frobnicate=3", 1, "--frobnicate: there is no such flag; -h lists them all");
+    refused("mmem -vym 5", 1, "-y: there is no such flag; -h lists them all");
+    refused("mmem -m", 1, "-m: needs a value");
+    refused("mmem --daemon=yes", 1, "-d: takes no value");
+    refused("mmem -o frobnicate", 1, "-o frobnicate: there is no such suboption; -h lists them all");
+    refused(
+        "mmem -o relaxed_privileges",
+        1,
+        "-o relaxed_privileges: there is no such suboption; -h lists them all",
+    );
+    refused("mmem -o hashpower", 1, "-o hashpower: needs a value");
+    refused("mmem -o modern=1", 1, "-o modern=1: takes no value");
+}
+
+#[test]
+fn values_are_checked() {
+    let size = "must be a whole number, with k, m or g behind it if you like";
+    for (line, code, why) in [
+        ("-t 0", 1, "only 1 is supported"),
+        ("-t 4", 1, "only 1 is supported"),
+        ("-c 0", 1, "must be a whole number from 1 to 1048576"),
+        ("-c many", 1, "must be a whole number from 1 to 1048576"),
+        ("-R 0", 1, "must be a whole number from 1 to 2147483647"),
+        ("-b 0", 1, "must be a whole number from 1 to 2147483647"),
+        ("-f 1.0", 1, "must be a number greater than 1"),
+        ("-n 0", 1, "must be a whole number from 1 to 2147483647"),
+        ("-a 999", 1, "must be an octal number up to 777"),
+        ("-p 65536", 64, "must be a whole number from -1 to 65535"),
+        ("-U 11211", 64, "only 0 is supported"),
+        ("-m lots", 64, size),
+        ("-m -1", 64, size),
+        ("-m 0", 64, "must be from 1m to 16t"),
+        ("-m 99999999999999999", 64, size),
+        ("-I 1023", 64, "must be from 1k to 1g"),
+        ("-I 2g", 64, "must be from 1k to 1g"),
+        ("-B binary", 64, "the binary protocol is not supported"),
+        ("-B morse", 64, "must be auto or ascii"),
+        ("-S", 64, "SASL is not supported"),
+        ("-Y /a", 64, "authentication is not supported"),
+        ("-Z", 64, "TLS is not supported"),
+        ("-e /a", 64, "restarting with the items kept is not supported"),
+        ("-D :", 64, "statistics by key prefix are not supported"),
+        ("-l ,", 64, "names no address"),
+        ("-l :5", 64, "':5': there is no address"),
+        ("-l a:0", 64, "'a:0': the port '0' is not a number from 1 to 65535"),
+        ("-l [::1", 64, "'[::1': the bracket is not closed"),
+        ("-l [::1]5", 64, "'[::1]5': after the bracket comes a colon and a port, or nothing"),
+        ("-l mtls:a", 64, "'mtls:a': TLS is not supported"),
+        ("-l proto[binary]:a", 64, "'proto[binary]:a': the binary protocol is not supported"),
+    ] {
+        refused(&format!("mmem {line}"), code, &format!("{line}: {why}"));
+    }
+    refused("mmem -o hashpower=11", 1, "-o hashpower=11: must be a whole number from 12 to 32");
+    refused("mmem -o ext_path=/a:1g", 64, "-o ext_path=/a:1g: storing items on flash is not supported");
+}
+
+#[test]
+fn flags_that_do_not_go_together_are_named() {
+    let message = "-I 1m: an item may take at most half of the memory, which is 1m by -m";
+    refused("mmem -m 1", 64, message);
+    refused("mmem -p 0", 64, "-p 0: there is nothing to listen on; give a port, or a Unix socket with -s");
+}
+
+#[test]
+fn versions_differ_by_name() {
+    assert_eq!(printed("memcached -V"), "memcached 1.6.45\n");
+    assert_eq!(printed("./memcached-debug --version"), "memcached 1.6.45\n");
+    assert_eq!(printed("mmem -V"), format!("mmem {}\n", env!("CARGO_PKG_VERSION")));
+    assert!(printed("mmem -i").contains("MIT"));
+}
+
+#[test]
+fn the_help_lists_every_flag_that_works() {
+    for name in ["mmem", "memcached"] {
+        let text = printed(&format!("{name} -h"));
+        for flag in flags() {
+            let listed = text.contains(&format!("--{}", flag.long));
+            assert_eq!(listed, !matches!(flag.meaning, Meaning::Refused(_)), "--{}", flag.long);
+        }
+        assert!(text.contains("idle_timeout=VALUE") && text.contains("hashpower"));
+        let widest = text.lines().map(str::len).max();
+        assert!(widest <= Some(100), "{widest:?}");
+    }
+}
+
+#[test]
+fn memcached_tests_find_no_promise_in_the_help() {
+    let text = printed("memcached -h").to_lowercase();
+    for word in ["sasl", "ext_path", "proxy_config", "enable-ssl", "no_drop_privileges"] {
+        assert!(!text.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn the_version_is_one_that_clients_understand() {
+    let parts: Vec<u32> = help::MEMCACHED_VERSION.split('.').map(|part| part.parse().unwrap()).collect();
+    assert!(parts.len() == 3 && parts[0] == 1 && parts[1] == 6);
+}

@@ -1,0 +1,230 @@
+//! Everything the program was told, checked and in units.
+
+use std::path::PathBuf;
+
+/// By which name the program was called: it decides the defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Name {
+    /// Ours: listens on loopback, drops to `nobody` when started as root.
+    Mmem,
+    /// `memcached` or a name beginning so: memcached's defaults.
+    Memcached {
+        /// `memcached-debug`, as memcached's own tests call it: options for tests exist.
+        debug: bool,
+    },
+}
+
+impl Name {
+    /// The name under which messages appear.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Mmem => "mmem",
+            Self::Memcached { .. } => "memcached",
+        }
+    }
+}
+
+/// The whole configuration. Read once at start.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Config {
+    /// By which name the program was called.
+    pub(crate) name: Name,
+    /// Where to listen.
+    pub(crate) listening: Listening,
+    /// What the store may hold.
+    pub(crate) memory: Memory,
+    /// How much is served at a time.
+    pub(crate) service: Service,
+    /// Which commands are answered.
+    pub(crate) commands: Commands,
+    /// What kind of process to be.
+    pub(crate) process: Process,
+    /// Flags that were accepted and mean nothing here, as they were given.
+    pub(crate) without_meaning: Vec<String>,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listening {
+    /// `-p`.
+    pub(crate) port: Port,
+    /// `-l`; empty: what the name stands for.
+    pub(crate) hosts: Vec<Listen>,
+    /// `-s`: instead of the network.
+    pub(crate) unix_socket: Option<PathBuf>,
+    /// `-a`: the permissions of the Unix socket.
+    pub(crate) unix_mode: u32,
+    /// `-b`: how many connections may wait to be accepted.
+    pub(crate) backlog: u32,
+    /// Where to write the ports that were bound, for whoever asked for any free one.
+    pub(crate) port_file: Option<PathBuf>,
+}
+
+/// A TCP port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Port {
+    /// No TCP at all.
+    Off,
+    /// Whichever is free.
+    Any,
+    /// This one.
+    Number(u16),
+}
+
+/// One entry of `-l`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listen {
+    /// An address or a name; none for all addresses.
+    pub(crate) host: Option<String>,
+    /// Instead of `-p`.
+    pub(crate) port: Option<u16>,
+    /// A name for the listener.
+    pub(crate) tag: Option<String>,
+}
+
+impl Listen {
+    /// The endpoint, unless it has no port of its own and TCP is off.
+    fn endpoint(&self, default: Option<u16>) -> Option<Endpoint> {
+        let port = self.port.or(default)?;
+        Some(Endpoint::Tcp { host: self.host.clone(), port, any_family: self.host.is_none() })
+    }
+}
+
+/// One place to listen on, as it follows from the flags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// A TCP port.
+    Tcp {
+        /// An address or name; none for all addresses of both families.
+        host: Option<String>,
+        /// 0 for whichever is free.
+        port: u16,
+        /// Whether it is enough that one of the host's addresses can be bound.
+        any_family: bool,
+    },
+    /// A Unix stream socket.
+    Unix {
+        /// Its file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+}
+
+impl Listening {
+    /// The places to listen on.
+    pub(crate) fn endpoints(&self, name: Name) -> Vec<Endpoint> {
+        if let Some(path) = &self.unix_socket {
+            return vec![Endpoint::Unix { path: path.clone(), mode: self.unix_mode }];
+        }
+        let default = match self.port {
+            Port::Off => None,
+            Port::Any => Some(0),
+            Port::Number(port) => Some(port),
+        };
+        if !self.hosts.is_empty() {
+            return self.hosts.iter().filter_map(|listen| listen.endpoint(default)).collect();
+        }
+        let Some(port) = default else {
+            return Vec::new();
+        };
+        let host = match name {
+            Name::Mmem => Some("localhost".to_owned()),
+            Name::Memcached { .. } => None,
+        };
+        vec![Endpoint::Tcp { host, port, any_family: true }]
+    }
+}
+
+/// What the store may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// `-m`, in bytes: items, index and all that goes with them.
+    pub(crate) limit_bytes: u64,
+    /// `-I`, in bytes: key, value and overhead of one item.
+    pub(crate) item_size_max: u32,
+    /// Not `-M`: old items make room for new ones.
+    pub(crate) evicts: bool,
+    /// Not `-C`: items have a CAS value.
+    pub(crate) has_cas: bool,
+    /// `-k`: keep the process's memory from being swapped out.
+    pub(crate) locked: bool,
+}
+
+/// How much is served at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Service {
+    /// `-c`.
+    pub(crate) connections_max: u32,
+    /// `-t`: shards.
+    pub(crate) threads: u32,
+    /// `-R`: requests of one connection per turn.
+    pub(crate) requests_per_turn: u32,
+    /// `-o idle_timeout`, in seconds; 0 for none.
+    pub(crate) idle_timeout_s: u32,
+    /// Whether connections beyond the limit are told so and closed, or wait.
+    pub(crate) refuses_when_full: bool,
+    /// `--driver`: which kernel interface to use.
+    pub(crate) driver: String,
+}
+
+/// Which commands are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Commands {
+    /// `-A`: `shutdown`.
+    pub(crate) shutdown: bool,
+    /// Not `-F`: `flush_all`.
+    pub(crate) flush: bool,
+    /// Not `-X`: dumps of keys and statistics by prefix.
+    pub(crate) dump: bool,
+}
+
+/// What kind of process to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Process {
+    /// `-u`: the user to become after listening, if started as root.
+    pub(crate) user: Option<String>,
+    /// `-d`: in the background.
+    pub(crate) daemon: bool,
+    /// `-P`.
+    pub(crate) pid_file: Option<PathBuf>,
+    /// `-r`: dump core when crashing.
+    pub(crate) dumps_core: bool,
+    /// How many `-v`.
+    pub(crate) verbosity: u8,
+}
+
+impl Config {
+    /// What holds when nothing is said.
+    pub(crate) fn new(name: Name) -> Self {
+        Self {
+            name,
+            listening: Listening {
+                port: Port::Number(11211),
+                hosts: Vec::new(),
+                unix_socket: None,
+                unix_mode: 0o700,
+                backlog: 1024,
+                port_file: None,
+            },
+            memory: Memory {
+                limit_bytes: 64 << 20,
+                item_size_max: 1 << 20,
+                evicts: true,
+                has_cas: true,
+                locked: false,
+            },
+            service: Service {
+                connections_max: 1024,
+                threads: 1,
+                requests_per_turn: 20,
+                idle_timeout_s: 0,
+                refuses_when_full: true,
+                driver: "auto".to_owned(),
+            },
+            commands: Commands { shutdown: false, flush: true, dump: true },
+            process: Process { user: None, daemon: false, pid_file: None, dumps_core: false, verbosity: 0 },
+            without_meaning: Vec::new(),
+        }
+    }
+}

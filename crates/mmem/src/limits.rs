@@ -1,0 +1,18 @@
+//! Bounds of what can be configured.
+
+/// Most addresses to listen on.
+pub(crate) const ENDPOINTS_MAX: usize = 64;
+/// Most shards.
+pub(crate) const THREADS_MAX: i64 = 1;
+/// Most connections: what one process may have open on Linux by default (`fs.nr_open`).
+pub(crate) const CONNECTIONS_MAX: i64 = 1 << 20;
+/// Smallest and largest memory limit, in MiB. Below, nothing useful fits beside the index.
+pub(crate) const MEMORY_MIB_MIN: u64 = 1;
+/// See [`MEMORY_MIB_MIN`].
+pub(crate) const MEMORY_MIB_MAX: u64 = 1 << 24;
+/// Smallest `-I`, in bytes; memcached's.
+pub(crate) const ITEM_SIZE_MIN: u64 = 1024;
+/// Largest `-I`, in bytes; memcached's.
+pub(crate) const ITEM_SIZE_MAX: u64 = 1 << 30;
+/// Descriptors that the program needs besides its connections.
+pub(crate) const DESCRIPTORS_RESERVED: u64 = 64;

@@ -1,0 +1,41 @@
+//! Why the program does not start: one line for the operator and an exit code.
+
+use std::fmt;
+
+/// Exit codes, as memcached and sysexits.h have them.
+pub(crate) mod exit {
+    /// A value that a flag does not take, a flag that does not exist.
+    pub(crate) const FAILURE: u8 = 1;
+    /// Flags that do not go together, a flag that cannot be honoured.
+    pub(crate) const USAGE: u8 = 64;
+    /// A user who does not exist.
+    pub(crate) const NO_USER: u8 = 67;
+    /// The system refuses: a port in use, a limit that cannot be raised.
+    pub(crate) const SYSTEM: u8 = 71;
+}
+
+/// Why the program does not start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    message: String,
+    code: u8,
+}
+
+impl Refusal {
+    /// A refusal with its sentence, which names the flag or address at fault, and one of the codes in
+    /// [`exit`].
+    pub(crate) fn new(code: u8, message: impl Into<String>) -> Self {
+        Self { message: message.into(), code }
+    }
+
+    /// The process's exit code.
+    pub(crate) fn code(&self) -> u8 {
+        self.code
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
