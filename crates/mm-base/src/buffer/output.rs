@@ -182,6 +182,19 @@ impl Output {
         filled
     }
 
+    /// The number of bytes that [`gather`](Output::gather) finds for `slices` slices.
+    #[must_use]
+    pub fn gathered_len(&self, slices: usize) -> usize {
+        if self.pieces.len() < slices {
+            return self.len;
+        }
+        let piece_len = |piece: &Piece| {
+            let (Piece::Inline { start, end, .. } | Piece::Pinned { start, end, .. }) = piece;
+            end - start
+        };
+        self.pieces.iter().take(slices).map(piece_len).sum()
+    }
+
     /// Forgets the first `bytes` bytes, which have been sent, and gives back what they occupied.
     pub fn advance(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.len, "{bytes} bytes sent of {}", self.len);

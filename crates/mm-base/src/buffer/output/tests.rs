@@ -56,6 +56,8 @@ fn send(output: &mut Output, step: usize, slices: usize) -> Vec<u8> {
         let mut gathered = vec![IoSlice::new(&[]); slices];
         let count = output.gather(&mut gathered);
         let before = sent.len();
+        let offered: usize = gathered[..count].iter().map(|slice| slice.len()).sum();
+        assert_eq!(offered, output.gathered_len(slices));
         sent.extend(gathered[..count].iter().flat_map(|slice| slice.iter().copied()).take(step));
         assert!(sent.len() > before, "a non-empty output offers nothing");
         output.advance(sent.len() - before);

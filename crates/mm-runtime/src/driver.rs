@@ -1,0 +1,265 @@
+//! What a shard needs of the operating system's I/O, in one contract for every way of doing it.
+//!
+//! The contract is shaped by two kinds of driver. *Readiness* drivers (epoll, kqueue, poll) say that a call would succeed
+//! and then make it. *Completion* drivers (`io_uring`) have received before they say so, and own what they send until
+//! the kernel has taken it. So a driver hands out received bytes rather than fill the caller's memory
+//! ([`receive`](Driver::receive)), and takes what is to be sent out of an [`Output`] that it may keep
+//! ([`send`](Driver::send)). The sim driver does both in virtual time.
+//!
+//! # Events are edges
+//!
+//! An event says that something has become possible. It does not repeat. Whoever gets it must go on until told
+//! [`Blocked`](Received::Blocked), or remember that there may be more ([`may_have_input`](Driver::may_have_input)). Events
+//! may be spurious. Input and output may be tried at any time: the driver remembers what would block and makes no system
+//! call for it. After a receive that returned less than was asked for, nothing is left to be had until the next
+//! event, unless the peer has hung up; after a send that took less, likewise.
+//!
+//! A [`SourceId`] of a closed source is never valid again, so late events cannot reach its successor.
+
+pub mod epoll;
+mod inbox;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mm_base::Now;
+use mm_base::buffer::Output;
+use mm_base::slab::Key;
+
+pub use inbox::Span;
+
+/// One shard's I/O. Belongs to the shard's thread; only its [`Waker`] leaves it.
+pub trait Driver {
+    /// A connected socket on its way from the [`accept`](Driver::accept) of one shard to [`add_stream`](Driver::add_stream)
+    /// of the same or another.
+    type Socket: Send + fmt::Debug + 'static;
+
+    /// A bound, listening socket.
+    type Listener: Send + fmt::Debug + 'static;
+
+    /// Which of the drivers this is.
+    fn kind(&self) -> Kind;
+
+    /// Reads the clocks.
+    fn now(&mut self) -> Now;
+
+    /// What makes a present or the next [`poll`](Driver::poll) return.
+    fn waker(&self) -> Waker;
+
+    /// Waits until something happens, at most `timeout_ms` milliseconds (`None`: for ever), and appends at most
+    /// [`EVENTS_MAX`](crate::limits::EVENTS_MAX) events.
+    ///
+    /// # Errors
+    /// Only such as no later call will be free of either.
+    fn poll(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) -> io::Result<()>;
+
+    /// Takes over a listening socket. Its events are [`Event::readable`] ones.
+    ///
+    /// # Errors
+    /// The operating system has no resources for it.
+    fn add_listener(&mut self, listener: Self::Listener, owner: Owner) -> io::Result<SourceId>;
+
+    /// The next connection of a listener; `None` when none waits.
+    ///
+    /// # Errors
+    /// The connection was lost before it could be accepted, or resources are exhausted: see [`AcceptFailure`].
+    fn accept(&mut self, listener: SourceId) -> io::Result<Option<(Self::Socket, Address)>>;
+
+    /// Takes over a connected socket. Its input has to wait for an event, output may be sent at once.
+    ///
+    /// # Errors
+    /// The operating system has no resources for it. The socket is then closed.
+    fn add_stream(&mut self, socket: Self::Socket, owner: Owner) -> io::Result<SourceId>;
+
+    /// Receives what has arrived, at most [`RECEIVE_BYTES_MAX`](crate::limits::RECEIVE_BYTES_MAX), into the driver's
+    /// inbox. Call it only while [`inbox_has_room`](Driver::inbox_has_room).
+    ///
+    /// # Errors
+    /// The connection is broken and can only be closed.
+    fn receive(&mut self, stream: SourceId) -> io::Result<Received<Span>>;
+
+    /// Received bytes. Valid until [`clear_inbox`](Driver::clear_inbox).
+    fn bytes(&self, span: Span) -> &[u8];
+
+    /// Whether the inbox can take another receive.
+    fn inbox_has_room(&self) -> bool;
+
+    /// Gives up all spans, so that their memory can be received into again.
+    fn clear_inbox(&mut self);
+
+    /// Receives what has arrived into the caller's memory, which must not be empty.
+    ///
+    /// # Errors
+    /// The connection is broken and can only be closed.
+    fn receive_into(&mut self, stream: SourceId, space: &mut [u8]) -> io::Result<Received<usize>>;
+
+    /// Whether a receive might find something: none has been told that it would block since the last event.
+    fn may_have_input(&self, stream: SourceId) -> bool;
+
+    /// Sends what is in `output`, as far as the kernel takes it. What has been taken has been removed from it.
+    ///
+    /// # Errors
+    /// The connection is broken and can only be closed.
+    fn send(&mut self, stream: SourceId, output: &mut Output) -> io::Result<Sent>;
+
+    /// Says to the peer that nothing more will be sent. Input can still be received.
+    ///
+    /// # Errors
+    /// The connection is broken and can only be closed.
+    fn shutdown_output(&mut self, stream: SourceId) -> io::Result<()>;
+
+    /// Gives up a listener or stream and closes it. Does nothing when that has been done.
+    fn close(&mut self, source: SourceId);
+
+    /// Closes a stream and drops at once what the peer has not yet been sent, with a reset.
+    fn reset(&mut self, stream: SourceId);
+}
+
+/// The outcome of a receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received<T> {
+    /// At least one byte.
+    Bytes(T),
+    /// Nothing now. An event will tell when there is something.
+    Blocked,
+    /// Nothing ever again: the peer has finished sending.
+    End,
+}
+
+/// The outcome of a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The kernel has everything.
+    All,
+    /// Not everything has been sent. A [`writable`](Event::writable) event will tell when to call again.
+    Blocked,
+}
+
+/// Names a listener or stream of one driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId(pub(crate) Key);
+
+impl SourceId {
+    /// The source's place: small, unique among the open sources of a driver, reused after a close.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0.index()
+    }
+
+    /// The id as one number.
+    #[must_use]
+    pub fn to_u64(self) -> u64 {
+        self.0.to_u64()
+    }
+}
+
+/// Who is to be told of a source's events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The shard's [`Work`](crate::shard::Work), by the key it has for the source.
+    Work(Key),
+    /// A task, which is found by the source's id.
+    Task,
+}
+
+/// Something has become possible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Where.
+    pub source: SourceId,
+    /// Whose affair it is.
+    pub owner: Owner,
+    /// There is input, the end of it, an error, or (of a listener) a connection.
+    pub readable: bool,
+    /// There is room for output, or an error.
+    pub writable: bool,
+}
+
+/// The drivers there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Linux's epoll, edge-triggered.
+    Epoll,
+    /// A simulated network in virtual time.
+    Sim,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Epoll => "epoll",
+            Self::Sim => "sim",
+        })
+    }
+}
+
+/// The address of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// An internet address and port.
+    Ip(SocketAddr),
+    /// The nameless other end of a Unix socket.
+    Unix,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}
+
+/// What to do about a failed accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptFailure {
+    /// That connection is lost; the next may be fine.
+    Connection,
+    /// Descriptors or memory have run out: pause, for trying again at once would only spin.
+    Exhausted,
+}
+
+impl AcceptFailure {
+    /// Tells the two apart. Whatever is not known to concern one connection alone counts as exhaustion.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Self {
+        use io::ErrorKind as K;
+        match error.kind() {
+            K::ConnectionAborted
+            | K::ConnectionReset
+            | K::Interrupted
+            | K::PermissionDenied
+            | K::TimedOut
+            | K::HostUnreachable
+            | K::NetworkUnreachable
+            | K::NetworkDown => Self::Connection,
+            _ => Self::Exhausted,
+        }
+    }
+}
+
+/// Makes a driver's present or next wait return. May be used from any thread, and after the driver's end.
+#[derive(Clone)]
+pub struct Waker(Arc<dyn Fn() + Send + Sync>);
+
+impl Waker {
+    /// A waker that does this.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(wake))
+    }
+
+    /// Wakes the driver.
+    pub fn wake(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waker")
+    }
+}

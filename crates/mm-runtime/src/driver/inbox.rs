@@ -1,0 +1,75 @@
+//! Where a readiness driver receives to.
+
+use std::fmt;
+
+use crate::limits::{INBOX_BYTES, RECEIVE_BYTES_MAX};
+
+/// Names received bytes to the driver that received them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    len: u32,
+}
+
+impl Span {
+    /// How many bytes.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a span is never empty")]
+    pub fn len(self) -> usize {
+        self.len as usize
+    }
+}
+
+/// The bytes of all receives of a batch, one behind the other, each on a cache line of its own.
+///
+/// Short requests of many connections thus lie close together. In one buffer each they would be 16 KiB apart, which is
+/// the same few sets of the first-level cache for all of them.
+pub(super) struct Inbox {
+    bytes: Box<[u8]>,
+    used: usize,
+}
+
+const LINE_BYTES: usize = 64;
+
+impl Inbox {
+    pub(super) fn new() -> Self {
+        Self { bytes: vec![0; INBOX_BYTES].into_boxed_slice(), used: 0 }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.bytes.len() - self.used >= RECEIVE_BYTES_MAX
+    }
+
+    /// Where the next receive goes. Never longer than [`RECEIVE_BYTES_MAX`], and shorter only when it has no room.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        let end = self.bytes.len().min(self.used + RECEIVE_BYTES_MAX);
+        &mut self.bytes[self.used..end]
+    }
+
+    /// `len` bytes have been received into the room.
+    pub(super) fn take(&mut self, len: usize) -> Span {
+        let len = len.min(self.bytes.len() - self.used);
+        let span = Span { start: place(self.used), len: place(len) };
+        self.used = self.bytes.len().min((self.used + len).next_multiple_of(LINE_BYTES));
+        span
+    }
+
+    pub(super) fn bytes(&self, span: Span) -> &[u8] {
+        &self.bytes[span.start as usize..][..span.len as usize]
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.used = 0;
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").field("used", &self.used).finish_non_exhaustive()
+    }
+}
+
+/// An offset in the inbox, in the width it is kept in.
+fn place(offset: usize) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX)
+}

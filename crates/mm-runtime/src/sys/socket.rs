@@ -1,0 +1,173 @@
+//! Sockets: listening, accepting, connecting, and their options.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, acceptfrom_with, bind,
+    getsockname, listen, socket_with, sockopt,
+};
+
+use crate::driver::Address;
+
+/// Where a server can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// An internet address and port; port 0 has the system choose one.
+    Ip(SocketAddr),
+    /// A Unix socket of this path, made with these access rights (such as 0o700).
+    Unix(PathBuf, u32),
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(path, _) => path.display().fmt(f),
+        }
+    }
+}
+
+/// The options set on every accepted socket, whatever it may have inherited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamOptions {
+    /// Send at once, without waiting to fill a packet (TCP).
+    pub nodelay: bool,
+    /// Probe silent peers, so that dead ones are noticed (TCP).
+    pub keepalive: bool,
+    /// Bytes of the kernel's buffer for output, instead of its own choice.
+    pub send_buffer_bytes: Option<usize>,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self { nodelay: true, keepalive: true, send_buffer_bytes: None }
+    }
+}
+
+/// A bound and listening socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: OwnedFd,
+    address: ListenAddress,
+}
+
+impl Listener {
+    /// Binds and listens. `backlog` is how many connections may wait to be accepted. A TCP address may be taken again
+    /// while connections of a former server linger. An IPv6 address takes no IPv4 connections. A Unix socket that a
+    /// former server has left behind is replaced; one that somebody listens on is not.
+    ///
+    /// # Errors
+    /// The system's error, with the address in the message: in use, not ours, not permitted.
+    pub fn bind(address: &ListenAddress, backlog: u32) -> io::Result<Self> {
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        let bound = match address {
+            ListenAddress::Ip(ip) => bind_ip(*ip, backlog),
+            ListenAddress::Unix(path, mode) => bind_unix(path, *mode, backlog),
+        };
+        bound.map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot listen on {address}: {}", plain(&error)))
+        })
+    }
+
+    /// Where it listens: with the port that the system chose, if that was asked for.
+    #[must_use]
+    pub fn address(&self) -> &ListenAddress {
+        &self.address
+    }
+
+    /// The same listening socket for another shard.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()?, address: self.address.clone() })
+    }
+
+    pub(crate) fn into_socket(self) -> OwnedFd {
+        self.socket
+    }
+}
+
+/// The error's text without the "(os error N)" that Rust appends.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}
+
+fn bind_ip(address: SocketAddr, backlog: i32) -> io::Result<Listener> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = new_socket(family)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    bind(&socket, &address)?;
+    listen(&socket, backlog)?;
+    let bound = SocketAddr::try_from(getsockname(&socket)?)?;
+    Ok(Listener { socket, address: ListenAddress::Ip(bound) })
+}
+
+fn bind_unix(path: &Path, mode: u32, backlog: i32) -> io::Result<Listener> {
+    let name = SocketAddrUnix::new(path)?;
+    let socket = new_socket(AddressFamily::UNIX)?;
+    match bind(&socket, &name) {
+        Err(Errno::ADDRINUSE) => {
+            remove_stale(path, &name)?;
+            bind(&socket, &name)?;
+        }
+        bound => bound?,
+    }
+    rustix::fs::chmod(path, Mode::from_raw_mode(mode))?;
+    listen(&socket, backlog)?;
+    Ok(Listener { socket, address: ListenAddress::Unix(path.to_owned(), mode) })
+}
+
+/// Removes the socket of a server that is no more. Anything else of that name stays.
+fn remove_stale(path: &Path, name: &SocketAddrUnix) -> io::Result<()> {
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Err(Errno::ADDRINUSE.into());
+    }
+    let probe = new_socket(AddressFamily::UNIX)?;
+    match rustix::net::connect(&probe, name) {
+        Err(Errno::CONNREFUSED) => std::fs::remove_file(path),
+        _ => Err(Errno::ADDRINUSE.into()),
+    }
+}
+
+fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(socket_with(family, SocketType::STREAM, flags, None)?)
+}
+
+/// Accepts one connection and sets its options.
+pub(crate) fn accept(listener: &OwnedFd, options: StreamOptions) -> io::Result<(OwnedFd, Address)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (socket, peer) = acceptfrom_with(listener, flags)?;
+    let address = match peer.map(|peer: SocketAddrAny| SocketAddr::try_from(peer)) {
+        Some(Ok(address)) => Address::Ip(address),
+        _ => Address::Unix,
+    };
+    // A peer that has reset the connection meanwhile makes these fail; the first receive will tell.
+    if matches!(address, Address::Ip(_)) {
+        sockopt::set_tcp_nodelay(&socket, options.nodelay).ok();
+        sockopt::set_socket_keepalive(&socket, options.keepalive).ok();
+    }
+    if let Some(bytes) = options.send_buffer_bytes {
+        sockopt::set_socket_send_buffer_size(&socket, bytes).ok();
+    }
+    Ok((socket, address))
+}
+
+/// Closes a stream so that the kernel drops its output instead of sending it.
+pub(crate) fn reset(socket: OwnedFd) {
+    sockopt::set_socket_linger(socket.as_fd(), Some(Duration::ZERO)).ok();
+    drop(socket);
+}

@@ -1,0 +1,202 @@
+//! The drivers on real sockets.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use mm_runtime::driver::AcceptFailure;
+use mm_runtime::driver::epoll::EpollDriver;
+use mm_runtime::sys::socket::{ListenAddress, Listener, StreamOptions};
+
+use crate::suite::World;
+
+/// epoll with TCP over loopback.
+struct EpollTcp {
+    driver: EpollDriver,
+    address: Option<SocketAddr>,
+}
+
+impl World for EpollTcp {
+    type Driver = EpollDriver;
+    type Peer = TcpStream;
+
+    fn new(small_buffers: bool) -> Self {
+        let send_buffer_bytes = small_buffers.then_some(4096);
+        let options = StreamOptions { send_buffer_bytes, ..StreamOptions::default() };
+        Self { driver: EpollDriver::new(options).unwrap(), address: None }
+    }
+
+    fn driver(&mut self) -> &mut EpollDriver {
+        &mut self.driver
+    }
+
+    fn listener(&mut self) -> Listener {
+        let listener = Listener::bind(&ListenAddress::Ip("127.0.0.1:0".parse().unwrap()), 1024).unwrap();
+        let ListenAddress::Ip(address) = listener.address() else { panic!("another kind of address") };
+        self.address = Some(*address);
+        listener
+    }
+
+    fn connect(&mut self) -> TcpStream {
+        let peer = TcpStream::connect(self.address.unwrap()).unwrap();
+        peer.set_nodelay(true).unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        peer
+    }
+
+    fn write(&mut self, peer: &mut TcpStream, bytes: &[u8]) {
+        peer.write_all(bytes).unwrap();
+    }
+
+    fn read(&mut self, peer: &mut TcpStream, bytes: usize) -> Vec<u8> {
+        let mut space = vec![0; bytes];
+        let received = peer.read(&mut space).unwrap();
+        space.truncate(received);
+        space
+    }
+
+    fn finish(&mut self, peer: &mut TcpStream) {
+        peer.shutdown(Shutdown::Write).unwrap();
+    }
+
+    fn reset(&mut self, peer: TcpStream) {
+        rustix::net::sockopt::set_socket_linger(&peer, Some(Duration::ZERO)).unwrap();
+    }
+}
+
+mod epoll_tcp {
+    crate::driver_suite!(super::EpollTcp);
+}
+
+/// epoll with Unix sockets.
+struct EpollUnix {
+    driver: EpollDriver,
+    path: PathBuf,
+}
+
+static PATHS: AtomicU32 = AtomicU32::new(0);
+
+fn new_path() -> PathBuf {
+    let number = PATHS.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("mm-driver-{}-{number}.sock", std::process::id()))
+}
+
+impl World for EpollUnix {
+    type Driver = EpollDriver;
+    type Peer = UnixStream;
+
+    fn new(small_buffers: bool) -> Self {
+        let send_buffer_bytes = small_buffers.then_some(4096);
+        let options = StreamOptions { send_buffer_bytes, ..StreamOptions::default() };
+        Self { driver: EpollDriver::new(options).unwrap(), path: PathBuf::new() }
+    }
+
+    fn driver(&mut self) -> &mut EpollDriver {
+        &mut self.driver
+    }
+
+    fn listener(&mut self) -> Listener {
+        std::fs::remove_file(&self.path).ok();
+        self.path = new_path();
+        Listener::bind(&ListenAddress::Unix(self.path.clone(), 0o700), 1024).unwrap()
+    }
+
+    fn connect(&mut self) -> UnixStream {
+        let peer = UnixStream::connect(&self.path).unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        peer
+    }
+
+    fn write(&mut self, peer: &mut UnixStream, bytes: &[u8]) {
+        peer.write_all(bytes).unwrap();
+    }
+
+    fn read(&mut self, peer: &mut UnixStream, bytes: usize) -> Vec<u8> {
+        let mut space = vec![0; bytes];
+        let received = peer.read(&mut space).unwrap();
+        space.truncate(received);
+        space
+    }
+
+    fn finish(&mut self, peer: &mut UnixStream) {
+        peer.shutdown(Shutdown::Write).unwrap();
+    }
+
+    fn reset(&mut self, peer: UnixStream) {
+        drop(peer);
+    }
+}
+
+impl Drop for EpollUnix {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.path).ok();
+    }
+}
+
+mod epoll_unix {
+    // A Unix socket has no resets: its peer's close with nothing unread is an end.
+    crate::driver_suite! { super::EpollUnix:
+        a_request_and_its_answer
+        events_name_their_owner
+        input_is_not_announced_twice_and_not_lost
+        a_full_receive_says_that_there_may_be_more
+        data_and_end_in_one_event
+        the_end_that_comes_after_a_short_receive_is_told
+        a_peer_that_does_not_read_blocks_and_resumes
+        pinned_and_copied_bytes_keep_their_order
+        sending_to_a_peer_that_is_gone_is_an_error
+        a_closed_source_is_never_heard_of_again
+        finishing_output_leaves_input_open
+        many_streams_and_bounded_batches
+        the_inbox_holds_what_a_batch_receives
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let first = Listener::bind(&ListenAddress::Ip("127.0.0.1:0".parse().unwrap()), 1).unwrap();
+    let error = Listener::bind(first.address(), 1).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot listen on {}: address already in use", first.address()));
+    first.try_clone().unwrap();
+}
+
+#[test]
+fn an_ipv6_listener_leaves_the_ipv4_port_alone() {
+    let Ok(six) = Listener::bind(&ListenAddress::Ip("[::]:0".parse().unwrap()), 1) else { return };
+    let ListenAddress::Ip(address) = six.address() else { panic!("another kind of address") };
+    let four = format!("0.0.0.0:{}", address.port()).parse().unwrap();
+    Listener::bind(&ListenAddress::Ip(four), 1).unwrap();
+}
+
+#[test]
+fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not() {
+    let address = ListenAddress::Unix(new_path(), 0o600);
+    let ListenAddress::Unix(path, _) = &address else { panic!("another kind of address") };
+    let first = Listener::bind(&address, 1).unwrap();
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(path).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    Listener::bind(&address, 1).unwrap_err();
+    drop(first);
+    drop(Listener::bind(&address, 1).unwrap());
+    std::fs::remove_file(path).unwrap();
+    std::fs::write(path, "not a socket").unwrap();
+    Listener::bind(&address, 1).unwrap_err();
+    assert_eq!(std::fs::read(path).unwrap(), b"not a socket");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn failures_to_accept_are_told_apart() {
+    let of = |number| AcceptFailure::of(&std::io::Error::from_raw_os_error(number));
+    // EMFILE, ENFILE, ENOBUFS, ENOMEM.
+    for exhausted in [24, 23, 105, 12] {
+        assert_eq!(of(exhausted), AcceptFailure::Exhausted, "{exhausted}");
+    }
+    // ECONNABORTED, EINTR, EPERM, ENETDOWN, EHOSTUNREACH.
+    for single in [103, 4, 1, 100, 113] {
+        assert_eq!(of(single), AcceptFailure::Connection, "{single}");
+    }
+}
