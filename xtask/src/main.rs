@@ -6,10 +6,14 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks on its terminal")]
 
 mod checks;
+mod clients;
 mod command;
 mod help;
+mod memory;
 mod nightly;
 mod process;
+mod server;
+mod session;
 mod test;
 mod tidy;
 mod tools;
@@ -26,6 +30,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     test::COMMAND,
     tidy::COMMAND,
     // Measurements.
+    memory::COMMAND,
 ];
 
 fn main() -> ExitCode {

@@ -3,8 +3,11 @@
 use crate::checks::{Checks, count_tests};
 use crate::command::{Command, Failure, Outcome, no_arguments};
 use crate::process::cargo;
-use crate::tidy;
 use crate::tools::works;
+use crate::{clients, memory, tidy};
+
+/// How long the server is filled, in seconds; `cargo xtask memory` does it for a minute.
+const MEMORY_SECONDS: u64 = 10;
 
 /// The command.
 pub(crate) const COMMAND: Command = Command {
@@ -25,7 +28,12 @@ fn run(arguments: &[String]) -> Outcome {
     checks.check("tests", || count_tests(&mut cargo(&["test", "--quiet", "--workspace", "--no-fail-fast"])));
     let mut documents = cargo(&["doc", "--quiet", "--workspace", "--no-deps"]);
     checks.program("documentation", documents.env("RUSTDOCFLAGS", "--deny warnings"));
-    checks.program("release build", &mut cargo(&["build", "--quiet", "--release", "--package", "mmem"]));
+    let built =
+        checks.program("release build", &mut cargo(&["build", "--quiet", "--release", "--package", "mmem"]));
+    if built {
+        clients::check(&mut checks);
+        checks.check("memory", || memory::fill(MEMORY_SECONDS));
+    }
     checks.finish()
 }
 

@@ -1,0 +1,1 @@
+//! Holds the tests of client crates; there is nothing else in it.

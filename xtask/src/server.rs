@@ -1,0 +1,142 @@
+//! The release build of mmem, started for a check on a port of its own.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command as Program, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::command::{Failure, Outcome};
+use crate::process::{program, root, run};
+use crate::tools;
+
+/// How long a server may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is looked whether it has.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// A running server; dropping it ends it at once.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    port: u16,
+    name: String,
+}
+
+impl Server {
+    /// Starts mmem with these arguments and waits until it listens. `name` tells servers of one run apart.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] if it is not built, ends, or does not listen in time.
+    pub(crate) fn start(name: &str, arguments: &[&str]) -> Result<Self, Failure> {
+        let failed = |what: String| Failure::Failed(format!("{name}: {what}"));
+        let folder = tools::folder();
+        fs::create_dir_all(&folder).map_err(|error| failed(format!("{}: {error}", folder.display())))?;
+        let port_file = folder.join(format!("{name}.port"));
+        drop(fs::remove_file(&port_file));
+        let mut mmem = Program::new(binary());
+        mmem.args(["-p", "-1", "-u", "root"]).args(arguments).stdin(Stdio::null());
+        mmem.env("MEMCACHED_PORT_FILENAME", &port_file);
+        let child = mmem.spawn().map_err(|error| failed(format!("{}: {error}", binary().display())))?;
+        let mut server = Self { child, port: 0, name: name.to_owned() };
+        let deadline = Instant::now() + PATIENCE;
+        while server.port == 0 {
+            if let Ok(Some(status)) = server.child.try_wait() {
+                return Err(failed(format!("ended at its start: {status}")));
+            }
+            if Instant::now() > deadline {
+                return Err(failed("did not listen in time".to_owned()));
+            }
+            thread::sleep(PAUSE);
+            server.port = fs::read_to_string(&port_file).ok().and_then(|file| port_in(&file)).unwrap_or(0);
+        }
+        Ok(server)
+    }
+
+    /// The port on loopback.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The address on loopback, as clients take it.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The resident memory of the process, in KiB.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] if the process has ended.
+    pub(crate) fn resident_kib(&self) -> Result<u64, Failure> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(&path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next()).and_then(|word| word.parse().ok());
+        number.ok_or_else(|| Failure::Failed(format!("{}: no VmRSS in {path}", self.name)))
+    }
+
+    /// Asks it to stop and waits until it has.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] if it does not stop in time, or not with exit code 0.
+    pub(crate) fn stop(mut self) -> Outcome {
+        run(&mut program("kill", &["-TERM", &self.child.id().to_string()]))?;
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            match self.child.try_wait() {
+                Ok(Some(status)) if status.success() => return Ok(()),
+                Ok(Some(status)) => {
+                    return Err(Failure::Failed(format!("{}: ended with {status}", self.name)));
+                }
+                Ok(None) | Err(_) => thread::sleep(PAUSE),
+            }
+        }
+        Err(Failure::Failed(format!("{}: did not stop in time", self.name)))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Where cargo puts the release build.
+fn binary() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("release").join("mmem")
+}
+
+/// The first TCP port in a file that mmem writes by `MEMCACHED_PORT_FILENAME`.
+fn port_in(file: &str) -> Option<u16> {
+    let line = file.lines().find(|line| line.starts_with("TCP "))?;
+    line.rsplit(' ').next()?.trim().parse().ok()
+}
+
+/// Runs the checks of a client against a fresh server: a program that finds the address in `MMEM_ADDRESS`.
+///
+/// # Errors
+/// [`Failure::Failed`] if the program fails, or the server does not start and stop as it should.
+pub(crate) fn with_client<T>(
+    name: &str,
+    client: &mut Program,
+    run: impl FnOnce(&mut Program) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let server = Server::start(name, &[])?;
+    let result = run(client.env("MMEM_ADDRESS", server.address()))?;
+    server.stop()?;
+    Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::port_in;
+
+    #[test]
+    fn the_port_is_found_in_either_family() {
+        assert_eq!(port_in("TCP INET: 1234\nTCP INET6: 1234\n"), Some(1234));
+        assert_eq!(port_in("TCP INET6: 77\n"), Some(77));
+        assert_eq!(port_in("UDP INET: 77\n"), None);
+    }
+}
