@@ -1,1 +1,34 @@
 //! The cache engine: dense items in segments, an index of cache lines, eviction and expiration.
+//!
+//! Sans-I/O and sans-clock: it maps memory, and time is an argument of every call.
+//!
+//! ```
+//! use mm_store::{Config, Outcome, Put, Store};
+//!
+//! let mut store = Store::open(&Config::new(64 << 20, 42))?;
+//! let (key, now_s) = (store.key(b"greeting").unwrap(), 1);
+//! let stored = store.put(key, &Put::default(), b"hello", now_s).unwrap();
+//! assert_eq!(stored, Outcome::Stored);
+//! assert_eq!(store.get(key, now_s).unwrap().value(), Some(&b"hello"[..]));
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod config;
+mod ghosts;
+mod hash;
+mod index;
+pub mod limits;
+mod memory;
+mod narrow;
+mod segment;
+mod stats;
+mod store;
+
+pub use config::Config;
+pub use hash::KeyHash;
+pub use memory::Pins;
+pub use stats::Stats;
+pub use store::{
+    ArithmeticError, Broken, CasRule, Cursor, Item, Key, Miss, Mode, Operation, Outcome, Put, PutError,
+    State, Store, Upload,
+};

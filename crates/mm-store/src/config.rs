@@ -1,0 +1,97 @@
+//! Configuration, and the sizes that follow from it.
+
+use crate::limits::{
+    INLINE_MAX_BYTES, MAX_SEGMENT_BYTES, MIN_LIMIT_BYTES, MIN_SEGMENT_BYTES, RECORDS_PER_SEGMENT,
+    SEGMENTS_PER_LIMIT,
+};
+use crate::narrow::to_u32;
+
+/// What a store is to be like.
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    /// Bound of the memory of items and index together, in bytes; at least
+    /// [`MIN_LIMIT_BYTES`].
+    pub limit_bytes: usize,
+    /// Whether items may be evicted for new ones (memcached's `-M` turns it off).
+    pub evict: bool,
+    /// Seed of the hash of keys: a random number, so that nobody can choose keys that collide.
+    pub hash_seed: u64,
+}
+
+impl Config {
+    /// A store of `limit_bytes` that evicts.
+    #[must_use]
+    pub const fn new(limit_bytes: usize, hash_seed: u64) -> Self {
+        Self { limit_bytes, evict: true, hash_seed }
+    }
+}
+
+/// Sizes that follow from the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub(crate) limit_bytes: usize,
+    /// A power of two.
+    pub(crate) segment_bytes: usize,
+    /// A power of two from 4: with locations of 32 bits it bounds the memory that can be reached.
+    pub(crate) granule_bytes: usize,
+    /// How many segments there is address space for.
+    pub(crate) segments: u32,
+    /// Largest record of an item.
+    pub(crate) record_max_bytes: usize,
+    /// How many items there is index for.
+    pub(crate) items_max: usize,
+    pub(crate) huge_pages: bool,
+}
+
+impl Sizes {
+    pub(crate) fn new(limit_bytes: usize) -> Self {
+        let limit_bytes = limit_bytes.max(MIN_LIMIT_BYTES);
+        let share = (limit_bytes / SEGMENTS_PER_LIMIT).max(1);
+        let power = if share.is_power_of_two() { share } else { share.next_power_of_two() / 2 };
+        let segment_bytes = power.clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES);
+        let mut granule_bytes = 4;
+        while limit_bytes / granule_bytes > 1 << 32 {
+            granule_bytes *= 2;
+        }
+        // Locations of the first segment's worth of granules are not used. Where that would be the one too many, a
+        // segment less is no loss: the index takes more than that.
+        let addressable = (1 << 32) / segment_bytes * granule_bytes - 1;
+        let segments = to_u32((limit_bytes / segment_bytes).min(addressable));
+        // The smallest item is a key and a value of a byte or so, and eight bytes of index.
+        let items_max = limit_bytes / (granule_bytes.max(8) + 8);
+        Self {
+            limit_bytes,
+            segment_bytes,
+            granule_bytes,
+            segments,
+            record_max_bytes: (segment_bytes / RECORDS_PER_SEGMENT).min(INLINE_MAX_BYTES),
+            items_max,
+            huge_pages: segment_bytes == MAX_SEGMENT_BYTES,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_scale_with_the_limit() {
+        let segment = |mib: usize| Sizes::new(mib << 20).segment_bytes;
+        assert_eq!(
+            [segment(1), segment(8), segment(64), segment(1024), segment(16384)],
+            [16 << 10, 16 << 10, 128 << 10, 2 << 20, 2 << 20]
+        );
+    }
+
+    #[test]
+    fn every_granule_has_a_location() {
+        for gib in [1, 8, 15, 16, 17, 32, 64, 1024] {
+            let sizes = Sizes::new(gib << 30);
+            let bytes = (sizes.segments as usize + 1) * sizes.segment_bytes;
+            assert!(bytes / sizes.granule_bytes <= 1 << 32, "{gib} GiB");
+        }
+        assert_eq!(Sizes::new(16 << 30).granule_bytes, 4);
+        assert_eq!(Sizes::new(32 << 30).granule_bytes, 8);
+    }
+}

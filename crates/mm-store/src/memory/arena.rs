@@ -1,0 +1,307 @@
+//! Segments of records: append, read, reset.
+
+use std::io;
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::record::{EXTENT_HEADER_BYTES, Head, Record, write_extent_header, write_head};
+use super::region::Region;
+use crate::narrow::to_u32;
+
+/// Where a record stands, in granules from the start of the arena. Never zero: the first segment is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Location(NonZeroU32);
+
+impl Location {
+    /// The location in an index slot, `None` for the empty slot's 0.
+    #[inline]
+    pub(crate) fn from_raw(raw: u32) -> Option<Self> {
+        NonZeroU32::new(raw).map(Self)
+    }
+
+    /// As an index slot keeps it.
+    #[inline]
+    pub(crate) const fn raw(self) -> u32 {
+        self.0.get()
+    }
+}
+
+/// Number of a segment, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SegmentId(pub(crate) u32);
+
+impl SegmentId {
+    /// As an index into tables of segments.
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Sizes of an arena.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ArenaConfig {
+    /// How many segments there is address space for.
+    pub(crate) segments: u32,
+    /// Bytes of a segment, a power of two.
+    pub(crate) segment_bytes: usize,
+    /// Bytes of a granule, a power of two from 4.
+    pub(crate) granule_bytes: usize,
+    /// Whether huge pages are asked for.
+    pub(crate) huge_pages: bool,
+}
+
+/// The mapping, shared with the pins in it.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    pub(super) region: Region,
+    /// Pins for each segment. They keep it from being reset.
+    pub(super) pins: Box<[AtomicU32]>,
+}
+
+/// A record that is being written: nobody else can reach it. Ends by `publish` or `abandon`.
+#[derive(Debug)]
+#[must_use = "an open record keeps its segment from being reused"]
+pub(crate) struct OpenRecord {
+    location: Location,
+    value_at: usize,
+    value_len: usize,
+}
+
+impl OpenRecord {
+    /// Where the record will be.
+    pub(crate) const fn location(&self) -> Location {
+        self.location
+    }
+
+    /// Bytes of value that the record takes.
+    pub(crate) const fn value_len(&self) -> usize {
+        self.value_len
+    }
+}
+
+/// Segments of records in one range of memory.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    mapping: Arc<Mapping>,
+    config: ArenaConfig,
+    granule_shift: u32,
+    segment_shift: u32,
+    /// Bytes handed out in each segment since its last reset.
+    used: Box<[u32]>,
+    /// Open records in each segment.
+    open: Box<[u32]>,
+}
+
+impl Arena {
+    /// Reserves address space; nothing becomes resident yet.
+    ///
+    /// # Errors
+    /// The system's error where the address space cannot be had.
+    pub(crate) fn new(config: ArenaConfig) -> io::Result<Self> {
+        let slots = config.segments as usize + 1;
+        let region = Region::reserve(slots * config.segment_bytes, config.huge_pages)?;
+        let pins = (0..slots).map(|_| AtomicU32::new(0)).collect();
+        Ok(Self {
+            mapping: Arc::new(Mapping { region, pins }),
+            config,
+            granule_shift: config.granule_bytes.trailing_zeros(),
+            segment_shift: config.segment_bytes.trailing_zeros(),
+            used: vec![0; slots].into(),
+            open: vec![0; slots].into(),
+        })
+    }
+
+    pub(super) fn mapping(&self) -> &Arc<Mapping> {
+        &self.mapping
+    }
+
+    /// Bytes of a segment.
+    pub(crate) const fn segment_bytes(&self) -> usize {
+        self.config.segment_bytes
+    }
+
+    /// `bytes` rounded up to whole granules.
+    #[inline]
+    pub(crate) const fn rounded(&self, bytes: usize) -> usize {
+        (bytes + self.config.granule_bytes - 1) & !(self.config.granule_bytes - 1)
+    }
+
+    /// The segment that holds `location`.
+    #[inline]
+    pub(crate) const fn segment_of(&self, location: Location) -> SegmentId {
+        SegmentId(to_u32(self.offset(location) >> self.segment_shift))
+    }
+
+    /// Granules between the start of its segment and `location`.
+    #[inline]
+    pub(crate) const fn granule_in_segment(&self, location: Location) -> u32 {
+        to_u32((self.offset(location) & (self.config.segment_bytes - 1)) >> self.granule_shift)
+    }
+
+    /// Granules of a segment.
+    pub(crate) const fn granules_per_segment(&self) -> u32 {
+        to_u32(self.config.segment_bytes >> self.granule_shift)
+    }
+
+    /// Where the next record of `segment` will begin, in granules from the segment's start.
+    #[inline]
+    pub(crate) fn next_granule(&self, segment: SegmentId) -> u32 {
+        self.used[segment.index()] >> self.granule_shift
+    }
+
+    #[inline]
+    const fn offset(&self, location: Location) -> usize {
+        (location.raw() as usize) << self.granule_shift
+    }
+
+    /// Bytes handed out in `segment`.
+    #[inline]
+    pub(crate) fn used(&self, segment: SegmentId) -> usize {
+        self.used[segment.index()] as usize
+    }
+
+    /// Bytes that `segment` still has room for.
+    #[inline]
+    pub(crate) fn room(&self, segment: SegmentId) -> usize {
+        self.config.segment_bytes - self.used(segment)
+    }
+
+    /// Whether a pin or an open record keeps `segment` from being reset.
+    pub(crate) fn is_held(&self, segment: SegmentId) -> bool {
+        self.open[segment.index()] != 0 || self.mapping.pins[segment.index()].load(Ordering::Relaxed) != 0
+    }
+
+    /// Appends an item's head and key; `None` where `segment` has no room.
+    #[inline]
+    pub(crate) fn append_item(&mut self, segment: SegmentId, head: &Head<'_>) -> Option<OpenRecord> {
+        let layout = head.layout();
+        let offset = self.take(segment, layout.bytes())?;
+        // SAFETY: `take` hands these bytes out once.
+        unsafe { write_head(&self.mapping.region, offset, head) };
+        Some(self.open_record(segment, offset, layout.value_at(), head.value_len))
+    }
+
+    /// Appends an extent for `len` bytes; `None` where `segment` has no room.
+    pub(crate) fn append_extent(&mut self, segment: SegmentId, len: usize) -> Option<OpenRecord> {
+        let offset = self.take(segment, EXTENT_HEADER_BYTES + len)?;
+        write_extent_header(&self.mapping.region, offset, len);
+        Some(self.open_record(segment, offset, EXTENT_HEADER_BYTES, len))
+    }
+
+    /// The largest extent that `segment` has room for, in bytes of value.
+    pub(crate) fn extent_room(&self, segment: SegmentId) -> usize {
+        self.room(segment).saturating_sub(EXTENT_HEADER_BYTES)
+    }
+
+    #[inline]
+    fn take(&mut self, segment: SegmentId, bytes: usize) -> Option<usize> {
+        assert!(segment.0 != 0, "segment 0 stands for no location");
+        let taken = self.rounded(bytes);
+        if taken > self.room(segment) {
+            return None;
+        }
+        let used = &mut self.used[segment.index()];
+        let offset = (segment.index() << self.segment_shift) + *used as usize;
+        *used += to_u32(taken);
+        Some(offset)
+    }
+
+    #[inline]
+    fn open_record(
+        &mut self,
+        segment: SegmentId,
+        offset: usize,
+        value_at: usize,
+        value_len: usize,
+    ) -> OpenRecord {
+        self.open[segment.index()] += 1;
+        let location = self.location_at(offset);
+        OpenRecord { location, value_at: offset + value_at, value_len }
+    }
+
+    /// The location of a record that begins at `offset`.
+    #[inline]
+    fn location_at(&self, offset: usize) -> Location {
+        let granule = to_u32(offset >> self.granule_shift);
+        Location(NonZeroU32::new(granule).unwrap_or(NonZeroU32::MIN))
+    }
+
+    /// The value of an open record, for writing.
+    #[inline]
+    pub(crate) fn value_mut(&mut self, record: &mut OpenRecord) -> &mut [u8] {
+        // SAFETY: the record is open, so its bytes were handed out to its holder alone, and the `&mut` borrows of arena
+        // and record allow one slice at a time.
+        unsafe { self.mapping.region.bytes_mut(record.value_at, record.value_len) }
+    }
+
+    /// Copies `len` value bytes of the published record at `from`, beginning with byte `from_at`, to byte `at` of an open
+    /// record.
+    ///
+    /// # Panics
+    /// Where either range is outside its value.
+    pub(crate) fn copy_value(
+        &mut self,
+        record: &mut OpenRecord,
+        at: usize,
+        from: Location,
+        range: Range<usize>,
+    ) {
+        let (offset, len) = self.record(from).value_range();
+        assert!(range.start <= range.end && range.end <= len, "source range outside the value");
+        // SAFETY: published value bytes are not written, and an open record's bytes are nobody else's, so the two
+        // ranges do not overlap.
+        let source = unsafe { self.mapping.region.bytes(offset + range.start, range.len()) };
+        self.value_mut(record)[at..at + source.len()].copy_from_slice(source);
+    }
+
+    /// Replaces the CAS value of an open item that has the option.
+    pub(crate) fn set_cas(&mut self, record: &OpenRecord, cas: u64) {
+        self.record(record.location).set_stored_cas(cas);
+    }
+
+    /// Ends the writing: from now on the record is read only.
+    #[inline]
+    #[expect(clippy::needless_pass_by_value, reason = "consumed: nobody can write the record any more")]
+    pub(crate) fn publish(&mut self, record: OpenRecord) -> Location {
+        self.open[self.segment_of(record.location).index()] -= 1;
+        record.location
+    }
+
+    /// The record at `location`, which `publish` or an open record gave since the segment's last reset.
+    #[inline]
+    pub(crate) fn record(&self, location: Location) -> Record<'_> {
+        Record::new(&self.mapping.region, self.offset(location))
+    }
+
+    /// The record that stands `at` bytes into `segment`, and its location; `None` at the end.
+    pub(crate) fn record_at(&self, segment: SegmentId, at: usize) -> Option<(Location, Record<'_>)> {
+        if at >= self.used(segment) {
+            return None;
+        }
+        let offset = (segment.index() << self.segment_shift) + at;
+        Some((self.location_at(offset), Record::new(&self.mapping.region, offset)))
+    }
+
+    /// Forgets all records of `segment`, which can then be filled anew. Returns false, and does nothing, while pins or
+    /// open records hold it.
+    pub(crate) fn reset(&mut self, segment: SegmentId) -> bool {
+        if self.is_held(segment) {
+            return false;
+        }
+        self.used[segment.index()] = 0;
+        true
+    }
+
+    /// Gives the memory of an empty segment back to the system.
+    ///
+    /// # Panics
+    /// Where the segment is not empty.
+    pub(crate) fn discard(&mut self, segment: SegmentId) {
+        assert!(self.used(segment) == 0 && !self.is_held(segment), "only an empty segment can be given back");
+        let offset = segment.index() << self.segment_shift;
+        // SAFETY: the segment is empty and not held: no slice of it is alive.
+        unsafe { self.mapping.region.discard(offset, self.config.segment_bytes) };
+    }
+}

@@ -1,0 +1,356 @@
+//! Records: what a segment holds, byte by byte. docs/store.md draws them.
+//!
+//! ```text
+//! item:    key length u8 | flags u8 | value length u16 | options, 4 bytes each | last access u16 | key | value
+//! extent:  0 u8          | flags u8 | 0 u16            | length u32 | next u32 | owner u32 | bytes
+//! ```
+//! An item's options stand in this order, each only where its flag is set: expiry; client flags; CAS (8 bytes); total
+//! length and first extent (of a value that is kept in a chain of extents; the value inside the item is its beginning).
+//! Records begin on a granule. The first word, expiry, next and last access change by atomic stores; all else is
+//! written before the record is published and never again.
+
+use std::sync::atomic::Ordering;
+
+use super::arena::Location;
+use super::region::Region;
+use crate::narrow::to_u32;
+
+/// Bits of a record's flag byte.
+pub(crate) mod flag {
+    /// The item has an expiry.
+    pub(crate) const EXPIRES: u8 = 1;
+    /// The item has client flags other than 0.
+    pub(crate) const CLIENT_FLAGS: u8 = 1 << 1;
+    /// The item keeps its CAS value instead of deriving it from where it stands.
+    pub(crate) const CAS: u8 = 1 << 2;
+    /// The value goes on in a chain of extents.
+    pub(crate) const CHAINED: u8 = 1 << 3;
+    /// The key came encoded in base64 (memcached's meta commands) and is answered so.
+    pub(crate) const BINARY_KEY: u8 = 1 << 4;
+    /// The value is out of date and may be served while somebody fetches a new one.
+    pub(crate) const STALE: u8 = 1 << 5;
+    /// One reader was told to fetch a new value.
+    pub(crate) const WIN_SENT: u8 = 1 << 6;
+    /// The record is garbage.
+    pub(crate) const DEAD: u8 = 1 << 7;
+}
+
+const FIRST_WORD_BYTES: usize = 4;
+const LAST_ACCESS_BYTES: usize = 2;
+/// Bytes of an extent before its value.
+pub(crate) const EXTENT_HEADER_BYTES: usize = 16;
+const EXTENT_LEN_AT: usize = 4;
+const EXTENT_NEXT_AT: usize = 8;
+const EXTENT_OWNER_AT: usize = 12;
+
+/// Sizes of an item record, from its flags and lengths.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layout {
+    /// Which options there are (bits of [`flag`]).
+    pub(crate) flags: u8,
+    /// Length of the key in bytes, 1 to 250.
+    pub(crate) key_len: usize,
+    /// Length of the value inside the record in bytes, up to 65,535.
+    pub(crate) value_len: usize,
+}
+
+impl Layout {
+    /// Bytes of the record, before rounding to a granule.
+    #[inline]
+    pub(crate) const fn bytes(self) -> usize {
+        self.value_at() + self.value_len
+    }
+
+    const fn client_flags_at(self) -> usize {
+        FIRST_WORD_BYTES + 4 * (self.flags & flag::EXPIRES) as usize
+    }
+
+    const fn cas_at(self) -> usize {
+        self.client_flags_at() + if self.flags & flag::CLIENT_FLAGS != 0 { 4 } else { 0 }
+    }
+
+    const fn chain_at(self) -> usize {
+        self.cas_at() + if self.flags & flag::CAS != 0 { 8 } else { 0 }
+    }
+
+    const fn last_access_at(self) -> usize {
+        self.chain_at() + if self.flags & flag::CHAINED != 0 { 8 } else { 0 }
+    }
+
+    const fn key_at(self) -> usize {
+        self.last_access_at() + LAST_ACCESS_BYTES
+    }
+
+    pub(super) const fn value_at(self) -> usize {
+        self.key_at() + self.key_len
+    }
+}
+
+/// Which of the two kinds a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RecordKind {
+    Item,
+    Extent,
+}
+
+/// A record in the arena.
+#[derive(Clone, Copy)]
+pub(crate) struct Record<'a> {
+    region: &'a Region,
+    offset: usize,
+}
+
+impl std::fmt::Debug for Record<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Record").field("offset", &self.offset).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Record<'a> {
+    pub(super) const fn new(region: &'a Region, offset: usize) -> Self {
+        Self { region, offset }
+    }
+
+    #[inline]
+    fn first_word(self) -> u32 {
+        self.region.word(self.offset).load(Ordering::Relaxed)
+    }
+
+    /// Item or extent.
+    #[inline]
+    pub(crate) fn kind(self) -> RecordKind {
+        if self.first_word() & 0xff == 0 { RecordKind::Extent } else { RecordKind::Item }
+    }
+
+    /// The flag byte.
+    #[inline]
+    pub(crate) fn flags(self) -> u8 {
+        (self.first_word() >> 8 & 0xff) as u8
+    }
+
+    /// Sets the bits of `set` and clears those of `clear` in the flag byte. Only state bits may change: the option bits say
+    /// what the record holds.
+    pub(crate) fn change_flags(self, set: u8, clear: u8) {
+        const STATE: u8 = flag::BINARY_KEY | flag::STALE | flag::WIN_SENT | flag::DEAD;
+        debug_assert!((set | clear) & !STATE == 0, "option bits never change");
+        let word = self.first_word();
+        let changed = word & !(u32::from(clear) << 8) | u32::from(set) << 8;
+        self.region.word(self.offset).store(changed, Ordering::Relaxed);
+    }
+
+    /// Sizes of an item.
+    #[inline]
+    pub(crate) fn layout(self) -> Layout {
+        let word = self.first_word();
+        Layout {
+            flags: (word >> 8 & 0xff) as u8,
+            key_len: (word & 0xff) as usize,
+            value_len: (word >> 16) as usize,
+        }
+    }
+
+    /// Bytes of the record, before rounding to a granule.
+    #[inline]
+    pub(crate) fn bytes(self) -> usize {
+        match self.kind() {
+            RecordKind::Item => self.layout().bytes(),
+            RecordKind::Extent => EXTENT_HEADER_BYTES + self.extent_len(),
+        }
+    }
+
+    /// The key of an item.
+    #[inline]
+    pub(crate) fn key(self) -> &'a [u8] {
+        let layout = self.layout();
+        // SAFETY: keys are written before the record is published and never again; the borrow of the arena keeps the
+        // segment from being reset.
+        unsafe { self.region.bytes(self.offset + layout.key_at(), layout.key_len) }
+    }
+
+    /// The value inside an item, or the bytes of an extent.
+    #[inline]
+    pub(crate) fn value(self) -> &'a [u8] {
+        let (offset, len) = self.value_range();
+        // SAFETY: as for the key.
+        unsafe { self.region.bytes(offset, len) }
+    }
+
+    /// Where [`Record::value`] lies in the region: offset and length.
+    #[inline]
+    pub(super) fn value_range(self) -> (usize, usize) {
+        match self.kind() {
+            RecordKind::Item => {
+                let layout = self.layout();
+                (self.offset + layout.value_at(), layout.value_len)
+            }
+            RecordKind::Extent => (self.offset + EXTENT_HEADER_BYTES, self.extent_len()),
+        }
+    }
+
+    /// When the item expires, in the store's seconds; 0 for never.
+    #[inline]
+    pub(crate) fn expiry(self) -> u32 {
+        if self.flags() & flag::EXPIRES == 0 {
+            return 0;
+        }
+        self.region.word(self.offset + FIRST_WORD_BYTES).load(Ordering::Relaxed)
+    }
+
+    /// Changes when the item expires. The record must have the option.
+    pub(crate) fn set_expiry(self, expiry: u32) {
+        debug_assert!(self.flags() & flag::EXPIRES != 0, "no room for an expiry");
+        self.region.word(self.offset + FIRST_WORD_BYTES).store(expiry, Ordering::Relaxed);
+    }
+
+    /// The client's flags.
+    #[inline]
+    pub(crate) fn client_flags(self) -> u32 {
+        let layout = self.layout();
+        if layout.flags & flag::CLIENT_FLAGS == 0 {
+            return 0;
+        }
+        self.region.word(self.offset + layout.client_flags_at()).load(Ordering::Relaxed)
+    }
+
+    /// The CAS value that the record keeps, if it keeps one.
+    pub(crate) fn stored_cas(self) -> Option<u64> {
+        let layout = self.layout();
+        if layout.flags & flag::CAS == 0 {
+            return None;
+        }
+        let at = self.offset + layout.cas_at();
+        let low = self.region.word(at).load(Ordering::Relaxed);
+        let high = self.region.word(at + 4).load(Ordering::Relaxed);
+        Some(u64::from(low) | u64::from(high) << 32)
+    }
+
+    /// Replaces the CAS value of a record that is not published yet and has the option.
+    pub(super) fn set_stored_cas(self, cas: u64) {
+        let layout = self.layout();
+        debug_assert!(layout.flags & flag::CAS != 0, "no room for a CAS value");
+        let at = self.offset + layout.cas_at();
+        self.region.word(at).store((cas & 0xffff_ffff) as u32, Ordering::Relaxed);
+        self.region.word(at + 4).store((cas >> 32) as u32, Ordering::Relaxed);
+    }
+
+    /// Length of the whole value in bytes, extents included.
+    #[inline]
+    pub(crate) fn total_len(self) -> usize {
+        let layout = self.layout();
+        if layout.flags & flag::CHAINED == 0 {
+            return layout.value_len;
+        }
+        self.region.word(self.offset + layout.chain_at()).load(Ordering::Relaxed) as usize
+    }
+
+    /// The first extent of an item, the next one of an extent.
+    #[inline]
+    pub(crate) fn next(self) -> Option<Location> {
+        let at = match self.kind() {
+            RecordKind::Extent => EXTENT_NEXT_AT,
+            RecordKind::Item if self.flags() & flag::CHAINED == 0 => return None,
+            RecordKind::Item => self.layout().chain_at() + 4,
+        };
+        Location::from_raw(self.region.word(self.offset + at).load(Ordering::Relaxed))
+    }
+
+    /// Links the next extent.
+    pub(crate) fn set_next(self, next: Option<Location>) {
+        let at = match self.kind() {
+            RecordKind::Extent => EXTENT_NEXT_AT,
+            RecordKind::Item => self.layout().chain_at() + 4,
+        };
+        self.region.word(self.offset + at).store(next.map_or(0, Location::raw), Ordering::Relaxed);
+    }
+
+    /// The item that an extent belongs to.
+    pub(crate) fn owner(self) -> Option<Location> {
+        Location::from_raw(self.region.word(self.offset + EXTENT_OWNER_AT).load(Ordering::Relaxed))
+    }
+
+    /// Says which item an extent belongs to.
+    pub(crate) fn set_owner(self, owner: Location) {
+        self.region.word(self.offset + EXTENT_OWNER_AT).store(owner.raw(), Ordering::Relaxed);
+    }
+
+    fn extent_len(self) -> usize {
+        self.region.word(self.offset + EXTENT_LEN_AT).load(Ordering::Relaxed) as usize
+    }
+
+    /// The last access as it is stored; `segment.rs` gives it a meaning.
+    #[inline]
+    pub(crate) fn last_access(self) -> u16 {
+        self.region.half(self.offset + self.layout().last_access_at()).load(Ordering::Relaxed)
+    }
+
+    /// Stores the last access.
+    #[inline]
+    pub(crate) fn set_last_access(self, encoded: u16) {
+        self.region.half(self.offset + self.layout().last_access_at()).store(encoded, Ordering::Relaxed);
+    }
+
+    /// Brings the record's header near.
+    #[inline]
+    pub(crate) fn prefetch(self) {
+        super::prefetch_read(self.region.address(self.offset));
+    }
+}
+
+/// What goes into the head of a new item.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Head<'a> {
+    pub(crate) key: &'a [u8],
+    /// Options and state (bits of [`flag`]); an option's bit decides whether the field below is kept.
+    pub(crate) flags: u8,
+    pub(crate) expiry: u32,
+    pub(crate) client_flags: u32,
+    pub(crate) cas: u64,
+    /// Length of the value inside the record.
+    pub(crate) value_len: usize,
+    /// Length of the whole value, of a chained item.
+    pub(crate) total_len: usize,
+    /// Last access as it is stored.
+    pub(crate) last_access: u16,
+}
+
+impl Head<'_> {
+    /// Sizes of the record to be.
+    pub(crate) const fn layout(&self) -> Layout {
+        Layout { flags: self.flags, key_len: self.key.len(), value_len: self.value_len }
+    }
+}
+
+/// Writes the head of a new item at `offset`, all but the value.
+///
+/// # Safety
+/// `offset` and the bytes of the layout behind it are nobody else's.
+pub(super) unsafe fn write_head(region: &Region, offset: usize, head: &Head<'_>) {
+    let layout = head.layout();
+    let word = to_u32(head.key.len()) | u32::from(head.flags) << 8 | to_u32(head.value_len) << 16;
+    let put = |at: usize, value: u32| region.word(offset + at).store(value, Ordering::Relaxed);
+    put(0, word);
+    if head.flags & flag::EXPIRES != 0 {
+        put(FIRST_WORD_BYTES, head.expiry);
+    }
+    if head.flags & flag::CLIENT_FLAGS != 0 {
+        put(layout.client_flags_at(), head.client_flags);
+    }
+    if head.flags & flag::CAS != 0 {
+        put(layout.cas_at(), (head.cas & 0xffff_ffff) as u32);
+        put(layout.cas_at() + 4, (head.cas >> 32) as u32);
+    }
+    if head.flags & flag::CHAINED != 0 {
+        put(layout.chain_at(), to_u32(head.total_len));
+        put(layout.chain_at() + 4, 0);
+    }
+    region.half(offset + layout.last_access_at()).store(head.last_access, Ordering::Relaxed);
+    // SAFETY: the bytes are the caller's alone.
+    unsafe { region.bytes_mut(offset + layout.key_at(), head.key.len()) }.copy_from_slice(head.key);
+}
+
+/// Writes the header of a new extent of `len` bytes at `offset`; it has no next and no owner yet.
+pub(super) fn write_extent_header(region: &Region, offset: usize, len: usize) {
+    for (at, value) in [(0, 0), (EXTENT_LEN_AT, to_u32(len)), (EXTENT_NEXT_AT, 0), (EXTENT_OWNER_AT, 0)] {
+        region.word(offset + at).store(value, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,48 @@
+//! Counters and sizes of a store.
+
+/// Counters count from the start or the last reset; sizes are what is there now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Items in the index; some of them may be expired.
+    pub items: u64,
+    /// Bytes of keys and values of these items.
+    pub item_bytes: u64,
+    /// The memory limit in bytes.
+    pub limit_bytes: u64,
+    /// Bytes of the index.
+    pub index_bytes: u64,
+    /// Buckets of the index, of nine slots each.
+    pub index_buckets: u64,
+    /// Whether the index is growing or shrinking.
+    pub index_moving: bool,
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// Segments that have memory.
+    pub segments: u64,
+    /// Segments that have memory and no records.
+    pub segments_free: u64,
+    /// Value ranges pinned by outputs.
+    pub pins: u64,
+    /// Items stored.
+    pub stored: u64,
+    /// Items evicted to make room.
+    pub evicted: u64,
+    /// Items evicted that nobody had read.
+    pub evicted_unfetched: u64,
+    /// Items evicted that were read since they were stored.
+    pub evicted_fetched: u64,
+    /// Items evicted though they would have expired some time later.
+    pub evicted_with_expiry: u64,
+    /// Items removed because they had expired or were flushed.
+    pub reclaimed: u64,
+    /// Of these, items that nobody had read.
+    pub expired_unfetched: u64,
+    /// Items copied to another segment so that theirs could be reused.
+    pub moved: u64,
+    /// Bytes of these items.
+    pub moved_bytes: u64,
+    /// Segments emptied and used again.
+    pub segments_reused: u64,
+    /// Stores refused for want of memory.
+    pub refused: u64,
+}

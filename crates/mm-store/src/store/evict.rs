@@ -1,0 +1,261 @@
+//! Emptying segments: which one, and what becomes of its items.
+//!
+//! The order is: a segment from before a flush, one that is garbage to a good part (its live items move to the end of their
+//! queue), then by policy (S3-FIFO over segments, docs/decisions/0002): the small queue's oldest while that queue has its
+//! share, else the main queue's.
+
+use super::{Found, Store, is_expired};
+use crate::hash::KeyHash;
+use crate::index::mark;
+use crate::limits::{COMPACT_LIVE_PERCENT, EVICTION_BATCH, EVICTION_STEP_RECORDS, SMALL_QUEUE_PERCENT};
+use crate::memory::{Location, RecordKind, SegmentId, flag};
+use crate::segment::{Queue, State};
+
+/// The segment that is being emptied.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Leaving {
+    pub(super) segment: Option<SegmentId>,
+    /// Bytes of it that are done.
+    at: usize,
+    /// Whether its live items stay in the store because it is only compacted.
+    compact: bool,
+}
+
+/// What becomes of a record whose segment is being emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Its time is over.
+    Reclaim,
+    /// It makes room for others.
+    Evict,
+    /// It moves to the end of this queue, with this mark.
+    Move(Queue, u8),
+}
+
+/// A live record of the segment that is being emptied.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    location: Location,
+    /// Hash of the key, for an item.
+    hash: Option<KeyHash>,
+}
+
+impl Store {
+    /// Empties segments until one more than before is free. False where nothing can be emptied.
+    pub(super) fn empty_one(&mut self) -> bool {
+        let before = self.stats.segments_reused;
+        while self.stats.segments_reused == before {
+            if self.take_back_held() {
+                continue;
+            }
+            if self.leaving.segment.is_none() && !self.begin_leaving() {
+                return false;
+            }
+            let (segment, had) = (self.leaving.segment, self.segments.resident());
+            while self.leaving.segment == segment {
+                self.empty_some(self.sizes.segment_bytes);
+            }
+            if self.stats.segments_reused == before && self.segments.resident() == had {
+                // A pin holds it: another one has to go.
+                return self.begin_leaving();
+            }
+        }
+        true
+    }
+
+    /// Chooses the next segment to empty.
+    pub(super) fn begin_leaving(&mut self) -> bool {
+        let Some((segment, compact)) = self.choose_victim() else { return false };
+        if !compact {
+            self.ghosts.fit(self.index.items());
+        }
+        self.segments.leave(segment);
+        self.leaving = Leaving { segment: Some(segment), at: 0, compact };
+        true
+    }
+
+    /// The segment to empty next, and whether its live items stay.
+    fn choose_victim(&self) -> Option<(SegmentId, bool)> {
+        let mut deadest: Option<(u32, SegmentId)> = None;
+        for queue in [Queue::Small, Queue::Main] {
+            for id in self.segments.oldest_first(queue) {
+                let segment = self.segments.get(id);
+                if segment.uploads != 0 || self.arena.is_held(id) {
+                    continue;
+                }
+                if segment.sequence < self.flushed_before {
+                    return Some((id, true));
+                }
+                if deadest.is_none_or(|(live_bytes, _)| segment.live_bytes < live_bytes) {
+                    deadest = Some((segment.live_bytes, id));
+                }
+            }
+        }
+        let (live_bytes, deadest) = deadest?;
+        if live_bytes as usize * 100 < self.sizes.segment_bytes * COMPACT_LIVE_PERCENT {
+            return Some((deadest, true));
+        }
+        if !self.evict {
+            return None;
+        }
+        let oldest = |queue| self.segments.oldest_first(queue).find(|&id| self.can_leave(id));
+        let small_has_its_share =
+            self.segments.len(Queue::Small) * 100 >= self.segments.resident() * SMALL_QUEUE_PERCENT;
+        let (first, second) =
+            if small_has_its_share { (Queue::Small, Queue::Main) } else { (Queue::Main, Queue::Small) };
+        oldest(first).or_else(|| oldest(second)).map(|id| (id, false))
+    }
+
+    fn can_leave(&self, id: SegmentId) -> bool {
+        self.segments.get(id).uploads == 0 && !self.arena.is_held(id)
+    }
+
+    /// Looks at records of the leaving segment: at least [`EVICTION_STEP_RECORDS`], and `bytes` of it.
+    pub(super) fn empty_some(&mut self, bytes: usize) {
+        let (mut examined, mut records) = (0, 0);
+        while let Some(segment) = self.leaving.segment
+            && (examined < bytes || records < EVICTION_STEP_RECORDS)
+        {
+            let before = self.leaving.at;
+            let (candidates, count) = self.next_candidates(segment);
+            for &candidate in candidates.iter().flatten() {
+                self.decide(candidate);
+            }
+            examined += self.leaving.at - before;
+            records += count;
+            if self.leaving.at >= self.arena.used(segment) || self.segments.get(segment).live_bytes == 0 {
+                self.finish_leaving(segment);
+            }
+        }
+    }
+
+    /// The next few live records, with their index buckets on the way, and how many records were looked at.
+    fn next_candidates(&mut self, segment: SegmentId) -> ([Option<Candidate>; EVICTION_BATCH], usize) {
+        let mut candidates = [None; EVICTION_BATCH];
+        let (mut found, mut records) = (0, 0);
+        while found < EVICTION_BATCH && records < 4 * EVICTION_BATCH {
+            let Some((location, record)) = self.arena.record_at(segment, self.leaving.at) else { break };
+            self.leaving.at += self.arena.rounded(record.bytes());
+            records += 1;
+            if record.flags() & flag::DEAD != 0 {
+                continue;
+            }
+            let hash = (record.kind() == RecordKind::Item).then(|| self.hasher.hash(record.key()));
+            if let Some(hash) = hash {
+                self.index.prefetch(hash);
+            }
+            candidates[found] = Some(Candidate { location, hash });
+            found += 1;
+        }
+        (candidates, records)
+    }
+
+    /// Moves a record of the leaving segment, or removes its item.
+    fn decide(&mut self, candidate: Candidate) {
+        let record = self.arena.record(candidate.location);
+        if record.flags() & flag::DEAD != 0 {
+            return;
+        }
+        let Some(hash) = candidate.hash else { return self.decide_extent(candidate.location) };
+        let Some(slot) = self.index.find(hash, |location| location == candidate.location) else { return };
+        let found = Found { slot, location: candidate.location };
+        match self.fate(found) {
+            Fate::Reclaim => self.reclaim(found),
+            Fate::Evict => self.evict_to_ghosts(found, hash),
+            Fate::Move(queue, mark) => {
+                if self.move_item(found, queue) {
+                    self.index.set_mark(found.slot, mark);
+                } else {
+                    self.evict(found);
+                }
+            }
+        }
+    }
+
+    /// Moves an extent of the leaving segment behind its item, whose fate was decided when its own record's turn came. Only
+    /// where that was passed by, because an upload holds its segment, it is decided here.
+    fn decide_extent(&mut self, location: Location) {
+        let Some(owner) = self.arena.record(location).owner() else { return };
+        let sequence = |at| self.segments.get(self.arena.segment_of(at)).sequence;
+        let queue = self.segments.get(self.arena.segment_of(owner)).queue();
+        if self.leaving.compact || sequence(owner) >= sequence(location) {
+            return self.move_extent(location, owner, queue);
+        }
+        let hash = self.hasher.hash(self.arena.record(owner).key());
+        let Some(slot) = self.index.find(hash, |at| at == owner) else { return };
+        let found = Found { slot, location: owner };
+        match self.fate(found) {
+            Fate::Reclaim => self.reclaim(found),
+            Fate::Evict => self.evict_to_ghosts(found, hash),
+            Fate::Move(queue, mark) => {
+                self.index.set_mark(slot, mark);
+                self.move_extent(location, owner, queue);
+            }
+        }
+    }
+
+    fn fate(&self, found: Found) -> Fate {
+        if self.is_flushed(found.location) || is_expired(self.arena.record(found.location), self.now_s) {
+            return Fate::Reclaim;
+        }
+        let old_mark = self.index.mark(found.slot);
+        let frequency = old_mark & mark::FREQUENCY;
+        let others = old_mark & !mark::FREQUENCY;
+        let queue = self.segments.get(self.arena.segment_of(found.location)).queue();
+        if self.leaving.compact {
+            return Fate::Move(queue, old_mark);
+        }
+        match queue {
+            Queue::Small if frequency >= 2 => Fate::Move(Queue::Main, others),
+            Queue::Main if frequency >= 1 => Fate::Move(Queue::Main, others | (frequency - 1)),
+            Queue::Small | Queue::Main => Fate::Evict,
+        }
+    }
+
+    fn evict_to_ghosts(&mut self, found: Found, hash: KeyHash) {
+        if self.segments.get(self.arena.segment_of(found.location)).queue() == Queue::Small {
+            self.ghosts.add(hash);
+        }
+        self.evict(found);
+    }
+
+    /// Removes an item to make room.
+    pub(super) fn evict(&mut self, found: Found) {
+        self.stats.evicted += 1;
+        if self.index.mark(found.slot) & mark::FETCHED == 0 {
+            self.stats.evicted_unfetched += 1;
+        } else {
+            self.stats.evicted_fetched += 1;
+        }
+        if self.arena.record(found.location).flags() & flag::EXPIRES != 0 {
+            self.stats.evicted_with_expiry += 1;
+        }
+        self.remove(found);
+    }
+
+    /// All records of the leaving segment are garbage.
+    fn finish_leaving(&mut self, segment: SegmentId) {
+        self.leaving = Leaving::default();
+        debug_assert_eq!(self.segments.get(segment).live_bytes, 0, "every record was looked at");
+        if self.arena.reset(segment) {
+            self.reuse(segment);
+        } else {
+            self.segments.hold(segment);
+        }
+        self.take_back_held();
+        self.finish_flush();
+    }
+
+    /// A flush is worked off when no segment from before it is left.
+    fn finish_flush(&mut self) {
+        let before = self.flushed_before;
+        let is_left = |id| {
+            let segment = self.segments.get(id);
+            matches!(segment.state, State::Open(_) | State::Sealed(_) | State::Leaving(_))
+                && segment.sequence < before
+        };
+        if before != 0 && !self.segments.ids().any(is_left) {
+            self.flushed_before = 0;
+        }
+    }
+}

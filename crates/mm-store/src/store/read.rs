@@ -1,0 +1,190 @@
+//! Reading items.
+
+use std::rc::Rc;
+
+use mm_base::buffer::PinId;
+
+use super::{Found, Key, Store};
+use crate::index::mark;
+use crate::memory::{Location, Pins, Record, flag};
+
+/// Why there is no item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Miss {
+    /// The key is not there.
+    Absent,
+    /// It was there until now: its time is over.
+    Expired,
+    /// It was there until now: everything of its age was flushed.
+    Flushed,
+}
+
+/// A live item, borrowed from the store.
+#[derive(Debug, Clone, Copy)]
+pub struct Item<'a> {
+    store: &'a Store,
+    found: Found,
+    record: Record<'a>,
+    /// The mark byte as it was before this access.
+    mark: u8,
+    /// Last access as it was before this one.
+    last_access_s: u32,
+}
+
+impl<'a> Item<'a> {
+    /// The item's key.
+    #[must_use]
+    pub fn key(&self) -> &'a [u8] {
+        self.record.key()
+    }
+
+    /// Length of the value in bytes.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.record.total_len()
+    }
+
+    /// Whether the value is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value where it is in one piece, which it is up to an eighth of a segment.
+    #[inline]
+    #[must_use]
+    pub fn value(&self) -> Option<&'a [u8]> {
+        (self.record.flags() & flag::CHAINED == 0).then(|| self.record.value())
+    }
+
+    /// The value's pieces in order.
+    pub fn pieces(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let store = self.store;
+        store.chain(self.found.location).map(|location| store.arena.record(location).value())
+    }
+
+    /// Pins the value's pieces, so that they stay as they are when the store goes on, and calls `each` with each pin and
+    /// its length in bytes. Whoever holds the pins gives each back by [`mm_base::buffer::PinSource::unpin`].
+    pub fn pin(&self, mut each: impl FnMut(&Rc<Pins>, PinId, usize)) {
+        for location in self.store.chain(self.found.location) {
+            let len = self.store.arena.record(location).value().len();
+            if len != 0 {
+                each(&self.store.pins, self.store.pins.pin(&self.store.arena, location), len);
+            }
+        }
+    }
+
+    /// The client's flags.
+    #[inline]
+    #[must_use]
+    pub fn client_flags(&self) -> u32 {
+        self.record.client_flags()
+    }
+
+    /// When the item expires, in the store's seconds; 0 for never.
+    #[must_use]
+    pub fn expiry_s(&self) -> u32 {
+        self.record.expiry()
+    }
+
+    /// The item's CAS value: another one for each value that was ever stored. Asking for it makes the item keep it.
+    #[must_use]
+    pub fn cas(&self) -> u64 {
+        let index = &self.store.index;
+        index.set_mark(self.found.slot, index.mark(self.found.slot) | mark::CAS_SEEN);
+        self.store.cas_at(self.found.location)
+    }
+
+    /// Whether the item was read between its being stored and this access.
+    #[must_use]
+    pub const fn was_fetched(&self) -> bool {
+        self.mark & mark::FETCHED != 0
+    }
+
+    /// When the item was last read or stored before this access, in the store's seconds.
+    #[must_use]
+    pub const fn last_access_s(&self) -> u32 {
+        self.last_access_s
+    }
+
+    /// Whether the key was given in an encoded form.
+    #[must_use]
+    pub fn is_binary_key(&self) -> bool {
+        self.record.flags() & flag::BINARY_KEY != 0
+    }
+
+    /// Whether the value was marked as out of date.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.record.flags() & flag::STALE != 0
+    }
+
+    /// Whether a reader was told to fetch a new value.
+    #[must_use]
+    pub fn is_win_sent(&self) -> bool {
+        self.record.flags() & flag::WIN_SENT != 0
+    }
+
+    /// Bytes that the item takes in its segments, without the index.
+    #[must_use]
+    pub fn stored_bytes(&self) -> usize {
+        let arena = &self.store.arena;
+        self.store.chain(self.found.location).map(|at| arena.rounded(arena.record(at).bytes())).sum()
+    }
+}
+
+impl Store {
+    /// Reads an item and notes that it was read.
+    ///
+    /// # Errors
+    /// Why there is none.
+    #[inline]
+    pub fn get(&mut self, key: Key<'_>, now_s: u32) -> Result<Item<'_>, Miss> {
+        self.now_s = now_s;
+        let found = self.find(key)?;
+        let mark = self.index.mark(found.slot);
+        let raised = if mark & mark::FREQUENCY < mark::FREQUENCY { mark + 1 } else { mark } | mark::FETCHED;
+        if raised != mark {
+            self.index.set_mark(found.slot, raised);
+        }
+        Ok(self.item(found, mark, true))
+    }
+
+    /// Reads an item and leaves no trace of it.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn peek(&mut self, key: Key<'_>, now_s: u32) -> Result<Item<'_>, Miss> {
+        self.now_s = now_s;
+        let found = self.find(key)?;
+        let mark = self.index.mark(found.slot);
+        Ok(self.item(found, mark, false))
+    }
+
+    #[inline]
+    pub(super) fn item(&self, found: Found, mark: u8, accessed: bool) -> Item<'_> {
+        let record = self.arena.record(found.location);
+        let segment = self.segments.get(self.arena.segment_of(found.location));
+        let encoded = record.last_access();
+        let last_access_s = segment.decode_time(encoded);
+        if accessed && self.now_s != last_access_s {
+            note_access(record, encoded, segment.encode_time(self.now_s));
+        }
+        Item { store: self, found, record, mark, last_access_s }
+    }
+
+    /// The records that hold the value of the item at `location`, in order.
+    pub(super) fn chain(&self, location: Location) -> impl Iterator<Item = Location> + '_ {
+        std::iter::successors(Some(location), |&at| self.arena.record(at).next())
+    }
+}
+
+/// Stores the time of an access, unless it is so near the stored one that the difference is below an eighth of the age:
+/// so a hot item's memory is written now and then, not at every read, and ages are right to an eighth.
+#[inline]
+fn note_access(record: Record<'_>, stored: u16, encoded: u16) {
+    if encoded.saturating_sub(stored) > stored / 8 {
+        record.set_last_access(encoded);
+    }
+}

@@ -1,0 +1,149 @@
+//! Moving records to another segment.
+
+use super::{Found, Store};
+use crate::index::mark;
+use crate::limits::{KEY_MAX_BYTES, MIN_EXTENT_BYTES};
+use crate::memory::{Head, Location, SegmentId, flag};
+use crate::narrow::to_u32;
+use crate::segment::Queue;
+
+/// What a rewritten item has that it had not before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rewrite {
+    /// Its expiry; 0 for none.
+    pub(super) expiry_s: u32,
+    /// Its CAS value, where it gets another one.
+    pub(super) cas: Option<u64>,
+}
+
+impl Store {
+    /// The segment for a copy of `bytes` at the end of `queue`: it may come out of the reserve.
+    fn room_for_copy(&mut self, queue: Queue, bytes: usize) -> Option<SegmentId> {
+        self.open_with_room(queue, bytes).or_else(|| self.open_head(queue))
+    }
+
+    /// Copies an item's own record to the end of `queue`. False where there is no room.
+    pub(super) fn move_item(&mut self, found: Found, queue: Queue) -> bool {
+        let (expiry_s, cas) = (self.arena.record(found.location).expiry(), None);
+        self.rewrite_item(found, queue, Rewrite { expiry_s, cas })
+    }
+
+    /// The same with changes that the record may have had no room for.
+    pub(super) fn rewrite_item(&mut self, found: Found, queue: Queue, change: Rewrite) -> bool {
+        let mut key = [0; KEY_MAX_BYTES];
+        let record = self.arena.record(found.location);
+        let key = &mut key[..record.layout().key_len];
+        key.copy_from_slice(record.key());
+        let mut head = self.head_of_copy(found, key);
+        head.expiry = change.expiry_s;
+        head.flags = head.flags & !flag::EXPIRES | if change.expiry_s != 0 { flag::EXPIRES } else { 0 };
+        if let Some(cas) = change.cas {
+            head.flags |= flag::CAS;
+            head.cas = cas;
+        }
+        let bytes = head.layout().bytes();
+        let Some(segment) = self.room_for_copy(queue, bytes) else { return false };
+        let book = self.segments.get(segment);
+        let last_access_s = self.last_access_s(found.location);
+        head.last_access = book.encode_time(last_access_s);
+        let Some(mut open) = self.arena.append_item(segment, &head) else { return false };
+        self.arena.copy_value(&mut open, 0, found.location, 0..head.value_len);
+        let location = self.arena.publish(open);
+        self.account_copy(segment, bytes, head.expiry);
+        self.adopt_extents(found.location, location);
+        self.retire_copied(found.location);
+        self.index.set_location(found.slot, location);
+        true
+    }
+
+    fn account_copy(&mut self, segment: SegmentId, bytes: usize, expiry_s: u32) {
+        let rounded = to_u32(self.arena.rounded(bytes));
+        let book = self.segments.get_mut(segment);
+        book.live_bytes += rounded;
+        if expiry_s != 0 {
+            book.note_expiry(expiry_s);
+        }
+        self.stats.moved += 1;
+        self.stats.moved_bytes += bytes as u64;
+    }
+
+    /// The head of an item's copy. A CAS value that a client has seen is kept.
+    fn head_of_copy<'k>(&self, found: Found, key: &'k [u8]) -> Head<'k> {
+        let record = self.arena.record(found.location);
+        let layout = record.layout();
+        let cas_seen = self.index.mark(found.slot) & mark::CAS_SEEN != 0;
+        let cas = record.stored_cas().or_else(|| cas_seen.then(|| self.derived_cas(found.location)));
+        Head {
+            key,
+            flags: layout.flags | if cas.is_some() { flag::CAS } else { 0 },
+            expiry: record.expiry(),
+            client_flags: record.client_flags(),
+            cas: cas.unwrap_or(0),
+            value_len: layout.value_len,
+            total_len: record.total_len(),
+            last_access: 0,
+        }
+    }
+
+    /// Hangs the extents of the item at `from` behind its copy at `to`.
+    fn adopt_extents(&mut self, from: Location, to: Location) {
+        let first = self.arena.record(from).next();
+        if first.is_none() {
+            return;
+        }
+        self.arena.record(to).set_next(first);
+        let mut next = first;
+        while let Some(extent) = next {
+            self.arena.record(extent).set_owner(to);
+            next = self.arena.record(extent).next();
+        }
+    }
+
+    /// Makes one record garbage whose contents live on elsewhere.
+    fn retire_copied(&mut self, location: Location) {
+        let record = self.arena.record(location);
+        record.change_flags(flag::DEAD, 0);
+        let bytes = to_u32(self.arena.rounded(record.bytes()));
+        let segment = self.arena.segment_of(location);
+        self.segments.get_mut(segment).live_bytes -= bytes;
+    }
+
+    /// Moves an extent of the item at `owner` to the end of `queue`. The copy may be in several extents, as the room is.
+    pub(super) fn move_extent(&mut self, location: Location, owner: Location, queue: Queue) {
+        let record = self.arena.record(location);
+        let (len, next) = (record.value().len(), record.next());
+        let mut previous = owner;
+        while let Some(at) = self.arena.record(previous).next()
+            && at != location
+        {
+            previous = at;
+        }
+        let mut copied = 0;
+        while copied < len {
+            let Some(segment) = self.room_for_copy(queue, MIN_EXTENT_BYTES) else {
+                return self.evict_owner(owner);
+            };
+            let piece = (len - copied).min(self.arena.extent_room(segment));
+            let Some(mut open) = self.arena.append_extent(segment, piece) else {
+                return self.evict_owner(owner);
+            };
+            self.arena.copy_value(&mut open, 0, location, copied..copied + piece);
+            let copy = self.arena.publish(open);
+            self.arena.record(copy).set_owner(owner);
+            self.arena.record(copy).set_next(Some(location));
+            self.arena.record(previous).set_next(Some(copy));
+            self.account_copy(segment, self.arena.record(copy).bytes(), 0);
+            previous = copy;
+            copied += piece;
+        }
+        self.arena.record(previous).set_next(next);
+        self.retire_copied(location);
+    }
+
+    fn evict_owner(&mut self, owner: Location) {
+        let hash = self.hasher.hash(self.arena.record(owner).key());
+        if let Some(slot) = self.index.find(hash, |location| location == owner) {
+            self.evict(Found { slot, location: owner });
+        }
+    }
+}

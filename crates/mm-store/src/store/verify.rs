@@ -1,0 +1,120 @@
+//! Checks of every invariant, for tests and simulation.
+
+use super::{Store, is_expired};
+use crate::hash::KeyHash;
+use crate::memory::{RecordKind, SegmentId, flag};
+use crate::segment::State;
+
+/// An invariant that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken(pub String);
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the store's invariant is broken: {}", self.0)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl Store {
+    /// Walks the whole store and checks every invariant. Takes time in proportion to the memory.
+    ///
+    /// # Errors
+    /// The first invariant found broken.
+    pub fn verify(&self) -> Result<(), Broken> {
+        self.verify_index()?;
+        for id in self.segments.ids() {
+            self.verify_segment(id)?;
+        }
+        self.verify_limit()
+    }
+
+    /// Every slot points to a live item of its hash, and their number is right.
+    fn verify_index(&self) -> Result<(), Broken> {
+        let (mut items, mut bytes, mut broken) = (0, 0, None);
+        self.index.for_each(|slot, tag, location| {
+            items += 1;
+            bytes += self.item_bytes(location);
+            let record = self.arena.record(location);
+            let hash = self.hasher.hash(record.key());
+            let looked_up = self.index.find(hash, |at| self.arena.record(at).key() == record.key());
+            let wrong = if record.kind() == RecordKind::Extent {
+                "a slot points to an extent"
+            } else if record.flags() & flag::DEAD != 0 {
+                "a slot points to garbage"
+            } else if tag != hash.tag() || !self.index.belongs(slot, hash) {
+                "an item stands where its hash does not belong"
+            } else if looked_up != Some(slot) {
+                "a key is in the index twice"
+            } else {
+                return;
+            };
+            broken = Some(Broken(format!("{wrong}: {slot:?}, {location:?}")));
+        });
+        match broken {
+            Some(broken) => Err(broken),
+            None if items != self.index.items() => {
+                Err(Broken(format!("{items} slots are taken, {} are counted", self.index.items())))
+            }
+            None if bytes != self.stats.item_bytes => {
+                Err(Broken(format!("items have {bytes} bytes, {} are counted", self.stats.item_bytes)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The records of a segment are whole, and its live bytes are right. Every live item is in the index, every live extent
+    /// in its item's chain; uploads under way are neither.
+    fn verify_segment(&self, id: SegmentId) -> Result<(), Broken> {
+        let segment = self.segments.get(id);
+        let (mut at, mut live_bytes, mut strangers) = (0, 0, 0);
+        let has_records = matches!(segment.state, State::Open(_) | State::Sealed(_) | State::Leaving(_));
+        while has_records && let Some((location, record)) = self.arena.record_at(id, at) {
+            let bytes = self.arena.rounded(record.bytes());
+            at += bytes;
+            if record.flags() & flag::DEAD != 0 {
+                continue;
+            }
+            live_bytes += bytes;
+            let is_known = match record.kind() {
+                RecordKind::Item => {
+                    let hash: KeyHash = self.hasher.hash(record.key());
+                    self.index.find(hash, |item| item == location).is_some()
+                }
+                RecordKind::Extent => {
+                    record.owner().is_some_and(|owner| self.chain(owner).any(|extent| extent == location))
+                }
+            };
+            strangers += u32::from(!is_known);
+            let early_enough = segment.earliest_expiry <= record.expiry() || self.sweep.is_within(id);
+            if record.kind() == RecordKind::Item && record.expiry() != 0 && !early_enough {
+                let is_late = is_expired(record, self.now_s);
+                return Err(Broken(format!("{id:?} does not know of an expiry (due: {is_late})")));
+            }
+        }
+        if has_records && at != self.arena.used(id) {
+            return Err(Broken(format!(
+                "the last record of {id:?} ends at {at}, not {}",
+                self.arena.used(id)
+            )));
+        }
+        if live_bytes != segment.live_bytes as usize {
+            return Err(Broken(format!("{id:?} has {live_bytes} live bytes, counts {}", segment.live_bytes)));
+        }
+        if strangers > segment.uploads {
+            return Err(Broken(format!("{id:?} has {strangers} records of nobody")));
+        }
+        Ok(())
+    }
+
+    /// Segments, index and ghosts are within the limit.
+    fn verify_limit(&self) -> Result<(), Broken> {
+        let used =
+            self.segments.resident() * self.sizes.segment_bytes + self.index.bytes() + self.ghosts.bytes();
+        if used > self.sizes.limit_bytes {
+            return Err(Broken(format!("{used} bytes are in use, the limit is {}", self.sizes.limit_bytes)));
+        }
+        Ok(())
+    }
+}
