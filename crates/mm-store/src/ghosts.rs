@@ -34,8 +34,8 @@ impl Ghosts {
         self.buckets.len() * size_of::<Bucket>()
     }
 
-    /// Makes room for as many ghosts as there are `items`, if there is much less or much more. Ghosts are forgotten then:
-    /// a loss of some hits, seldom.
+    /// Makes room for as many ghosts as there are `items`, if there is much less or much more. Ghosts are forgotten
+    /// then: a loss of some hits, seldom.
     pub(crate) fn fit(&mut self, items: usize) {
         let wanted = Self::buckets_for(items);
         if wanted > self.buckets.len() * 3 / 2 || wanted * 2 < self.buckets.len() {

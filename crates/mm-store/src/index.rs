@@ -1,10 +1,10 @@
 //! The index: from a key's hash to the location of its item.
 //!
-//! Buckets of nine slots, two positions for each key (two-choice hashing with displacement). A position is the hash scaled
-//! to the number of buckets, so the number can be anything; growth and shrink move a boundary through the
-//! table bucket by bucket, in place: scaling is monotonic, so going down from the end (growth) or up from the start (shrink)
-//! never meets a bucket that has still to be moved. Items on the one side of the boundary stand by the
-//! old number of buckets, those on the other by the new one.
+//! Buckets of nine slots, two positions for each key (two-choice hashing with displacement). A position is the hash
+//! scaled to the number of buckets, so the number can be anything; growth and shrink move a boundary through the
+//! table bucket by bucket, in place: scaling is monotonic, so going down from the end (growth) or up from the start
+//! (shrink) never meets a bucket that has still to be moved. Items on the one side of the boundary stand by the old
+//! number of buckets, those on the other by the new one.
 
 use std::io;
 

@@ -89,8 +89,8 @@ impl Segment {
         self.earliest_expiry = self.earliest_expiry.min(expiry_s);
     }
 
-    /// `now_s` as an item of this segment keeps it in two bytes: exact seconds for nine hours, then steps of 64 seconds,
-    /// up to 24 days.
+    /// `now_s` as an item of this segment keeps it in two bytes: exact seconds for nine hours, then steps of 64
+    /// seconds, up to 24 days.
     pub(crate) const fn encode_time(&self, now_s: u32) -> u16 {
         let age = now_s.saturating_sub(self.opened_s);
         if age < 0x8000 {

@@ -163,21 +163,7 @@ impl Run {
             Err(PutError::NoMemory) if !self.evict => return,
             Err(error) => panic!("{error}"),
         };
-        let expected = match mode {
-            Mode::Set => Outcome::Stored,
-            Mode::Add => {
-                if is_there {
-                    Outcome::NotStored
-                } else {
-                    Outcome::Stored
-                }
-            }
-            Mode::Replace | Mode::Append | Mode::Prepend if is_there => Outcome::Stored,
-            Mode::Replace | Mode::Append | Mode::Prepend => Outcome::NotStored,
-            Mode::Cas(_) if !is_there => Outcome::NotFound,
-            Mode::Cas(cas) if old.as_ref().and_then(|entry| entry.cas) == Some(cas) => Outcome::Stored,
-            Mode::Cas(_) => Outcome::Exists,
-        };
+        let expected = expected_outcome(mode, is_there, old.as_ref());
         // Making room may have evicted the item that the mode asks about.
         let as_if_lost = match mode {
             Mode::Add => Outcome::Stored,
@@ -322,6 +308,25 @@ impl Run {
         }
         self.store.verify().unwrap();
         self
+    }
+}
+
+/// What `mode` should lead to.
+fn expected_outcome(mode: Mode, is_there: bool, old: Option<&Entry>) -> Outcome {
+    match mode {
+        Mode::Set => Outcome::Stored,
+        Mode::Add => {
+            if is_there {
+                Outcome::NotStored
+            } else {
+                Outcome::Stored
+            }
+        }
+        Mode::Replace | Mode::Append | Mode::Prepend if is_there => Outcome::Stored,
+        Mode::Replace | Mode::Append | Mode::Prepend => Outcome::NotStored,
+        Mode::Cas(_) if !is_there => Outcome::NotFound,
+        Mode::Cas(cas) if old.and_then(|entry| entry.cas) == Some(cas) => Outcome::Stored,
+        Mode::Cas(_) => Outcome::Exists,
     }
 }
 

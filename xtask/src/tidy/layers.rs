@@ -47,7 +47,7 @@ pub(super) const LAYERS: &[Layer] = &[
         name: "mm-store",
         folder: "crates/mm-store",
         inner: Inner::Some(&["mm-base"]),
-        outer: &["rustix"],
+        outer: &["rapidhash", "rustix"],
     },
     Layer {
         name: "mm-runtime",

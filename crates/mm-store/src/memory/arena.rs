@@ -236,8 +236,8 @@ impl Arena {
         unsafe { self.mapping.region.bytes_mut(record.value_at, record.value_len) }
     }
 
-    /// Copies `len` value bytes of the published record at `from`, beginning with byte `from_at`, to byte `at` of an open
-    /// record.
+    /// Copies `len` value bytes of the published record at `from`, beginning with byte `from_at`, to byte `at` of
+    /// an open record.
     ///
     /// # Panics
     /// Where either range is outside its value.

@@ -128,8 +128,8 @@ impl<'a> Record<'a> {
         (self.first_word() >> 8 & 0xff) as u8
     }
 
-    /// Sets the bits of `set` and clears those of `clear` in the flag byte. Only state bits may change: the option bits say
-    /// what the record holds.
+    /// Sets the bits of `set` and clears those of `clear` in the flag byte. Only state bits may change: the option
+    /// bits say what the record holds.
     pub(crate) fn change_flags(self, set: u8, clear: u8) {
         const STATE: u8 = flag::BINARY_KEY | flag::STALE | flag::WIN_SENT | flag::DEAD;
         debug_assert!((set | clear) & !STATE == 0, "option bits never change");

@@ -98,7 +98,8 @@ impl Store {
 
     /// Counts a decimal number up or down; the item keeps client flags and expiry and gets a new CAS value.
     ///
-    /// The number is read as memcached reads it: blanks and a sign `+` before it, and anything behind a blank, are ignored.
+    /// The number is read as memcached reads it: blanks and a sign `+` before it, and anything behind a blank, are
+    /// ignored.
     ///
     /// # Errors
     /// [`ArithmeticError`]; nothing is changed then.
@@ -143,7 +144,8 @@ impl Store {
         Ok(())
     }
 
-    /// Marks an item as out of date under a new CAS value, its win as not sent, and changes its expiry where one is given.
+    /// Marks an item as out of date under a new CAS value, its win as not sent, and changes its expiry where one is
+    /// given.
     ///
     /// # Errors
     /// Why there is no item; no memory to write it anew.

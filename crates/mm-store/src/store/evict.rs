@@ -1,8 +1,8 @@
 //! Emptying segments: which one, and what becomes of its items.
 //!
-//! The order is: a segment from before a flush, one that is garbage to a good part (its live items move to the end of their
-//! queue), then by policy (S3-FIFO over segments, docs/decisions/0002): the small queue's oldest while that queue has its
-//! share, else the main queue's.
+//! The order is: a segment from before a flush, one that is garbage to a good part (its live items move to the end
+//! of their queue), then by policy (S3-FIFO over segments, docs/decisions/0002): the small queue's oldest while
+//! that queue has its share, else the main queue's.
 
 use super::{Found, Store, is_expired};
 use crate::hash::KeyHash;
@@ -172,8 +172,8 @@ impl Store {
         }
     }
 
-    /// Moves an extent of the leaving segment behind its item, whose fate was decided when its own record's turn came. Only
-    /// where that was passed by, because an upload holds its segment, it is decided here.
+    /// Moves an extent of the leaving segment behind its item, whose fate was decided when its own record's turn
+    /// came. Only where that was passed by, because an upload holds its segment, it is decided here.
     fn decide_extent(&mut self, location: Location) {
         let Some(owner) = self.arena.record(location).owner() else { return };
         let sequence = |at| self.segments.get(self.arena.segment_of(at)).sequence;

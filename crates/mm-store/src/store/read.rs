@@ -64,8 +64,9 @@ impl<'a> Item<'a> {
         store.chain(self.found.location).map(|location| store.arena.record(location).value())
     }
 
-    /// Pins the value's pieces, so that they stay as they are when the store goes on, and calls `each` with each pin and
-    /// its length in bytes. Whoever holds the pins gives each back by [`mm_base::buffer::PinSource::unpin`].
+    /// Pins the value's pieces, so that they stay as they are when the store goes on, and calls `each` with each
+    /// pin and its length in bytes. Whoever holds the pins gives each back by
+    /// [`mm_base::buffer::PinSource::unpin`].
     pub fn pin(&self, mut each: impl FnMut(&Rc<Pins>, PinId, usize)) {
         for location in self.store.chain(self.found.location) {
             let len = self.store.arena.record(location).value().len();

@@ -108,7 +108,8 @@ impl Store {
         self.segments.get_mut(segment).live_bytes -= bytes;
     }
 
-    /// Moves an extent of the item at `owner` to the end of `queue`. The copy may be in several extents, as the room is.
+    /// Moves an extent of the item at `owner` to the end of `queue`. The copy may be in several extents, as the
+    /// room is.
     pub(super) fn move_extent(&mut self, location: Location, owner: Location, queue: Queue) {
         let record = self.arena.record(location);
         let (len, next) = (record.value().len(), record.next());

@@ -13,7 +13,8 @@ pub struct Cursor {
 }
 
 impl Store {
-    /// Looks at up to `records` records and calls `visit` with each live item among them. Returns false when the walk is over.
+    /// Looks at up to `records` records and calls `visit` with each live item among them. Returns false when the
+    /// walk is over.
     ///
     /// Items stored, moved or removed while the walk is under way may be met, twice even, or not.
     pub fn scan(

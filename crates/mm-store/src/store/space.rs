@@ -1,7 +1,7 @@
 //! Room for records and the bound of memory.
 //!
-//! The limit is shared by segments, index and ghosts: as the index grows, fewer segments are allowed, and those above are
-//! emptied and their memory given back before the larger index is used.
+//! The limit is shared by segments, index and ghosts: as the index grows, fewer segments are allowed, and those
+//! above are emptied and their memory given back before the larger index is used.
 
 use super::{PutError, Store};
 use crate::index::BUCKET_BYTES;

@@ -64,8 +64,8 @@ impl Store {
         }
     }
 
-    /// The records of a segment are whole, and its live bytes are right. Every live item is in the index, every live extent
-    /// in its item's chain; uploads under way are neither.
+    /// The records of a segment are whole, and its live bytes are right. Every live item is in the index, every
+    /// live extent in its item's chain; uploads under way are neither.
     fn verify_segment(&self, id: SegmentId) -> Result<(), Broken> {
         let segment = self.segments.get(id);
         let (mut at, mut live_bytes, mut strangers) = (0, 0, 0);
