@@ -161,6 +161,7 @@ fn layers_know_only_what_is_below_them() {
         check("crates/mm-store", "[target.'cfg(unix)'.dependencies]\nmm-proto.workspace = true").len(),
         1
     );
+    assert!(check("crates/mm-store", "[target.'cfg(loom)'.dependencies]\nloom.workspace = true").is_empty());
     assert_eq!(check("crates/mm-surprise", "").len(), 1);
     assert_eq!(tree_faults(layers::check, &[("crates/mm-base/Cargo.toml", "[package]\n")]).len(), 1);
 }
