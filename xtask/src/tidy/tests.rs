@@ -66,8 +66,8 @@ fn lines_are_clean() {
     caught("a.sh", "\techo\n", 1, "a tab");
     caught("a.rs", "//! A caf\u{e9}.\n", 1, "write ASCII");
     clean("a.md", "A caf\u{e9}.\n");
-    caught("a.rs", &format!("//! {}\n", "a".repeat(107)), 1, "111 characters");
-    clean("a.rs", &format!("//! {}\n", "a".repeat(106)));
+    caught("a.rs", &format!("//! {}\n", "a".repeat(117)), 1, "121 characters");
+    clean("a.rs", &format!("//! {}\n", "a".repeat(116)));
 }
 
 #[test]
