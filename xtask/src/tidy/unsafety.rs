@@ -14,7 +14,7 @@ const UNSAFE_PLACES: &[&str] = &[
     "crates/mm-base/tests/loom.rs",
     "crates/mm-bench/src/floor/",
     "crates/mm-runtime/src/sys/",
-    "crates/mm-runtime/src/task/raw.rs",
+    "crates/mm-runtime/src/task/raw/",
     "crates/mm-store/src/memory/",
 ];
 
