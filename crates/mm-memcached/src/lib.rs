@@ -1,3 +1,24 @@
 //! memcached's semantics: codec, store and service put together.
+//!
+//! [`Memcached`] is a [`Service`](mm_server::Service) over one shard's [`Store`](mm_store::Store). It does no I/O,
+//! asks for no time, and knows nothing of the process but what [`Host`] tells it, so that whole servers run in tests.
 
 #![forbid(unsafe_code)]
+
+mod admin;
+mod batch;
+mod change;
+mod classes;
+mod clock;
+mod counters;
+mod fetch;
+pub mod limits;
+mod meta;
+mod service;
+mod settings;
+mod stats;
+mod storing;
+mod upload;
+
+pub use service::{Connection, Memcached};
+pub use settings::{Allowed, Host, Items, NoHost, Settings, Shared};

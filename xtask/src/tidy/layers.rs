@@ -159,21 +159,19 @@ impl Layer {
 /// Every dependency in a manifest: its name, what is said of it, and whether only tests have it.
 fn dependencies(table: &Table) -> Vec<(&str, &Value, bool)> {
     let mut found = Vec::new();
-    add_sections(table, false, &mut found);
+    add_sections(table, &mut found);
     if let Some(targets) = table.get("target").and_then(Value::as_table) {
-        for (name, target) in targets.iter().filter_map(|(name, value)| Some((name, value.as_table()?))) {
-            // What only `--cfg loom` brings in is for its models.
-            add_sections(target, name == "cfg(loom)", &mut found);
+        for target in targets.values().filter_map(Value::as_table) {
+            add_sections(target, &mut found);
         }
     }
     found
 }
 
-fn add_sections<'a>(table: &'a Table, for_tests: bool, found: &mut Vec<(&'a str, &'a Value, bool)>) {
+fn add_sections<'a>(table: &'a Table, found: &mut Vec<(&'a str, &'a Value, bool)>) {
     for section in ["dependencies", "build-dependencies", "dev-dependencies"] {
-        let is_test = for_tests || section == "dev-dependencies";
         let entries = table.get(section).and_then(Value::as_table).into_iter().flatten();
-        found.extend(entries.map(|(name, value)| (name.as_str(), value, is_test)));
+        found.extend(entries.map(|(name, value)| (name.as_str(), value, section == "dev-dependencies")));
     }
 }
 

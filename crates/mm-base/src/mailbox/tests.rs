@@ -1,5 +1,3 @@
-//! Messages arrive once and in order; bounds and closing are told to the sender.
-
 #![cfg(not(loom))]
 
 use super::*;

@@ -1,5 +1,3 @@
-//! What goes into an output comes out, in order, however it is sent.
-
 use std::cell::RefCell;
 
 use super::*;

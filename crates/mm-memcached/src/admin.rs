@@ -1,0 +1,214 @@
+//! Commands about the server.
+
+use std::sync::atomic::Ordering;
+
+use mm_base::buffer::Output;
+use mm_proto::memcached::admin::{
+    DebugTime, is_abbreviation, parse_cache_memlimit, parse_debug_time, parse_flush_all, parse_shutdown,
+    parse_verbosity,
+};
+use mm_proto::memcached::number::{parse_i32, parse_u32};
+use mm_proto::memcached::{Admin, AdminVerb, lines, tokens};
+
+use crate::classes::CLASSES;
+use crate::clock::Time;
+use crate::limits::VERBOSITY_MAX;
+use crate::service::{Call, Memcached};
+use crate::storing::reply;
+
+/// The longest time that memcached's search for expired items may sleep, in microseconds.
+const CRAWLER_SLEEP_MAX_US: u32 = 1_000_000;
+
+/// The window of slab moves, in its lower and upper bound.
+const WINDOW: std::ops::RangeInclusive<u32> = 3..=1800;
+
+impl Memcached {
+    /// A command about the server.
+    pub(crate) fn admin(&mut self, admin: &Admin<'_>, call: &mut Call<'_>) {
+        let arguments = admin.arguments;
+        let line = match admin.verb {
+            AdminVerb::Stats => return self.stats(arguments, call),
+            AdminVerb::Shutdown => return self.shut_down(admin, call.output),
+            AdminVerb::LruCrawler => self.lru_crawler(arguments),
+            AdminVerb::FlushAll => self.flush_all(admin, &call.time),
+            AdminVerb::Verbosity => self.set_verbosity(arguments),
+            AdminVerb::CacheMemlimit => self.set_limit(arguments),
+            AdminVerb::DebugTime => self.move_time(arguments, call),
+            AdminVerb::Slabs => slabs(arguments),
+            AdminVerb::Lru => lru(arguments),
+            AdminVerb::Watch => b"WATCHER_FAILED failed to add log watcher\r\n",
+            AdminVerb::Extstore | AdminVerb::RefreshCerts => lines::ERROR,
+        };
+        reply(call.output, admin.noreply, line);
+    }
+
+    fn flush_all(&mut self, admin: &Admin<'_>, time: &Time) -> &'static [u8] {
+        self.counters().cmd_flush.count();
+        if !self.shared.settings.allowed.flush {
+            return lines::FLUSH_DISABLED;
+        }
+        match parse_flush_all(admin.arguments, admin.noreply) {
+            Err(line) => return line,
+            // A later command takes the place of one whose time has not come.
+            Ok(delay @ 1..) => self.shared.set_flush(time.future_s(delay)),
+            Ok(_) => {
+                self.shared.set_flush(0);
+                self.store.flush_all();
+            }
+        }
+        lines::OK
+    }
+
+    fn set_verbosity(&self, arguments: &[u8]) -> &'static [u8] {
+        match parse_verbosity(arguments) {
+            Err(line) => line,
+            Ok(level) => {
+                let level = level.min(VERBOSITY_MAX);
+                self.shared.verbosity.store(level, Ordering::Relaxed);
+                self.shared.host.set_verbosity(level);
+                lines::OK
+            }
+        }
+    }
+
+    fn set_limit(&self, arguments: &[u8]) -> &'static [u8] {
+        match parse_cache_memlimit(arguments) {
+            Err(line) => line,
+            Ok(megabytes) if u64::from(megabytes) << 20 == self.shared.settings.items.limit_bytes => {
+                lines::OK
+            }
+            Ok(_) => lines::MEMLIMIT_FAILED,
+        }
+    }
+
+    /// Says nothing where it is carried out: the connection ends with the server.
+    fn shut_down(&self, admin: &Admin<'_>, output: &mut Output) {
+        if !self.shared.settings.allowed.shutdown {
+            return reply(output, admin.noreply, lines::SHUTDOWN_DISABLED);
+        }
+        match parse_shutdown(admin.arguments) {
+            Ok(mode) => self.shared.host.shut_down(mode),
+            Err(line) => reply(output, admin.noreply, line),
+        }
+    }
+
+    fn move_time(&self, arguments: &[u8], call: &mut Call<'_>) -> &'static [u8] {
+        if !self.shared.settings.has_debug {
+            return lines::ERROR;
+        }
+        match parse_debug_time(arguments) {
+            Err(line) => return line,
+            Ok(DebugTime::Move(seconds)) => {
+                self.shared.move_clock(seconds);
+                call.time.move_on(seconds);
+            }
+            // The clock is the server's and does not stop.
+            Ok(DebugTime::Pause | DebugTime::Resume) => {}
+        }
+        lines::OK
+    }
+
+    /// The search for expired items needs no command here; the commands are answered for the tools that send them.
+    fn lru_crawler(&self, arguments: &[u8]) -> &'static [u8] {
+        let words: Vec<&[u8]> = tokens(arguments).take(3).collect();
+        let number = |word| parse_u32(word).ok_or(lines::BAD_FORMAT);
+        match words[..] {
+            [b"enable"] => b"ERROR failed to start lru crawler thread\r\n",
+            [b"disable"] => lines::OK,
+            [b"crawl", classes] => crawled_classes(classes),
+            [b"metadump" | b"mgdump", _] if !self.shared.settings.allowed.dumps => match words[0] {
+                b"metadump" => b"ERROR metadump not allowed\r\n",
+                _ => b"ERROR key dump not allowed\r\n",
+            },
+            [b"tocrawl", count] => number(count).map_or_else(|line| line, |_| lines::OK),
+            [b"sleep", sleep] => match number(sleep) {
+                Err(line) => line,
+                Ok(sleep) if sleep > CRAWLER_SLEEP_MAX_US => {
+                    b"CLIENT_ERROR sleep must be one second or less\r\n"
+                }
+                Ok(_) => lines::OK,
+            },
+            _ => lines::ERROR,
+        }
+    }
+}
+
+/// The answer to a search in these classes, which has nothing left to do.
+fn crawled_classes(classes: &[u8]) -> &'static [u8] {
+    let known = |class: &[u8]| parse_u32(class).is_some_and(|class| (1..64).contains(&class));
+    match classes {
+        b"all" => lines::OK,
+        b"hash" => b"ERROR an unknown error happened\r\n",
+        _ if classes.split(|&byte| byte == b',').all(known) => lines::OK,
+        _ => b"BADCLASS invalid class id\r\n",
+    }
+}
+
+/// There are no slabs; the answers are those of a server whose slabs have nothing to spare.
+fn slabs(arguments: &[u8]) -> &'static [u8] {
+    let words: Vec<&[u8]> = tokens(arguments).take(4).collect();
+    match words[..] {
+        [word, source, destination] if is_abbreviation(word, b"reassign") => {
+            let (Some(source), Some(destination)) = (parse_i32(source), parse_i32(destination)) else {
+                return lines::BAD_FORMAT;
+            };
+            let classes = 1..=CLASSES;
+            if source == destination {
+                b"SAME src and dst class are identical\r\n"
+            } else if !(source == -1 || classes.contains(&source))
+                || !(destination == 0 || classes.contains(&destination))
+            {
+                b"BADCLASS invalid src or dst class id\r\n"
+            } else {
+                b"NOSPARE source class has no spare pages\r\n"
+            }
+        }
+        [word, ..] if !is_abbreviation(word, b"automove") => lines::ERROR,
+        [_, word, value] if is_abbreviation(word, b"ratio") || is_abbreviation(word, b"freeratio") => {
+            if parse_float(value).is_some() {
+                lines::OK
+            } else {
+                lines::ERROR
+            }
+        }
+        [_, word, value] if is_abbreviation(word, b"window") => match parse_u32(value) {
+            None => lines::BAD_FORMAT,
+            Some(window) if WINDOW.contains(&window) => lines::OK,
+            Some(_) => b"CLIENT_ERROR automove window too low or too high\r\n",
+        },
+        [_, level, ..] => match parse_u32(level) {
+            None => lines::BAD_FORMAT,
+            Some(..3) => lines::OK,
+            Some(_) => lines::ERROR,
+        },
+        _ => lines::ERROR,
+    }
+}
+
+/// The order of eviction has no such settings; they are checked and accepted.
+fn lru(arguments: &[u8]) -> &'static [u8] {
+    let words: Vec<&[u8]> = tokens(arguments).take(6).collect();
+    match words[..] {
+        [b"tune", hot, warm, hot_factor, warm_factor, ..] => {
+            let percents = parse_u32(hot).zip(parse_u32(warm));
+            let factors = parse_float(hot_factor).zip(parse_float(warm_factor));
+            match percents.zip(factors) {
+                None => lines::ERROR,
+                Some(((hot, warm), _)) if hot.saturating_add(warm) > 80 => {
+                    b"ERROR hot and warm pcts must not exceed 80\r\n"
+                }
+                Some((_, (hot, warm))) if hot <= 0.0 || warm <= 0.0 => {
+                    b"ERROR hot/warm age factors must be greater than 0\r\n"
+                }
+                Some(_) => lines::OK,
+            }
+        }
+        [b"mode", b"flat" | b"segmented", ..] => lines::OK,
+        [b"temp_ttl", ttl, ..] if parse_i32(ttl).is_some() => lines::OK,
+        _ => lines::ERROR,
+    }
+}
+
+fn parse_float(word: &[u8]) -> Option<f64> {
+    std::str::from_utf8(word).ok()?.parse().ok()
+}

@@ -1,0 +1,172 @@
+//! Requests taken together, so that their cache misses overlap.
+
+use arrayvec::ArrayVec;
+use mm_proto::memcached::{
+    Admin, Fetch, Meta, MetaVerb, Next, Parsed, Parser, Request, Store as StoreLine, lines,
+};
+use mm_store::{Key, Store};
+
+use crate::limits::BATCH_MAX;
+
+/// Parsed requests in their order.
+pub(crate) type Batch<'a> = ArrayVec<Slot<'a>, BATCH_MAX>;
+
+/// A request and what the connection has to know if it stops after it.
+#[derive(Debug)]
+pub(crate) struct Slot<'a> {
+    pub(crate) work: Work<'a>,
+    /// Bytes of the input that are done with after it.
+    pub(crate) end: usize,
+    /// The parser after it.
+    pub(crate) parser: Parser,
+}
+
+/// A request with its key hashed and its data at hand.
+#[derive(Debug)]
+pub(crate) enum Work<'a> {
+    Get { key: Key<'a>, fetch: Fetch, last: bool, exptime: i32 },
+    Store { key: Key<'a>, line: StoreLine<'a>, data: &'a [u8] },
+    Meta { key: Key<'a>, meta: Meta<'a>, data: &'a [u8] },
+    Keyed { key: Key<'a>, request: Request<'a> },
+    Answer { line: &'static [u8] },
+    Nothing,
+    Version,
+    Admin(Admin<'a>),
+}
+
+/// Why a batch ends, and what comes after it.
+#[derive(Debug)]
+pub(crate) enum Ahead<'a> {
+    /// It is full, or ends with a request that must be done before what follows is looked at.
+    More,
+    /// The input ends.
+    Input,
+    /// A storage command whose data has not arrived whole.
+    Store(StoreLine<'a>),
+    /// The same, of the meta kind.
+    MetaSet(Meta<'a>),
+    /// The connection is to be closed.
+    Close,
+}
+
+impl<'a> Work<'a> {
+    fn hash_of(&self) -> Option<Key<'a>> {
+        match self {
+            Self::Get { key, .. }
+            | Self::Store { key, .. }
+            | Self::Meta { key, .. }
+            | Self::Keyed { key, .. } => Some(*key),
+            _ => None,
+        }
+    }
+}
+
+/// Takes requests from `input`, beginning at `at`, and prefetches what they will need.
+///
+/// `at` and `parser` are left where the batch ends: for data that has not arrived whole, after its command line, with
+/// the start of that line in the result's place.
+pub(crate) fn fill<'a>(
+    batch: &mut Batch<'a>,
+    store: &Store,
+    parser: &mut Parser,
+    input: &'a [u8],
+    at: &mut usize,
+) -> Ahead<'a> {
+    while !batch.is_full() {
+        let Next { parsed, consumed } = parser.next(&input[*at..]);
+        let mut end = *at + consumed;
+        let work = match parsed {
+            Parsed::Request(Request::Get(get)) => match store.key(get.key) {
+                Some(key) => Work::Get { key, fetch: get.fetch, last: get.last, exptime: get.exptime },
+                None => Work::Nothing,
+            },
+            Parsed::Request(Request::Store(line)) => {
+                let Some(data) = data_block(input, end, line.bytes) else {
+                    *at = end;
+                    return Ahead::Store(line);
+                };
+                end += data.len();
+                store.key(line.key).map_or(Work::Nothing, |key| Work::Store { key, line, data })
+            }
+            Parsed::Request(Request::Meta(meta)) => {
+                let mut data: &[u8] = &[];
+                if meta.verb == MetaVerb::Set {
+                    let Some(block) = data_block(input, end, meta.bytes) else {
+                        *at = end;
+                        return Ahead::MetaSet(meta);
+                    };
+                    data = block;
+                    end += data.len();
+                }
+                store.key(meta.key).map_or(Work::Nothing, |key| Work::Meta { key, meta, data })
+            }
+            Parsed::Incomplete => {
+                *at = end;
+                break;
+            }
+            parsed => match other_work(store, parsed) {
+                Some(work) => work,
+                None => {
+                    *at = end;
+                    return Ahead::Close;
+                }
+            },
+        };
+        *at = end;
+        if let Some(key) = work.hash_of() {
+            store.prefetch_index(key.hash());
+        }
+        let is_barrier = matches!(work, Work::Admin(_));
+        batch.push(Slot { work, end, parser: *parser });
+        if is_barrier {
+            return Ahead::More;
+        }
+    }
+    if batch.is_full() { Ahead::More } else { Ahead::Input }
+}
+
+/// What has no fast path. `None` for what ends the connection.
+#[inline(never)]
+fn other_work<'a>(store: &Store, parsed: Parsed<'a>) -> Option<Work<'a>> {
+    let request = match parsed {
+        Parsed::Request(request) => request,
+        Parsed::Malformed(malformed) if malformed.noreply => return Some(Work::Nothing),
+        Parsed::Malformed(malformed) => return Some(Work::Answer { line: malformed.line }),
+        Parsed::Unsupported => return Some(Work::Answer { line: lines::ERROR }),
+        Parsed::TooLarge | Parsed::Foreign | Parsed::Incomplete => return None,
+    };
+    let key = match request {
+        Request::GetEnd => return Some(Work::Answer { line: lines::END }),
+        Request::MetaNoop => return Some(Work::Answer { line: lines::META_NOOP }),
+        Request::Version => return Some(Work::Version),
+        Request::Admin(admin) => return Some(Work::Admin(admin)),
+        Request::Quit => return None,
+        Request::Delete(delete) => delete.key,
+        Request::Arithmetic(arithmetic) => arithmetic.key,
+        Request::Touch(touch) => touch.key,
+        Request::Get(get) => get.key,
+        Request::Store(line) => line.key,
+        Request::Meta(meta) => meta.key,
+    };
+    Some(store.key(key).map_or(Work::Nothing, |key| Work::Keyed { key, request }))
+}
+
+/// The data block that begins at byte `start`, with the two bytes at its end, where it is there whole.
+#[inline]
+fn data_block(input: &[u8], start: usize, bytes: u32) -> Option<&[u8]> {
+    let bytes = usize::try_from(bytes).ok()?;
+    input.get(start..)?.get(..bytes + 2)
+}
+
+/// Prefetches the items of a batch, whose index buckets were prefetched before.
+#[inline]
+pub(crate) fn prefetch_items(batch: &Batch<'_>, store: &Store) {
+    if batch.len() < 2 {
+        return;
+    }
+    for slot in batch {
+        if let Some(key) = slot.work.hash_of() {
+            store.prefetch_item(key.hash());
+        }
+    }
+}

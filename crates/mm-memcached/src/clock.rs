@@ -1,0 +1,98 @@
+//! Time as memcached counts it.
+
+use mm_base::Now;
+
+/// The longest expiration time that counts from now: 30 days. Beyond, it is a date.
+const RELATIVE_MAX_S: i32 = 60 * 60 * 24 * 30;
+
+/// The time at which the server counts itself as started, in its own seconds: memcached's.
+const START_S: u64 = 2;
+
+/// An expiry that is over. The store's seconds begin later.
+const OVER_S: u32 = 1;
+
+/// The time of one call, in the store's seconds, which begin when the server starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Time {
+    /// Seconds since shortly before the start.
+    pub(crate) now_s: u32,
+    /// What a date has to be diminished by to become one of these seconds.
+    started_unix_s: u64,
+    /// Seconds since 1970.
+    pub(crate) unix_s: u64,
+}
+
+impl Time {
+    /// The time `now` of a server that started at `start_ms`, whose clock was moved by `moved_s`.
+    pub(crate) fn new(now: Now, start_ms: u64, moved_s: i64) -> Self {
+        let running_s = START_S + now.monotonic_ms.saturating_sub(start_ms) / 1000;
+        let now_s = running_s.saturating_add_signed(moved_s).max(START_S);
+        Self {
+            now_s: u32::try_from(now_s).unwrap_or(u32::MAX),
+            started_unix_s: now.unix_s.saturating_sub(running_s),
+            unix_s: now.unix_s,
+        }
+    }
+
+    /// Moves the time on, or back.
+    pub(crate) fn move_on(&mut self, seconds: i64) {
+        let now_s = u64::from(self.now_s).saturating_add_signed(seconds).max(START_S);
+        self.now_s = u32::try_from(now_s).unwrap_or(u32::MAX);
+    }
+
+    /// When an item given `exptime` expires, in the store's seconds; 0 for never.
+    pub(crate) fn expiry_s(&self, exptime: i32) -> u32 {
+        match exptime {
+            0 => 0,
+            ..0 => OVER_S,
+            1..=RELATIVE_MAX_S => self.now_s.saturating_add_signed(exptime),
+            _ => {
+                let date = u64::from(exptime.unsigned_abs());
+                let expiry_s = date.saturating_sub(self.started_unix_s).max(u64::from(OVER_S));
+                u32::try_from(expiry_s).unwrap_or(u32::MAX)
+            }
+        }
+    }
+
+    /// When a delay is over, in the store's seconds; 0 for a date that has passed.
+    pub(crate) fn future_s(&self, delay: i32) -> u32 {
+        let delayed_s = self.expiry_s(delay);
+        if delayed_s > OVER_S { delayed_s } else { 0 }
+    }
+
+    /// Seconds left until `expiry_s`.
+    pub(crate) fn left_s(&self, expiry_s: u32) -> u64 {
+        u64::from(expiry_s.saturating_sub(self.now_s))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY_S: i32 = 86_400;
+
+    #[test]
+    fn expiration_times() {
+        let time = Time::new(Now { monotonic_ms: 105_000, unix_s: 1_000_000_000 }, 5_000, 0);
+        assert_eq!(time.now_s, 102);
+        assert_eq!(time.expiry_s(0), 0);
+        assert_eq!(time.expiry_s(-1), OVER_S);
+        assert_eq!(time.expiry_s(1), 103);
+        assert_eq!(time.expiry_s(30 * DAY_S), 102 + 2_592_000);
+        assert_eq!(time.expiry_s(30 * DAY_S + 1), OVER_S);
+        assert_eq!(time.expiry_s(1_000_000_010), 112);
+        assert_eq!(time.expiry_s(999_999_999), 101);
+        assert_eq!(time.expiry_s(999_999_000), OVER_S);
+        assert_eq!((time.left_s(112), time.left_s(100)), (10, 0));
+    }
+
+    #[test]
+    fn a_moved_clock_moves_expiry_and_no_dates() {
+        let now = Now { monotonic_ms: 5_000, unix_s: 1_000_000_000 };
+        let time = Time::new(now, 5_000, 100);
+        assert_eq!((time.now_s, time.expiry_s(10)), (102, 112));
+        assert_eq!(time.expiry_s(1_000_000_010), 12);
+        assert_eq!(Time::new(now, 5_000, -100).now_s, 2);
+    }
+}

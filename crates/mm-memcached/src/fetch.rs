@@ -1,0 +1,105 @@
+//! get, gets, gat, gats.
+
+use std::rc::Rc;
+
+use mm_base::buffer::{Output, PinSource};
+use mm_proto::memcached::{Fetch, Writer, lines};
+use mm_store::{Item, Key, Miss};
+
+use crate::limits::COPY_MAX_BYTES;
+use crate::service::{Call, Memcached};
+
+/// The longest rest of a header behind the key, the line end of the value, and the end of the response.
+const FRAME_BYTES: usize = b"VALUE  4294967295 4294967295 18446744073709551615\r\n\r\nEND\r\n".len();
+
+impl Memcached {
+    /// One key of get or gets.
+    #[inline]
+    pub(crate) fn fetch(&mut self, key: Key<'_>, fetch: Fetch, last: bool, call: &mut Call<'_>) {
+        let counters = &self.shared.counters[self.shard];
+        match self.store.get(key, call.time.now_s) {
+            Ok(item) => {
+                counters.get_hits.count();
+                let cas = fetch
+                    .tells_cas()
+                    .then(|| if self.shared.settings.items.has_cas { item.cas() } else { 0 });
+                write_value(&item, cas, last, call.output, &self.pins);
+            }
+            Err(miss) => {
+                counters.get_misses.count();
+                self.count_miss(miss);
+                if last {
+                    call.output.write(lines::END);
+                }
+            }
+        }
+    }
+
+    /// One key of gat or gats.
+    pub(crate) fn fetch_touching(&mut self, key: Key<'_>, fetch: Fetch, exptime: i32, call: &mut Call<'_>) {
+        let has_cas = self.shared.settings.items.has_cas;
+        match self.store.get(key, call.time.now_s) {
+            Ok(item) => {
+                let cas = fetch.tells_cas().then(|| if has_cas { item.cas() } else { 0 });
+                write_value(&item, cas, false, call.output, &self.pins);
+                // Where there is no memory to keep the new time, the old one holds.
+                let _touched = self.store.touch(key, call.time.expiry_s(exptime), call.time.now_s);
+                self.counters().touch_hits.count();
+            }
+            Err(miss) => {
+                self.counters().touch_misses.count();
+                self.count_miss(miss);
+            }
+        }
+    }
+
+    /// Counts what memcached counts beside the miss.
+    pub(crate) fn count_miss(&self, miss: Miss) {
+        match miss {
+            Miss::Absent => {}
+            Miss::Expired => self.counters().get_expired.count(),
+            Miss::Flushed => self.counters().get_flushed.count(),
+        }
+    }
+}
+
+/// Writes an item's header and value, and the end of the response where this is the last.
+#[inline]
+fn write_value(item: &Item<'_>, cas: Option<u64>, last: bool, output: &mut Output, pins: &Rc<dyn PinSource>) {
+    let (key, len) = (item.key(), item.len());
+    let copied = item.value().filter(|value| value.len() <= COPY_MAX_BYTES);
+    let room = output.spare(FRAME_BYTES + key.len() + copied.map_or(0, <[u8]>::len));
+    let mut writer = Writer::new(room);
+    writer.put(b"VALUE ");
+    writer.put(key);
+    writer.put_byte(b' ');
+    writer.put_number(u64::from(item.client_flags()));
+    writer.put_byte(b' ');
+    writer.put_number(len as u64);
+    if let Some(cas) = cas {
+        writer.put_byte(b' ');
+        writer.put_number(cas);
+    }
+    writer.put(b"\r\n");
+    if let Some(value) = copied {
+        writer.put(value);
+        writer.put(if last { b"\r\nEND\r\n" } else { b"\r\n" });
+    }
+    let written = writer.len();
+    output.commit(written);
+    if copied.is_none() {
+        write_pieces(item, output, pins);
+        output.write(if last { b"\r\nEND\r\n" } else { b"\r\n" });
+    }
+}
+
+/// Writes a value that is long or in pieces: copied where it is short all the same, or else sent from where it lies.
+pub(crate) fn write_pieces(item: &Item<'_>, output: &mut Output, pins: &Rc<dyn PinSource>) {
+    if item.len() <= COPY_MAX_BYTES {
+        for piece in item.pieces() {
+            output.write(piece);
+        }
+    } else {
+        item.pin(|_, pin, len| output.pin(pins, pin, len));
+    }
+}

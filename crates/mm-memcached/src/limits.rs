@@ -1,0 +1,34 @@
+//! The bounds of the service.
+
+use mm_base::buffer::limits::SPARE_MAX;
+
+/// Requests, or keys of one request, that are looked up together.
+pub const BATCH_MAX: usize = 24;
+
+/// A value that has not arrived whole is waited for up to this length, and beyond it streamed into the store.
+pub const WAIT_MAX_BYTES: usize = 2048;
+
+/// Room for the longest header of a response: a key in base64, and every flag with its number.
+pub const HEADER_MAX_BYTES: usize = 1024;
+
+/// Values up to this length are copied into the output. Longer ones are sent from where they lie.
+pub const COPY_MAX_BYTES: usize = SPARE_MAX - HEADER_MAX_BYTES;
+
+/// memcached's bytes for an item beside key and value: its header and its CAS. They count for the item size limit,
+/// so that what fits there fits here.
+pub const ITEM_HEADER_BYTES: usize = 56;
+
+/// The verbosity above which asking for more changes nothing.
+pub const VERBOSITY_MAX: u32 = 2;
+
+/// Key prefixes that are counted for `stats detail`. Those beyond are not.
+pub const PREFIXES_MAX: usize = 4096;
+
+/// Bytes that `stats cachedump` answers at most. memcached's bound.
+pub const CACHEDUMP_MAX_BYTES: usize = 2 * 1024 * 1024;
+
+/// Records that one step of background work looks at.
+pub const BACKGROUND_RECORDS: usize = 64;
+
+/// Ended uploads that are kept for the next ones.
+pub const IDLE_UPLOADS_MAX: usize = 16;

@@ -1,0 +1,142 @@
+//! ma.
+
+use mm_proto::memcached::{Writer, decimal_len, lines};
+use mm_store::{ArithmeticError, CasRule, Operation, Put};
+
+use super::{Asked, put_numbered, put_opaque, put_time_left};
+use crate::clock::Time;
+use crate::limits::HEADER_MAX_BYTES;
+use crate::service::{Call, Memcached};
+
+/// The longest decimal number of 64 bits.
+const DIGITS_MAX: usize = 20;
+
+/// What ma has done.
+enum Done {
+    /// The number is this now. `created`: it was not there before.
+    Number { number: u64, created: bool },
+    /// A status of two letters.
+    Status(&'static [u8; 2]),
+    /// A line.
+    Line(&'static [u8]),
+}
+
+/// What the response tells of the item.
+struct After {
+    number: u64,
+    created: bool,
+    cas: u64,
+    expiry_s: u32,
+}
+
+impl Memcached {
+    /// ma.
+    pub(super) fn meta_arithmetic(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) {
+        let Asked { key, options, .. } = *asked;
+        let status = match self.meta_count(asked, &call.time) {
+            Done::Line(line) => return call.output.write(line),
+            Done::Status(status) => status,
+            Done::Number { number, created } => {
+                let (cas, expiry_s) = self
+                    .store
+                    .peek(key, call.time.now_s)
+                    .map_or((0, 0), |item| (item.cas(), item.expiry_s()));
+                if options.has(b'T') && !created {
+                    // Where there is no memory to keep the new time, the old one holds.
+                    let _touched =
+                        self.store.touch(key, call.time.expiry_s(options.exptime), call.time.now_s);
+                }
+                if !options.has(b'q') {
+                    write_number(asked, &After { number, created, cas, expiry_s }, call);
+                }
+                return;
+            }
+        };
+        let mut writer = Writer::new(call.output.spare(HEADER_MAX_BYTES));
+        writer.put(status);
+        asked.put_echoes(&mut writer);
+        writer.put(b"\r\n");
+        let written = writer.len();
+        call.output.commit(written);
+    }
+
+    fn meta_count(&mut self, asked: &Asked<'_>, time: &Time) -> Done {
+        let Asked { key, options, .. } = *asked;
+        let operation = match options.mode {
+            0 | b'I' | b'+' => Operation::Increment(options.delta),
+            b'D' | b'-' => Operation::Decrement(options.delta),
+            _ => return Done::Line(lines::META_BAD_ARITHMETIC_MODE),
+        };
+        if options.has(b'N') && self.store.peek(key, time.now_s).is_err() {
+            return self.vivify_number(asked, time);
+        }
+        let cas = CasRule {
+            // A CAS of 0 is not compared, other than by the other commands.
+            compare: (options.cas != 0).then_some(options.cas),
+            assign: options.has(b'E').then_some(options.new_cas),
+        };
+        match self.count_number(key, operation, cas, time) {
+            Ok(number) => Done::Number { number, created: false },
+            Err(ArithmeticError::Miss(_)) => Done::Status(b"NF"),
+            Err(ArithmeticError::Exists) => Done::Status(b"EX"),
+            Err(ArithmeticError::NotANumber) => Done::Line(lines::NON_NUMERIC),
+            Err(ArithmeticError::Put(_)) => Done::Line(lines::NO_MEMORY),
+        }
+    }
+
+    fn vivify_number(&mut self, asked: &Asked<'_>, time: &Time) -> Done {
+        let Asked { key, meta, options } = *asked;
+        let mut exptime = options.vivify_exptime;
+        for flag in meta.flags() {
+            match flag.letter {
+                b'T' => exptime = options.exptime,
+                b'N' => exptime = options.vivify_exptime,
+                _ => {}
+            }
+        }
+        let put = Put {
+            expiry_s: time.expiry_s(exptime),
+            binary_key: options.has(b'b'),
+            cas: options.has(b'E').then_some(options.new_cas),
+            ..Put::default()
+        };
+        let mut digits = [0; DIGITS_MAX];
+        let mut writer = Writer::new(&mut digits);
+        writer.put_number(options.initial);
+        let len = writer.len();
+        match self.store.put(key, &put, &digits[..len], time.now_s) {
+            Ok(_) => Done::Number { number: options.initial, created: true },
+            Err(_) => Done::Line(lines::NO_MEMORY_VIVIFY),
+        }
+    }
+}
+
+fn write_number(asked: &Asked<'_>, after: &After, call: &mut Call<'_>) {
+    let options = asked.options;
+    let mut writer = Writer::new(call.output.spare(HEADER_MAX_BYTES));
+    if options.has(b'v') {
+        writer.put(b"VA ");
+        writer.put_number(decimal_len(after.number) as u64);
+    } else {
+        writer.put(b"HD");
+    }
+    let mut expiry_s = if after.created { 0 } else { after.expiry_s };
+    for flag in asked.meta.flags() {
+        match flag.letter {
+            b'T' => expiry_s = call.time.expiry_s(options.exptime),
+            b'N' if after.created => expiry_s = call.time.expiry_s(options.vivify_exptime),
+            b't' => put_time_left(&mut writer, expiry_s, &call.time),
+            b'c' => put_numbered(&mut writer, b'c', after.cas),
+            b'O' => put_opaque(&mut writer, flag.argument),
+            b'k' => asked.put_key(&mut writer),
+            _ => {}
+        }
+    }
+    writer.put(b"\r\n");
+    if options.has(b'v') {
+        writer.put_number(after.number);
+        writer.put(b"\r\n");
+    }
+    let written = writer.len();
+    call.output.commit(written);
+}

@@ -1,0 +1,184 @@
+//! mg.
+
+use mm_proto::memcached::Writer;
+use mm_store::{Item, Put, State};
+
+use super::{Asked, put_encoded, put_numbered, put_opaque, put_time_left};
+use crate::clock::Time;
+use crate::fetch::write_pieces;
+use crate::limits::{COPY_MAX_BYTES, HEADER_MAX_BYTES};
+use crate::service::{Call, Memcached};
+
+/// What mg finds and does beside the item's own state.
+struct Hit {
+    /// The item was made because it was missing.
+    created: bool,
+    /// This client is the one to fetch a new value.
+    won: bool,
+    shows_value: bool,
+}
+
+impl Memcached {
+    /// mg.
+    #[inline]
+    pub(super) fn meta_get(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) {
+        let Asked { key, options, .. } = *asked;
+        let found = match options.has(b'u') {
+            true => self.store.peek(key, call.time.now_s),
+            false => self.store.get(key, call.time.now_s),
+        };
+        let miss = match found {
+            Err(miss) => miss,
+            Ok(item) => {
+                let hit = hit(asked, &item, &call.time);
+                write_hit(asked, &item, &hit, call);
+                if hit.shows_value && item.value().is_none_or(|value| value.len() > COPY_MAX_BYTES) {
+                    write_pieces(&item, call.output, &self.pins);
+                    call.output.write(b"\r\n");
+                }
+                let state = State { stale: item.is_stale(), win_sent: true };
+                return self.after_hit(asked, &hit, state, &call.time);
+            }
+        };
+        self.count_miss(miss);
+        if options.has(b'N') && self.vivify(asked, &call.time) {
+            return self.answer_vivified(asked, call);
+        }
+        self.counters().get_misses.count();
+        if !options.has(b'q') {
+            let mut writer = Writer::new(call.output.spare(HEADER_MAX_BYTES));
+            writer.put(b"EN");
+            asked.put_echoes(&mut writer);
+            writer.put(b"\r\n");
+            let written = writer.len();
+            call.output.commit(written);
+        }
+    }
+
+    /// Does to the item, and counts, what follows from a hit.
+    #[inline]
+    fn after_hit(&mut self, asked: &Asked<'_>, hit: &Hit, state: State, time: &Time) {
+        let Asked { key, options, .. } = *asked;
+        if options.has(b'T') {
+            self.counters().touch_hits.count();
+            if !hit.created {
+                // Where there is no memory to keep the new time, the old one holds.
+                let _touched = self.store.touch(key, time.expiry_s(options.exptime), time.now_s);
+            }
+        } else {
+            self.counters().get_hits.count();
+        }
+        if hit.won {
+            // The item may have expired by the touch; then there is nothing to be won.
+            let _there = self.store.set_state(key, state, time.now_s);
+        }
+    }
+
+    /// Makes an empty item, so that others wait for the client that gets it. Returns whether there was memory.
+    fn vivify(&mut self, asked: &Asked<'_>, time: &Time) -> bool {
+        let Asked { key, meta, options } = *asked;
+        let mut exptime = options.vivify_exptime;
+        for flag in meta.flags() {
+            match flag.letter {
+                b'T' => exptime = options.exptime,
+                b'N' => exptime = options.vivify_exptime,
+                _ => {}
+            }
+        }
+        let put = Put {
+            expiry_s: time.expiry_s(exptime),
+            cas: options.has(b'E').then_some(options.new_cas),
+            ..Put::default()
+        };
+        self.store.put(key, &put, &[], time.now_s).is_ok()
+    }
+
+    fn answer_vivified(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) {
+        let hit = Hit { created: true, won: true, shows_value: asked.options.has(b'v') };
+        match self.store.peek(asked.key, call.time.now_s) {
+            Ok(item) => write_hit(asked, &item, &hit, call),
+            // It was made with a &call.time that is over.
+            Err(_) => call.output.write(if hit.shows_value { b"VA 0 W\r\n\r\n" } else { b"HD W\r\n" }),
+        }
+        self.after_hit(asked, &hit, State { stale: false, win_sent: true }, &call.time);
+    }
+}
+
+/// What the client gets of an item that was there.
+#[inline]
+fn hit(asked: &Asked<'_>, item: &Item<'_>, time: &Time) -> Hit {
+    let options = asked.options;
+    let won = !item.is_win_sent()
+        && (item.is_stale() || (options.has(b'R') && is_to_be_made_anew(asked, item, time)));
+    let shows_value = options.has(b'v') && !(options.has(b'C') && item.cas() == options.cas);
+    Hit { created: false, won, shows_value }
+}
+
+/// Whether the item has less time left than the client gave, counted with a new time given before that.
+fn is_to_be_made_anew(asked: &Asked<'_>, item: &Item<'_>, time: &Time) -> bool {
+    let letters = asked.meta.flags().map(|flag| flag.letter);
+    let touched = letters.take_while(|&letter| letter != b'R').any(|letter| letter == b'T');
+    let expiry_s = if touched { time.expiry_s(asked.options.exptime) } else { item.expiry_s() };
+    expiry_s != 0 && expiry_s < time.expiry_s(asked.options.recache_exptime)
+}
+
+/// Writes the header of a hit, and its value where that is short and in one piece.
+fn write_hit(asked: &Asked<'_>, item: &Item<'_>, hit: &Hit, call: &mut Call<'_>) {
+    let copied = item.value().filter(|value| hit.shows_value && value.len() <= COPY_MAX_BYTES);
+    let room = call.output.spare(HEADER_MAX_BYTES + copied.map_or(0, <[u8]>::len));
+    let mut writer = Writer::new(room);
+    if hit.shows_value {
+        writer.put(b"VA ");
+        writer.put_number(item.len() as u64);
+    } else {
+        writer.put(b"HD");
+    }
+    if asked.meta.flags.len() > 1 {
+        put_flags(asked, item, hit, &mut writer, &call.time);
+    }
+    if item.is_win_sent() {
+        writer.put(b" Z");
+    }
+    if item.is_stale() {
+        writer.put(b" X");
+    }
+    if hit.won {
+        writer.put(b" W");
+    }
+    writer.put(b"\r\n");
+    if let Some(value) = copied {
+        writer.put(value);
+        writer.put(b"\r\n");
+    }
+    let written = writer.len();
+    call.output.commit(written);
+}
+
+/// Writes what the flags ask for, in their order.
+fn put_flags(asked: &Asked<'_>, item: &Item<'_>, hit: &Hit, writer: &mut Writer<'_>, time: &Time) {
+    let mut expiry_s = if hit.created { 0 } else { item.expiry_s() };
+    for flag in asked.meta.flags() {
+        match flag.letter {
+            b'T' => expiry_s = time.expiry_s(asked.options.exptime),
+            b'N' if hit.created => expiry_s = time.expiry_s(asked.options.vivify_exptime),
+            b't' => put_time_left(writer, expiry_s, time),
+            b's' => put_numbered(writer, b's', item.len() as u64),
+            b'c' => put_numbered(writer, b'c', item.cas()),
+            b'f' => put_numbered(writer, b'f', u64::from(item.client_flags())),
+            b'l' => put_numbered(writer, b'l', u64::from(time.now_s.saturating_sub(item.last_access_s()))),
+            b'h' => put_numbered(writer, b'h', u64::from(item.was_fetched())),
+            b'O' => put_opaque(writer, flag.argument),
+            b'k' if item.is_binary_key() => put_key_encoded(writer, item.key()),
+            b'k' => {
+                writer.put(b" k");
+                writer.put(item.key());
+            }
+            _ => {}
+        }
+    }
+}
+
+fn put_key_encoded(writer: &mut Writer<'_>, key: &[u8]) {
+    writer.put(b" k");
+    put_encoded(writer, key);
+}

@@ -1,0 +1,141 @@
+//! ms.
+
+use mm_proto::memcached::{Meta, Options, Writer, lines};
+use mm_store::{Key, Mode, Outcome, Put, PutError};
+
+use super::{Asked, put_numbered, put_opaque};
+use crate::clock::Time;
+use crate::limits::HEADER_MAX_BYTES;
+use crate::service::{Call, Memcached};
+use crate::storing::{How, Plan, Value};
+
+impl Memcached {
+    /// ms, whose data is there whole.
+    pub(super) fn meta_set(&mut self, asked: &Asked<'_>, data: &[u8], call: &mut Call<'_>) {
+        let plan = match plan(asked.options, &call.time) {
+            Ok(plan) => plan,
+            Err(line) => return call.output.write(line),
+        };
+        let len = data.len() - 2;
+        if !self.fits(asked.key, plan.put.client_flags, len) {
+            self.refuse_too_large(asked.key, true, &call.time);
+            return call.output.write(lines::TOO_LARGE);
+        }
+        self.counters().cmd_set.count();
+        let Some(value) = data.strip_suffix(b"\r\n") else { return call.output.write(lines::BAD_DATA_CHUNK) };
+        let outcome = self.carry_out(asked.key, &plan, Value::Whole(value), &call.time);
+        self.write_meta_set(asked, outcome, call);
+    }
+
+    /// What ms is to do whose data is yet to come, or the line that refuses it.
+    pub(crate) fn plan_meta_set(
+        &mut self,
+        key: Key<'_>,
+        meta: &Meta<'_>,
+        options: &Options,
+        time: &Time,
+    ) -> Result<Plan, &'static [u8]> {
+        let plan = plan(options, time)?;
+        if self.fits(key, plan.put.client_flags, meta.bytes as usize) {
+            return Ok(plan);
+        }
+        self.refuse_too_large(key, true, time);
+        Err(lines::TOO_LARGE)
+    }
+
+    /// Tells what became of a value that came in pieces. `key` is the key as it is stored.
+    pub(crate) fn answer_meta_set(
+        &mut self,
+        key: Key<'_>,
+        meta: &Meta<'_>,
+        outcome: Result<Outcome, PutError>,
+        call: &mut Call<'_>,
+    ) {
+        match meta.options() {
+            Ok(options) => self.write_meta_set(&Asked { key, meta, options: &options }, outcome, call),
+            Err(line) => call.output.write(line),
+        }
+    }
+
+    fn write_meta_set(&mut self, asked: &Asked<'_>, outcome: Result<Outcome, PutError>, call: &mut Call<'_>) {
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                let line = self.refuse(asked.key, true, error, &call.time);
+                return call.output.write(line);
+            }
+        };
+        let stored = outcome == Outcome::Stored;
+        if stored && asked.options.has(b'q') {
+            return;
+        }
+        let mut writer = Writer::new(call.output.spare(HEADER_MAX_BYTES));
+        writer.put(match outcome {
+            Outcome::Stored => b"HD",
+            Outcome::NotStored => b"NS",
+            Outcome::Exists => b"EX",
+            Outcome::NotFound => b"NF",
+        });
+        for flag in asked.meta.flags() {
+            match flag.letter {
+                b'O' => put_opaque(&mut writer, flag.argument),
+                b'k' => asked.put_key(&mut writer),
+                b'c' => put_numbered(&mut writer, b'c', self.stored_cas(asked.key, stored, &call.time)),
+                b's' => put_numbered(&mut writer, b's', self.stored_len(asked, stored, &call.time)),
+                _ => {}
+            }
+        }
+        writer.put(b"\r\n");
+        let written = writer.len();
+        call.output.commit(written);
+    }
+
+    /// The CAS of what was stored, 0 if nothing was.
+    fn stored_cas(&mut self, key: Key<'_>, stored: bool, time: &Time) -> u64 {
+        match self.store.peek(key, time.now_s) {
+            Ok(item) if stored => item.cas(),
+            _ => 0,
+        }
+    }
+
+    /// The length of the whole value stored, or that of the value refused.
+    fn stored_len(&mut self, asked: &Asked<'_>, stored: bool, time: &Time) -> u64 {
+        match self.store.peek(asked.key, time.now_s) {
+            Ok(item) if stored => item.len() as u64,
+            _ => u64::from(asked.meta.bytes),
+        }
+    }
+}
+
+/// What the flags of ms say is to be done.
+fn plan(options: &Options, time: &Time) -> Result<Plan, &'static [u8]> {
+    let cas = options.has(b'C').then_some(options.cas);
+    let mode = match options.mode {
+        0 | b'S' => Mode::Set,
+        b'E' => Mode::Add,
+        b'A' => Mode::Append,
+        b'P' => Mode::Prepend,
+        b'R' => Mode::Replace,
+        _ => return Err(lines::META_BAD_SET_MODE),
+    };
+    let mut exptime = options.exptime;
+    let (mode, how) = match (mode, cas) {
+        (Mode::Set | Mode::Replace, Some(cas)) if options.has(b'I') => (Mode::Set, How::CasOrStale(cas)),
+        (Mode::Set | Mode::Replace, Some(cas)) => (Mode::Cas(cas), How::Plain),
+        (Mode::Append | Mode::Prepend, cas) if options.has(b'N') => {
+            exptime = options.vivify_exptime;
+            (mode, How::Vivify(cas))
+        }
+        (Mode::Append | Mode::Prepend, Some(cas)) => (mode, How::Compare(cas)),
+        _ => (mode, How::Plain),
+    };
+    let put = Put {
+        mode,
+        client_flags: options.client_flags,
+        expiry_s: time.expiry_s(exptime),
+        binary_key: options.has(b'b'),
+        cas: (options.new_cas != 0).then_some(options.new_cas),
+        ..Put::default()
+    };
+    Ok(Plan { put, how })
+}

@@ -1,0 +1,241 @@
+//! The service: codec and store put together.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mm_base::Now;
+use mm_base::buffer::{Output, PinSource};
+use mm_proto::memcached::{Parsed, Parser, Request, lines};
+use mm_server::{Background, Peer, Service, Start, Step};
+use mm_store::{KeyHash, Store};
+
+use crate::batch::{self, Ahead, Batch, Work};
+use crate::clock::Time;
+use crate::counters::Counters;
+use crate::limits::{BACKGROUND_RECORDS, WAIT_MAX_BYTES};
+use crate::settings::Shared;
+use crate::upload::Incoming;
+
+/// memcached's text protocols over one shard's store.
+pub struct Memcached {
+    pub(crate) store: Store,
+    pub(crate) pins: Rc<dyn PinSource>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) shard: usize,
+    pub(crate) server: Arc<[mm_server::Stats]>,
+    /// Uploads that have ended, kept so that the next need no memory of their own.
+    #[expect(clippy::vec_box, reason = "they go back and forth between here and their connections")]
+    pub(crate) idle_uploads: Vec<Box<Incoming>>,
+}
+
+/// What a call of the service works with.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    /// Where responses go.
+    pub(crate) output: &'a mut Output,
+    pub(crate) time: Time,
+}
+
+/// What the service knows of a connection.
+#[derive(Debug)]
+pub struct Connection {
+    pub(crate) parser: Parser,
+    /// The hash of the first key of the input that was prepared.
+    prepared: Option<KeyHash>,
+    /// A value on its way into the store.
+    pub(crate) incoming: Option<Box<Incoming>>,
+}
+
+impl Memcached {
+    /// The service of one shard. `shared` must have been made for at least as many shards as `start` says.
+    #[must_use]
+    pub fn new(start: &Start, shared: &Arc<Shared>, store: Store) -> Self {
+        let pins: Rc<dyn PinSource> = store.pins();
+        Self {
+            store,
+            pins,
+            shared: Arc::clone(shared),
+            shard: start.shard,
+            server: Arc::clone(&start.stats),
+            idle_uploads: Vec::new(),
+        }
+    }
+
+    /// The store, to be looked at by tests.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// This shard's counters.
+    #[inline]
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.shared.counters[self.shard]
+    }
+
+    /// The time of a call. Flushes the store first where that is due.
+    #[inline]
+    fn time(&mut self, now: Now) -> Time {
+        let time = self.shared.time(now);
+        if self.shared.is_flush_due(&time) {
+            self.shared.set_flush(0);
+            self.store.flush_all();
+        }
+        time
+    }
+
+    /// Serves requests until the input ends, the output is full, or the connection has to wait for something else.
+    pub(crate) fn serve(&mut self, connection: &mut Connection, input: &[u8], call: &mut Call<'_>) -> Step {
+        let mut at = 0;
+        loop {
+            let mut batch = Batch::new();
+            let line_start = at;
+            let ahead = batch::fill(&mut batch, &self.store, &mut connection.parser, input, &mut at);
+            batch::prefetch_items(&batch, &self.store);
+            let line_start = batch.last().map_or(line_start, |slot| slot.end);
+            for slot in &batch {
+                self.execute(&slot.work, call);
+                if call.output.is_full() {
+                    connection.parser = slot.parser;
+                    return Step::Read { consumed: slot.end };
+                }
+            }
+            match ahead {
+                Ahead::More => {}
+                Ahead::Input => return Step::Read { consumed: at },
+                Ahead::Close => return Step::Close { consumed: at },
+                Ahead::Store(line) if self.can_wait(line.bytes) => {
+                    return Step::Read { consumed: line_start };
+                }
+                Ahead::MetaSet(meta) if self.can_wait(meta.bytes) => {
+                    return Step::Read { consumed: line_start };
+                }
+                Ahead::Store(line) => self.begin_store(connection, &line, call),
+                Ahead::MetaSet(meta) => self.begin_meta_set(connection, &meta, call),
+            }
+            if connection.incoming.is_some() {
+                return Step::ReadInto { consumed: at };
+            }
+        }
+    }
+
+    /// Whether a value that is not there whole is waited for, instead of being streamed into the store.
+    fn can_wait(&self, bytes: u32) -> bool {
+        usize::try_from(bytes).is_ok_and(|bytes| bytes <= WAIT_MAX_BYTES)
+            && self.shared.settings.items.item_size_max > WAIT_MAX_BYTES * 2
+    }
+
+    #[inline]
+    fn execute(&mut self, work: &Work<'_>, call: &mut Call<'_>) {
+        match work {
+            Work::Get { key, fetch, last, exptime } => {
+                if fetch.touches() {
+                    self.fetch_touching(*key, *fetch, *exptime, call);
+                } else {
+                    self.fetch(*key, *fetch, *last, call);
+                    return;
+                }
+                if *last {
+                    call.output.write(lines::END);
+                }
+            }
+            Work::Store { key, line, data } => self.store_line(*key, line, data, call),
+            Work::Meta { key, meta, data } => self.meta(*key, meta, data, call),
+            _ => self.execute_other(work, call),
+        }
+    }
+
+    #[inline(never)]
+    fn execute_other(&mut self, work: &Work<'_>, call: &mut Call<'_>) {
+        match work {
+            Work::Keyed { key, request } => match request {
+                Request::Delete(delete) => self.delete(*key, delete.noreply, call),
+                Request::Arithmetic(arithmetic) => self.arithmetic(*key, arithmetic, call),
+                Request::Touch(touch) => self.touch(*key, touch, call),
+                _ => {}
+            },
+            Work::Answer { line } => call.output.write(line),
+            Work::Version => {
+                call.output.write(b"VERSION ");
+                call.output.write(self.shared.settings.version.as_bytes());
+                call.output.write(b"\r\n");
+            }
+            Work::Admin(admin) => self.admin(admin, call),
+            _ => {}
+        }
+    }
+}
+
+impl Service for Memcached {
+    type Connection = Connection;
+
+    fn connect(&mut self, _peer: &Peer) -> Connection {
+        Connection { parser: Parser::new(), prepared: None, incoming: None }
+    }
+
+    #[inline]
+    fn prepare(&mut self, connection: &mut Connection, input: &[u8], pass: u8) {
+        if pass == 0 {
+            let mut parser = connection.parser;
+            let key = match parser.next(input).parsed {
+                Parsed::Request(Request::Get(get)) => self.store.key(get.key),
+                Parsed::Request(Request::Store(line)) => self.store.key(line.key),
+                Parsed::Request(Request::Meta(meta)) => self.store.key(meta.key),
+                _ => None,
+            };
+            connection.prepared = key.map(|key| key.hash());
+            if let Some(hash) = connection.prepared {
+                self.store.prefetch_index(hash);
+            }
+        } else if let Some(hash) = connection.prepared.take() {
+            self.store.prefetch_item(hash);
+        }
+    }
+
+    fn run(&mut self, connection: &mut Connection, input: &[u8], output: &mut Output, now: Now) -> Step {
+        let time = self.time(now);
+        let mut call = Call { output, time };
+        if connection.incoming.is_some() {
+            return self.resume_upload(connection, input, &mut call);
+        }
+        self.serve(connection, input, &mut call)
+    }
+
+    fn space<'a>(&'a mut self, connection: &'a mut Connection) -> &'a mut [u8] {
+        match &mut connection.incoming {
+            Some(incoming) => incoming.space(&mut self.store),
+            None => &mut [],
+        }
+    }
+
+    fn filled(&mut self, connection: &mut Connection, bytes: usize) {
+        if let Some(incoming) = &mut connection.incoming {
+            incoming.filled(&mut self.store, bytes);
+        }
+    }
+
+    fn disconnect(&mut self, connection: Connection) {
+        if let Some(incoming) = connection.incoming {
+            self.give_up(incoming);
+        }
+    }
+
+    fn background(&mut self, now: Now) -> Background {
+        let time = self.time(now);
+        if self.store.maintain(BACKGROUND_RECORDS, time.now_s) {
+            Background::More
+        } else {
+            Background::At(now.monotonic_ms + BACKGROUND_INTERVAL_MS)
+        }
+    }
+}
+
+/// How often the store is looked after when nothing else happens.
+const BACKGROUND_INTERVAL_MS: u64 = 1000;
+
+impl fmt::Debug for Memcached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memcached").field("shard", &self.shard).finish_non_exhaustive()
+    }
+}

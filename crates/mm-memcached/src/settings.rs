@@ -1,0 +1,264 @@
+//! What a service is told when it starts, and what its shards share.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use mm_base::Now;
+use mm_proto::memcached::admin::Shutdown;
+
+use crate::clock::Time;
+use crate::counters::Counters;
+
+/// The configuration, in the units and with the defaults of memcached's flags.
+///
+/// Some of it the service heeds; the rest it only tells in `stats settings`, where clients look for it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What `version` answers. Clients decide by it what they may ask for, so it looks like memcached's.
+    pub version: String,
+    /// What items may be.
+    pub items: Items,
+    /// Which commands are allowed.
+    pub allowed: Allowed,
+    /// Whether `debugtime` moves the clock, for tests.
+    pub has_debug: bool,
+    /// The number of `-v`.
+    pub verbosity: u32,
+    /// `-D`: what ends a prefix in `stats detail`.
+    pub prefix_delimiter: u8,
+    /// Whether `stats detail` is on from the start, which `-D` does.
+    pub counts_prefixes: bool,
+    /// `-t`.
+    pub threads: usize,
+    /// `-c`.
+    pub connections_max: u64,
+    /// Whether connections beyond the limit are refused instead of left waiting.
+    pub refuses_connections: bool,
+    /// `-o idle_timeout`, in seconds; 0 for none.
+    pub idle_timeout_s: u64,
+    /// `-R`: how many requests of one connection are served before others have their turn.
+    pub requests_per_turn: u64,
+    /// `-p`; 0 for none.
+    pub tcp_port: u16,
+    /// `-U`; 0 for none.
+    pub udp_port: u16,
+    /// `-l`, as given.
+    pub interface: Option<String>,
+    /// `-s`.
+    pub unix_socket: Option<String>,
+    /// `-a`.
+    pub unix_mode: u32,
+    /// `-b`.
+    pub backlog: u64,
+    /// `-B`: ascii, binary or auto-negotiate.
+    pub protocol: String,
+    /// `-f`.
+    pub growth_factor: f64,
+    /// `-n`.
+    pub chunk_size: u64,
+}
+
+/// What items may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Items {
+    /// `-m`, in bytes: the memory of items and index.
+    pub limit_bytes: u64,
+    /// `-I`, in bytes: the largest item, its key and memcached's header of 48 bytes and more counted.
+    pub item_size_max: usize,
+    /// Not `-M`: old items make room for new ones.
+    pub evicts: bool,
+    /// Not `-C`: items have a CAS value.
+    pub has_cas: bool,
+}
+
+/// Which commands are allowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowed {
+    /// Not `-F`: `flush_all`.
+    pub flush: bool,
+    /// Not `-X`: dumps of keys, and statistics by prefix.
+    pub dumps: bool,
+    /// `-A`: `shutdown`.
+    pub shutdown: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            version: "1.6.45".to_owned(),
+            items: Items { limit_bytes: 64 << 20, item_size_max: 1 << 20, evicts: true, has_cas: true },
+            allowed: Allowed { flush: true, dumps: true, shutdown: false },
+            has_debug: false,
+            verbosity: 0,
+            prefix_delimiter: b':',
+            counts_prefixes: false,
+            threads: 1,
+            connections_max: 1024,
+            refuses_connections: true,
+            idle_timeout_s: 0,
+            requests_per_turn: 20,
+            tcp_port: 11211,
+            udp_port: 0,
+            interface: None,
+            unix_socket: None,
+            unix_mode: 0o700,
+            backlog: 1024,
+            protocol: "auto-negotiate".to_owned(),
+            growth_factor: 1.25,
+            chunk_size: 48,
+        }
+    }
+}
+
+/// What only the program knows or can do.
+pub trait Host: Send + Sync {
+    /// The process's number.
+    fn process_id(&self) -> u32;
+
+    /// The processor time used so far, in user and in system mode, in microseconds.
+    fn processor_us(&self) -> (u64, u64);
+
+    /// Ends the server, as a signal would.
+    fn shut_down(&self, mode: Shutdown);
+
+    /// The verbosity has been changed.
+    fn set_verbosity(&self, level: u32);
+}
+
+/// A host that knows nothing and does nothing, for tests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoHost;
+
+impl Host for NoHost {
+    fn process_id(&self) -> u32 {
+        1
+    }
+
+    fn processor_us(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    fn shut_down(&self, _mode: Shutdown) {}
+
+    fn set_verbosity(&self, _level: u32) {}
+}
+
+/// What the services of all shards have in common. One per server.
+pub struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) host: Box<dyn Host>,
+    pub(crate) counters: Box<[Counters]>,
+    pub(crate) verbosity: AtomicU32,
+    /// The server's counters when the statistics were last set back.
+    pub(crate) server_base: ServerBase,
+    start_ms: OnceLock<u64>,
+    /// How far `debugtime` has moved the clock.
+    moved_s: AtomicI64,
+    /// When the store is to be flushed, in its seconds; 0 for not. Each shard does it for itself.
+    flush_s: AtomicU32,
+}
+
+impl Shared {
+    /// The common part of a server of so many shards.
+    #[must_use]
+    pub fn new(settings: Settings, shards: usize, host: Box<dyn Host>) -> Arc<Self> {
+        Arc::new(Self {
+            verbosity: AtomicU32::new(settings.verbosity),
+            settings,
+            host,
+            counters: (0..shards).map(|_| Counters::default()).collect(),
+            server_base: ServerBase::default(),
+            start_ms: OnceLock::new(),
+            moved_s: AtomicI64::new(0),
+            flush_s: AtomicU32::new(0),
+        })
+    }
+
+    /// The time, counted from the first time that it was asked for.
+    pub(crate) fn time(&self, now: Now) -> Time {
+        let start_ms = *self.start_ms.get_or_init(|| now.monotonic_ms);
+        Time::new(now, start_ms, self.moved_s.load(Ordering::Relaxed))
+    }
+
+    /// Moves the clock.
+    pub(crate) fn move_clock(&self, seconds: i64) {
+        self.moved_s.fetch_add(seconds, Ordering::Relaxed);
+    }
+
+    /// Sets when the store is to be flushed; 0 for not.
+    pub(crate) fn set_flush(&self, flush_s: u32) {
+        self.flush_s.store(flush_s, Ordering::Relaxed);
+    }
+
+    /// Whether the time for a flush has come.
+    #[inline]
+    pub(crate) fn is_flush_due(&self, time: &Time) -> bool {
+        let flush_s = self.flush_s.load(Ordering::Relaxed);
+        flush_s != 0 && flush_s <= time.now_s
+    }
+}
+
+/// Sums of the server's counters over all shards.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ServerCounts {
+    pub(crate) connections: u64,
+    pub(crate) connections_total: u64,
+    pub(crate) connections_rejected: u64,
+    pub(crate) accept_pauses: u64,
+    pub(crate) idle_timeouts: u64,
+    pub(crate) bytes_read: u64,
+    pub(crate) bytes_written: u64,
+    pub(crate) yields: u64,
+}
+
+impl ServerCounts {
+    fn of(server: &[mm_server::Stats]) -> Self {
+        let sum = |counter: fn(&mm_server::Stats) -> &mm_server::Counter| -> u64 {
+            server.iter().map(|stats| counter(stats).get()).sum()
+        };
+        Self {
+            connections: sum(|stats| &stats.connections),
+            connections_total: sum(|stats| &stats.connections_total),
+            connections_rejected: sum(|stats| &stats.connections_rejected),
+            accept_pauses: sum(|stats| &stats.accept_pauses),
+            idle_timeouts: sum(|stats| &stats.idle_timeouts),
+            bytes_read: sum(|stats| &stats.bytes_read),
+            bytes_written: sum(|stats| &stats.bytes_written),
+            yields: sum(|stats| &stats.yields),
+        }
+    }
+}
+
+/// What the server's counters were when the statistics were last set back, which they themselves never are.
+#[derive(Debug, Default)]
+pub(crate) struct ServerBase(Mutex<ServerCounts>);
+
+impl ServerBase {
+    /// Sets the statistics back.
+    pub(crate) fn set(&self, server: &[mm_server::Stats]) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = ServerCounts::of(server);
+    }
+
+    /// What has been counted since then. The number of open connections is the true one.
+    pub(crate) fn since(&self, server: &[mm_server::Stats]) -> ServerCounts {
+        let base = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = ServerCounts::of(server);
+        ServerCounts {
+            connections: counts.connections,
+            connections_total: counts.connections_total - base.connections_total,
+            connections_rejected: counts.connections_rejected - base.connections_rejected,
+            accept_pauses: counts.accept_pauses - base.accept_pauses,
+            idle_timeouts: counts.idle_timeouts - base.idle_timeouts,
+            bytes_read: counts.bytes_read - base.bytes_read,
+            bytes_written: counts.bytes_written - base.bytes_written,
+            yields: counts.yields - base.yields,
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

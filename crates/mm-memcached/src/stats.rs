@@ -1,0 +1,96 @@
+//! Statistics, under memcached's names.
+
+mod classes;
+mod general;
+mod settings;
+
+use std::fmt::{Display, Write};
+
+use mm_base::buffer::Output;
+use mm_proto::memcached::admin::is_abbreviation;
+use mm_proto::memcached::number::parse_u32;
+use mm_proto::memcached::{lines, tokens};
+
+use crate::service::{Call, Memcached};
+
+/// The classes that a client may ask for.
+const CLASSES_MAX: u32 = 64;
+
+impl Memcached {
+    /// stats and what follows it.
+    ///
+    /// Any beginning of the name of a group stands for it, the first that fits; items, slabs and sizes have to be
+    /// spelled out.
+    pub(crate) fn stats(&mut self, arguments: &[u8], call: &mut Call<'_>) {
+        let mut words = tokens(arguments);
+        let Some(group) = words.next() else {
+            self.stats_general(call);
+            return call.output.write(lines::END);
+        };
+        let is = |name: &[u8]| is_abbreviation(group, name);
+        if is(b"reset") {
+            self.reset_stats();
+            return call.output.write(lines::RESET);
+        }
+        if is(b"detail") {
+            return call.output.write(self.stats_detail(words.next().unwrap_or_default()));
+        }
+        if is(b"settings") {
+            self.stats_settings(call.output);
+        } else if is(b"cachedump") {
+            return call.output.write(self.check_cachedump(words.next(), words.next()));
+        } else if is(b"conns") {
+            // Without connections there are no lines.
+        } else {
+            match group {
+                b"items" => self.stats_items(call.output),
+                b"slabs" => self.stats_slabs(call.output),
+                b"sizes" => stat(call.output, "sizes_status", "disabled"),
+                _ => return call.output.write(lines::ERROR),
+            }
+        }
+        call.output.write(lines::END);
+    }
+
+    fn stats_detail(&self, word: &[u8]) -> &'static [u8] {
+        if !self.shared.settings.allowed.dumps {
+            return b"CLIENT_ERROR stats detail not allowed\r\n";
+        }
+        match word {
+            b"on" | b"off" => lines::OK,
+            b"dump" => lines::END,
+            _ => b"CLIENT_ERROR usage: stats detail on|off|dump\r\n",
+        }
+    }
+
+    fn check_cachedump(&self, class: Option<&[u8]>, limit: Option<&[u8]>) -> &'static [u8] {
+        if !self.shared.settings.allowed.dumps {
+            return b"CLIENT_ERROR stats cachedump not allowed\r\n";
+        }
+        let (Some(class), Some(limit)) = (class, limit) else { return lines::BAD_LINE };
+        match (parse_u32(class), parse_u32(limit)) {
+            (Some(class), Some(_)) if class < CLASSES_MAX => lines::END,
+            (Some(_), Some(_)) => b"CLIENT_ERROR Illegal slab id\r\n",
+            _ => lines::BAD_FORMAT,
+        }
+    }
+
+    fn reset_stats(&mut self) {
+        for counters in &self.shared.counters {
+            counters.reset();
+        }
+        self.store.reset_stats();
+        self.shared.server_base.set(&self.server);
+    }
+}
+
+/// Writes one statistic.
+fn stat(output: &mut Output, name: &str, value: impl Display) {
+    // Writing to an output does not fail.
+    write!(output, "STAT {name} {value}\r\n").unwrap_or(());
+}
+
+/// The same, of a class.
+fn class_stat(output: &mut Output, prefix: &str, class: usize, (name, value): (&str, u64)) {
+    write!(output, "STAT {prefix}{class}:{name} {value}\r\n").unwrap_or(());
+}

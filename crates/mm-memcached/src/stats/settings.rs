@@ -1,0 +1,98 @@
+//! `stats settings`.
+
+use std::sync::atomic::Ordering;
+
+use mm_base::buffer::Output;
+
+use super::stat;
+use crate::service::Memcached;
+
+/// Settings of memcached's that mean nothing here, with its defaults, from `hashpower_init` to the end of the slabs.
+const SLAB_SETTINGS: [(&str, &str); 6] = [
+    ("hashpower_init", "0"),
+    ("slab_reassign", "yes"),
+    ("slab_automove", "1"),
+    ("slab_automove_ratio", "0.80"),
+    ("slab_automove_window", "10"),
+    ("slab_chunk_max", "524288"),
+];
+
+/// The same, of the search for expired items.
+const CRAWLER_SETTINGS: [(&str, &str); 4] = [
+    ("lru_crawler", "yes"),
+    ("lru_crawler_sleep", "100"),
+    ("lru_crawler_tocrawl", "0"),
+    ("tail_repair_time", "0"),
+];
+
+/// The same, of the order of eviction.
+const LRU_SETTINGS: [(&str, &str); 9] = [
+    ("hash_algorithm", "rapidhash"),
+    ("lru_maintainer_thread", "yes"),
+    ("lru_segmented", "yes"),
+    ("hot_lru_pct", "20"),
+    ("warm_lru_pct", "40"),
+    ("hot_max_factor", "0.20"),
+    ("warm_max_factor", "2.00"),
+    ("temp_lru", "no"),
+    ("temporary_ttl", "61"),
+];
+
+/// The same, of logs and buffers.
+const BUFFER_SETTINGS: [(&str, &str); 5] = [
+    ("watcher_logbuf_size", "262144"),
+    ("worker_logbuf_size", "65536"),
+    ("read_buf_mem_limit", "0"),
+    ("track_sizes", "no"),
+    ("inline_ascii_response", "no"),
+];
+
+impl Memcached {
+    /// The settings, in memcached's order.
+    pub(super) fn stats_settings(&self, output: &mut Output) {
+        let yes_no = |on: bool| if on { "yes" } else { "no" };
+        let on_off = |on: bool| if on { "on" } else { "off" };
+        let settings = &self.shared.settings;
+        let or_null = |text: &Option<String>| text.clone().unwrap_or_else(|| "NULL".to_owned());
+        stat(output, "maxbytes", settings.items.limit_bytes);
+        stat(output, "maxconns", settings.connections_max);
+        stat(output, "tcpport", settings.tcp_port);
+        stat(output, "udpport", settings.udp_port);
+        stat(output, "inter", or_null(&settings.interface));
+        stat(output, "verbosity", self.shared.verbosity.load(Ordering::Relaxed));
+        stat(output, "oldest", 0);
+        stat(output, "evictions", on_off(settings.items.evicts));
+        stat(output, "domain_socket", or_null(&settings.unix_socket));
+        stat(output, "umask", format_args!("{:o}", settings.unix_mode));
+        stat(output, "shutdown_command", yes_no(settings.allowed.shutdown));
+        stat(output, "growth_factor", format_args!("{:.2}", settings.growth_factor));
+        stat(output, "chunk_size", settings.chunk_size);
+        stat(output, "num_threads", settings.threads);
+        stat(output, "num_threads_per_udp", settings.threads);
+        stat(output, "stat_key_prefix", char::from(settings.prefix_delimiter));
+        stat(output, "detail_enabled", yes_no(settings.counts_prefixes));
+        stat(output, "reqs_per_event", settings.requests_per_turn);
+        stat(output, "cas_enabled", yes_no(settings.items.has_cas));
+        stat(output, "tcp_backlog", settings.backlog);
+        stat(output, "binding_protocol", &settings.protocol);
+        stat(output, "auth_enabled_sasl", "no");
+        stat(output, "auth_enabled_ascii", "no");
+        stat(output, "item_size_max", settings.items.item_size_max);
+        stat(output, "maxconns_fast", yes_no(settings.refuses_connections));
+        let listed = |output: &mut Output, list: &[(&str, &str)]| {
+            for (name, value) in list {
+                stat(output, name, value);
+            }
+        };
+        listed(output, &SLAB_SETTINGS);
+        listed(output, &CRAWLER_SETTINGS);
+        stat(output, "flush_enabled", yes_no(settings.allowed.flush));
+        stat(output, "dump_enabled", yes_no(settings.allowed.dumps));
+        listed(output, &LRU_SETTINGS);
+        stat(output, "idle_timeout", settings.idle_timeout_s);
+        listed(output, &BUFFER_SETTINGS);
+        stat(output, "num_napi_ids", 0);
+        stat(output, "memory_file", "(null)");
+        stat(output, "client_flags_size", 4);
+    }
+}

@@ -1,0 +1,12 @@
+//! Whole services without sockets: what is answered to which bytes, however they are cut.
+
+#[cfg(test)]
+mod classic;
+#[cfg(test)]
+mod meta;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod values;
+#[cfg(test)]
+mod world;
