@@ -1,7 +1,8 @@
-//! Memory for bytes on their way in and out: a shard's [`Pool`], its [`Buffer`]s and a connection's [`Output`].
+//! Memory for bytes on their way in and out: a shard's [`Pool`], its [`Buffer`]s and a connection's
+//! [`Output`].
 //!
-//! A buffer is held only while bytes wait in it. A connection that waits for its peer to say something holds none,
-//! so the memory of a server with many idle connections is the memory of its busy ones.
+//! A buffer is held only while bytes wait in it. A connection that waits for its peer to say something holds
+//! none, so the memory of a server with many idle connections is the memory of its busy ones.
 
 mod output;
 mod pool;

@@ -4,9 +4,9 @@ use std::fmt;
 
 /// Names a thing in a [`Slab`]: its index, and the serial number of its insertion.
 ///
-/// A key kept after its thing has been removed finds nothing, even when something else has taken the same place. So
-/// late news about a closed connection cannot reach its successor. (Serial numbers repeat after 4,294,967,295
-/// insertions; a stale key would have to be that old and name the same place.)
+/// A key kept after its thing has been removed finds nothing, even when something else has taken the same
+/// place. So late news about a closed connection cannot reach its successor. (Serial numbers repeat after
+/// 4,294,967,295 insertions; a stale key would have to be that old and name the same place.)
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     index: u32,
@@ -18,6 +18,18 @@ impl Key {
     #[must_use]
     pub fn index(self) -> usize {
         self.index as usize
+    }
+
+    /// A key that no slab ever gives out, for an owner that names other things besides those in its slab.
+    #[must_use]
+    pub const fn reserved(number: u32) -> Self {
+        Self { index: number, serial: 0 }
+    }
+
+    /// The number that [`reserved`](Key::reserved) made this key of. `None` for the key of a thing in a slab.
+    #[must_use]
+    pub const fn as_reserved(self) -> Option<u32> {
+        if self.serial == 0 { Some(self.index) } else { None }
     }
 
     /// The key as one number, for a kernel interface or a message that has room for no more.
@@ -87,11 +99,12 @@ impl<T> Slab<T> {
         self.places.len()
     }
 
-    /// The key that the next insertion will return, for things that know their own. `None` when the slab is full.
+    /// The key that the next insertion will return, for things that know their own. `None` when the slab is
+    /// full.
     #[must_use]
     pub fn next_key(&self) -> Option<Key> {
         let full = self.vacant as usize >= Self::LEN_MAX;
-        if full { None } else { Some(Key { index: self.vacant, serial: self.serial.wrapping_add(1) }) }
+        if full { None } else { Some(Key { index: self.vacant, serial: self.serial.wrapping_add(1).max(1) }) }
     }
 
     /// Puts a thing in. Gives it back when there are [`LEN_MAX`](Slab::LEN_MAX) of them.

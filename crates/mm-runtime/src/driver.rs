@@ -1,18 +1,19 @@
 //! What a shard needs of the operating system's I/O, in one contract for every way of doing it.
 //!
-//! The contract is shaped by two kinds of driver. *Readiness* drivers (epoll, kqueue, poll) say that a call would succeed
-//! and then make it. *Completion* drivers (`io_uring`) have received before they say so, and own what they send until
-//! the kernel has taken it. So a driver hands out received bytes rather than fill the caller's memory
-//! ([`receive`](Driver::receive)), and takes what is to be sent out of an [`Output`] that it may keep
-//! ([`send`](Driver::send)). The sim driver does both in virtual time.
+//! The contract is shaped by two kinds of driver. *Readiness* drivers (epoll, kqueue, poll) say that a call
+//! would succeed and then make it. *Completion* drivers (`io_uring`) have received before they say so, and
+//! own what they send until the kernel has taken it. So a driver hands out received bytes rather than fill
+//! the caller's memory ([`receive`](Driver::receive)), and takes what is to be sent out of an [`Output`] that
+//! it may keep ([`send`](Driver::send)). The sim driver does both in virtual time.
 //!
 //! # Events are edges
 //!
-//! An event says that something has become possible. It does not repeat. Whoever gets it must go on until told
-//! [`Blocked`](Received::Blocked), or remember that there may be more ([`may_have_input`](Driver::may_have_input)). Events
-//! may be spurious. Input and output may be tried at any time: the driver remembers what would block and makes no system
-//! call for it. After a receive that returned less than was asked for, nothing is left to be had until the next
-//! event, unless the peer has hung up; after a send that took less, likewise.
+//! An event says that something has become possible. It does not repeat. Whoever gets it must go on until
+//! told [`Blocked`](Received::Blocked), or remember that there may be more
+//! ([`may_have_input`](Driver::may_have_input)). Events may be spurious. Input and output may be tried at any
+//! time: the driver remembers what would block and makes no system call for it. After a receive that returned
+//! less than was asked for, nothing is left to be had until the next event, unless the peer has hung up;
+//! after a send that took less, likewise.
 //!
 //! A [`SourceId`] of a closed source is never valid again, so late events cannot reach its successor.
 
@@ -32,8 +33,8 @@ pub use inbox::Span;
 
 /// One shard's I/O. Belongs to the shard's thread; only its [`Waker`] leaves it.
 pub trait Driver {
-    /// A connected socket on its way from the [`accept`](Driver::accept) of one shard to [`add_stream`](Driver::add_stream)
-    /// of the same or another.
+    /// A connected socket on its way from the [`accept`](Driver::accept) of one shard to
+    /// [`add_stream`](Driver::add_stream) of the same or another.
     type Socket: Send + fmt::Debug + 'static;
 
     /// A bound, listening socket.
@@ -48,8 +49,8 @@ pub trait Driver {
     /// What makes a present or the next [`poll`](Driver::poll) return.
     fn waker(&self) -> Waker;
 
-    /// Waits until something happens, at most `timeout_ms` milliseconds (`None`: for ever), and appends at most
-    /// [`EVENTS_MAX`](crate::limits::EVENTS_MAX) events.
+    /// Waits until something happens, at most `timeout_ms` milliseconds (`None`: for ever), and appends at
+    /// most [`EVENTS_MAX`](crate::limits::EVENTS_MAX) events.
     ///
     /// # Errors
     /// Only such as no later call will be free of either.
@@ -64,7 +65,8 @@ pub trait Driver {
     /// The next connection of a listener; `None` when none waits.
     ///
     /// # Errors
-    /// The connection was lost before it could be accepted, or resources are exhausted: see [`AcceptFailure`].
+    /// The connection was lost before it could be accepted, or resources are exhausted: see
+    /// [`AcceptFailure`].
     fn accept(&mut self, listener: SourceId) -> io::Result<Option<(Self::Socket, Address)>>;
 
     /// Takes over a connected socket. Its input has to wait for an event, output may be sent at once.
@@ -73,8 +75,8 @@ pub trait Driver {
     /// The operating system has no resources for it. The socket is then closed.
     fn add_stream(&mut self, socket: Self::Socket, owner: Owner) -> io::Result<SourceId>;
 
-    /// Receives what has arrived, at most [`RECEIVE_BYTES_MAX`](crate::limits::RECEIVE_BYTES_MAX), into the driver's
-    /// inbox. Call it only while [`inbox_has_room`](Driver::inbox_has_room).
+    /// Receives what has arrived, at most [`RECEIVE_BYTES_MAX`](crate::limits::RECEIVE_BYTES_MAX), into the
+    /// driver's inbox. Call it only while [`inbox_has_room`](Driver::inbox_has_room).
     ///
     /// # Errors
     /// The connection is broken and can only be closed.
@@ -98,7 +100,8 @@ pub trait Driver {
     /// Whether a receive might find something: none has been told that it would block since the last event.
     fn may_have_input(&self, stream: SourceId) -> bool;
 
-    /// Sends what is in `output`, as far as the kernel takes it. What has been taken has been removed from it.
+    /// Sends what is in `output`, as far as the kernel takes it. What has been taken has been removed from
+    /// it.
     ///
     /// # Errors
     /// The connection is broken and can only be closed.
@@ -126,6 +129,17 @@ pub enum Received<T> {
     Blocked,
     /// Nothing ever again: the peer has finished sending.
     End,
+}
+
+impl<T> Received<T> {
+    /// The same outcome with something else made of the bytes.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Received<U> {
+        match self {
+            Self::Bytes(bytes) => Received::Bytes(make(bytes)),
+            Self::Blocked => Received::Blocked,
+            Self::End => Received::End,
+        }
+    }
 }
 
 /// The outcome of a send.

@@ -9,8 +9,8 @@ use crate::limits::EVENTS_MAX;
 
 /// What a shard does besides running tasks: the staged service of connections.
 ///
-/// In each turn the shard gives it all events of its sources, then calls [`serve`](Work::serve) once, then, when tasks and
-/// timers have had their share, [`finish`](Work::finish) once.
+/// In each turn the shard gives it all events of its sources, then calls [`serve`](Work::serve) once, then,
+/// when tasks and timers have had their share, [`finish`](Work::finish) once.
 pub trait Work<D: Driver> {
     /// One of its sources has become ready. To be noted, not acted upon.
     fn event(&mut self, event: &Event);
@@ -83,7 +83,8 @@ impl<D: Driver> Shard<D> {
         Ok(())
     }
 
-    /// One turn: waits for events unless there is work left, takes all, serves them, and does what else is due.
+    /// One turn: waits for events unless there is work left, takes all, serves them, and does what else is
+    /// due.
     ///
     /// # Errors
     /// The driver cannot wait for events any more.

@@ -1,7 +1,7 @@
 //! The part of a connection that needs no socket: what it waits for, and the input of a request that was cut.
 //!
-//! The server and the [harness](crate::harness) both drive services through it, so that what is tested without sockets is
-//! what runs with them.
+//! The server and the [harness](crate::harness) both drive services through it, so that what is tested
+//! without sockets is what runs with them.
 
 mod carry;
 
@@ -106,8 +106,8 @@ impl<C> Machine<C> {
         service.filled(&mut self.state, bytes);
     }
 
-    /// Runs the service until it needs something. Its input is the kept bytes, or `fresh` where none are kept (one of
-    /// the two must be empty); what it does not consume of either is kept.
+    /// Runs the service until it needs something. Its input is the kept bytes, or `fresh` where none are kept
+    /// (one of the two must be empty); what it does not consume of either is kept.
     pub(crate) fn run<S>(
         &mut self,
         service: &mut S,
@@ -186,7 +186,8 @@ impl<C> Machine<C> {
         }
     }
 
-    /// Copies input into the service's space until one of them is used up; in the latter case the service is to be run.
+    /// Copies input into the service's space until one of them is used up; in the latter case the service is
+    /// to be run.
     fn fill<S>(&mut self, service: &mut S, mut input: &[u8]) -> usize
     where
         S: Service<Connection = C>,

@@ -1,8 +1,8 @@
 //! A service driven without sockets, clocks or threads.
 //!
-//! Tests, simulation and fuzzing give the bytes a peer would send, in whatever pieces, and get those it would receive.
-//! The service is run by the code that runs it in a server: input is bounded and kept when a request is cut, space is
-//! filled, the output is capped and resumed, wakes are delivered, background steps are done.
+//! Tests, simulation and fuzzing give the bytes a peer would send, in whatever pieces, and get those it would
+//! receive. The service is run by the code that runs it in a server: input is bounded and kept when a request
+//! is cut, space is filled, the output is capped and resumed, wakes are delivered, background steps are done.
 //!
 //! ```
 //! use mm_base::{Now, buffer::Output};
@@ -80,7 +80,8 @@ struct Client<C> {
 }
 
 impl<S: Service> Harness<S> {
-    /// A harness around the service that `factory` makes. The time is 1,000 ms, and 1,000,000,000 s since 1970.
+    /// A harness around the service that `factory` makes. The time is 1,000 ms, and 1,000,000,000 s since
+    /// 1970.
     pub fn new(factory: impl FnOnce(&Start) -> S) -> Self {
         let ready = Ready::default();
         let stats: Arc<[Stats]> = Arc::new([Stats::default()]);
@@ -98,7 +99,8 @@ impl<S: Service> Harness<S> {
         }
     }
 
-    /// Sets the number of unsent bytes from which on an output counts as full, for connections yet to be made.
+    /// Sets the number of unsent bytes from which on an output counts as full, for connections yet to be
+    /// made.
     pub fn set_output_cap(&mut self, bytes: usize) {
         self.output_cap = bytes;
     }
@@ -179,7 +181,8 @@ impl<S: Service> Harness<S> {
         self.settle();
     }
 
-    /// Reads at most `bytes` of what was answered, and lets the service go on each time its output has drained.
+    /// Reads at most `bytes` of what was answered, and lets the service go on each time its output has
+    /// drained.
     pub fn receive(&mut self, client: ClientId, bytes: usize) -> Vec<u8> {
         let mut received = Vec::new();
         while received.len() < bytes {
@@ -211,7 +214,8 @@ impl<S: Service> Harness<S> {
         self.settle();
     }
 
-    /// Ends every connection and returns the service. Every buffer and every pinned range has been given back.
+    /// Ends every connection and returns the service. Every buffer and every pinned range has been given
+    /// back.
     pub fn into_service(mut self) -> S {
         let open: Vec<Key> = self.clients.iter().map(|(key, _)| key).collect();
         for key in open {

@@ -2,13 +2,43 @@
 
 use mm_base::buffer::limits::LARGE_BYTES;
 
-/// The most bytes of input that a service is given at once. A request (or the part of one that must be seen in one
-/// piece) that is longer ends its connection: the service should have answered or consumed a part before.
+/// The most bytes of input that a service is given at once. A request (or the part of one that must be seen
+/// in one piece) that is longer ends its connection: the service should have answered or consumed a part
+/// before.
 pub const INPUT_BYTES_MAX: usize = LARGE_BYTES;
 
-/// How often a service may in a row ask to be run or filled without taking or giving a byte before its connection is
-/// closed as faulty.
+/// How often a service may in a row ask to be run or filled without taking or giving a byte before its
+/// connection is closed as faulty.
 pub const IDLE_RUNS_MAX: usize = 8;
 
 /// Wakes that a shard queues between two turns. Past it every connection is run once instead.
 pub const WAKES_MAX: usize = 64 * 1024;
+
+/// Connections that go through the stages of a turn together.
+pub const BATCH_MAX: usize = 64;
+
+/// Connections served in one turn. Others that are ready wait for the next, behind timers and tasks.
+pub const CONNECTIONS_PER_TURN_MAX: usize = 512;
+
+/// Connections accepted from one listener in one turn.
+pub const ACCEPTS_PER_TURN_MAX: usize = 64;
+
+/// Bytes that one connection may receive into a service's space in one turn.
+pub const SPACE_BYTES_PER_TURN_MAX: usize = 256 * 1024;
+
+/// How long accepting is suspended, in milliseconds, when descriptors or memory have run out.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// Output queues that a shard keeps for connections that are going to answer.
+pub const OUTPUTS_KEPT_MAX: usize = 2 * BATCH_MAX;
+
+/// Places of the connection table that one turn looks at for time-outs.
+pub const SWEEP_PLACES_PER_TURN_MAX: usize = 1024;
+
+/// The longest time between two sweeps for time-outs, in milliseconds; a quarter of the shortest time-out if
+/// that is less.
+pub const SWEEP_MS_MAX: u64 = 1000;
+
+/// When connection memory is used up: how long the slowest reader may have taken nothing before it is closed
+/// for it.
+pub const STARVED_MS: u64 = 100;

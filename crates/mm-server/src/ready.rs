@@ -19,10 +19,11 @@ impl Token {
     }
 }
 
-/// Makes connections of the service's own shard run: parked ones, and those that shall send without having been asked.
+/// Makes connections of the service's own shard run: parked ones, and those that shall send without having
+/// been asked.
 ///
-/// Given to the service at its start; cheap to clone; stays on its thread. A wake is a hint, not a message: several of
-/// them may cause one run, and a run may come without any.
+/// Given to the service at its start; cheap to clone; stays on its thread. A wake is a hint, not a message:
+/// several of them may cause one run, and a run may come without any.
 #[derive(Clone, Debug, Default)]
 pub struct Ready {
     wakes: Rc<RefCell<Wakes>>,
@@ -38,7 +39,8 @@ pub(crate) struct Wakes {
 }
 
 impl Ready {
-    /// Has the connection run in this turn or the next, whatever it waits for. Does nothing once it has ended.
+    /// Has the connection run in this turn or the next, whatever it waits for. Does nothing once it has
+    /// ended.
     pub fn wake(&self, token: Token) {
         let mut wakes = self.wakes.borrow_mut();
         if wakes.tokens.last() == Some(&token) {

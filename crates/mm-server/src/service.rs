@@ -1,18 +1,17 @@
 //! The seam between a server and what it serves.
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mm_base::Now;
 use mm_base::buffer::Output;
+use mm_runtime::driver::Address;
 
 use crate::{Ready, Stats, Token};
 
 /// A protocol bound to an application, as one shard runs it: bytes in, bytes out.
 ///
-/// There is one service per shard, made on the shard's thread by the factory given to the server, and its methods are
-/// only called from there. It performs no I/O and never waits. The server drives it as follows.
+/// There is one service per shard, made on the shard's thread by the factory given to the server, and its
+/// methods are only called from there. It performs no I/O and never waits. The server drives it as follows.
 ///
 /// - [`connect`](Service::connect) when a connection has been accepted, [`disconnect`](Service::disconnect) when it has
 ///   ended, for whatever reason, once.
@@ -30,58 +29,63 @@ pub trait Service {
     /// A connection has been accepted. `peer.token` is what to give to [`Ready::wake`] to have it run later.
     fn connect(&mut self, peer: &Peer) -> Self::Connection;
 
-    /// Looks at input that [`run`](Service::run) will get in this turn, without effect on what it will do: pass 0 hashes
-    /// the keys and prefetches their buckets, pass 1 prefetches the items found in them.
+    /// Looks at input that [`run`](Service::run) will get in this turn, without effect on what it will do:
+    /// pass 0 hashes the keys and prefetches their buckets, pass 1 prefetches the items found in them.
     ///
-    /// Optional. The input may end in the middle of a request, and more may have arrived by the time of the run.
+    /// Optional. The input may end in the middle of a request, and more may have arrived by the time of the
+    /// run.
     fn prepare(&mut self, connection: &mut Self::Connection, input: &[u8], pass: u8) {
         let _ = (connection, input, pass);
     }
 
     /// Serves the requests at the start of `input` and writes the responses to `output`.
     ///
-    /// It is called when input has arrived, when the output, having been full, has drained, when the space asked for has
-    /// been filled, and when the connection has been woken. It must bear being called for no reason, with the input
-    /// it has left unconsumed or with none.
+    /// It is called when input has arrived, when the output, having been full, has drained, when the space
+    /// asked for has been filled, and when the connection has been woken. It must bear being called for no
+    /// reason, with the input it has left unconsumed or with none.
     ///
     /// `input` starts with the first byte not yet consumed and holds at most
-    /// [`INPUT_BYTES_MAX`](crate::limits::INPUT_BYTES_MAX) bytes. The service consumes every complete request in it, unless
-    /// `output.is_full()`, which is to be looked at after each response (and within a long one): it then returns
-    /// [`Step::Read`] with what it has consumed, and is run again with the rest, without a wait for new input, when the
-    /// peer has taken enough. Where it was within a long response is the connection's state to remember.
+    /// [`INPUT_BYTES_MAX`](crate::limits::INPUT_BYTES_MAX) bytes. The service consumes every complete request
+    /// in it, unless `output.is_full()`, which is to be looked at after each response (and within a long
+    /// one): it then returns [`Step::Read`] with what it has consumed, and is run again with the rest,
+    /// without a wait for new input, when the peer has taken enough. Where it was within a long response is
+    /// the connection's state to remember.
     ///
-    /// What is consumed will not be shown again; what is not will, with more behind it. A request longer than the
-    /// bound must be consumed in parts; if `input` has reached the bound and nothing of it is consumed, the server
-    /// closes the connection.
+    /// What is consumed will not be shown again; what is not will, with more behind it. A request longer than
+    /// the bound must be consumed in parts; if `input` has reached the bound and nothing of it is consumed,
+    /// the server closes the connection.
     fn run(&mut self, connection: &mut Self::Connection, input: &[u8], output: &mut Output, now: Now)
     -> Step;
 
-    /// After [`Step::ReadInto`]: where the next bytes from the peer go. An empty slice says that the space is full, or
-    /// that it is no longer wanted, and the service is run again. Never called otherwise.
+    /// After [`Step::ReadInto`]: where the next bytes from the peer go. An empty slice says that the space is
+    /// full, or that it is no longer wanted, and the service is run again. Never called otherwise.
     fn space<'a>(&'a mut self, connection: &'a mut Self::Connection) -> &'a mut [u8] {
         let _ = connection;
         &mut []
     }
 
-    /// The first `bytes` bytes of the slice last returned by [`space`](Service::space) now hold the peer's bytes.
+    /// The first `bytes` bytes of the slice last returned by [`space`](Service::space) now hold the peer's
+    /// bytes.
     fn filled(&mut self, connection: &mut Self::Connection, bytes: usize) {
         let _ = (connection, bytes);
     }
 
-    /// The connection has ended. Reservations it holds are to be given up here. (Pinned ranges are unpinned by themselves.)
+    /// The connection has ended. Reservations it holds are to be given up here. (Pinned ranges are unpinned
+    /// by themselves.)
     fn disconnect(&mut self, connection: Self::Connection) {
         drop(connection);
     }
 
-    /// Does a bounded step (about 100 microseconds at most) of the work that no request asks for, and says when it wants
-    /// to be called again. Called at the end of every turn, before the shard sleeps.
+    /// Does a bounded step (about 100 microseconds at most) of the work that no request asks for, and says
+    /// when it wants to be called again. Called at the end of every turn, before the shard sleeps.
     fn background(&mut self, now: Now) -> Background {
         let _ = now;
         Background::Idle
     }
 }
 
-/// What a connection waits for after a run. `consumed` is the number of bytes of the input that are done with.
+/// What a connection waits for after a run. `consumed` is the number of bytes of the input that are done
+/// with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// For more input, or, if the output is full, for room in it.
@@ -89,8 +93,8 @@ pub enum Step {
         /// Bytes of input done with.
         consumed: usize,
     },
-    /// For bytes that belong in the service's own space (a large value on its way into the store). Unconsumed input is
-    /// the first of them; the server copies it there, then receives straight into the space.
+    /// For bytes that belong in the service's own space (a large value on its way into the store). Unconsumed
+    /// input is the first of them; the server copies it there, then receives straight into the space.
     ReadInto {
         /// Bytes of input done with, which do not belong in the space.
         consumed: usize,
@@ -127,24 +131,6 @@ pub struct Peer {
     pub address: Address,
     /// Which of the server's listeners accepted it, in the order they were given, from nought.
     pub listener: usize,
-}
-
-/// The address of a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// An internet address and port.
-    Ip(SocketAddr),
-    /// The nameless other end of a Unix socket.
-    Unix,
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ip(address) => address.fmt(f),
-            Self::Unix => f.write_str("unix"),
-        }
-    }
 }
 
 /// What a service is given when its shard starts.

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that one shard changes and every thread may read.
 ///
-/// Changing it is a plain load and store, since nobody else writes it: no locked instruction on the request path.
+/// Changing it is a plain load and store, since nobody else writes it: no locked instruction on the request
+/// path.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -54,6 +55,9 @@ pub struct Stats {
     pub idle_timeouts: Counter,
     /// Connections closed because they took nothing of what they had asked for for too long.
     pub write_timeouts: Counter,
+    /// Connections closed because connection memory was used up and they had taken nothing of their output
+    /// for a while.
+    pub memory_timeouts: Counter,
     /// Connections ended by an error of the socket, such as a reset.
     pub socket_errors: Counter,
     /// Connections closed because a request exceeded the input bound or a service made no progress.

@@ -8,14 +8,15 @@ use std::rc::Rc;
 use super::limits::SPARE_MAX;
 use super::{Buffer, Pool, Size};
 
-/// Names one pinned range to the [`PinSource`] that pinned it. What the number means is the source's own affair.
+/// Names one pinned range to the [`PinSource`] that pinned it. What the number means is the source's own
+/// affair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PinId(pub u64);
 
 /// An owner of memory that can be sent from where it lies, such as the store with its large values.
 ///
-/// Each range queued with [`Output::pin`] is handed back exactly once by [`unpin`](PinSource::unpin): when its last
-/// byte has been sent or when the connection ends.
+/// Each range queued with [`Output::pin`] is handed back exactly once by [`unpin`](PinSource::unpin): when
+/// its last byte has been sent or when the connection ends.
 pub trait PinSource {
     /// The bytes of a pinned range: the same ones, at the same place, until it is unpinned.
     fn bytes(&self, pin: PinId) -> &[u8];
@@ -26,8 +27,9 @@ pub trait PinSource {
 
 /// What a connection is to send, in order: bytes copied into pool buffers, and ranges pinned where they lie.
 ///
-/// Writing never fails. A service that produces much looks at [`is_full`](Output::is_full) between two responses (or
-/// between two items of a long one) and returns when it is true; it is run again once the peer has taken enough.
+/// Writing never fails. A service that produces much looks at [`is_full`](Output::is_full) between two
+/// responses (or between two items of a long one) and returns when it is true; it is run again once the peer
+/// has taken enough.
 ///
 /// ```
 /// use mm_base::buffer::{Output, Pool};
@@ -126,7 +128,8 @@ impl Output {
     }
 
     /// Room for at least `bytes` bytes in one piece, which must be at most
-    /// [`SPARE_MAX`](super::limits::SPARE_MAX). What is written to its start counts after [`commit`](Output::commit).
+    /// [`SPARE_MAX`](super::limits::SPARE_MAX). What is written to its start counts after
+    /// [`commit`](Output::commit).
     pub fn spare(&mut self, bytes: usize) -> &mut [u8] {
         debug_assert!(bytes <= SPARE_MAX, "{bytes} bytes do not fit a buffer");
         self.room(bytes)

@@ -43,9 +43,10 @@ impl Size {
 
 /// A shard's buffers. Belongs to one thread; clones are handles to the same pool.
 ///
-/// The limit bounds what connections hold. [`take`](Pool::take) always succeeds, because a response that has been
-/// computed must go somewhere; what keeps the limit is that the server asks [`has_room`](Pool::has_room) before it
-/// receives more or runs more, so the pool is exceeded by at most the output of the connections of one turn.
+/// The limit bounds what connections hold. [`take`](Pool::take) always succeeds, because a response that has
+/// been computed must go somewhere; what keeps the limit is that the server asks [`has_room`](Pool::has_room)
+/// before it receives more or runs more, so the pool is exceeded by at most the output of the connections of
+/// one turn.
 #[derive(Clone)]
 pub struct Pool {
     shared: Rc<Shared>,

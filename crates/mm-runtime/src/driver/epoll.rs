@@ -1,8 +1,8 @@
 //! The driver on Linux's epoll.
 //!
-//! Each source is registered once, edge-triggered, for everything, and stays so until it is closed: one `epoll_ctl` per
-//! connection. Calls are tried whenever the last one has not been told to wait, so a request costs a receive, a send
-//! and its share of an `epoll_wait`.
+//! Each source is registered once, edge-triggered, for everything, and stays so until it is closed: one
+//! `epoll_ctl` per connection. Calls are tried whenever the last one has not been told to wait, so a request
+//! costs a receive, a send and its share of an `epoll_wait`.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -46,8 +46,8 @@ struct Source {
     readable: bool,
     /// A send might succeed.
     writable: bool,
-    /// The peer has finished sending or the socket has failed: there is no event to come that would tell of the end, so a
-    /// short receive does not make the source unreadable.
+    /// The peer has finished sending or the socket has failed: there is no event to come that would tell of
+    /// the end, so a short receive does not make the source unreadable.
     hung_up: bool,
 }
 

@@ -22,8 +22,8 @@ impl Span {
 
 /// The bytes of all receives of a batch, one behind the other, each on a cache line of its own.
 ///
-/// Short requests of many connections thus lie close together. In one buffer each they would be 16 KiB apart, which is
-/// the same few sets of the first-level cache for all of them.
+/// Short requests of many connections thus lie close together. In one buffer each they would be 16 KiB apart,
+/// which is the same few sets of the first-level cache for all of them.
 pub(super) struct Inbox {
     bytes: Box<[u8]>,
     used: usize,
@@ -40,7 +40,8 @@ impl Inbox {
         self.bytes.len() - self.used >= RECEIVE_BYTES_MAX
     }
 
-    /// Where the next receive goes. Never longer than [`RECEIVE_BYTES_MAX`], and shorter only when it has no room.
+    /// Where the next receive goes. Never longer than [`RECEIVE_BYTES_MAX`], and shorter only when it has no
+    /// room.
     pub(super) fn room(&mut self) -> &mut [u8] {
         let end = self.bytes.len().min(self.used + RECEIVE_BYTES_MAX);
         &mut self.bytes[self.used..end]

@@ -60,9 +60,9 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds and listens. `backlog` is how many connections may wait to be accepted. A TCP address may be taken again
-    /// while connections of a former server linger. An IPv6 address takes no IPv4 connections. A Unix socket that a
-    /// former server has left behind is replaced; one that somebody listens on is not.
+    /// Binds and listens. `backlog` is how many connections may wait to be accepted. A TCP address may be
+    /// taken again while connections of a former server linger. An IPv6 address takes no IPv4 connections. A
+    /// Unix socket that a former server has left behind is replaced; one that somebody listens on is not.
     ///
     /// # Errors
     /// The system's error, with the address in the message: in use, not ours, not permitted.

@@ -1,6 +1,7 @@
 //! What every driver promises, asked of each of them.
 //!
-//! A test is written once, against a [`World`](suite::World): a driver and the peers at the other end of its streams.
+//! A test is written once, against a [`World`](suite::World): a driver and the peers at the other end of its
+//! streams.
 
 #[cfg(test)]
 mod real;

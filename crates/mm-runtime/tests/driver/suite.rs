@@ -73,7 +73,8 @@ fn accept<W: World>(world: &mut W, listener: SourceId) -> SourceId {
     }
 }
 
-/// Everything that arrives until the driver says that the stream would block; `true` with it when it has ended.
+/// Everything that arrives until the driver says that the stream would block; `true` with it when it has
+/// ended.
 fn receive_all<W: World>(world: &mut W, stream: SourceId) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
     loop {

@@ -1,4 +1,5 @@
-//! Input that a service has seen and not consumed: a request that was cut, or what waits for the output to drain.
+//! Input that a service has seen and not consumed: a request that was cut, or what waits for the output to
+//! drain.
 
 use mm_base::buffer::{Buffer, Pool, Size};
 
@@ -36,7 +37,8 @@ impl Carry {
         self.start = self.end.min(self.start + place(bytes));
     }
 
-    /// Where the bytes go that follow the kept ones: in a large buffer, to get as many of them at once as possible.
+    /// Where the bytes go that follow the kept ones: in a large buffer, to get as many of them at once as
+    /// possible.
     pub(super) fn room(&mut self, pool: &Pool) -> &mut [u8] {
         if self.buffer.size() == Size::Small {
             self.move_to(pool, Size::Large);

@@ -30,8 +30,9 @@ impl fmt::Display for Difference {
 
 impl std::error::Error for Difference {}
 
-/// Sends `input` to a new service at once; then, each time to another new service, in two pieces cut at every place, byte
-/// by byte, and with output capped at one byte and read one by one. Returns what is answered, which must always be the same.
+/// Sends `input` to a new service at once; then, each time to another new service, in two pieces cut at every
+/// place, byte by byte, and with output capped at one byte and read one by one. Returns what is answered,
+/// which must always be the same.
 ///
 /// # Errors
 /// The first way of cutting that was answered differently.

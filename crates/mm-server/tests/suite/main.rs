@@ -3,4 +3,8 @@
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod running;
+#[cfg(test)]
+mod sockets;
+#[cfg(test)]
 mod toy;

@@ -1,7 +1,8 @@
 //! A line protocol that uses everything a service can do.
 //!
-//! `echo TEXT`; `repeat N TEXT` (stops at the output cap); `store N` and N bytes (streamed into place); `load` (sent from
-//! where it lies); `wait` (parks) and `post TEXT` (wakes all who wait); `tick MS` (answers by itself); `panic`; `quit`.
+//! `echo TEXT`; `repeat N TEXT` (stops at the output cap); `store N` and N bytes (streamed into place);
+//! `load` (sent from where it lies); `wait` (parks) and `post TEXT` (wakes all who wait); `tick MS` (answers
+//! by itself); `panic`; `quit`.
 
 use std::cell::{Cell, OnceCell};
 use std::fmt::Write;

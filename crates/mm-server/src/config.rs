@@ -1,0 +1,66 @@
+//! What can be set about a server.
+
+use std::num::NonZeroUsize;
+
+use mm_runtime::sys::socket::StreamOptions;
+
+/// A server's settings. Read once, at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which driver to use.
+    pub driver: DriverChoice,
+    /// Threads that serve connections, each with a service of its own.
+    pub shards: NonZeroUsize,
+    /// Connections open at a time, over all shards.
+    pub connections_max: usize,
+    /// What a connection above the limit is told before it is closed. `None`: it waits unaccepted until
+    /// another ends.
+    pub refusal: Option<&'static [u8]>,
+    /// Closes a connection from which nothing has come for so long, in milliseconds.
+    pub idle_timeout_ms: Option<u64>,
+    /// Closes a connection that for so long has taken nothing of the answers waiting for it, in milliseconds.
+    pub write_timeout_ms: Option<u64>,
+    /// Unsent bytes from which on a connection's service is told that the output is full.
+    pub output_cap_bytes: usize,
+    /// What all connections of a shard may hold in buffers. When it is used up, no more is received until
+    /// some is freed, if need be by closing those that do not read their answers.
+    pub buffer_bytes_max: usize,
+    /// How many connections may wait to be accepted.
+    pub backlog: u32,
+    /// How long a graceful stop waits for connections to finish, in milliseconds.
+    pub drain_ms: u64,
+    /// Options of accepted sockets.
+    pub stream: StreamOptions,
+    /// Whether the process's signals stop the server. Off where it is a part of something else.
+    pub signals: bool,
+}
+
+/// The choice of a driver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DriverChoice {
+    /// The best that works here.
+    #[default]
+    Auto,
+    /// Linux's epoll.
+    Epoll,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            driver: DriverChoice::Auto,
+            shards: NonZeroUsize::MIN,
+            connections_max: 1024,
+            refusal: None,
+            idle_timeout_ms: None,
+            write_timeout_ms: Some(60_000),
+            output_cap_bytes: 64 * 1024,
+            buffer_bytes_max: 128 * 1024 * 1024,
+            backlog: 1024,
+            drain_ms: 5_000,
+            stream: StreamOptions::default(),
+            signals: true,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What the shards of a server share, and how it is stopped from outside.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mm_runtime::driver::Waker;
+
+use crate::Stats;
+
+/// How a server is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    /// No new connections; those there are may finish what they have begun, within the time set for it.
+    Gracefully,
+    /// Now.
+    AtOnce,
+}
+
+/// Stops a running server from another thread.
+#[derive(Clone)]
+pub struct Handle {
+    control: Arc<Control>,
+}
+
+impl Handle {
+    pub(crate) fn new(control: Arc<Control>) -> Self {
+        Self { control }
+    }
+
+    /// Asks the server to end. Returns at once.
+    pub fn stop(&self, how: Stop) {
+        self.control.stop(how);
+    }
+
+    /// Whether the server has been asked to end.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.control.stopping().is_some()
+    }
+
+    /// What each shard's connections have done so far.
+    #[must_use]
+    pub fn stats(&self) -> &[Stats] {
+        &self.control.stats
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// Shared by all shards.
+pub(crate) struct Control {
+    /// 0: serve; else a [`Stop`].
+    stop: AtomicU8,
+    /// Connections open, over all shards.
+    connections: AtomicUsize,
+    /// Connections open or on their way, by shard.
+    loads: Box<[AtomicUsize]>,
+    wakers: Mutex<Vec<(usize, Waker)>>,
+    pub(crate) stats: Arc<[Stats]>,
+}
+
+impl Control {
+    pub(crate) fn new(shards: usize) -> Self {
+        Self {
+            stop: AtomicU8::new(0),
+            connections: AtomicUsize::new(0),
+            loads: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
+            wakers: Mutex::new(Vec::new()),
+            stats: (0..shards).map(|_| Stats::default()).collect(),
+        }
+    }
+
+    /// Whom to wake when there is something to do for a shard.
+    pub(crate) fn add_waker(&self, shard: usize, waker: Waker) {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner).push((shard, waker));
+    }
+
+    /// Makes a shard take a turn, or every shard (`None`).
+    pub(crate) fn wake(&self, shard: Option<usize>) {
+        let wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = |(of, _): &&(usize, Waker)| shard.is_none_or(|shard| shard == *of);
+        wakers.iter().filter(wanted).for_each(|(_, waker)| waker.wake());
+    }
+
+    pub(crate) fn shards(&self) -> usize {
+        self.stats.len()
+    }
+
+    pub(crate) fn stop(&self, how: Stop) {
+        let level = match how {
+            Stop::Gracefully => 1,
+            Stop::AtOnce => 2,
+        };
+        self.stop.fetch_max(level, Ordering::Relaxed);
+        self.wake(None);
+    }
+
+    /// How the server is to end, if it is.
+    pub(crate) fn stopping(&self) -> Option<Stop> {
+        match self.stop.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(Stop::Gracefully),
+            _ => Some(Stop::AtOnce),
+        }
+    }
+
+    /// Counts one more connection, unless there are `max`, and says which shard is to serve it: the one with
+    /// the fewest, `here` rather than another that has as few.
+    pub(crate) fn enter(&self, max: usize, here: usize) -> Option<usize> {
+        let below = |open: usize| (open < max).then_some(open + 1);
+        self.connections.try_update(Ordering::Relaxed, Ordering::Relaxed, below).ok()?;
+        let load = |shard: &usize| (self.loads[*shard].load(Ordering::Relaxed), *shard != here);
+        let shard = (0..self.loads.len()).min_by_key(load).unwrap_or(here);
+        self.loads[shard].fetch_add(1, Ordering::Relaxed);
+        Some(shard)
+    }
+
+    /// One connection less on a shard. Says whether there were `max`, so that somebody may wait for the
+    /// place.
+    pub(crate) fn leave(&self, max: usize, shard: usize) -> bool {
+        self.loads[shard].fetch_sub(1, Ordering::Relaxed);
+        self.connections.fetch_sub(1, Ordering::Relaxed) >= max
+    }
+
+    /// Whether another connection would be let in.
+    pub(crate) fn has_place(&self, max: usize) -> bool {
+        self.connections.load(Ordering::Relaxed) < max
+    }
+}

@@ -1,0 +1,340 @@
+//! A shard's connections, and what is done with them in a turn.
+//!
+//! A connection that something has happened to is queued once. [`serve`](Work::serve) takes the queued ones
+//! in batches through the stages ([`turn`]): receive for all, prepare all, run all, send for all. What a
+//! batch is bounded by, and what a turn is, stands in [`limits`](crate::limits); whoever has more to do is
+//! queued again for the next turn, behind the others.
+
+mod accept;
+mod outputs;
+mod sweep;
+mod turn;
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use mm_base::Now;
+use mm_base::buffer::{Output, Pool};
+use mm_base::slab::{Key, Slab};
+use mm_runtime::driver::{Driver, Event, Owner, SourceId};
+use mm_runtime::shard::{Next, Work};
+
+use crate::connection::{Machine, Want};
+use crate::control::{Control, Stop};
+use crate::exchange::{Arrival, Exchange};
+use crate::ready::Wakes;
+use crate::signals::Signals;
+use crate::{Background, Config, Peer, Ready, Service, Stats, Token};
+use accept::Listeners;
+use outputs::Outputs;
+use sweep::Sweep;
+use turn::Batch;
+
+/// One shard's service, connections and listeners.
+pub(crate) struct Engine<S: Service, D: Driver> {
+    service: S,
+    connections: Slab<Connection<S::Connection>>,
+    /// Connections to be served, each at most once.
+    queue: VecDeque<Key>,
+    /// Connections that are marked as queued and wait for connection memory.
+    starved: Vec<Key>,
+    batch: Batch,
+    outputs: Outputs,
+    pool: Pool,
+    listeners: Listeners,
+    sweep: Sweep,
+    ready: Ready,
+    wakes: Wakes,
+    config: Config,
+    control: Arc<Control>,
+    exchange: Arc<Exchange<D::Socket>>,
+    shard: usize,
+    /// When a graceful stop began, on the monotonic clock.
+    drain_since_ms: Option<u64>,
+    /// What happens on a signal, on the shard that gets them.
+    signals: Option<Signals>,
+}
+
+/// A connection between two turns.
+struct Connection<C> {
+    machine: Machine<C>,
+    stream: SourceId,
+    /// Unsent bytes. `None` when there are none.
+    output: Option<Box<Output>>,
+    /// When bytes last went in the direction that is waited for, on the monotonic clock.
+    progress_ms: u64,
+    marks: Marks,
+}
+
+/// A few truths about a connection, in a byte.
+#[derive(Clone, Copy, Default)]
+struct Marks(u8);
+
+impl Marks {
+    /// It is in the queue.
+    const QUEUED: u8 = 1;
+    /// It has been woken since it last ran.
+    const WOKEN: u8 = 2;
+    /// The kernel takes no more of its output for now.
+    const BLOCKED: u8 = 4;
+    /// The peer has finished sending.
+    const ENDED: u8 = 8;
+
+    fn has(self, mark: u8) -> bool {
+        self.0 & mark != 0
+    }
+
+    fn set(&mut self, mark: u8) {
+        self.0 |= mark;
+    }
+
+    /// Takes a mark away and says whether it was there.
+    fn clear(&mut self, mark: u8) -> bool {
+        let had = self.has(mark);
+        self.0 &= !mark;
+        had
+    }
+}
+
+impl<C> Connection<C> {
+    fn has_output(&self) -> bool {
+        self.output.is_some()
+    }
+
+    fn output_is_full(&self) -> bool {
+        self.output.as_ref().is_some_and(|output| output.is_full())
+    }
+}
+
+/// The parts that an engine is made of.
+pub(crate) struct Parts<S, T> {
+    pub(crate) service: S,
+    pub(crate) ready: Ready,
+    pub(crate) config: Config,
+    pub(crate) control: Arc<Control>,
+    pub(crate) exchange: Arc<Exchange<T>>,
+    pub(crate) shard: usize,
+}
+
+impl<S: Service, D: Driver> Engine<S, D> {
+    pub(crate) fn new(parts: Parts<S, D::Socket>) -> Self {
+        let Parts { service, ready, config, control, exchange, shard } = parts;
+        let pool = Pool::new(config.buffer_bytes_max);
+        Self {
+            service,
+            connections: Slab::new(),
+            queue: VecDeque::new(),
+            starved: Vec::new(),
+            batch: Batch::default(),
+            outputs: Outputs::new(&pool, config.output_cap_bytes),
+            pool,
+            listeners: Listeners::default(),
+            sweep: Sweep::new(&config),
+            ready,
+            wakes: Wakes::default(),
+            config,
+            control,
+            exchange,
+            shard,
+            drain_since_ms: None,
+            signals: None,
+        }
+    }
+
+    /// Has this shard act on the process's signals.
+    pub(crate) fn set_signals(&mut self, signals: Signals) {
+        self.signals = Some(signals);
+    }
+
+    fn stats(&self) -> &Stats {
+        &self.control.stats[self.shard]
+    }
+
+    /// Takes over an accepted connection that has been counted.
+    fn open(&mut self, driver: &mut D, arrival: Arrival<D::Socket>, now: Now) {
+        let (socket, address, listener) = arrival;
+        let opened = self.connections.next_key().and_then(|key| {
+            let stream = driver.add_stream(socket, Owner::Work(key)).ok()?;
+            Some((key, stream))
+        });
+        let Some((key, stream)) = opened else {
+            self.stats().accept_errors.add(1);
+            self.control.leave(self.config.connections_max, self.shard);
+            return;
+        };
+        let peer = Peer { token: Token(key), address, listener };
+        let Ok(state) = catch_unwind(AssertUnwindSafe(|| self.service.connect(&peer))) else {
+            self.stats().panics.add(1);
+            driver.close(stream);
+            self.control.leave(self.config.connections_max, self.shard);
+            return;
+        };
+        let connection = Connection {
+            machine: Machine::new(state),
+            stream,
+            output: None,
+            progress_ms: now.monotonic_ms,
+            marks: Marks::default(),
+        };
+        // The table has room: it has just named the key.
+        let inserted = self.connections.insert(connection).is_ok();
+        debug_assert!(inserted, "a slab refused the key it had announced");
+        self.stats().connections.add(1);
+        self.stats().connections_total.add(1);
+    }
+
+    /// Ends a connection: its memory and the service's state of it are given back.
+    fn close(&mut self, driver: &mut D, key: Key) {
+        let Some(connection) = self.connections.remove(key) else { return };
+        driver.close(connection.stream);
+        if let Some(output) = connection.output {
+            self.outputs.put(output);
+        }
+        let state = connection.machine.into_state();
+        if catch_unwind(AssertUnwindSafe(|| self.service.disconnect(state))).is_err() {
+            self.stats().panics.add(1);
+        }
+        self.stats().connections.sub(1);
+        let was_full = self.control.leave(self.config.connections_max, self.shard);
+        if was_full && self.config.refusal.is_none() {
+            self.listeners.place_free();
+            if self.control.shards() > 1 {
+                self.control.wake(None);
+            }
+        }
+    }
+
+    /// Has a connection looked at in the next batch.
+    fn enqueue(&mut self, key: Key, mark: u8) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.marks.set(mark);
+            if !connection.marks.has(Marks::QUEUED) {
+                connection.marks.set(Marks::QUEUED);
+                self.queue.push_back(key);
+            }
+        }
+    }
+
+    /// Queues those that have waited for memory, if there is some again.
+    fn feed_starved(&mut self) {
+        if !self.starved.is_empty() && self.pool.has_room() {
+            self.queue.extend(self.starved.drain(..));
+        }
+    }
+
+    /// Queues the connections that the service has woken.
+    fn deliver_wakes(&mut self) {
+        if self.ready.is_empty() {
+            return;
+        }
+        let mut wakes = std::mem::take(&mut self.wakes);
+        self.ready.swap(&mut wakes);
+        if wakes.all {
+            wakes.tokens.clear();
+            wakes.tokens.extend(self.connections.iter().map(|(key, _)| Token(key)));
+        }
+        for token in &wakes.tokens {
+            self.enqueue(token.0, Marks::WOKEN);
+        }
+        self.wakes = wakes;
+    }
+
+    /// Begins or goes on with ending, when asked to. `true` when the shard is done.
+    fn stop_if_asked(&mut self, driver: &mut D, now: Now) -> bool {
+        let Some(how) = self.control.stopping() else { return false };
+        let began = self.drain_since_ms.is_none();
+        let since = *self.drain_since_ms.get_or_insert(now.monotonic_ms);
+        let overdue = now.monotonic_ms - since >= self.config.drain_ms;
+        if began {
+            self.listeners.close_all(driver);
+        }
+        if how == Stop::AtOnce || overdue {
+            let open = u64::try_from(self.connections.len()).unwrap_or(u64::MAX);
+            self.stats().drain_timeouts.add(if how == Stop::AtOnce { 0 } else { open });
+            self.close_where(driver, |_| true);
+        } else {
+            self.close_where(driver, Connection::is_between_requests);
+        }
+        self.connections.is_empty()
+    }
+
+    /// Closes the connections of which `doomed` is true.
+    fn close_where(&mut self, driver: &mut D, doomed: fn(&Connection<S::Connection>) -> bool) {
+        for place in 0..self.connections.places() {
+            let Some(key) = self.connections.key_at(place) else { continue };
+            if self.connections.get(key).is_some_and(doomed) {
+                self.close(driver, key);
+            }
+        }
+    }
+}
+
+impl<C> Connection<C> {
+    /// Nothing has begun that a graceful stop would cut short.
+    fn is_between_requests(&self) -> bool {
+        let busy = self.marks.has(Marks::QUEUED) || self.has_output() || self.machine.has_carry();
+        self.machine.want() == Want::Input && !busy
+    }
+}
+
+impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
+    fn event(&mut self, event: &Event) {
+        let Owner::Work(key) = event.owner else { return };
+        match key.as_reserved() {
+            None => {
+                let Some(connection) = self.connections.get(key) else { return };
+                if event.readable || connection.marks.has(Marks::BLOCKED) {
+                    self.enqueue(key, 0);
+                }
+            }
+            Some(crate::signals::SOURCE) => {
+                if let Some(signals) = &mut self.signals {
+                    signals.arrived();
+                }
+            }
+            Some(listener) => self.listeners.arrived(listener),
+        }
+    }
+
+    fn serve(&mut self, driver: &mut D, now: Now) {
+        self.stats().turns.add(1);
+        if let Some(mut signals) = self.signals.take() {
+            signals.act(driver, &self.control);
+            self.signals = Some(signals);
+        }
+        self.accept(driver, now);
+        if self.control.shards() > 1 {
+            while let Some(arrival) = self.exchange.take(self.shard) {
+                self.open(driver, arrival, now);
+            }
+        }
+        self.deliver_wakes();
+        self.serve_queue(driver, now);
+    }
+
+    fn finish(&mut self, driver: &mut D, now: Now) -> Next {
+        let background = match self.service.background(now) {
+            Background::Idle => Next::Never,
+            Background::At(time) => Next::At(time),
+            Background::More => Next::Now,
+        };
+        let swept = self.sweep(driver, now);
+        if self.stop_if_asked(driver, now) {
+            return Next::Stop;
+        }
+        let drained = self.drain_since_ms.map_or(Next::Never, |since| Next::At(since + self.config.drain_ms));
+        self.feed_starved();
+        let served = if self.queue.is_empty() && self.ready.is_empty() { Next::Never } else { Next::Now };
+        background.min(swept).min(drained).min(served).min(self.listeners.next(now))
+    }
+}
+
+impl<S: Service, D: Driver> Engine<S, D> {
+    /// Ends every connection, after the shard's last turn.
+    pub(crate) fn end(mut self, driver: &mut D) -> S {
+        self.listeners.close_all(driver);
+        self.close_where(driver, |_| true);
+        self.service
+    }
+}

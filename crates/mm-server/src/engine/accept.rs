@@ -1,0 +1,147 @@
+//! Listeners, and the connections that come through them.
+
+use mm_base::Now;
+use mm_base::slab::Key;
+use mm_runtime::driver::{AcceptFailure, Driver, Owner, SourceId};
+use mm_runtime::shard::Next;
+
+use super::Engine;
+use crate::Service;
+use crate::exchange::Arrival;
+use crate::limits::{ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN_MAX};
+
+/// A shard's listeners.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    list: Vec<Listening>,
+    /// Nothing is accepted before this time, because resources have run out.
+    paused_until_ms: Option<u64>,
+    /// Nothing is accepted because the limit of connections is reached.
+    full: bool,
+}
+
+#[derive(Debug)]
+struct Listening {
+    source: SourceId,
+    /// A connection may wait in it.
+    ready: bool,
+}
+
+impl Listeners {
+    /// Connections may have come.
+    pub(super) fn arrived(&mut self, listener: u32) {
+        if let Some(listening) = self.list.get_mut(listener as usize) {
+            listening.ready = true;
+        }
+    }
+
+    /// There is a place for another connection.
+    pub(super) fn place_free(&mut self) {
+        self.full = false;
+    }
+
+    /// Stops listening.
+    pub(super) fn close_all<D: Driver>(&mut self, driver: &mut D) {
+        for listening in self.list.drain(..) {
+            driver.close(listening.source);
+        }
+    }
+
+    /// When to accept again.
+    pub(super) fn next(&self, now: Now) -> Next {
+        if self.full || !self.list.iter().any(|listening| listening.ready) {
+            return Next::Never;
+        }
+        match self.paused_until_ms {
+            Some(time) if time > now.monotonic_ms => Next::At(time),
+            _ => Next::Now,
+        }
+    }
+}
+
+impl<S: Service, D: Driver> Engine<S, D> {
+    /// Takes over a listening socket.
+    pub(crate) fn add_listener(&mut self, driver: &mut D, listener: D::Listener) -> std::io::Result<()> {
+        let number = u32::try_from(self.listeners.list.len()).unwrap_or(u32::MAX);
+        let source = driver.add_listener(listener, Owner::Work(Key::reserved(number)))?;
+        self.listeners.list.push(Listening { source, ready: false });
+        Ok(())
+    }
+
+    /// Accepts what has come, within a turn's bound.
+    pub(super) fn accept(&mut self, driver: &mut D, now: Now) {
+        if self.listeners.paused_until_ms.is_some_and(|time| time > now.monotonic_ms) {
+            return;
+        }
+        self.listeners.paused_until_ms = None;
+        if self.listeners.full && self.control.has_place(self.config.connections_max) {
+            self.listeners.full = false;
+        }
+        for number in 0..self.listeners.list.len() {
+            for _ in 0..ACCEPTS_PER_TURN_MAX {
+                if !self.accept_one(driver, number, now) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Accepts one connection. `false`: no more are to be accepted for now.
+    fn accept_one(&mut self, driver: &mut D, number: usize, now: Now) -> bool {
+        let Some(listening) = self.listeners.list.get_mut(number) else { return false };
+        if !listening.ready || self.listeners.full {
+            return false;
+        }
+        let refuses = self.config.refusal.is_some();
+        if !refuses && !self.control.has_place(self.config.connections_max) {
+            self.listeners.full = true;
+            self.stats().accept_pauses.add(1);
+            return false;
+        }
+        match driver.accept(listening.source) {
+            Ok(Some((socket, address))) => {
+                self.admit(driver, (socket, address, number), now);
+                true
+            }
+            Ok(None) => {
+                listening.ready = false;
+                false
+            }
+            Err(error) => {
+                self.stats().accept_errors.add(1);
+                let exhausted = AcceptFailure::of(&error) == AcceptFailure::Exhausted;
+                if exhausted {
+                    self.listeners.paused_until_ms = Some(now.monotonic_ms + ACCEPT_PAUSE_MS);
+                    self.stats().accept_pauses.add(1);
+                }
+                !exhausted
+            }
+        }
+    }
+
+    /// Gives a connection to the shard with the fewest, if there is a place.
+    fn admit(&mut self, driver: &mut D, arrival: Arrival<D::Socket>, now: Now) {
+        match self.control.enter(self.config.connections_max, self.shard) {
+            Some(shard) if shard == self.shard => self.open(driver, arrival, now),
+            Some(shard) => {
+                self.exchange.give(shard, arrival);
+                self.control.wake(Some(shard));
+            }
+            None => self.refuse(driver, arrival.0),
+        }
+    }
+
+    /// Tells a connection above the limit so, and closes it.
+    fn refuse(&mut self, driver: &mut D, socket: D::Socket) {
+        self.stats().connections_rejected.add(1);
+        let Ok(stream) = driver.add_stream(socket, Owner::Task) else { return };
+        if let Some(text) = self.config.refusal {
+            let mut output = self.outputs.take();
+            output.write(text);
+            // A new socket takes a line. If the peer is gone already, so is the need to tell it.
+            driver.send(stream, &mut output).ok();
+            self.outputs.put(output);
+        }
+        driver.close(stream);
+    }
+}

@@ -1,0 +1,30 @@
+//! Output queues for those connections that have something to send.
+
+use mm_base::buffer::{Output, Pool};
+
+use crate::limits::OUTPUTS_KEPT_MAX;
+
+/// Empty outputs, kept with the memory of their queues, so that answering allocates nothing.
+pub(super) struct Outputs {
+    #[expect(clippy::vec_box, reason = "an idle connection has room for a pointer only")]
+    kept: Vec<Box<Output>>,
+    pool: Pool,
+    cap: usize,
+}
+
+impl Outputs {
+    pub(super) fn new(pool: &Pool, cap: usize) -> Self {
+        Self { kept: Vec::with_capacity(OUTPUTS_KEPT_MAX), pool: pool.clone(), cap }
+    }
+
+    pub(super) fn take(&mut self) -> Box<Output> {
+        self.kept.pop().unwrap_or_else(|| Box::new(Output::new(&self.pool, self.cap)))
+    }
+
+    pub(super) fn put(&mut self, mut output: Box<Output>) {
+        if self.kept.len() < OUTPUTS_KEPT_MAX {
+            output.clear();
+            self.kept.push(output);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Time-outs, and what is done when connection memory has run out.
+//!
+//! No connection has a timer. A walk over the table, a bounded part of it per turn and all of it once per
+//! period, compares the time of each connection's last progress with the time-outs. That costs a connection
+//! eight bytes, a request one store, and ten thousand idle connections some tens of microseconds a second.
+
+use mm_base::Now;
+use mm_base::slab::Key;
+use mm_runtime::driver::Driver;
+use mm_runtime::shard::Next;
+
+use super::{Connection, Engine, Marks};
+use crate::limits::{STARVED_MS, SWEEP_MS_MAX, SWEEP_PLACES_PER_TURN_MAX};
+use crate::{Config, Service};
+
+/// Where the walk is.
+#[derive(Debug)]
+pub(super) struct Sweep {
+    /// Milliseconds from the start of one walk to that of the next. `None`: there are no time-outs.
+    period_ms: Option<u64>,
+    /// When the present or next walk starts.
+    start_ms: u64,
+    /// The next place to look at.
+    place: usize,
+    idle_timeout_ms: u64,
+    write_timeout_ms: u64,
+    /// Since when memory has been short.
+    starved_since_ms: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Overdue {
+    Idle,
+    Write,
+}
+
+impl Sweep {
+    pub(super) fn new(config: &Config) -> Self {
+        let shortest = [config.idle_timeout_ms, config.write_timeout_ms].into_iter().flatten().min();
+        Self {
+            period_ms: shortest.map(|timeout| (timeout / 4).clamp(1, SWEEP_MS_MAX)),
+            start_ms: 0,
+            place: 0,
+            idle_timeout_ms: config.idle_timeout_ms.unwrap_or(u64::MAX),
+            write_timeout_ms: config.write_timeout_ms.unwrap_or(u64::MAX),
+            starved_since_ms: None,
+        }
+    }
+
+    /// Which of its times a connection has exceeded.
+    fn overdue<C>(&self, connection: &Connection<C>, now: Now) -> Option<Overdue> {
+        let waited_ms = now.monotonic_ms.saturating_sub(connection.progress_ms);
+        if connection.marks.has(Marks::BLOCKED) {
+            (waited_ms >= self.write_timeout_ms).then_some(Overdue::Write)
+        } else {
+            (waited_ms >= self.idle_timeout_ms).then_some(Overdue::Idle)
+        }
+    }
+}
+
+impl<S: Service, D: Driver> Engine<S, D> {
+    /// Takes a step of the walk, if one is due.
+    pub(super) fn sweep(&mut self, driver: &mut D, now: Now) -> Next {
+        let relieved = self.relieve(driver, now);
+        let Some(period_ms) = self.sweep.period_ms else { return relieved };
+        if self.connections.is_empty() {
+            self.sweep.place = 0;
+            return relieved;
+        }
+        if now.monotonic_ms < self.sweep.start_ms {
+            return relieved.min(Next::At(self.sweep.start_ms));
+        }
+        let places = self.connections.places();
+        let end = places.min(self.sweep.place + SWEEP_PLACES_PER_TURN_MAX);
+        for place in self.sweep.place..end {
+            let Some(key) = self.connections.key_at(place) else { continue };
+            let overdue =
+                self.connections.get(key).and_then(|connection| self.sweep.overdue(connection, now));
+            match overdue {
+                None => continue,
+                Some(Overdue::Idle) => self.stats().idle_timeouts.add(1),
+                Some(Overdue::Write) => self.stats().write_timeouts.add(1),
+            }
+            self.close(driver, key);
+        }
+        if end < places {
+            self.sweep.place = end;
+            return Next::Now;
+        }
+        self.sweep.place = 0;
+        self.sweep.start_ms = now.monotonic_ms + period_ms;
+        relieved.min(Next::At(self.sweep.start_ms))
+    }
+
+    /// While connection memory is used up: closes the connection that has been reading nothing for the
+    /// longest time, if that is long enough; where none has output, the one that has kept the rest of a
+    /// request for the longest. One per turn.
+    fn relieve(&mut self, driver: &mut D, now: Now) -> Next {
+        if self.pool.has_room() {
+            self.sweep.starved_since_ms = None;
+            return Next::Never;
+        }
+        let since = *self.sweep.starved_since_ms.get_or_insert(now.monotonic_ms);
+        if now.monotonic_ms.saturating_sub(since) < STARVED_MS {
+            return Next::At(since + STARVED_MS);
+        }
+        let holds = |(_, connection): &(Key, &Connection<_>)| {
+            connection.marks.has(Marks::BLOCKED) || connection.machine.has_carry()
+        };
+        let rank = |(_, connection): &(Key, &Connection<_>)| {
+            (!connection.marks.has(Marks::BLOCKED), connection.progress_ms)
+        };
+        let slowest = self.connections.iter().filter(holds).min_by_key(rank);
+        let Some((key, connection)) = slowest else { return Next::At(now.monotonic_ms + STARVED_MS) };
+        let due = connection.progress_ms + STARVED_MS;
+        if due > now.monotonic_ms {
+            return Next::At(due);
+        }
+        self.stats().memory_timeouts.add(1);
+        self.close(driver, key);
+        Next::Now
+    }
+}

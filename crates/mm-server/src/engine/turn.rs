@@ -1,0 +1,311 @@
+//! The staged turn.
+//!
+//! One dependent cache miss costs as much as a hundred instructions, and a request that looks something up
+//! has several. Requests of one connection can be looked up together by the service; those of different
+//! connections can only be so if the shard first receives for all of them, then lets the service prepare each
+//! (compute, prefetch), and only then runs them: by then the memory they need is on its way or there.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use mm_base::Now;
+use mm_base::slab::Key;
+use mm_runtime::driver::{Driver, Received, Sent, Span};
+
+use super::{Engine, Marks};
+use crate::Service;
+use crate::connection::{Context, Want};
+use crate::limits::{BATCH_MAX, CONNECTIONS_PER_TURN_MAX, SPACE_BYTES_PER_TURN_MAX};
+
+/// The connections that go through the stages together, and what has been counted on the way.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    items: Vec<Item>,
+    bytes_read: u64,
+    bytes_written: u64,
+}
+
+/// A connection that is going to run.
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    key: Key,
+    /// Its input in the driver's inbox, unless it went elsewhere or there is none.
+    span: Option<Span>,
+}
+
+/// What is to be done with a connection taken from the queue.
+enum Taken {
+    /// It is to run, with this input.
+    Run(Option<Span>),
+    /// There is nothing to run; it may have to be looked at once more before it rests.
+    Rest,
+    /// It has ended, or waits elsewhere.
+    Gone,
+}
+
+impl<S: Service, D: Driver> Engine<S, D> {
+    /// Serves those who are queued now, at most a turn's share of them.
+    pub(super) fn serve_queue(&mut self, driver: &mut D, now: Now) {
+        let mut left = self.queue.len().min(CONNECTIONS_PER_TURN_MAX);
+        if left == 0 {
+            return;
+        }
+        while left > 0 {
+            self.take(driver, &mut left, now);
+            self.prepare(driver, 0);
+            self.prepare(driver, 1);
+            self.run(driver, now);
+            self.send(driver, now);
+            driver.clear_inbox();
+        }
+        let stats = &self.control.stats[self.shard];
+        stats.bytes_read.add(std::mem::take(&mut self.batch.bytes_read));
+        stats.bytes_written.add(std::mem::take(&mut self.batch.bytes_written));
+    }
+
+    /// First stage: receives for as many as make a batch.
+    fn take(&mut self, driver: &mut D, left: &mut usize, now: Now) {
+        self.batch.items.clear();
+        while *left > 0 && self.batch.items.len() < BATCH_MAX && driver.inbox_has_room() {
+            let Some(key) = self.queue.pop_front() else {
+                *left = 0;
+                return;
+            };
+            *left -= 1;
+            match self.take_one(driver, key, now) {
+                Taken::Run(span) => self.batch.items.push(Item { key, span }),
+                Taken::Rest => self.rest(driver, key),
+                Taken::Gone => {}
+            }
+        }
+    }
+
+    /// Sends what is left to send and receives what is wanted.
+    fn take_one(&mut self, driver: &mut D, key: Key, now: Now) -> Taken {
+        let Some(connection) = self.connections.get_mut(key) else { return Taken::Gone };
+        connection.marks.clear(Marks::QUEUED);
+        if connection.marks.has(Marks::BLOCKED) && !self.flush(driver, key, now) {
+            return Taken::Gone;
+        }
+        let Some(connection) = self.connections.get_mut(key) else { return Taken::Gone };
+        if connection.output_is_full() {
+            return Taken::Rest;
+        }
+        let wants = connection.machine.want();
+        if matches!(wants, Want::Input | Want::Space) && !self.pool.has_room() {
+            // Whoever frees some memory, or the sweep, makes the turn in which this is tried again.
+            connection.marks.set(Marks::QUEUED);
+            self.starved.push(key);
+            return Taken::Gone;
+        }
+        let idle = if connection.marks.clear(Marks::WOKEN) { Taken::Run(None) } else { Taken::Rest };
+        match wants {
+            Want::Drain => Taken::Run(None),
+            Want::Input => self.take_input(driver, key, now).unwrap_or(idle),
+            Want::Space => self.take_space(driver, key, now).unwrap_or(idle),
+            Want::Wake => idle,
+            Want::Close | Want::Fault => Taken::Rest,
+        }
+    }
+
+    /// Receives requests. `None`: there is nothing new.
+    fn take_input(&mut self, driver: &mut D, key: Key, now: Now) -> Option<Taken> {
+        let connection = self.connections.get_mut(key)?;
+        if connection.marks.has(Marks::ENDED) {
+            return None;
+        }
+        let received = if connection.machine.has_carry() {
+            let room = connection.machine.carry_room(&self.pool);
+            let received = driver.receive_into(connection.stream, room);
+            if let Ok(Received::Bytes(bytes)) = received {
+                connection.machine.carry_received(bytes);
+            }
+            received.map(|received| received.map(|bytes| (bytes, None)))
+        } else {
+            let received = driver.receive(connection.stream);
+            received.map(|received| received.map(|span| (span.len(), Some(span))))
+        };
+        match received {
+            Ok(Received::Bytes((bytes, span))) => {
+                connection.progress_ms = now.monotonic_ms;
+                self.batch.bytes_read += count(bytes);
+                Some(Taken::Run(span))
+            }
+            Ok(Received::Blocked) => None,
+            Ok(Received::End) => {
+                connection.marks.set(Marks::ENDED);
+                None
+            }
+            Err(_) => Some(self.broken(driver, key)),
+        }
+    }
+
+    /// Receives into the service's space. `None`: it is not yet full.
+    fn take_space(&mut self, driver: &mut D, key: Key, now: Now) -> Option<Taken> {
+        let connection = self.connections.get_mut(key)?;
+        let stream = connection.stream;
+        let mut bytes = 0;
+        let service = &mut self.service;
+        let filled = catch_unwind(AssertUnwindSafe(|| {
+            while bytes < SPACE_BYTES_PER_TURN_MAX {
+                let space = connection.machine.space(service);
+                if space.is_empty() {
+                    return Ok(Received::Bytes(()));
+                }
+                let end = space.len().min(SPACE_BYTES_PER_TURN_MAX - bytes);
+                match driver.receive_into(stream, &mut space[..end])? {
+                    Received::Bytes(part) => {
+                        connection.machine.filled(service, part);
+                        bytes += part;
+                    }
+                    other => return Ok(other.map(|_| ())),
+                }
+            }
+            Ok(Received::Blocked)
+        }));
+        if bytes > 0 {
+            connection.progress_ms = now.monotonic_ms;
+            self.batch.bytes_read += count(bytes);
+        }
+        match filled {
+            Ok(Ok(Received::Bytes(()))) => Some(Taken::Run(None)),
+            Ok(Ok(Received::Blocked)) => None,
+            Ok(Ok(Received::End)) => {
+                connection.marks.set(Marks::ENDED);
+                None
+            }
+            Ok(Err::<_, std::io::Error>(_)) => Some(self.broken(driver, key)),
+            Err(_) => {
+                self.panicked(driver, key);
+                Some(Taken::Gone)
+            }
+        }
+    }
+
+    /// Second stage: shows the service all input before any of it is served.
+    fn prepare(&mut self, driver: &D, pass: u8) {
+        let Self { batch, connections, service, .. } = self;
+        // A panic in here shows again, and is dealt with, when the request is run.
+        catch_unwind(AssertUnwindSafe(|| {
+            for item in &batch.items {
+                let Some(connection) = connections.get_mut(item.key) else { continue };
+                let fresh = item.span.map_or(&[][..], |span| driver.bytes(span));
+                connection.machine.prepare(service, fresh, pass);
+            }
+        }))
+        .ok();
+    }
+
+    /// Third stage: serves the requests.
+    fn run(&mut self, driver: &mut D, now: Now) {
+        let mut at = 0;
+        while at < self.batch.items.len() {
+            let ran = catch_unwind(AssertUnwindSafe(|| self.run_from(driver, &mut at, now)));
+            if ran.is_err() {
+                self.panicked(driver, self.batch.items[at].key);
+                at += 1;
+            }
+        }
+        self.stats().runs.add(count(at));
+    }
+
+    /// Runs the items from `at` on, which it keeps at the one that is running.
+    fn run_from(&mut self, driver: &D, at: &mut usize, now: Now) {
+        let Self { batch, connections, service, outputs, pool, .. } = self;
+        let context = Context { pool, now };
+        while let Some(item) = batch.items.get(*at) {
+            if let Some(connection) = connections.get_mut(item.key) {
+                let fresh = item.span.map_or(&[][..], |span| driver.bytes(span));
+                let mut output = connection.output.take().unwrap_or_else(|| outputs.take());
+                connection.machine.run(service, fresh, &mut output, &context);
+                connection.output = Some(output);
+            }
+            *at += 1;
+        }
+    }
+
+    /// Fourth stage: sends the answers.
+    fn send(&mut self, driver: &mut D, now: Now) {
+        for at in 0..self.batch.items.len() {
+            let key = self.batch.items[at].key;
+            if self.flush(driver, key, now) {
+                self.rest(driver, key);
+            }
+        }
+    }
+
+    /// Sends what can be sent. `false`: the connection was broken, and is closed.
+    fn flush(&mut self, driver: &mut D, key: Key, now: Now) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let Some(mut output) = connection.output.take() else { return true };
+        let before = output.len();
+        let sent = driver.send(connection.stream, &mut output);
+        let bytes = before - output.len();
+        self.batch.bytes_written += count(bytes);
+        if bytes > 0 {
+            connection.progress_ms = now.monotonic_ms;
+        }
+        match sent {
+            Ok(Sent::All) => {
+                connection.marks.clear(Marks::BLOCKED);
+                self.outputs.put(output);
+                true
+            }
+            Ok(Sent::Blocked) => {
+                connection.marks.set(Marks::BLOCKED);
+                output.shrink();
+                connection.output = Some(output);
+                true
+            }
+            Err(_) => {
+                self.outputs.put(output);
+                self.broken(driver, key);
+                false
+            }
+        }
+    }
+
+    /// Leaves a connection until its next event, or closes it, or queues it again if it can go on.
+    fn rest(&mut self, driver: &mut D, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let done = !connection.has_output();
+        let ended = connection.marks.has(Marks::ENDED);
+        match connection.machine.want() {
+            Want::Fault => {
+                self.stats().faults.add(1);
+                self.close(driver, key);
+            }
+            Want::Close if done => self.close(driver, key),
+            Want::Input | Want::Space if ended && done => self.close(driver, key),
+            Want::Drain if !connection.output_is_full() => self.put_off(key),
+            Want::Input | Want::Space
+                if !ended && !connection.output_is_full() && driver.may_have_input(connection.stream) =>
+            {
+                self.put_off(key);
+            }
+            _ => connection.machine.settle(&self.pool),
+        }
+    }
+
+    /// Queues a connection that has more to do than its share of a turn.
+    fn put_off(&mut self, key: Key) {
+        self.stats().yields.add(1);
+        self.enqueue(key, 0);
+    }
+
+    /// The socket has failed.
+    fn broken(&mut self, driver: &mut D, key: Key) -> Taken {
+        self.stats().socket_errors.add(1);
+        self.close(driver, key);
+        Taken::Gone
+    }
+
+    /// The service has panicked while it served this connection.
+    fn panicked(&mut self, driver: &mut D, key: Key) {
+        self.stats().panics.add(1);
+        self.close(driver, key);
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

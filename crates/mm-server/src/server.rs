@@ -1,0 +1,227 @@
+//! Starting and running a server.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use mm_runtime::driver::epoll::EpollDriver;
+use mm_runtime::driver::{Driver, Kind};
+use mm_runtime::shard::Shard;
+use mm_runtime::sys::socket::{ListenAddress, Listener};
+
+use crate::control::Control;
+use crate::engine::{Engine, Parts};
+use crate::exchange::Exchange;
+use crate::signals::{Hook, Signal, Signals};
+use crate::{Config, DriverChoice, Handle, Ready, Service, Start, Stats, Stop};
+
+/// A server: where it listens, and by which rules.
+///
+/// ```no_run
+/// use mm_base::{Now, buffer::Output};
+/// use mm_server::{Config, ListenAddress, Peer, Server, Service, Step};
+///
+/// struct Echo;
+///
+/// impl Service for Echo {
+///     type Connection = ();
+///     fn connect(&mut self, _peer: &Peer) {}
+///     fn run(&mut self, _: &mut (), input: &[u8], output: &mut Output, _now: Now) -> Step {
+///         output.write(input);
+///         Step::Read { consumed: input.len() }
+///     }
+/// }
+///
+/// # fn main() -> std::io::Result<()> {
+/// let server = Server::new(Config::default()).listen(&ListenAddress::Ip(([127, 0, 0, 1], 7).into()))?;
+/// println!("{server}");
+/// server.serve(|_start| Echo)?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Server {
+    config: Config,
+    listeners: Vec<Listener>,
+    control: Arc<Control>,
+    hooks: Vec<(Signal, Hook)>,
+}
+
+/// What a server has done in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Connections served.
+    pub connections_total: u64,
+    /// Connections that a graceful stop closed because they had not finished by its deadline.
+    pub drain_timeouts: u64,
+}
+
+impl Server {
+    /// A server that listens nowhere yet.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let control = Arc::new(Control::new(config.shards.get()));
+        Self { config, listeners: Vec::new(), control, hooks: Vec::new() }
+    }
+
+    /// Listens here, too, from now on; what connects waits until the server serves.
+    ///
+    /// # Errors
+    /// What [`Listener::bind`] says, with the address in it.
+    pub fn listen(mut self, address: &ListenAddress) -> io::Result<Self> {
+        self.listeners.push(Listener::bind(address, self.config.backlog)?);
+        Ok(self)
+    }
+
+    /// What to do on a signal, on the first shard's thread, between two requests. Without this a server stops
+    /// on TERM and INT, gracefully the first time, and leaves the other signals alone.
+    #[must_use]
+    pub fn on_signal(mut self, signal: Signal, hook: impl FnMut(&Handle) + Send + 'static) -> Self {
+        self.hooks.push((signal, Box::new(hook)));
+        self
+    }
+
+    /// Where it listens, in the order given, with the ports that the system chose.
+    pub fn addresses(&self) -> impl Iterator<Item = &ListenAddress> {
+        self.listeners.iter().map(Listener::address)
+    }
+
+    /// The driver that it uses.
+    #[must_use]
+    pub fn driver(&self) -> Kind {
+        match self.config.driver {
+            DriverChoice::Auto | DriverChoice::Epoll => Kind::Epoll,
+        }
+    }
+
+    /// What stops it, and shows what it does, from other threads.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(Arc::clone(&self.control))
+    }
+
+    /// Serves until stopped. `factory` makes one service for each shard, on the shard's thread. The first
+    /// shard is the calling thread.
+    ///
+    /// # Errors
+    /// The system has no resources to start with, or a shard cannot go on.
+    pub fn serve<S: Service>(self, factory: impl Fn(&Start) -> S + Sync) -> io::Result<Summary> {
+        let shards = self.config.shards.get();
+        let exchange = Arc::new(Exchange::new(shards));
+        let mut plans = Vec::with_capacity(shards);
+        for shard in 0..shards {
+            let listeners = self.listeners.iter().map(Listener::try_clone).collect::<io::Result<_>>()?;
+            let (config, control) = (self.config.clone(), Arc::clone(&self.control));
+            let exchange = Arc::clone(&exchange);
+            plans.push(Plan { shard, config, control, exchange, listeners });
+        }
+        // From here on the shards hold the listening sockets, so that a stop closes them.
+        let (signals, paths) = (self.config.signals.then_some(self.hooks), unix_paths(&self.listeners));
+        drop(self.listeners);
+        let first = plans.remove(0);
+        let factory = &factory;
+        let result = std::thread::scope(|scope| {
+            let mut others = Vec::with_capacity(plans.len());
+            for plan in plans {
+                let thread = std::thread::Builder::new().name(format!("shard-{}", plan.shard));
+                let spawned = thread.spawn_scoped(scope, move || plan.run(factory, None));
+                others.push(spawned.inspect_err(|_| self.control.stop(Stop::AtOnce))?);
+            }
+            let mut ended = first.run(factory, signals);
+            for other in others {
+                let other = other.join().unwrap_or_else(|_| Err(io::Error::other("a shard has panicked")));
+                ended = ended.and(other);
+            }
+            ended
+        });
+        for path in paths {
+            std::fs::remove_file(path).ok();
+        }
+        let total = |of: fn(&Stats) -> u64| self.control.stats.iter().map(of).sum();
+        result.map(|()| Summary {
+            connections_total: total(|stats| stats.connections_total.get()),
+            drain_timeouts: total(|stats| stats.drain_timeouts.get()),
+        })
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("listening on ")?;
+        for (number, address) in self.addresses().enumerate() {
+            write!(f, "{}{address}", if number > 0 { ", " } else { "" })?;
+        }
+        let shards = self.config.shards;
+        write!(
+            f,
+            " (driver {}, {shards} {})",
+            self.driver(),
+            if shards.get() == 1 { "shard" } else { "shards" }
+        )
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("config", &self.config)
+            .field("listeners", &self.listeners)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The files that Unix listeners have made.
+fn unix_paths(listeners: &[Listener]) -> Vec<std::path::PathBuf> {
+    let path = |listener: &Listener| match listener.address() {
+        ListenAddress::Unix(path, _) => Some(path.clone()),
+        ListenAddress::Ip(_) => None,
+    };
+    listeners.iter().filter_map(path).collect()
+}
+
+/// What a shard starts with.
+struct Plan {
+    shard: usize,
+    config: Config,
+    control: Arc<Control>,
+    exchange: Arc<Exchange<std::os::fd::OwnedFd>>,
+    listeners: Vec<Listener>,
+}
+
+impl Plan {
+    /// Runs the shard on this thread until the server stops. However it ends, the others then end too.
+    fn run<S: Service>(
+        self,
+        factory: &impl Fn(&Start) -> S,
+        signals: Option<Vec<(Signal, Hook)>>,
+    ) -> io::Result<()> {
+        let Self { shard, config, control, exchange, listeners } = self;
+        let _stop = StopOthers(Arc::clone(&control));
+        let driver = EpollDriver::new(config.stream)?;
+        control.add_waker(shard, driver.waker());
+        let ready = Ready::default();
+        let stats = Arc::clone(&control.stats);
+        let start = Start { shard, shards: stats.len(), ready: ready.clone(), stats };
+        let service = factory(&start);
+        let mut engine = Engine::new(Parts { service, ready, config, control, exchange, shard });
+        let mut runner = Shard::new(driver);
+        for listener in listeners {
+            engine.add_listener(runner.driver(), listener)?;
+        }
+        if let Some(hooks) = signals {
+            engine.set_signals(Signals::install(runner.driver(), hooks)?);
+        }
+        let ended = runner.run(&mut engine);
+        engine.end(runner.driver());
+        ended
+    }
+}
+
+/// Ends the whole server when a shard does.
+struct StopOthers(Arc<Control>);
+
+impl Drop for StopOthers {
+    fn drop(&mut self) {
+        let failed = std::thread::panicking() || self.0.stopping().is_none();
+        self.0.stop(if failed { Stop::AtOnce } else { Stop::Gracefully });
+    }
+}

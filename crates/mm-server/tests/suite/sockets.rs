@@ -1,0 +1,289 @@
+//! The service on real sockets: what peers do, and what they get.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::num::NonZeroUsize;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use mm_server::{Config, ListenAddress, Server, Stop, StreamOptions};
+
+use crate::running::{Running, config, exchange, expect, rest};
+use crate::toy::Toy;
+
+#[test]
+fn pieces_of_requests() {
+    let server = Running::start(config());
+    let input = b"echo one\nrepeat 3 two\nstore 10\n0123456789load\n";
+    let answer = "one\ntwo\ntwo\ntwo\nstored 10 sum 525\nvalue 10\n0123456789\n";
+    for cut in 1..input.len() {
+        let mut client = server.connect();
+        client.write_all(&input[..cut]).unwrap();
+        client.write_all(&input[cut..]).unwrap();
+        expect(&mut client, answer);
+    }
+    let mut client = server.connect();
+    for byte in input {
+        client.write_all(&[*byte]).unwrap();
+    }
+    expect(&mut client, answer);
+}
+
+#[test]
+fn a_long_answer_to_a_slow_reader_with_tiny_kernel_buffers() {
+    let stream = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
+    let server = Running::start(Config { stream, ..config() });
+    let mut client = server.connect();
+    client.write_all(b"repeat 200000 0123456789\necho end\n").unwrap();
+    let mut received = Vec::new();
+    let mut space = [0; 1000];
+    while !received.ends_with(b"end\n") {
+        let bytes = client.read(&mut space).unwrap();
+        received.extend_from_slice(&space[..bytes]);
+    }
+    assert_eq!(received.len(), 200_000 * 11 + 4);
+    assert!(received.chunks(11).take(200_000).all(|line| line == b"0123456789\n"));
+}
+
+#[test]
+fn a_large_upload_and_its_download() {
+    let server = Running::start(config());
+    let mut client = server.connect();
+    let value: Vec<u8> = (0..5_000_000_u32).map(|i| u8::try_from(i % 253).unwrap()).collect();
+    let sum: u64 = value.iter().map(|byte| u64::from(*byte)).sum();
+    client.write_all(b"store 5000000\n").unwrap();
+    client.write_all(&value).unwrap();
+    expect(&mut client, &format!("stored 5000000 sum {sum}\n"));
+    client.write_all(b"load\n").unwrap();
+    expect(&mut client, "value 5000000\n");
+    let mut received = vec![0; value.len()];
+    client.read_exact(&mut received).unwrap();
+    assert!(received == value);
+    expect(&mut client, "\n");
+}
+
+#[test]
+fn half_a_close_still_gets_all_answers() {
+    let server = Running::start(config());
+    let mut client = server.connect();
+    client.write_all(b"repeat 100000 0123456789\necho cut").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(rest(&mut client).len(), 100_000 * 11);
+    server.wait_for(|stats| stats.connections.get(), 0);
+}
+
+#[test]
+fn data_and_end_at_once() {
+    let server = Running::start(config());
+    for _ in 0..50 {
+        let mut client = server.connect();
+        client.write_all(b"echo last\nquit\n").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(rest(&mut client), b"last\n");
+    }
+}
+
+#[test]
+fn a_reset_in_the_middle_hurts_nobody_else() {
+    let server = Running::start(config());
+    let mut other = server.connect();
+    for request in [&b"store 100000\nabc"[..], b"repeat 1000000 x\n", b"echo ", b"wait\n"] {
+        let mut client = server.connect();
+        client.write_all(request).unwrap();
+        server.wait_for(|stats| stats.connections.get(), 2);
+        rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+        drop(client);
+        exchange(&mut other, b"post x\necho still here\n", "ok\nstill here\n");
+        server.wait_for(|stats| stats.connections.get(), 1);
+    }
+}
+
+#[test]
+fn those_who_never_read_are_bounded_in_memory_and_closed() {
+    let stream = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
+    let buffer_bytes_max = 1 << 20;
+    let server = Running::start(Config { stream, buffer_bytes_max, ..config() });
+    let mut greedy: Vec<TcpStream> = (0..50).map(|_| server.connect()).collect();
+    for client in &mut greedy {
+        client.write_all(b"repeat 100000000 0123456789\n").unwrap();
+    }
+    // Fifty outputs at their cap do not fit, so some must go for this one to be served.
+    let mut modest = server.connect();
+    for _ in 0..100 {
+        exchange(&mut modest, b"echo me too\n", "me too\n");
+    }
+    assert!(server.total(|stats| stats.memory_timeouts.get()) > 0);
+    assert!(server.total(|stats| stats.connections.get()) > 1);
+}
+
+#[test]
+fn those_who_never_read_are_closed_in_time() {
+    let stream = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
+    let server = Running::start(Config { stream, write_timeout_ms: Some(50), ..config() });
+    let mut greedy = server.connect();
+    greedy.write_all(b"repeat 100000000 0123456789\n").unwrap();
+    server.wait_for(|stats| stats.write_timeouts.get(), 1);
+    server.wait_for(|stats| stats.connections.get(), 0);
+}
+
+#[test]
+fn the_silent_are_closed_in_time_and_the_talkative_are_not() {
+    let server = Running::start(Config { idle_timeout_ms: Some(200), ..config() });
+    let mut silent = server.connect();
+    let mut talkative = server.connect();
+    exchange(&mut silent, b"echo once\n", "once\n");
+    while server.total(|stats| stats.idle_timeouts.get()) == 0 {
+        exchange(&mut talkative, b"echo again\n", "again\n");
+    }
+    assert_eq!(rest(&mut silent), b"");
+    exchange(&mut talkative, b"echo still\n", "still\n");
+}
+
+#[test]
+fn a_thousand_connections() {
+    let server = Running::start(Config { connections_max: 2000, ..config() });
+    let mut clients: Vec<TcpStream> = (0..1000).map(|_| server.connect()).collect();
+    for round in 0..3 {
+        for client in &mut clients {
+            client.write_all(format!("echo {round}\n").as_bytes()).unwrap();
+        }
+        for client in &mut clients {
+            expect(client, &format!("{round}\n"));
+        }
+    }
+    assert_eq!(server.total(|stats| stats.connections.get()), 1000);
+    drop(clients);
+    server.wait_for(|stats| stats.connections.get(), 0);
+    assert_eq!(server.stop(Stop::Gracefully).connections_total, 1000);
+}
+
+#[test]
+fn a_panic_ends_its_connection_and_nothing_else() {
+    let server = Running::start(config());
+    let mut other = server.connect();
+    for round in 1..=3 {
+        let mut client = server.connect();
+        client.write_all(b"echo before\npanic\necho after\n").unwrap();
+        let mut received = Vec::new();
+        // The answer before it goes with the connection, which may end in a reset.
+        let _ended = client.read_to_end(&mut received);
+        assert!(received.is_empty() || received == b"before\n");
+        exchange(&mut other, b"echo alive\n", "alive\n");
+        assert_eq!(server.total(|stats| stats.panics.get()), round);
+    }
+    server.wait_for(|stats| stats.connections.get(), 1);
+}
+
+#[test]
+fn above_the_limit_connections_wait() {
+    let server = Running::start(Config { connections_max: 2, ..config() });
+    let mut first = server.connect();
+    let mut second = server.connect();
+    exchange(&mut first, b"echo 1\n", "1\n");
+    exchange(&mut second, b"echo 2\n", "2\n");
+    let mut third = server.connect();
+    third.write_all(b"echo 3\n").unwrap();
+    third.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    assert_eq!(third.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    drop(first);
+    third.set_read_timeout(Some(crate::running::PATIENCE)).unwrap();
+    expect(&mut third, "3\n");
+    assert!(server.total(|stats| stats.accept_pauses.get()) >= 1);
+}
+
+#[test]
+fn above_the_limit_connections_are_told() {
+    let refusal = Some(&b"ERROR Too many open connections\r\n"[..]);
+    let server = Running::start(Config { connections_max: 1, refusal, ..config() });
+    let mut first = server.connect();
+    exchange(&mut first, b"echo 1\n", "1\n");
+    assert_eq!(rest(&mut server.connect()), b"ERROR Too many open connections\r\n");
+    assert_eq!(server.total(|stats| stats.connections_rejected.get()), 1);
+    drop(first);
+    server.wait_for(|stats| stats.connections.get(), 0);
+    exchange(&mut server.connect(), b"echo 2\n", "2\n");
+}
+
+#[test]
+fn a_firehose_does_not_starve_the_others() {
+    let server = Running::start(config());
+    let mut hose = server.connect();
+    let mut drain = hose.try_clone().unwrap();
+    let writer = std::thread::spawn(move || {
+        let lines = b"echo x\n".repeat(10_000);
+        while hose.write_all(&lines).is_ok() {}
+    });
+    let reader = std::thread::spawn(move || {
+        let mut space = vec![0; 1 << 16];
+        while drain.read(&mut space).is_ok_and(|bytes| bytes > 0) {}
+    });
+    let mut modest = server.connect();
+    for _ in 0..200 {
+        exchange(&mut modest, b"tick 1\n", "tock\n");
+    }
+    assert!(server.total(|stats| stats.yields.get()) > 0);
+    server.stop(Stop::AtOnce);
+    writer.join().unwrap();
+    reader.join().unwrap();
+}
+
+#[test]
+fn a_graceful_stop_lets_requests_finish() {
+    let server = Running::start(config());
+    let mut idle = server.connect();
+    exchange(&mut idle, b"echo idle\n", "idle\n");
+    let mut uploading = server.connect();
+    exchange(&mut uploading, b"echo go\nstore 10\n01234", "go\n");
+    let mut reading = server.connect();
+    reading.write_all(b"repeat 500000 0123456789\n").unwrap();
+    expect(&mut reading, "0123456789\n");
+    server.handle.stop(Stop::Gracefully);
+    assert_eq!(rest(&mut idle), b"");
+    exchange(&mut uploading, b"56789", "stored 10 sum 525\n");
+    assert_eq!(rest(&mut uploading), b"");
+    assert_eq!(rest(&mut reading).len(), 499_999 * 11);
+    assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 0);
+}
+
+#[test]
+fn a_graceful_stop_has_a_deadline() {
+    let server = Running::start(Config { drain_ms: 50, ..config() });
+    let mut stuck = server.connect();
+    exchange(&mut stuck, b"echo go\nstore 10\n01234", "go\n");
+    let summary = server.stop(Stop::Gracefully);
+    assert_eq!(summary.drain_timeouts, 1);
+}
+
+#[test]
+fn shards_share_the_connections() {
+    let shards = NonZeroUsize::new(3).unwrap();
+    let server = Running::start(Config { shards, ..config() });
+    let mut clients: Vec<TcpStream> = (0..30).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        exchange(client, b"echo hello\n", "hello\n");
+    }
+    let counts: Vec<u64> = server.handle.stats().iter().map(|stats| stats.connections.get()).collect();
+    assert_eq!(counts, [10, 10, 10]);
+    drop(clients);
+    server.wait_for(|stats| stats.connections.get(), 0);
+    let summary = server.stop(Stop::Gracefully);
+    assert_eq!(summary.connections_total, 30);
+}
+
+#[test]
+fn unix_sockets_serve_too_and_are_removed() {
+    let path = std::env::temp_dir().join(format!("mm-server-{}.sock", std::process::id()));
+    let address = ListenAddress::Unix(path.clone(), 0o700);
+    let server = Server::new(config()).listen(&address).unwrap();
+    assert_eq!(server.to_string(), format!("listening on {} (driver epoll, 1 shard)", path.display()));
+    let handle = server.handle();
+    let thread = std::thread::spawn(move || server.serve(Toy::new));
+    let mut client = UnixStream::connect(&path).unwrap();
+    client.write_all(b"echo unix\nquit\n").unwrap();
+    let mut received = Vec::new();
+    client.read_to_end(&mut received).unwrap();
+    assert_eq!(received, b"unix\n");
+    handle.stop(Stop::Gracefully);
+    thread.join().unwrap().unwrap();
+    assert!(!path.exists());
+}
