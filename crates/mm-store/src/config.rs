@@ -1,8 +1,8 @@
 //! Configuration, and the sizes that follow from it.
 
 use crate::limits::{
-    INLINE_MAX_BYTES, MAX_SEGMENT_BYTES, MIN_LIMIT_BYTES, MIN_SEGMENT_BYTES, RECORDS_PER_SEGMENT,
-    SEGMENTS_PER_LIMIT,
+    HUGE_PAGES_FROM_BYTES, INLINE_MAX_BYTES, MAX_SEGMENT_BYTES, MIN_LIMIT_BYTES, MIN_SEGMENT_BYTES,
+    RECORDS_PER_SEGMENT, SEGMENTS_PER_LIMIT,
 };
 use crate::narrow::to_u32;
 
@@ -66,7 +66,7 @@ impl Sizes {
             segments,
             record_max_bytes: (segment_bytes / RECORDS_PER_SEGMENT).min(INLINE_MAX_BYTES),
             items_max,
-            huge_pages: segment_bytes == MAX_SEGMENT_BYTES,
+            huge_pages: limit_bytes >= HUGE_PAGES_FROM_BYTES,
         }
     }
 }

@@ -202,28 +202,44 @@ impl Index {
         if let Some(number) = self.table.bucket(position).empty_slot() {
             return Ok(Slot { position, number });
         }
-        self.displace(first, &hash_of).or_else(|| self.displace(second, &hash_of)).ok_or(Full)
+        let by_one = self.displace(first, &hash_of).or_else(|| self.displace(second, &hash_of));
+        by_one.or_else(|| self.displace_two(first, &hash_of)).ok_or(Full)
     }
 
     /// Moves one item of the full bucket at `position` to its other bucket, and returns the slot that became free.
     fn displace(&self, position: usize, hash_of: &impl Fn(Location) -> KeyHash) -> Option<Slot> {
-        let bucket = self.table.bucket(position);
-        for number in 0..SLOTS {
-            let Some(location) = Location::from_raw(bucket.location(number)) else { continue };
-            for other in self.positions(hash_of(location)) {
-                if other == position {
-                    continue;
-                }
-                if let Some(free) = self.table.bucket(other).empty_slot() {
-                    let contents = (bucket.tag(number), location.raw(), bucket.mark(number));
-                    self.fill(Slot { position: other, number: free }, contents);
-                    let slot = Slot { position, number };
-                    self.clear(slot);
-                    return Some(slot);
-                }
-            }
-        }
-        None
+        (0..SLOTS).map(|number| Slot { position, number }).find(|&slot| {
+            let free = self.others(slot, hash_of).find_map(|other| {
+                let number = self.table.bucket(other).empty_slot()?;
+                Some(Slot { position: other, number })
+            });
+            free.is_some_and(|free| self.transfer(slot, free))
+        })
+    }
+
+    /// Moves an item of the full bucket at `position` to its other bucket, from which one moves on.
+    fn displace_two(&self, position: usize, hash_of: &impl Fn(Location) -> KeyHash) -> Option<Slot> {
+        (0..SLOTS).map(|number| Slot { position, number }).find(|&slot| {
+            let free = self.others(slot, hash_of).find_map(|other| self.displace(other, hash_of));
+            free.is_some_and(|free| self.transfer(slot, free))
+        })
+    }
+
+    /// Where else the item in `slot` may stand.
+    fn others<H>(&self, slot: Slot, hash_of: &H) -> impl Iterator<Item = usize> + use<H>
+    where
+        H: Fn(Location) -> KeyHash,
+    {
+        let positions = self.location(slot).map(|location| self.positions(hash_of(location)));
+        positions.into_iter().flatten().filter(move |&other| other != slot.position)
+    }
+
+    /// Moves what is in the slot `from` to the empty slot `to`.
+    fn transfer(&self, from: Slot, to: Slot) -> bool {
+        let bucket = self.table.bucket(from.position);
+        self.fill(to, (bucket.tag(from.number), bucket.location(from.number), bucket.mark(from.number)));
+        self.clear(from);
+        true
     }
 
     /// The slot with the lowest frequency among those that `hash` could stand in.
@@ -291,12 +307,16 @@ impl Index {
         for (number, lost) in lost.iter_mut().enumerate() {
             let Some(location) = Location::from_raw(bucket.location(number)) else { continue };
             let hash = hash_of(location);
-            if self.positions(hash).contains(&position) {
+            let [first, second] = self.positions(hash);
+            if first == position || second == position {
                 continue;
             }
+            // Buckets keep the order of hashes, so this target is near the last one, the item's other bucket is not.
+            let target = if scale(hash.first(), self.len) == position { first } else { second };
             let contents = (bucket.tag(number), location.raw(), bucket.mark(number));
             self.clear(Slot { position, number });
-            match self.slot_for(hash, &hash_of) {
+            let near = self.table.bucket(target).empty_slot().map(|number| Slot { position: target, number });
+            match near.map_or_else(|| self.slot_for(hash, &hash_of), Ok) {
                 Ok(slot) => self.fill(slot, contents),
                 Err(Full) => *lost = Some(location),
             }

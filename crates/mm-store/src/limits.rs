@@ -6,6 +6,9 @@ pub const KEY_MAX_BYTES: usize = 250;
 /// Smallest memory limit in bytes: below it segments would be too few for eviction to choose from.
 pub const MIN_LIMIT_BYTES: usize = 1 << 20;
 
+/// From this limit on huge pages are asked for: the last one of a region may be used in part only.
+pub(crate) const HUGE_PAGES_FROM_BYTES: usize = 16 << 20;
+
 /// The limit is cut into about this many segments.
 pub(crate) const SEGMENTS_PER_LIMIT: usize = 512;
 

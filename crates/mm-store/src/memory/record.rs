@@ -289,10 +289,12 @@ impl<'a> Record<'a> {
         self.region.half(self.offset + self.layout().last_access_at()).store(encoded, Ordering::Relaxed);
     }
 
-    /// Brings the record's header near.
+    /// Brings the record's beginning near: header and key, and a short value.
     #[inline]
     pub(crate) fn prefetch(self) {
+        const CACHE_LINE_BYTES: usize = 64;
         super::prefetch_read(self.region.address(self.offset));
+        super::prefetch_read(self.region.address(self.offset + CACHE_LINE_BYTES));
     }
 }
 
