@@ -1,3 +1,5 @@
+//! The output queue, against what plain concatenation would give.
+
 use std::cell::RefCell;
 
 use super::*;

@@ -1,0 +1,74 @@
+//! A process whose descriptors have run out goes on serving, does not spin, and accepts again when there are some.
+//!
+//! Alone in its process, since the limit is the process's.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use mm_base::Now;
+use mm_base::buffer::Output;
+use mm_server::{Config, ListenAddress, Peer, Server, Service, Step, Stop};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+struct Echo;
+
+impl Service for Echo {
+    type Connection = ();
+
+    fn connect(&mut self, _peer: &Peer) {}
+
+    fn run(&mut self, _: &mut (), input: &[u8], output: &mut Output, _now: Now) -> Step {
+        output.write(input);
+        Step::Read { consumed: input.len() }
+    }
+}
+
+#[cfg(test)]
+fn exchange(client: &mut TcpStream) {
+    let mut answer = [0; 5];
+    client.write_all(b"hello").unwrap();
+    client.read_exact(&mut answer).unwrap();
+}
+
+#[test]
+fn exhausted_descriptors_are_survived() {
+    let any = ListenAddress::Ip("127.0.0.1:0".parse().unwrap());
+    let config = Config { signals: false, ..Config::default() };
+    let server = Server::new(config).listen(&any).unwrap();
+    let Some(ListenAddress::Ip(address)) = server.addresses().next().cloned() else { panic!("no address") };
+    let handle = server.handle();
+    let thread = std::thread::spawn(move || server.serve(|_start| Echo));
+    let mut first = TcpStream::connect(address).unwrap();
+    exchange(&mut first);
+
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 64, hard).unwrap();
+    let mut hogs = Vec::new();
+    while let Ok(hog) = File::open("/dev/null") {
+        hogs.push(hog);
+    }
+    // One descriptor for the client's end, none for the server's.
+    hogs.pop();
+    let mut second = TcpStream::connect(address).unwrap();
+    second.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    second.write_all(b"hello").unwrap();
+    let start = Instant::now();
+    while handle.stats()[0].accept_pauses.get() < 3 {
+        assert!(start.elapsed() < Duration::from_secs(30), "{handle:?}");
+        exchange(&mut first);
+    }
+    // Two pauses lie between three attempts.
+    assert!(start.elapsed() >= Duration::from_millis(150), "accepting spins: {handle:?}");
+    assert_eq!(handle.stats()[0].connections.get(), 1);
+
+    drop(hogs);
+    let mut answer = [0; 5];
+    second.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"hello");
+    exchange(&mut first);
+    assert!(handle.stats()[0].accept_errors.get() >= 3);
+    handle.stop(Stop::AtOnce);
+    thread.join().unwrap().unwrap();
+}
