@@ -1,3 +1,29 @@
-//! Load generator, floors and experiments.
+//! Load generator, floors and experiments: how MainMemory is measured.
+//!
+//! - `mm-bench floor`: servers that do nothing but the system calls and the copying. They are the yardstick.
+//! - `mm-bench load`: a closed-loop or fixed-rate client that checks every value it gets back.
+//! - `mm-bench compare`: the floors, mmem and its peers side by side, as multiples of the floor.
+//! - `mm-bench experiment`: throw-away servers that decided a question of design.
 
-fn main() {}
+mod cli;
+mod experiment;
+mod floor;
+mod limits;
+mod load;
+mod machine;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match cli::run(cli::Arguments::parse()) {
+        Ok(code) => code,
+        Err(message) => {
+            // Nothing is left to tell if standard error is gone.
+            drop(writeln!(std::io::stderr(), "mm-bench: {message}"));
+            ExitCode::FAILURE
+        }
+    }
+}

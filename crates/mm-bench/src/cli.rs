@@ -1,0 +1,52 @@
+//! What can be typed after `mm-bench`.
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::experiment::{self, Experiment};
+use crate::floor::{self, Floor};
+use crate::load::{self, LoadArguments};
+
+/// Load generator, floors and experiments of MainMemory.
+#[derive(Debug, Parser)]
+#[command(name = "mm-bench", version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a server that does nothing but the system calls and the copying.
+    Floor(FloorArguments),
+    /// Load a server, check every value it returns, report rate and latency.
+    Load(Box<LoadArguments>),
+    /// Run a throw-away experiment that decided a question of design.
+    #[command(subcommand)]
+    Experiment(Experiment),
+}
+
+#[derive(Debug, Args)]
+struct FloorArguments {
+    /// What it answers, and through which interface of the kernel.
+    floor: Floor,
+    /// TCP port on loopback; 0 picks a free one. The line printed at start names it.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Bytes in the value of every answer (canned floors).
+    #[arg(long, default_value_t = 100)]
+    value_bytes: usize,
+}
+
+/// Does what the arguments ask for.
+///
+/// # Errors
+/// One line that names what was wrong.
+pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, String> {
+    match arguments.command {
+        Command::Floor(floor) => match floor::serve(floor.floor, floor.port, floor.value_bytes)? {},
+        Command::Load(arguments) => load::command(&arguments),
+        Command::Experiment(experiment) => experiment::run(experiment),
+    }
+}

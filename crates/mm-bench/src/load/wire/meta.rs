@@ -1,0 +1,53 @@
+//! memcached's meta protocol: one key per command, so a request of several keys is several commands.
+
+use super::{Answer, Progress, Wire, block, length, line, unexpected};
+use crate::load::report::Tally;
+use crate::load::values::append_decimal;
+
+pub(super) fn write_get(wire: &Wire, ids: &[u64], output: &mut Vec<u8>) {
+    for id in ids {
+        output.extend_from_slice(b"mg ");
+        wire.append_key(*id, output);
+        output.extend_from_slice(b" v\r\n");
+    }
+}
+
+pub(super) fn write_set(wire: &Wire, id: u64, output: &mut Vec<u8>) {
+    output.extend_from_slice(b"ms ");
+    wire.append_key(id, output);
+    output.push(b' ');
+    append_decimal(wire.values.length(id) as u64, output);
+    output.extend_from_slice(b"\r\n");
+    wire.values.write(id, output);
+    output.extend_from_slice(b"\r\n");
+}
+
+/// The answer to the next of the commands.
+pub(super) fn read_get(
+    wire: &Wire,
+    ids: &[u64],
+    progress: &mut Progress,
+    input: &[u8],
+    tally: &mut Tally,
+) -> Answer {
+    let Some((line, mut used)) = line(input) else { return Answer::Incomplete };
+    let id = ids[progress.keys];
+    if let Some(rest) = line.strip_prefix(b"VA ") {
+        let word = rest.split(|byte| *byte == b' ').next().unwrap_or(rest);
+        let Some(bytes) = length(word) else { return unexpected(line) };
+        match block(input, used, bytes) {
+            None => return Answer::Incomplete,
+            Some(Err(complaint)) => return Answer::Broken(complaint),
+            Some(Ok((value, end))) => {
+                wire.count_hit(id, value, tally);
+                used = end;
+            }
+        }
+    } else if line == b"EN" {
+        tally.misses += 1;
+    } else {
+        tally.error(line);
+    }
+    progress.keys += 1;
+    if progress.keys == ids.len() { Answer::Whole(used) } else { Answer::Part(used) }
+}

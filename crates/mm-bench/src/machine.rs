@@ -1,0 +1,65 @@
+//! The machine as a measurement sees it: cores, servers under test, and the processor time they use.
+
+mod server;
+
+pub(crate) use server::{Server, free_port};
+
+use std::fs;
+
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+/// The core servers run on while they are measured.
+pub(crate) const SERVER_CORE: usize = 0;
+
+/// The core the load runs on.
+pub(crate) const LOAD_CORE: usize = 1;
+
+/// Keeps the calling thread, and whatever it starts from now on, on one core.
+///
+/// # Errors
+/// The process may not use that core.
+pub(crate) fn pin(core: usize) -> Result<(), String> {
+    let mut set = CpuSet::new();
+    set.set(core);
+    sched_setaffinity(None::<Pid>, &set).map_err(|error| {
+        format!("cannot run on core {core}: {error}; measuring takes two cores, 0 for servers and 1 for load")
+    })
+}
+
+/// Processor time all threads of a process have used, in nanoseconds.
+///
+/// # Errors
+/// The process is gone, or the kernel keeps no such figures.
+pub(crate) fn cpu_ns(pid: u32) -> Result<u64, String> {
+    let folder = format!("/proc/{pid}/task");
+    let failed = |error: std::io::Error| format!("cannot read {folder}: {error}");
+    let mut total = 0;
+    for task in fs::read_dir(&folder).map_err(failed)? {
+        let text = fs::read_to_string(task.map_err(failed)?.path().join("schedstat")).map_err(failed)?;
+        let first = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+        total += first.ok_or_else(|| format!("{folder}: schedstat has no run time"))?;
+    }
+    Ok(total)
+}
+
+/// The middle of some figures; 0 of none.
+pub(crate) fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    match figures.len() {
+        0 => 0.0,
+        odd if odd % 2 == 1 => figures[odd / 2],
+        even => f64::midpoint(figures[even / 2 - 1], figures[even / 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn the_median_is_the_middle_or_between_the_two_middles() {
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]).to_bits(), 2.0_f64.to_bits());
+        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]).to_bits(), 2.5_f64.to_bits());
+    }
+}

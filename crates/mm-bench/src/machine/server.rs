@@ -1,0 +1,80 @@
+//! A server under test: a child process on the server core, gone when dropped.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{LOAD_CORE, SERVER_CORE, cpu_ns, pin};
+
+/// How long a server may take until it accepts connections.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    title: String,
+    /// The TCP port on loopback it serves.
+    pub(crate) port: u16,
+}
+
+/// A TCP port on loopback that is free now.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn free_port() -> Result<u16, String> {
+    let failed = |error| format!("no free TCP port on loopback: {error}");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+    Ok(listener.local_addr().map_err(failed)?.port())
+}
+
+impl Server {
+    /// Starts a server on the server core, waits until it accepts, and moves the calling thread to the load core.
+    ///
+    /// # Errors
+    /// It cannot be started, ends at once, or does not accept connections in time.
+    pub(crate) fn start(command: &mut Command, port: u16) -> Result<Self, String> {
+        let title = command.get_program().to_string_lossy().into_owned();
+        // A child inherits the core of the thread that starts it.
+        pin(SERVER_CORE)?;
+        let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        pin(LOAD_CORE)?;
+        let child = spawned.map_err(|error| format!("cannot start {title}: {error}"))?;
+        let mut server = Self { child, title, port };
+        server.wait_until_it_accepts()?;
+        Ok(server)
+    }
+
+    fn wait_until_it_accepts(&mut self) -> Result<(), String> {
+        let start = Instant::now();
+        loop {
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
+                return Ok(());
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("{} ended at its start: {status}", self.title));
+            }
+            if start.elapsed() > START_TIMEOUT {
+                return Err(format!("{} does not accept connections on port {}", self.title, self.port));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Processor time it has used, in nanoseconds.
+    ///
+    /// # Errors
+    /// It has died.
+    pub(crate) fn cpu_ns(&self) -> Result<u64, String> {
+        cpu_ns(self.child.id()).map_err(|error| format!("{} is gone: {error}", self.title))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // One that has ended by itself is what these calls want anyway.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
