@@ -20,5 +20,6 @@ mod stats;
 mod storing;
 mod upload;
 
+pub use mm_proto::memcached::admin::Shutdown;
 pub use service::{Connection, Memcached};
 pub use settings::{Allowed, Host, Items, NoHost, Settings, Shared};

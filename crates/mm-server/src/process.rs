@@ -7,7 +7,8 @@ use std::fmt;
 use std::io;
 
 use nix::sys::mman::{MlockAllFlags, mlockall};
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, UsageWho, getrlimit, getrusage, setrlimit};
+use nix::sys::time::TimeVal;
 use nix::unistd::{Gid, Uid, User, geteuid, setgid, setuid};
 
 pub mod background;
@@ -122,14 +123,23 @@ pub fn allow_core_dumps() -> io::Result<()> {
 /// Keeps all memory of the process, present and future, from being swapped out.
 ///
 /// # Errors
-/// If the system does not allow so much locked memory.
+/// If the system does not allow so much locked memory; root may, and then the user it becomes may as well.
 pub fn lock_memory() -> io::Result<()> {
+    if is_root() {
+        setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)?;
+    }
     Ok(mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE)?)
+}
+
+/// The processor time used so far by all threads, in user and in system mode, in microseconds.
+pub fn processor_us() -> (u64, u64) {
+    let us = |time: TimeVal| u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0);
+    getrusage(UsageWho::RUSAGE_SELF).map_or((0, 0), |usage| (us(usage.user_time()), us(usage.system_time())))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Account, AccountError, allow_descriptors};
+    use super::{Account, AccountError, allow_descriptors, processor_us};
 
     #[test]
     fn an_unknown_user_is_no_account() {
@@ -141,6 +151,16 @@ mod tests {
     #[test]
     fn root_is_found_by_name() {
         assert_eq!(Account::find("root").unwrap().name(), "root");
+    }
+
+    #[test]
+    fn processor_time_grows_with_work() {
+        let before = processor_us();
+        while processor_us() == before {
+            std::hint::black_box(before);
+        }
+        let after = processor_us();
+        assert!(after.0 + after.1 > before.0 + before.1);
     }
 
     #[test]

@@ -68,8 +68,17 @@ impl Server {
     /// # Errors
     /// What [`Listener::bind`] says, with the address in it.
     pub fn listen(mut self, address: &ListenAddress) -> io::Result<Self> {
-        self.listeners.push(Listener::bind(address, self.config.backlog)?);
+        self.try_listen(address)?;
         Ok(self)
+    }
+
+    /// As [`listen`](Self::listen), for those who can do without this address.
+    ///
+    /// # Errors
+    /// What [`Listener::bind`] says, with the address in it; the server is as before.
+    pub fn try_listen(&mut self, address: &ListenAddress) -> io::Result<()> {
+        self.listeners.push(Listener::bind(address, self.config.backlog)?);
+        Ok(())
     }
 
     /// What to do on a signal, on the first shard's thread, between two requests. Without this a server stops
@@ -105,6 +114,17 @@ impl Server {
     /// # Errors
     /// The system has no resources to start with, or a shard cannot go on.
     pub fn serve<S: Service>(self, factory: impl Fn(&Start) -> S + Sync) -> io::Result<Summary> {
+        self.try_serve(|start| Ok(factory(start)))
+    }
+
+    /// As [`serve`](Self::serve), with services that may fail to start: one failure ends the server.
+    ///
+    /// # Errors
+    /// The factory's, too.
+    pub fn try_serve<S: Service>(
+        self,
+        factory: impl Fn(&Start) -> io::Result<S> + Sync,
+    ) -> io::Result<Summary> {
         let shards = self.config.shards.get();
         let exchange = Arc::new(Exchange::new(shards));
         let mut plans = Vec::with_capacity(shards);
@@ -191,7 +211,7 @@ impl Plan {
     /// Runs the shard on this thread until the server stops. However it ends, the others then end too.
     fn run<S: Service>(
         self,
-        factory: &impl Fn(&Start) -> S,
+        factory: &impl Fn(&Start) -> io::Result<S>,
         signals: Option<Vec<(Signal, Hook)>>,
     ) -> io::Result<()> {
         let Self { shard, config, control, exchange, listeners } = self;
@@ -201,7 +221,7 @@ impl Plan {
         let ready = Ready::default();
         let stats = Arc::clone(&control.stats);
         let start = Start { shard, shards: stats.len(), ready: ready.clone(), stats };
-        let service = factory(&start);
+        let service = factory(&start)?;
         let mut engine = Engine::new(Parts { service, ready, config, control, exchange, shard });
         let mut runner = Shard::new(driver);
         for listener in listeners {

@@ -20,6 +20,7 @@ use crate::config::{Config, Name};
 use crate::refusal::{Refusal, exit};
 use flags::{Flag, GROUPS, Meaning};
 use given::Given;
+pub(crate) use help::MEMCACHED_VERSION;
 
 /// What the caller asks for.
 #[derive(Debug, PartialEq)]
@@ -68,7 +69,7 @@ pub(crate) fn parse(arguments: &[OsString], surroundings: &Surroundings) -> Resu
                 Meaning::Set(set) => set(&mut config, &given)?,
                 Meaning::Refused(why) => return Err(given.refuse(exit::USAGE, why)),
                 Meaning::Nothing(check) => {
-                    check(&given)?;
+                    check(&mut config, &given)?;
                     config.without_meaning.push(given.to_string());
                 }
             }

@@ -39,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) commands: Commands,
     /// What kind of process to be.
     pub(crate) process: Process,
+    /// What is only shown.
+    pub(crate) shown: Shown,
     /// Flags that were accepted and mean nothing here, as they were given.
     pub(crate) without_meaning: Vec<String>,
 }
@@ -71,11 +73,29 @@ pub(crate) enum Port {
     Number(u16),
 }
 
+/// Whose port to listen on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// This machine's own addresses for itself, of both families.
+    Loopback,
+    /// All addresses, of both families.
+    Any,
+    /// An address, or a name that stands for some.
+    Named(String),
+}
+
+impl Host {
+    /// Whether it stands for an address of each family.
+    pub(crate) fn is_of_both_families(&self) -> bool {
+        matches!(self, Self::Loopback | Self::Any)
+    }
+}
+
 /// One entry of `-l`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listen {
-    /// An address or a name; none for all addresses.
-    pub(crate) host: Option<String>,
+    /// The address.
+    pub(crate) host: Host,
     /// Instead of `-p`.
     pub(crate) port: Option<u16>,
     /// A name for the listener.
@@ -86,7 +106,7 @@ impl Listen {
     /// The endpoint, unless it has no port of its own and TCP is off.
     fn endpoint(&self, default: Option<u16>) -> Option<Endpoint> {
         let port = self.port.or(default)?;
-        Some(Endpoint::Tcp { host: self.host.clone(), port, any_family: self.host.is_none() })
+        Some(Endpoint::Tcp { host: self.host.clone(), port })
     }
 }
 
@@ -95,12 +115,10 @@ impl Listen {
 pub(crate) enum Endpoint {
     /// A TCP port.
     Tcp {
-        /// An address or name; none for all addresses of both families.
-        host: Option<String>,
+        /// Whose port.
+        host: Host,
         /// 0 for whichever is free.
         port: u16,
-        /// Whether it is enough that one of the host's addresses can be bound.
-        any_family: bool,
     },
     /// A Unix stream socket.
     Unix {
@@ -129,10 +147,10 @@ impl Listening {
             return Vec::new();
         };
         let host = match name {
-            Name::Mmem => Some("localhost".to_owned()),
-            Name::Memcached { .. } => None,
+            Name::Mmem => Host::Loopback,
+            Name::Memcached { .. } => Host::Any,
         };
-        vec![Endpoint::Tcp { host, port, any_family: true }]
+        vec![Endpoint::Tcp { host, port }]
     }
 }
 
@@ -177,6 +195,17 @@ pub(crate) struct Commands {
     pub(crate) flush: bool,
     /// Not `-X`: dumps of keys and statistics by prefix.
     pub(crate) dump: bool,
+    /// `-D`: what ends a prefix in the statistics by prefix; given, they are counted from the start.
+    pub(crate) prefix_delimiter: Option<u8>,
+}
+
+/// What has no effect and is shown all the same, in `stats settings`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Shown {
+    /// `-f`.
+    pub(crate) growth_factor: f64,
+    /// `-n`, in bytes.
+    pub(crate) chunk_bytes: u32,
 }
 
 /// What kind of process to be.
@@ -222,8 +251,9 @@ impl Config {
                 refuses_when_full: true,
                 driver: "auto".to_owned(),
             },
-            commands: Commands { shutdown: false, flush: true, dump: true },
+            commands: Commands { shutdown: false, flush: true, dump: true, prefix_delimiter: None },
             process: Process { user: None, daemon: false, pid_file: None, dumps_core: false, verbosity: 0 },
+            shown: Shown { growth_factor: 1.25, chunk_bytes: 48 },
             without_meaning: Vec::new(),
         }
     }

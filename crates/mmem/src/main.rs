@@ -4,8 +4,11 @@
 
 mod arguments;
 mod config;
+mod host;
 mod limits;
+mod listen;
 mod refusal;
+mod settings;
 mod start;
 
 use std::ffi::OsString;
@@ -23,7 +26,7 @@ fn main() -> ExitCode {
         port_file: std::env::var_os("MEMCACHED_PORT_FILENAME").map(Into::into),
     };
     match arguments::parse(&arguments, &surroundings).and_then(fulfil) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(refusal) => {
             let program =
                 arguments.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -33,12 +36,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn fulfil(request: Request) -> Result<(), Refusal> {
+/// Does what was asked for; the exit code.
+fn fulfil(request: Request) -> Result<u8, Refusal> {
     match request {
         Request::Serve(config) => start::serve(&config),
         Request::Print(text) => {
             let printed = std::io::stdout().write_all(text.as_bytes());
-            printed.map_err(|error| Refusal::new(exit::FAILURE, format!("cannot print: {error}")))
+            printed.map(|()| 0).map_err(|error| Refusal::new(exit::FAILURE, format!("cannot print: {error}")))
         }
     }
 }

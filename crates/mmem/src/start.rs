@@ -1,17 +1,40 @@
 //! From a configuration to a server: everything that can fail does so here, before anyone is served.
 
-use mainmemory::server::process::{self, Account, AccountError};
+use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::config::Config;
+use mainmemory::server::process::background::{self, Detachment, Role};
+use mainmemory::server::process::{self, Account, AccountError};
+use mainmemory::server::{self, DriverChoice, Server};
+use mainmemory::store::Store;
+use mm_memcached::{Memcached, Shared};
+
+use crate::config::{Config, Name};
+use crate::host::ThisProcess;
 use crate::limits::DESCRIPTORS_RESERVED;
+use crate::listen::{is_local, listen, write_ports, write_whole};
 use crate::refusal::{Refusal, exit};
 use crate::say;
+use crate::settings::{settings, store_config};
 
-/// Serves until a signal ends it.
+/// What a connection beyond the limit is told; memcached's words.
+const REFUSAL: &[u8] = b"ERROR Too many open connections\r\n";
+
+/// Serves until a signal ends it, and returns the exit code.
 ///
 /// # Errors
 /// A [`Refusal`] if the start fails; then nothing is left behind.
-pub(crate) fn serve(config: &Config) -> Result<(), Refusal> {
+pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
+    if config.process.daemon {
+        let role = background::enter().map_err(|error| system("-d", &error))?;
+        if let Role::Caller(code) = role {
+            return Ok(code);
+        }
+    }
     if config.process.verbosity > 0 {
         for flag in &config.without_meaning {
             say(&format!("{}: {flag} has no effect here", config.name.as_str()));
@@ -19,8 +42,67 @@ pub(crate) fn serve(config: &Config) -> Result<(), Refusal> {
     }
     let account = account(config)?;
     raise_limits(config)?;
-    become_user(account.as_ref())?;
-    Err(Refusal::new(exit::FAILURE, "there is no server yet"))
+    let mut server = Server::new(server_config(config)?);
+    // A Unix socket belongs to the user who serves; a port below 1024 needs the one who starts.
+    let is_unix = config.listening.unix_socket.is_some();
+    if is_unix {
+        become_user(account.as_ref())?;
+    }
+    listen(&mut server, &config.listening.endpoints(config.name))?;
+    let pid_file = config.process.pid_file.as_deref().map(PidFile::write).transpose()?;
+    if let Some(path) = &config.listening.port_file {
+        write_ports(&server, path)?;
+    }
+    if config.memory.locked {
+        process::lock_memory().map_err(|error| system("-k", &error))?;
+    }
+    if !is_unix {
+        become_user(account.as_ref())?;
+    }
+    run(server, config)?;
+    drop(pid_file);
+    Ok(0)
+}
+
+/// Opens the store and serves.
+fn run(server: Server, config: &Config) -> Result<(), Refusal> {
+    let shards = server_shards(config).get();
+    let greeting = greeting(&server, config);
+    let shared = Shared::new(settings(config), shards, Box::new(ThisProcess::new(server.handle())));
+    let store_config = store_config(config, random_seed());
+    let served = server.try_serve(|start| {
+        let store = Store::open(&store_config)?;
+        greeting.iter().for_each(|line| say(line));
+        if config.process.daemon {
+            detach(config)?;
+        }
+        Ok(Memcached::new(start, &Arc::clone(&shared), store))
+    });
+    served.map(|_| ()).map_err(|error| Refusal::new(exit::SYSTEM, error.to_string()))
+}
+
+/// Where the server can be reached, and how to open it to others where it is not.
+fn greeting(server: &Server, config: &Config) -> Vec<String> {
+    let name = config.name.as_str();
+    let mut lines = vec![format!("{name}: {server}")];
+    if config.name == Name::Mmem && config.listening.hosts.is_empty() && is_local(server) {
+        lines.push(format!(
+            "{name}: reachable from this machine only; -l '*' opens it to all, -l ADDRESS to some"
+        ));
+    }
+    lines
+}
+
+fn detach(config: &Config) -> io::Result<()> {
+    background::ready(Detachment {
+        keeps_stderr: config.process.verbosity > 0,
+        keeps_folder: config.process.dumps_core,
+    })
+}
+
+/// A seed that nobody outside can guess, from the standard library's own source of them.
+fn random_seed() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// The user to become, looked up before anything is done.
@@ -35,24 +117,75 @@ fn account(config: &Config) -> Result<Option<Account>, Refusal> {
     Account::find(name).map(Some).map_err(refusal)
 }
 
-fn raise_limits(config: &Config) -> Result<(), Refusal> {
-    let connections = config.service.connections_max;
-    process::allow_descriptors(u64::from(connections) + DESCRIPTORS_RESERVED).map_err(|error| {
-        let why = format!("-c {connections}: the system does not allow so many open files: {error}");
-        Refusal::new(exit::SYSTEM, why)
-    })?;
-    if config.process.dumps_core {
-        process::allow_core_dumps().map_err(|error| {
-            Refusal::new(exit::SYSTEM, format!("-r: core dumps are not allowed: {error}"))
-        })?;
-    }
-    Ok(())
-}
-
 fn become_user(account: Option<&Account>) -> Result<(), Refusal> {
     let Some(account) = account else {
         return Ok(());
     };
-    let refusal = |error| Refusal::new(exit::SYSTEM, format!("-u {}: {error}", account.name()));
-    account.assume().map_err(refusal)
+    account.assume().map_err(|error| system(&format!("-u {}", account.name()), &error))
+}
+
+fn raise_limits(config: &Config) -> Result<(), Refusal> {
+    let connections = config.service.connections_max;
+    process::allow_descriptors(u64::from(connections) + DESCRIPTORS_RESERVED).map_err(|error| {
+        let flag = format!("-c {connections}: the system does not allow so many open files");
+        system(&flag, &error)
+    })?;
+    if config.process.dumps_core {
+        process::allow_core_dumps().map_err(|error| system("-r", &error))?;
+    }
+    Ok(())
+}
+
+/// The system's answer to what a flag asks for.
+fn system(flag: &str, error: &io::Error) -> Refusal {
+    Refusal::new(exit::SYSTEM, format!("{flag}: {error}"))
+}
+
+fn server_shards(config: &Config) -> NonZeroUsize {
+    usize::try_from(config.service.threads).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)
+}
+
+fn server_config(config: &Config) -> Result<server::Config, Refusal> {
+    let driver = match config.service.driver.as_str() {
+        "auto" => DriverChoice::Auto,
+        "epoll" => DriverChoice::Epoll,
+        other => {
+            let message = format!("--driver {other}: there is no such driver; there are auto and epoll");
+            return Err(Refusal::new(exit::USAGE, message));
+        }
+    };
+    let service = &config.service;
+    let idle_ms = u64::from(service.idle_timeout_s) * 1000;
+    Ok(server::Config {
+        driver,
+        shards: server_shards(config),
+        connections_max: usize::try_from(service.connections_max).unwrap_or(usize::MAX),
+        refusal: service.refuses_when_full.then_some(REFUSAL),
+        idle_timeout_ms: (idle_ms > 0).then_some(idle_ms),
+        backlog: config.listening.backlog,
+        ..server::Config::default()
+    })
+}
+
+/// The file of `-P`, which goes when the server does.
+#[derive(Debug)]
+struct PidFile {
+    path: PathBuf,
+}
+
+impl PidFile {
+    fn write(path: &Path) -> Result<Self, Refusal> {
+        let flag = format!("-P {}", path.display());
+        write_whole(path, &format!("{}\n", std::process::id())).map_err(|error| system(&flag, &error))?;
+        // The working folder may change.
+        let path = fs::canonicalize(path).map_err(|error| system(&flag, &error))?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // The user that the server has become may not be allowed to.
+        drop(fs::remove_file(&self.path));
+    }
 }

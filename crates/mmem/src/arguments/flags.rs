@@ -28,8 +28,8 @@ pub(super) enum Meaning {
     Print(fn(Name) -> String),
     /// Sets something.
     Set(fn(&mut Config, &Given<'_>) -> Result<(), Refusal>),
-    /// Nothing, because what it is about does not exist here; its value is checked all the same.
-    Nothing(fn(&Given<'_>) -> Result<(), Refusal>),
+    /// Nothing, because what it is about does not exist here; its value is checked all the same, and may be shown.
+    Nothing(fn(&mut Config, &Given<'_>) -> Result<(), Refusal>),
     /// Cannot be honoured, for this reason. The help leaves it out.
     Refused(&'static str),
 }
@@ -248,6 +248,13 @@ const COMMANDS: &[Flag] = &[
             Ok(())
         }),
     ),
+    flag(
+        'D',
+        "prefix-delimiter",
+        "CHARACTER",
+        "count by key prefix, which ends there (:)",
+        Set(set_delimiter),
+    ),
     flag('B', "protocol", "NAME", "auto or ascii (auto)", Set(set_protocol)),
 ];
 
@@ -316,34 +323,39 @@ const WITHOUT_EFFECT: &[Flag] = &[
         "slab-growth-factor",
         "FACTOR",
         "there are no slab classes",
-        Nothing(|given| given.fraction(1.0).map(|_| ())),
+        Nothing(|config, given| {
+            config.shown.growth_factor = given.fraction(1.0)?;
+            Ok(())
+        }),
     ),
     flag(
         'n',
         "slab-min-size",
         "BYTES",
         "there are no slab classes",
-        Nothing(|given| given.integer(1..=i64::from(i32::MAX), exit::FAILURE).map(|_| ())),
+        Nothing(|config, given| {
+            config.shown.chunk_bytes = given.integer_u32(1..=i64::from(i32::MAX), exit::FAILURE)?;
+            Ok(())
+        }),
     ),
     flag(
         'L',
         "enable-largepages",
         "",
         "large pages are used where the system grants them",
-        Nothing(|_| Ok(())),
+        Nothing(|_, _| Ok(())),
     ),
     flag(
         'N',
         "napi-ids",
         "NUMBER",
         "connections are not placed by network queue",
-        Nothing(|given| given.integer(0..=i64::from(i32::MAX), exit::FAILURE).map(|_| ())),
+        Nothing(|_, given| given.integer(0..=i64::from(i32::MAX), exit::FAILURE).map(|_| ())),
     ),
-    flag('W', "disable-watch", "", "there is no 'watch'", Nothing(|_| Ok(()))),
+    flag('W', "disable-watch", "", "there is no 'watch'", Nothing(|_, _| Ok(()))),
 ];
 
 const REFUSED: &[Flag] = &[
-    flag('D', "prefix-delimiter", "CHARACTER", "", Refused("statistics by key prefix are not supported")),
     flag('S', "enable-sasl", "", "", Refused("SASL is not supported")),
     flag('Y', "auth-file", "FILE", "", Refused("authentication is not supported")),
     flag('Z', "enable-ssl", "", "", Refused("TLS is not supported")),
@@ -370,6 +382,14 @@ fn set_port(config: &mut Config, given: &Given<'_>) -> Result<(), Refusal> {
 fn no_udp(_: &mut Config, given: &Given<'_>) -> Result<(), Refusal> {
     given.integer(-1..=i64::from(u16::MAX), exit::USAGE)?;
     given.integer(0..=0, exit::USAGE).map(|_| ())
+}
+
+fn set_delimiter(config: &mut Config, given: &Given<'_>) -> Result<(), Refusal> {
+    let [delimiter] = given.text().as_bytes() else {
+        return Err(given.refuse(exit::FAILURE, "must be one character"));
+    };
+    config.commands.prefix_delimiter = Some(*delimiter);
+    Ok(())
 }
 
 fn set_protocol(_: &mut Config, given: &Given<'_>) -> Result<(), Refusal> {

@@ -5,7 +5,7 @@
 //! stand between commas or semicolons.
 
 use super::given::Given;
-use crate::config::Listen;
+use crate::config::{Host, Listen};
 use crate::limits::ENDPOINTS_MAX;
 use crate::refusal::{Refusal, exit};
 
@@ -52,8 +52,8 @@ fn parse(entry: &str) -> Result<Listen, String> {
     let (host, port) = split_port(rest)?;
     let host = match host {
         "" => return Err("there is no address".to_owned()),
-        "*" => None,
-        name => Some(name.to_owned()),
+        "*" => Host::Any,
+        name => Host::Named(name.to_owned()),
     };
     Ok(Listen { host, port, tag })
 }

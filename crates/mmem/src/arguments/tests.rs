@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::flags::Meaning;
 use super::{Request, Surroundings, flags, help, parse};
-use crate::config::{Config, Endpoint};
+use crate::config::{Config, Endpoint, Host, Shown};
 use crate::refusal::Refusal;
 
 const USER: Surroundings = Surroundings { is_root: false, port_file: None };
@@ -55,8 +55,8 @@ fn printed(line: &str) -> String {
     }
 }
 
-fn tcp(host: Option<&str>, port: u16, any_family: bool) -> Endpoint {
-    Endpoint::Tcp { host: host.map(str::to_owned), port, any_family }
+fn tcp(host: &str, port: u16) -> Endpoint {
+    Endpoint::Tcp { host: Host::Named(host.to_owned()), port }
 }
 
 #[track_caller]
@@ -101,7 +101,8 @@ fn each_flag_sets_its_own_field() {
         config.service.requests_per_turn = 40;
         config.listening.backlog = 16;
     });
-    means("mmem -F -X", |config| {
+    means("mmem -F -X -D /", |config| {
+        config.commands.prefix_delimiter = Some(b'/');
         config.commands.flush = false;
         config.commands.dump = false;
     });
@@ -137,17 +138,18 @@ fn suboptions_are_read_from_one_list_or_many() {
 #[test]
 fn what_means_nothing_here_is_accepted_and_noted() {
     means("memcached -f 1.1 -n 24 -L stray", |config| {
+        config.shown = Shown { growth_factor: 1.1, chunk_bytes: 24 };
         config.without_meaning = ["-f 1.1", "-n 24", "-L", "stray"].map(str::to_owned).to_vec();
     });
 }
 
 #[test]
 fn loopback_for_mmem_and_everywhere_for_memcached() {
-    listens("mmem", &[tcp(Some("localhost"), 11211, true)]);
-    listens("memcached", &[tcp(None, 11211, true)]);
-    listens("/usr/bin/memcached -p 1", &[tcp(None, 1, true)]);
-    listens("mmem -p -1", &[tcp(Some("localhost"), 0, true)]);
-    listens("mmem -l *", &[tcp(None, 11211, true)]);
+    listens("mmem", &[Endpoint::Tcp { host: Host::Loopback, port: 11211 }]);
+    listens("memcached", &[Endpoint::Tcp { host: Host::Any, port: 11211 }]);
+    listens("/usr/bin/memcached -p 1", &[Endpoint::Tcp { host: Host::Any, port: 1 }]);
+    listens("mmem -p -1", &[Endpoint::Tcp { host: Host::Loopback, port: 0 }]);
+    listens("mmem -l *", &[Endpoint::Tcp { host: Host::Any, port: 11211 }]);
 }
 
 #[test]
@@ -155,19 +157,19 @@ fn lists_of_addresses_may_have_ports_tags_and_brackets() {
     listens(
         "mmem -p 5 -l 10.0.0.1,10.0.0.2:6;[::1]:7 -l ::1,[::2] -l name:8",
         &[
-            tcp(Some("10.0.0.1"), 5, false),
-            tcp(Some("10.0.0.2"), 6, false),
-            tcp(Some("::1"), 7, false),
-            tcp(Some("::1"), 5, false),
-            tcp(Some("::2"), 5, false),
-            tcp(Some("name"), 8, false),
+            tcp("10.0.0.1", 5),
+            tcp("10.0.0.2", 6),
+            tcp("::1", 7),
+            tcp("::1", 5),
+            tcp("::2", 5),
+            tcp("name", 8),
         ],
     );
     let tagged =
         config("mmem -l tag[a]:10.0.0.1:5,tag_b_:10.0.0.2,notls:proto[ascii]:10.0.0.3").listening.hosts;
     let tags: Vec<Option<&str>> = tagged.iter().map(|listen| listen.tag.as_deref()).collect();
     assert_eq!(tags, [Some("a"), Some("b"), None]);
-    listens("mmem -p 0 -l 10.0.0.1:5", &[tcp(Some("10.0.0.1"), 5, false)]);
+    listens("mmem -p 0 -l 10.0.0.1:5", &[tcp("10.0.0.1", 5)]);
     let unix = Endpoint::Unix { path: PathBuf::from("/a"), mode: 0o700 };
     listens("mmem -s /a -l 10.0.0.1", &[unix]);
 }
@@ -229,7 +231,7 @@ fn values_are_checked() {
         ("-Y /a", 64, "authentication is not supported"),
         ("-Z", 64, "TLS is not supported"),
         ("-e /a", 64, "restarting with the items kept is not supported"),
-        ("-D :", 64, "statistics by key prefix are not supported"),
+        ("-D ::", 1, "must be one character"),
         ("-l ,", 64, "names no address"),
         ("-l :5", 64, "':5': there is no address"),
         ("-l a:0", 64, "'a:0': the port '0' is not a number from 1 to 65535"),

@@ -1,0 +1,33 @@
+//! What memcached's commands can learn from the process and do to it.
+
+use mainmemory::server::{Handle, Stop, process};
+use mm_memcached::{Host, Shutdown};
+
+/// This process, and the server in it.
+#[derive(Debug)]
+pub(crate) struct ThisProcess {
+    server: Handle,
+}
+
+impl ThisProcess {
+    /// The process that runs this server.
+    pub(crate) fn new(server: Handle) -> Self {
+        Self { server }
+    }
+}
+
+impl Host for ThisProcess {
+    fn process_id(&self) -> u32 {
+        std::process::id()
+    }
+
+    fn processor_us(&self) -> (u64, u64) {
+        process::processor_us()
+    }
+
+    fn shut_down(&self, _mode: Shutdown) {
+        self.server.stop(Stop::Gracefully);
+    }
+
+    fn set_verbosity(&self, _level: u32) {}
+}

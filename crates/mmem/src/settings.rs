@@ -1,0 +1,63 @@
+//! The configuration in the words of the service and of the store.
+
+use mainmemory::store;
+use mm_memcached::{Allowed, Items, Settings};
+
+use crate::arguments::MEMCACHED_VERSION;
+use crate::config::{Config, Host, Listen, Name, Port};
+
+/// What the service is told.
+pub(crate) fn settings(config: &Config) -> Settings {
+    let (memory, commands, service) = (&config.memory, &config.commands, &config.service);
+    let listening = &config.listening;
+    Settings {
+        version: MEMCACHED_VERSION.to_owned(),
+        items: Items {
+            limit_bytes: memory.limit_bytes,
+            item_size_max: usize::try_from(memory.item_size_max).unwrap_or(usize::MAX),
+            evicts: memory.evicts,
+            has_cas: memory.has_cas,
+        },
+        allowed: Allowed { flush: commands.flush, dumps: commands.dump, shutdown: commands.shutdown },
+        has_debug: config.name == (Name::Memcached { debug: true }),
+        verbosity: u32::from(config.process.verbosity),
+        prefix_delimiter: commands.prefix_delimiter.unwrap_or(b':'),
+        counts_prefixes: commands.prefix_delimiter.is_some(),
+        threads: usize::try_from(service.threads).unwrap_or(usize::MAX),
+        connections_max: u64::from(service.connections_max),
+        refuses_connections: service.refuses_when_full,
+        idle_timeout_s: u64::from(service.idle_timeout_s),
+        requests_per_turn: u64::from(service.requests_per_turn),
+        tcp_port: match listening.port {
+            Port::Number(port) => port,
+            Port::Off | Port::Any => 0,
+        },
+        udp_port: 0,
+        interface: interface(&listening.hosts),
+        unix_socket: listening.unix_socket.as_ref().map(|path| path.display().to_string()),
+        unix_mode: listening.unix_mode,
+        backlog: u64::from(listening.backlog),
+        growth_factor: config.shown.growth_factor,
+        chunk_size: u64::from(config.shown.chunk_bytes),
+        ..Settings::default()
+    }
+}
+
+/// What the store is to be like.
+pub(crate) fn store_config(config: &Config, hash_seed: u64) -> store::Config {
+    let limit_bytes = usize::try_from(config.memory.limit_bytes).unwrap_or(usize::MAX);
+    store::Config { evict: config.memory.evicts, ..store::Config::new(limit_bytes, hash_seed) }
+}
+
+/// The hosts of `-l` as one list; none for the default.
+fn interface(hosts: &[Listen]) -> Option<String> {
+    let names: Vec<&str> = hosts
+        .iter()
+        .map(|listen| match &listen.host {
+            Host::Named(name) => name.as_str(),
+            Host::Any => "*",
+            Host::Loopback => "localhost",
+        })
+        .collect();
+    if names.is_empty() { None } else { Some(names.join(",")) }
+}
