@@ -3,6 +3,11 @@
 //! `cargo run --release -p mm-store --example layout -- [density|lookups ITEMS|growth ITEMS]`
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a measuring program")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts and times far below the bounds"
+)]
 
 use std::time::Instant;
 
