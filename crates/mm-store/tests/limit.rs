@@ -1,0 +1,97 @@
+//! The memory limit: kept at every moment, and no write refused while something can be evicted.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use mm_base::buffer::{PinId, PinSource as _};
+use mm_store::{Config, Outcome, Put, Store, Upload};
+
+/// SplitMix64.
+struct Choices(u64);
+
+impl Choices {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+
+    /// A length from 8 bytes to 1 MiB, each power of two as likely as the others.
+    fn len(&mut self) -> usize {
+        let power = 3 + self.below(17);
+        usize::try_from((1 << power) + self.below(1 << power)).unwrap()
+    }
+}
+
+fn bytes_in_use(store: &Store) -> u64 {
+    let stats = store.stats();
+    stats.segments * stats.segment_bytes + stats.index_bytes
+}
+
+#[test]
+fn sizes_from_8_bytes_to_1_mib_are_never_refused() {
+    let mut choices = Choices(11);
+    let limit_bytes = 64 << 20;
+    let mut store = Store::open(&Config::new(limit_bytes, 11)).unwrap();
+    let value = vec![b'v'; 2 << 20];
+    for round in 0..20_000_u32 {
+        let bytes = format!("key:{}", choices.below(100_000)).into_bytes();
+        let key = store.key(&bytes).unwrap();
+        let len = choices.len();
+        let outcome = store.put(key, &Put::default(), &value[..len], 1 + round / 1000).unwrap();
+        assert_eq!(outcome, Outcome::Stored);
+        assert!(bytes_in_use(&store) <= limit_bytes as u64, "round {round}: {:?}", store.stats());
+    }
+    store.verify().unwrap();
+    assert_eq!(store.stats().refused, 0);
+}
+
+#[test]
+fn uploads_and_pins_at_once_do_not_starve_writes() {
+    let mut choices = Choices(12);
+    let mut store = Store::open(&Config::new(64 << 20, 12)).unwrap();
+    let value = vec![b'v'; 2 << 20];
+    let mut uploads: Vec<Upload> = Vec::new();
+    let mut pins: Vec<(PinId, usize)> = Vec::new();
+    let source = store.pins();
+    for round in 0..30_000_u32 {
+        let bytes = format!("key:{}", choices.below(20_000)).into_bytes();
+        let key = store.key(&bytes).unwrap();
+        let len = choices.len();
+        match choices.below(4) {
+            0 if uploads.len() < 8 => uploads.push(store.reserve(key, &Put::default(), len, 1).unwrap()),
+            1 if pins.len() < 100 => {
+                if let Ok(item) = store.get(key, 1) {
+                    item.pin(|_, pin, len| pins.push((pin, len)));
+                }
+            }
+            _ => assert_eq!(store.put(key, &Put::default(), &value[..len], 1).unwrap(), Outcome::Stored),
+        }
+        if !uploads.is_empty() {
+            let at = usize::try_from(choices.below(uploads.len() as u64)).unwrap();
+            let mut upload = uploads.swap_remove(at);
+            let space = store.space(&mut upload, 1).unwrap();
+            let len = space.len().min(64 << 10);
+            space[..len].fill(b'v');
+            store.filled(&mut upload, len);
+            if upload.missing() == 0 {
+                store.commit(upload, 1).unwrap();
+            } else {
+                uploads.push(upload);
+            }
+        }
+        if pins.len() > 50 {
+            let at = usize::try_from(choices.below(pins.len() as u64)).unwrap();
+            let (pin, len) = pins.swap_remove(at);
+            let bytes = source.bytes(pin);
+            assert!(bytes.len() == len && bytes.iter().all(|&byte| byte == b'v'), "round {round}");
+            source.unpin(pin);
+        }
+    }
+    uploads.into_iter().for_each(|upload| store.abort(upload));
+    pins.into_iter().for_each(|(pin, _)| source.unpin(pin));
+    assert!(source.is_empty());
+    store.verify().unwrap();
+    assert_eq!(store.stats().refused, 0);
+}
