@@ -49,6 +49,12 @@ pub(crate) const COMPACT_LIVE_PERCENT: usize = 80;
 /// The small queue's share of the segments (decision 0002: 3 to 10 percent do equally well).
 pub(crate) const SMALL_QUEUE_PERCENT: usize = 10;
 
+/// Reads that an item of mean size needs to go from the small queue to the main one.
+pub(crate) const STAY_AFTER_SMALL: u64 = 2;
+
+/// Reads that an item of mean size needs to stay in the main queue for another round.
+pub(crate) const STAY_IN_MAIN: u64 = 1;
+
 /// With this many segments to spare or more, writes look again after a quarter of them.
 pub(crate) const PACE_SEGMENTS_MAX: usize = 8;
 

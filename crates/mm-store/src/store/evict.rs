@@ -7,7 +7,10 @@
 use super::{Found, Store, is_expired};
 use crate::hash::KeyHash;
 use crate::index::mark;
-use crate::limits::{COMPACT_LIVE_PERCENT, EVICTION_BATCH, EVICTION_STEP_RECORDS, SMALL_QUEUE_PERCENT};
+use crate::limits::{
+    COMPACT_LIVE_PERCENT, EVICTION_BATCH, EVICTION_STEP_RECORDS, SMALL_QUEUE_PERCENT, STAY_AFTER_SMALL,
+    STAY_IN_MAIN,
+};
 use crate::memory::{Location, RecordKind, SegmentId, flag};
 use crate::segment::{Queue, State};
 
@@ -206,10 +209,23 @@ impl Store {
             return Fate::Move(queue, old_mark);
         }
         match queue {
-            Queue::Small if frequency >= 2 => Fate::Move(Queue::Main, others),
-            Queue::Main if frequency >= 1 => Fate::Move(Queue::Main, others | (frequency - 1)),
+            Queue::Small if self.is_worth(found.location, frequency, STAY_AFTER_SMALL) => {
+                Fate::Move(Queue::Main, others)
+            }
+            Queue::Main if self.is_worth(found.location, frequency, STAY_IN_MAIN) => {
+                Fate::Move(Queue::Main, others | (frequency - 1))
+            }
             Queue::Small | Queue::Main => Fate::Evict,
         }
+    }
+
+    /// Whether an item was read often enough for its size: `frequency * sqrt(mean size / size) >= needed`. Small items
+    /// stay on fewer reads and large ones on more, which gives more hits for the same memory.
+    fn is_worth(&self, location: Location, frequency: u8, needed: u64) -> bool {
+        let resident_bytes = self.segments.resident() as u64 * self.sizes.segment_bytes as u64;
+        let mean_bytes = resident_bytes / (self.index.items() as u64).max(1);
+        let frequency = u64::from(frequency);
+        frequency * frequency * mean_bytes >= needed * needed * self.item_bytes(location) && frequency != 0
     }
 
     fn evict_to_ghosts(&mut self, found: Found, hash: KeyHash) {
