@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 use mm_proto::memcached::{
-    Admin, Fetch, Meta, MetaVerb, Next, Parsed, Parser, Request, Store as StoreLine, lines,
+    Admin, Fetch, Meta, MetaVerb, Next, Parsed, Parser, Quick, Request, Store as StoreLine, lines,
 };
 use mm_store::{Key, Store};
 
@@ -50,7 +50,7 @@ pub(crate) enum Ahead<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn hash_of(&self) -> Option<Key<'a>> {
+    fn key(&self) -> Option<Key<'a>> {
         match self {
             Self::Get { key, .. }
             | Self::Store { key, .. }
@@ -63,8 +63,8 @@ impl<'a> Work<'a> {
 
 /// Takes requests from `input`, beginning at `at`, and prefetches what they will need.
 ///
-/// `at` and `parser` are left where the batch ends: for data that has not arrived whole, after its command line, with
-/// the start of that line in the result's place.
+/// `at` and `parser` are left where the batch ends: for data that has not arrived whole, after its command line.
+#[inline]
 pub(crate) fn fill<'a>(
     batch: &mut Batch<'a>,
     store: &Store,
@@ -73,60 +73,84 @@ pub(crate) fn fill<'a>(
     at: &mut usize,
 ) -> Ahead<'a> {
     while !batch.is_full() {
-        let Next { parsed, consumed } = parser.next(&input[*at..]);
-        let mut end = *at + consumed;
-        let work = match parsed {
-            Parsed::Request(Request::Get(get)) => match store.key(get.key) {
-                Some(key) => Work::Get { key, fetch: get.fetch, last: get.last, exptime: get.exptime },
-                None => Work::Nothing,
-            },
-            Parsed::Request(Request::Store(line)) => {
-                let Some(data) = data_block(input, end, line.bytes) else {
-                    *at = end;
-                    return Ahead::Store(line);
-                };
-                end += data.len();
-                store.key(line.key).map_or(Work::Nothing, |key| Work::Store { key, line, data })
+        // Each branch puts its slot into the batch itself, so that none is built in one place and copied to another.
+        match parser.next_quickly(&input[*at..]) {
+            Some(Quick::Get(get, consumed)) => {
+                *at += consumed;
+                let Some(key) = store.key(get.key) else { continue };
+                store.prefetch_index(key.hash());
+                let work = Work::Get { key, fetch: get.fetch, last: get.last, exptime: 0 };
+                batch.push(Slot { work, end: *at, parser: *parser });
             }
-            Parsed::Request(Request::Meta(meta)) => {
-                let mut data: &[u8] = &[];
-                if meta.verb == MetaVerb::Set {
-                    let Some(block) = data_block(input, end, meta.bytes) else {
-                        *at = end;
-                        return Ahead::MetaSet(meta);
-                    };
-                    data = block;
-                    end += data.len();
+            Some(Quick::Store(line, consumed)) => {
+                *at += consumed;
+                let Some(data) = data_block(input, *at, line.bytes) else { return Ahead::Store(line) };
+                *at += data.len();
+                let Some(key) = store.key(line.key) else { continue };
+                store.prefetch_index(key.hash());
+                batch.push(Slot { work: Work::Store { key, line, data }, end: *at, parser: *parser });
+            }
+            Some(Quick::Meta(meta, consumed)) => {
+                *at += consumed;
+                let Some(key) = store.key(meta.key) else { continue };
+                store.prefetch_index(key.hash());
+                batch.push(Slot { work: Work::Meta { key, meta, data: &[] }, end: *at, parser: *parser });
+            }
+            None => {
+                if let Some(ahead) = take_slowly(batch, store, parser, input, at) {
+                    return ahead;
                 }
-                store.key(meta.key).map_or(Work::Nothing, |key| Work::Meta { key, meta, data })
             }
-            Parsed::Incomplete => {
-                *at = end;
-                break;
-            }
-            parsed => match other_work(store, parsed) {
-                Some(work) => work,
-                None => {
-                    *at = end;
-                    return Ahead::Close;
-                }
-            },
-        };
-        *at = end;
-        if let Some(key) = work.hash_of() {
-            store.prefetch_index(key.hash());
-        }
-        let is_barrier = matches!(work, Work::Admin(_));
-        batch.push(Slot { work, end, parser: *parser });
-        if is_barrier {
-            return Ahead::More;
         }
     }
-    if batch.is_full() { Ahead::More } else { Ahead::Input }
+    Ahead::More
+}
+
+/// Takes one request of any kind. Returns what is ahead where the batch ends with it.
+#[inline(never)]
+fn take_slowly<'a>(
+    batch: &mut Batch<'a>,
+    store: &Store,
+    parser: &mut Parser,
+    input: &'a [u8],
+    at: &mut usize,
+) -> Option<Ahead<'a>> {
+    let Next { parsed, consumed } = parser.next_slowly(&input[*at..]);
+    *at += consumed;
+    let work = match parsed {
+        Parsed::Incomplete => return Some(Ahead::Input),
+        Parsed::Request(Request::Get(get)) => store.key(get.key).map_or(Work::Nothing, |key| Work::Get {
+            key,
+            fetch: get.fetch,
+            last: get.last,
+            exptime: get.exptime,
+        }),
+        Parsed::Request(Request::Store(line)) => {
+            let Some(data) = data_block(input, *at, line.bytes) else { return Some(Ahead::Store(line)) };
+            *at += data.len();
+            store.key(line.key).map_or(Work::Nothing, |key| Work::Store { key, line, data })
+        }
+        Parsed::Request(Request::Meta(meta)) => {
+            let is_set = meta.verb == MetaVerb::Set;
+            let data = if is_set { data_block(input, *at, meta.bytes) } else { Some(&input[..0]) };
+            let Some(data) = data else { return Some(Ahead::MetaSet(meta)) };
+            *at += data.len();
+            store.key(meta.key).map_or(Work::Nothing, |key| Work::Meta { key, meta, data })
+        }
+        parsed => match other_work(store, parsed) {
+            Some(work) => work,
+            None => return Some(Ahead::Close),
+        },
+    };
+    if let Some(key) = work.key() {
+        store.prefetch_index(key.hash());
+    }
+    let is_barrier = matches!(work, Work::Admin(_));
+    batch.push(Slot { work, end: *at, parser: *parser });
+    is_barrier.then_some(Ahead::More)
 }
 
 /// What has no fast path. `None` for what ends the connection.
-#[inline(never)]
 fn other_work<'a>(store: &Store, parsed: Parsed<'a>) -> Option<Work<'a>> {
     let request = match parsed {
         Parsed::Request(request) => request,
@@ -165,7 +189,7 @@ pub(crate) fn prefetch_items(batch: &Batch<'_>, store: &Store) {
         return;
     }
     for slot in batch {
-        if let Some(key) = slot.work.hash_of() {
+        if let Some(key) = slot.work.key() {
             store.prefetch_item(key.hash());
         }
     }

@@ -23,7 +23,7 @@ impl Memcached {
                 let cas = fetch
                     .tells_cas()
                     .then(|| if self.shared.settings.items.has_cas { item.cas() } else { 0 });
-                write_value(&item, cas, last, call.output, &self.pins);
+                write_value(key.bytes(), &item, (cas, last), call.output, &self.pins);
             }
             Err(miss) => {
                 counters.get_misses.count();
@@ -41,7 +41,7 @@ impl Memcached {
         match self.store.get(key, call.time.now_s) {
             Ok(item) => {
                 let cas = fetch.tells_cas().then(|| if has_cas { item.cas() } else { 0 });
-                write_value(&item, cas, false, call.output, &self.pins);
+                write_value(key.bytes(), &item, (cas, false), call.output, &self.pins);
                 // Where there is no memory to keep the new time, the old one holds.
                 let _touched = self.store.touch(key, call.time.expiry_s(exptime), call.time.now_s);
                 self.counters().touch_hits.count();
@@ -65,32 +65,51 @@ impl Memcached {
 
 /// Writes an item's header and value, and the end of the response where this is the last.
 #[inline]
-fn write_value(item: &Item<'_>, cas: Option<u64>, last: bool, output: &mut Output, pins: &Rc<dyn PinSource>) {
-    let (key, len) = (item.key(), item.len());
-    let copied = item.value().filter(|value| value.len() <= COPY_MAX_BYTES);
-    let room = output.spare(FRAME_BYTES + key.len() + copied.map_or(0, <[u8]>::len));
-    let mut writer = Writer::new(room);
+fn write_value(
+    key: &[u8],
+    item: &Item<'_>,
+    (cas, last): (Option<u64>, bool),
+    output: &mut Output,
+    pins: &Rc<dyn PinSource>,
+) {
+    let end: &[u8] = if last { b"\r\nEND\r\n" } else { b"\r\n" };
+    match item.value() {
+        Some(value) if value.len() <= COPY_MAX_BYTES => {
+            let mut writer = Writer::new(output.spare(FRAME_BYTES + key.len() + value.len()));
+            put_header(&mut writer, key, (item.client_flags(), value.len()), cas);
+            writer.put(value);
+            writer.put(end);
+            let written = writer.len();
+            output.commit(written);
+        }
+        _ => {
+            let mut writer = Writer::new(output.spare(FRAME_BYTES + key.len()));
+            put_header(&mut writer, key, (item.client_flags(), item.len()), cas);
+            let written = writer.len();
+            output.commit(written);
+            write_pieces(item, output, pins);
+            output.write(end);
+        }
+    }
+}
+
+#[inline]
+fn put_header(writer: &mut Writer<'_>, key: &[u8], (flags, len): (u32, usize), cas: Option<u64>) {
     writer.put(b"VALUE ");
     writer.put(key);
-    writer.put_byte(b' ');
-    writer.put_number(u64::from(item.client_flags()));
-    writer.put_byte(b' ');
+    if flags == 0 {
+        writer.put(b" 0 ");
+    } else {
+        writer.put_byte(b' ');
+        writer.put_number(u64::from(flags));
+        writer.put_byte(b' ');
+    }
     writer.put_number(len as u64);
     if let Some(cas) = cas {
         writer.put_byte(b' ');
         writer.put_number(cas);
     }
     writer.put(b"\r\n");
-    if let Some(value) = copied {
-        writer.put(value);
-        writer.put(if last { b"\r\nEND\r\n" } else { b"\r\n" });
-    }
-    let written = writer.len();
-    output.commit(written);
-    if copied.is_none() {
-        write_pieces(item, output, pins);
-        output.write(if last { b"\r\nEND\r\n" } else { b"\r\n" });
-    }
 }
 
 /// Writes a value that is long or in pieces: copied where it is short all the same, or else sent from where it lies.

@@ -271,6 +271,7 @@ pub(crate) const fn item_bytes(key_len: usize, flags: u32, len: usize) -> usize 
 #[inline]
 pub(crate) fn reply(output: &mut Output, noreply: bool, line: &[u8]) {
     if !noreply {
-        output.write(line);
+        output.spare(line.len())[..line.len()].copy_from_slice(line);
+        output.commit(line.len());
     }
 }

@@ -29,6 +29,7 @@ mod tests;
 
 pub use meta::{Flag, Flags, Options};
 pub use parser::{Next, Parsed, Parser};
+pub use quick::Quick;
 pub use request::{
     Admin, AdminVerb, Arithmetic, Delete, Fetch, Get, Malformed, Meta, MetaVerb, Request, Store, StoreVerb,
     Touch,

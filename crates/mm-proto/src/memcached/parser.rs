@@ -1,7 +1,8 @@
 //! The parser's states.
 
 use super::keys::Keys;
-use super::request::{Malformed, Request};
+use super::quick::Quick;
+use super::request::{Get, Malformed, Request};
 use super::{keys, line, quick};
 
 /// What the next bytes of a connection are.
@@ -66,13 +67,26 @@ impl Parser {
     /// Finds what is at the start of `input`.
     #[inline]
     pub fn next<'a>(&mut self, input: &'a [u8]) -> Next<'a> {
-        if self.state == State::Line
-            && let Some((next, state)) = quick::parse(input)
-        {
-            self.state = state;
-            return next;
+        match self.next_quickly(input) {
+            Some(quick) => quick.next(),
+            None => self.next_slowly(input),
         }
-        self.next_slowly(input)
+    }
+
+    /// Finds a request of a common kind in its common form at the start of `input`, or nothing: then
+    /// [`next_slowly`](Parser::next_slowly) is to be asked.
+    ///
+    /// The two together are [`next`](Parser::next), for callers that serve what is common apart from what is not.
+    #[inline]
+    pub fn next_quickly<'a>(&mut self, input: &'a [u8]) -> Option<Quick<'a>> {
+        if self.state != State::Line {
+            return None;
+        }
+        let quick = quick::parse(input)?;
+        if let Quick::Get(Get { fetch, last: false, .. }, _) = quick {
+            self.state = State::Keys(Keys { fetch, exptime: Some(0), any: true });
+        }
+        Some(quick)
     }
 
     /// Ignores the next `bytes` bytes: a data block that is not wanted, or what is left of it.
@@ -89,8 +103,9 @@ impl Parser {
         self.state == State::Line
     }
 
+    /// Finds what is at the start of `input`, whatever it is.
     #[inline(never)]
-    fn next_slowly<'a>(&mut self, input: &'a [u8]) -> Next<'a> {
+    pub fn next_slowly<'a>(&mut self, input: &'a [u8]) -> Next<'a> {
         let mut skipped = 0;
         loop {
             let rest = &input[skipped..];

@@ -3,9 +3,9 @@
 //! Whatever is unusual in any way is left to the parser for whole lines, so this one never refuses: it finds
 //! exactly what that one would find, or nothing. (The fuzz tests compare the two.)
 
-use super::keys::{Keys, WINDOW_BYTES, without_return};
+use super::keys::{WINDOW_BYTES, without_return};
 use super::limits::{KEY_MAX_BYTES, LINE_MAX_BYTES, VALUE_MAX_BYTES};
-use super::parser::{Next, State};
+use super::parser::Next;
 use super::request::{Fetch, Get, Meta, MetaVerb, Request, Store, StoreVerb};
 
 const GET: u32 = u32::from_le_bytes(*b"get ");
@@ -15,9 +15,33 @@ const ADD: u32 = u32::from_le_bytes(*b"add ");
 const META: u32 = u32::from_le_bytes(*b"m\0 \0");
 const META_MASK: u32 = u32::from_le_bytes(*b"\xff\0\xff\0");
 
-/// The request at the start of `input`, and the state after it.
-#[inline]
-pub(super) fn parse(input: &[u8]) -> Option<(Next<'_>, State)> {
+/// A request of a common kind, and how many bytes it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quick<'a> {
+    /// The first key of get or gets.
+    Get(Get<'a>, usize),
+    /// The line of set or add.
+    Store(Store<'a>, usize),
+    /// mg, md or ma.
+    Meta(Meta<'a>, usize),
+}
+
+impl<'a> Quick<'a> {
+    /// The same, as it is found among all others.
+    #[inline]
+    #[must_use]
+    pub fn next(self) -> Next<'a> {
+        match self {
+            Self::Get(get, consumed) => Next::request(Request::Get(get), consumed),
+            Self::Store(store, consumed) => Next::request(Request::Store(store), consumed),
+            Self::Meta(meta, consumed) => Next::request(Request::Meta(meta), consumed),
+        }
+    }
+}
+
+/// The request at the start of `input`.
+#[inline(always)]
+pub(super) fn parse(input: &[u8]) -> Option<Quick<'_>> {
     let word = u32::from_le_bytes(*input.first_chunk()?);
     match word {
         GET => parse_get(input, 4, Fetch::Get),
@@ -31,7 +55,7 @@ pub(super) fn parse(input: &[u8]) -> Option<(Next<'_>, State)> {
 
 /// get and gets, whose first key begins at byte `start`.
 #[inline]
-fn parse_get(input: &[u8], start: usize, fetch: Fetch) -> Option<(Next<'_>, State)> {
+fn parse_get(input: &[u8], start: usize, fetch: Fetch) -> Option<Quick<'_>> {
     let rest = &input[start..];
     let window = &rest[..rest.len().min(WINDOW_BYTES)];
     let end = memchr::memchr2(b' ', b'\n', window)?;
@@ -40,13 +64,12 @@ fn parse_get(input: &[u8], start: usize, fetch: Fetch) -> Option<(Next<'_>, Stat
     if key.is_empty() || key.len() > KEY_MAX_BYTES {
         return None;
     }
-    let state = if last { State::Line } else { State::Keys(Keys { fetch, exptime: Some(0), any: true }) };
-    Some((Next::request(Request::Get(Get { key, fetch, last, exptime: 0 }), start + end + 1), state))
+    Some(Quick::Get(Get { key, fetch, last, exptime: 0 }, start + end + 1))
 }
 
 /// set and add.
 #[inline]
-fn parse_store(input: &[u8], verb: StoreVerb) -> Option<(Next<'_>, State)> {
+fn parse_store(input: &[u8], verb: StoreVerb) -> Option<Quick<'_>> {
     let rest = &input[4..];
     let end = memchr::memchr2(b' ', b'\n', &rest[..rest.len().min(KEY_MAX_BYTES + 1)])?;
     if end == 0 || rest[end] != b' ' {
@@ -61,7 +84,7 @@ fn parse_store(input: &[u8], verb: StoreVerb) -> Option<(Next<'_>, State)> {
     }
     debug_assert!(bytes <= VALUE_MAX_BYTES);
     let store = Store { key, verb, noreply: false, flags, exptime: exptime.cast_signed(), bytes, cas: 0 };
-    Some((Next::request(Request::Store(store), 4 + at + 1), State::Line))
+    Some(Quick::Store(store, 4 + at + 1))
 }
 
 /// At most nine digits from byte `at`, then `end`: the number, and where the next byte is.
@@ -83,7 +106,7 @@ fn parse_digits(line: &[u8], at: usize, end: u8) -> Option<(u32, usize)> {
 
 /// mg, md and ma, whose key begins at byte 3.
 #[inline]
-fn parse_meta(input: &[u8]) -> Option<(Next<'_>, State)> {
+fn parse_meta(input: &[u8]) -> Option<Quick<'_>> {
     let verb = match input[1] {
         b'g' => MetaVerb::Get,
         b'd' => MetaVerb::Delete,
@@ -98,5 +121,5 @@ fn parse_meta(input: &[u8]) -> Option<(Next<'_>, State)> {
     if key.is_empty() || key.len() > KEY_MAX_BYTES {
         return None;
     }
-    Some((Next::request(Request::Meta(Meta { key, flags, verb, bytes: 0 }), 3 + newline + 1), State::Line))
+    Some(Quick::Meta(Meta { key, flags, verb, bytes: 0 }, 3 + newline + 1))
 }

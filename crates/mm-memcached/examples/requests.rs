@@ -1,0 +1,88 @@
+//! Serves requests in process, without sockets, so that an instruction counter sees nothing but the service:
+//! `valgrind --tool=callgrind target/release/examples/requests get 100000 20`, for `get`, `set` or `mg`, so many
+//! requests, so many in one input. The difference of two runs is the cost of the requests between them.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use mm_base::Now;
+use mm_base::buffer::{Output, Pool};
+use mm_memcached::{Memcached, NoHost, Settings, Shared};
+use mm_server::harness::Harness;
+use mm_server::{Peer, Ready, Service, Start, Stats, Step};
+use mm_store::{Config, Store};
+
+/// Keys of 20 bytes.
+const KEYS: usize = 10_000;
+const VALUE: [u8; 64] = [b'v'; 64];
+const OUTPUT_CAP_BYTES: usize = 64 * 1024;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let numbers: Vec<usize> = arguments.iter().skip(1).filter_map(|number| number.parse().ok()).collect();
+    let (Some(verb), &[requests, depth]) = (arguments.first(), &numbers[..]) else {
+        return ExitCode::FAILURE;
+    };
+    let Some(mut world) = World::new() else { return ExitCode::FAILURE };
+    let set = |key: usize| [format!("set key-{key:016} 0 0 64\r\n").as_bytes(), &VALUE, b"\r\n"].concat();
+    for key in 0..KEYS {
+        world.serve(&set(key));
+    }
+    let request = |key: usize| match verb.as_str() {
+        "set" => set(key),
+        "mg" => format!("mg key-{key:016} v\r\n").into_bytes(),
+        _ => format!("get key-{key:016}\r\n").into_bytes(),
+    };
+    let inputs: Vec<Vec<u8>> = (0..KEYS / depth)
+        .map(|input| (0..depth).flat_map(|index| request((input * depth + index) * 7919 % KEYS)).collect())
+        .collect();
+    for input in inputs.iter().cycle().take(requests / depth) {
+        world.serve(input);
+    }
+    ExitCode::SUCCESS
+}
+
+/// A service that only remembers its last peer, because nobody but a server can make one.
+struct Introduction(Option<Peer>);
+
+impl Service for Introduction {
+    type Connection = ();
+
+    fn connect(&mut self, peer: &Peer) {
+        self.0 = Some(peer.clone());
+    }
+
+    fn run(&mut self, (): &mut (), _input: &[u8], _output: &mut Output, _now: Now) -> Step {
+        Step::Read { consumed: 0 }
+    }
+}
+
+struct World {
+    service: Memcached,
+    connection: mm_memcached::Connection,
+    output: Output,
+}
+
+impl World {
+    fn new() -> Option<Self> {
+        let shared = Shared::new(Settings::default(), 1, Box::new(NoHost));
+        let stats: Arc<[Stats]> = Arc::new([Stats::default()]);
+        let start = Start { shard: 0, shards: 1, ready: Ready::default(), stats };
+        let mut service = Memcached::new(&start, &shared, Store::open(&Config::new(64 << 20, 1)).ok()?);
+        let mut harness = Harness::new(|_| Introduction(None));
+        let _client = harness.connect();
+        let connection = service.connect(&harness.into_service().0?);
+        let output = Output::new(&Pool::new(1 << 20), OUTPUT_CAP_BYTES);
+        Some(Self { service, connection, output })
+    }
+
+    fn serve(&mut self, input: &[u8]) {
+        let now = Now { monotonic_ms: 1000, unix_s: 1_000_000_000 };
+        self.service.prepare(&mut self.connection, input, 0);
+        self.service.prepare(&mut self.connection, input, 1);
+        let step = self.service.run(&mut self.connection, input, &mut self.output, now);
+        assert_eq!(step, Step::Read { consumed: input.len() });
+        let answered = self.output.len();
+        self.output.advance(answered);
+    }
+}
