@@ -1,20 +1,28 @@
 //! Client libraries written by others, against the release build.
 
+use std::fs;
+
 use crate::checks::{Checks, Tally, count_tests};
-use crate::command::Failure;
-use crate::process::{cargo, program, run};
-use crate::server::with_client;
+use crate::command::{Failure, Outcome};
+use crate::process::{cargo, program, root, run};
+use crate::server::{Server, with_client};
 use crate::session;
-use crate::tools::{self, text};
+use crate::tools::{self, LIBMEMCACHED, NPM, text};
 
 /// What the Python clients need.
 const REQUIREMENTS: &str = "tests/clients/python/requirements.txt";
 /// The folder with one script for each Python client.
 const SCRIPTS: &str = "tests/clients/python";
 /// The Python clients, each a script of unit tests `test_NAME.py`.
-const PYTHON_CLIENTS: &[&str] = &["pymemcache"];
+const PYTHON_CLIENTS: &[&str] = &["pymemcache", "pylibmc", "aiomcache", "emcache", "meta_memcache"];
+/// What the Node clients need.
+const NODE_PACKAGES: &str = "tests/clients/node/package.json";
+/// The tests of the Node clients.
+const NODE_TESTS: &[&str] = &["tests/clients/node/memcached.test.js"];
 /// The package with the Rust clients' tests. It stands apart, so that normal builds know nothing of it.
 const RUST_MANIFEST: &str = "tests/clients/rust/Cargo.toml";
+/// Cases of memccapable that memcached 1.6.45 itself fails: they ask for answers of older versions.
+const MEMCCAPABLE_EXCEPTIONS: &[&str] = &["ascii verbosity", "ascii stat"];
 
 /// Checks all clients. The release build must be there.
 pub(crate) fn check(checks: &mut Checks) {
@@ -23,12 +31,14 @@ pub(crate) fn check(checks: &mut Checks) {
         checks.check(client, || python(client));
     }
     checks.check("Rust clients", rust);
+    checks.check("Node clients", node);
+    checks.check("memccapable", memccapable);
 }
 
 fn python(client: &str) -> Result<Tally, Failure> {
     let python = tools::python(REQUIREMENTS)?;
     let name = format!("test_{client}");
-    let mut tests = program(&text(&python), &["-m", "unittest", "--quiet", &name]);
+    let mut tests = program(&text(&python), &["-W", "ignore", "-m", "unittest", "--quiet", &name]);
     tests.env("PYTHONPATH", SCRIPTS).env("PYTHONDONTWRITEBYTECODE", "1");
     with_client(client, &mut tests, run)?;
     Ok(Tally::ONE_PASSED)
@@ -39,4 +49,66 @@ fn rust() -> Result<Tally, Failure> {
     let mut tests =
         cargo(&["test", "--quiet", "--manifest-path", RUST_MANIFEST, "--target-dir", &text(&target)]);
     with_client("rust", &mut tests, count_tests)
+}
+
+fn node() -> Result<Tally, Failure> {
+    tools::need(&[NPM])?;
+    let folder = tools::folder().join("node");
+    install_packages(&folder).map_err(|error| Failure::Failed(format!("{}: {error}", folder.display())))?;
+    let install = ["install", "--silent", "--no-audit", "--no-fund", "--no-package-lock"];
+    run(program("npm", &install).current_dir(&folder))?;
+    let mut tests = program("node", &["--test"]);
+    tests.args(NODE_TESTS).env("NODE_PATH", folder.join("node_modules"));
+    with_client("node", &mut tests, run)?;
+    Ok(Tally::ONE_PASSED)
+}
+
+/// Puts the list of packages where they are to be installed: outside the sources.
+fn install_packages(folder: &std::path::Path) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    fs::copy(root().join(NODE_PACKAGES), folder.join("package.json")).map(|_| ())
+}
+
+/// libmemcached's own conformance test, its text part.
+fn memccapable() -> Result<Tally, Failure> {
+    tools::need(&[LIBMEMCACHED])?;
+    let server = Server::start("memccapable", &[])?;
+    let port = server.port().to_string();
+    let output = program("memccapable", &["-a", "-h", "127.0.0.1", "-p", &port]).output();
+    let output = output.map_err(|error| Failure::Failed(format!("memccapable: {error}")))?;
+    server.stop()?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    print!("{printed}");
+    judge_memccapable(&printed)?;
+    Ok(Tally::ONE_PASSED)
+}
+
+/// Passes if every case that memcached passes has been tried and has passed.
+fn judge_memccapable(printed: &str) -> Outcome {
+    let cases: Vec<(&str, &str)> = printed.lines().filter_map(|line| line.split_once('[')).collect();
+    let failed = cases.iter().map(|(name, verdict)| (name.trim(), verdict));
+    let failed: Vec<&str> = failed
+        .filter(|(name, verdict)| !verdict.starts_with("pass") && !MEMCCAPABLE_EXCEPTIONS.contains(name))
+        .map(|(name, _)| name)
+        .collect();
+    match (cases.is_empty(), failed.is_empty()) {
+        (true, _) => Err(Failure::Failed("memccapable tried nothing".to_owned())),
+        (false, false) => Err(Failure::Failed(format!("memccapable: {} failed", failed.join(", ")))),
+        (false, true) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::judge_memccapable;
+
+    #[test]
+    fn a_case_that_memcached_passes_must_pass() {
+        let line = |name: &str, verdict: &str| format!("{name:40}[{verdict}]\n");
+        assert!(judge_memccapable("").is_err());
+        assert!(judge_memccapable(&line("ascii set", "pass")).is_ok());
+        assert!(judge_memccapable(&(line("ascii set", "pass") + &line("ascii stat", "FAIL"))).is_ok());
+        let failure = judge_memccapable(&line("ascii set", "FAIL")).unwrap_err();
+        assert_eq!(failure.to_string(), "memccapable: ascii set failed");
+    }
 }

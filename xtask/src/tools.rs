@@ -21,6 +21,12 @@ pub(crate) const PYTHON: Tool =
 /// A netcat, as the README's session uses it.
 pub(crate) const NETCAT: Tool = Tool { probe: &["sh", "-c", "command -v nc"], package: "netcat-openbsd" };
 
+/// Node's package manager, and Node with it.
+pub(crate) const NPM: Tool = Tool { probe: &["sh", "-c", "npm --version && node --version"], package: "npm" };
+/// libmemcached's programs.
+pub(crate) const LIBMEMCACHED: Tool =
+    Tool { probe: &["sh", "-c", "command -v memccapable"], package: "libmemcached-tools" };
+
 /// Makes sure that all of these can be run, installing what is missing when we are root on a machine with
 /// apt-get.
 ///

@@ -17,3 +17,24 @@ pub const GATHER_MAX: usize = 64;
 
 /// The longest wait for events: a bound to how late a clock that stood still is noticed.
 pub const WAIT_MS_MAX: u64 = 60_000;
+
+/// Unfinished tasks of one shard at which spawning is refused.
+pub const TASKS_MAX: usize = 1 << 22;
+
+/// Armed timers of one shard: one for each task, and as many again for connections.
+pub const TIMERS_MAX: usize = 2 * TASKS_MAX;
+
+/// Polls of tasks in one turn.
+pub const POLLS_PER_TURN: u32 = 64;
+
+/// Steps of the timer wheel in one turn.
+pub const TIMER_STEPS_PER_TURN: u32 = 256;
+
+/// One poll of so many goes to the lowest priority that has a ready task.
+pub const LOWEST_FIRST_EVERY: u32 = 16;
+
+/// Names of tasks in one process.
+pub const NAMES_MAX: usize = 1024;
+
+/// Task-local slots in use in one task.
+pub const LOCALS_PER_TASK_MAX: usize = 32;

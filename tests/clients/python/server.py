@@ -1,7 +1,11 @@
 """Where the server is, and patience for what takes its time."""
 
+import logging
 import os
 import time
+
+# How long each step of a test takes is not what is asked here.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 HOST, PORT = os.environ["MMEM_ADDRESS"].rsplit(":", 1)
 PORT = int(PORT)

@@ -27,7 +27,7 @@ enum Inner {
 }
 
 /// Crates that only tests use: any crate may have them as dev-dependencies.
-const TEST_CRATES: &[&str] = &["arbitrary", "loom", "proptest"];
+const TEST_CRATES: &[&str] = &["arbitrary", "loom", "proptest", "stats_alloc"];
 
 /// Every crate of the workspace, lowest first.
 pub(super) const LAYERS: &[Layer] = &[
@@ -82,7 +82,7 @@ pub(super) const LAYERS: &[Layer] = &[
         name: "mm-memcached",
         folder: "crates/mm-memcached",
         inner: Inner::Some(&["mainmemory", "mm-base", "mm-proto", "mm-runtime", "mm-server", "mm-store"]),
-        outer: &["itoa", "memchr", "tracing"],
+        outer: &["arrayvec", "itoa", "memchr", "tracing"],
     },
     Layer {
         name: "mmem",
@@ -159,19 +159,21 @@ impl Layer {
 /// Every dependency in a manifest: its name, what is said of it, and whether only tests have it.
 fn dependencies(table: &Table) -> Vec<(&str, &Value, bool)> {
     let mut found = Vec::new();
-    add_sections(table, &mut found);
+    add_sections(table, false, &mut found);
     if let Some(targets) = table.get("target").and_then(Value::as_table) {
-        for target in targets.values().filter_map(Value::as_table) {
-            add_sections(target, &mut found);
+        for (name, target) in targets.iter().filter_map(|(name, value)| Some((name, value.as_table()?))) {
+            // What only `--cfg loom` brings in is for its models.
+            add_sections(target, name == "cfg(loom)", &mut found);
         }
     }
     found
 }
 
-fn add_sections<'a>(table: &'a Table, found: &mut Vec<(&'a str, &'a Value, bool)>) {
+fn add_sections<'a>(table: &'a Table, for_tests: bool, found: &mut Vec<(&'a str, &'a Value, bool)>) {
     for section in ["dependencies", "build-dependencies", "dev-dependencies"] {
+        let is_test = for_tests || section == "dev-dependencies";
         let entries = table.get(section).and_then(Value::as_table).into_iter().flatten();
-        found.extend(entries.map(|(name, value)| (name.as_str(), value, section == "dev-dependencies")));
+        found.extend(entries.map(|(name, value)| (name.as_str(), value, is_test)));
     }
 }
 

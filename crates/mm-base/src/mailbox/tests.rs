@@ -1,3 +1,5 @@
+//! Messages arrive once and in order; bounds and closing are told to the sender.
+
 #![cfg(not(loom))]
 
 use super::*;

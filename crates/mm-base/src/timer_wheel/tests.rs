@@ -1,3 +1,5 @@
+//! Timers fire at their millisecond and in order; a model checks any sequence of calls.
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;

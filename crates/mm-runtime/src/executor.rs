@@ -1,0 +1,304 @@
+//! Runs the tasks of one shard.
+//!
+//! Tasks are `!Send` futures. They run first-in first-out within a priority and are switched only where they await.
+//! Waking a task of the own shard is a push to a queue without atomics; from another thread it goes through a list that
+//! [`run`](Executor::run) empties first, and the shard's doorbell, which wakes the shard only when it sleeps.
+//!
+//! The loop around it:
+//!
+//! ```text
+//! executor.enter(|| loop {
+//!     events, services ...
+//!     executor.timers().advance(now, TIMER_STEPS_PER_TURN);
+//!     let more = executor.run(POLLS_PER_TURN).more;
+//!     sleep until the driver has events or executor.timers().next_deadline_ms(), but only if !more and
+//!     doorbell.try_sleep(|| !executor.has_work())
+//! })
+//! ```
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mm_base::Now;
+use mm_base::doorbell::Doorbell;
+
+use crate::limits::{LOWEST_FIRST_EVERY, TASKS_MAX};
+use crate::task::raw::{self, AllTasks, Polled, Remote, RunQueues, Task};
+use crate::task::{JoinError, JoinHandle, Name, Options};
+use crate::timers::Timers;
+
+pub use crate::stall::Stall;
+
+/// What [`Executor::run`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    /// How many tasks were polled.
+    pub polls: u32,
+    /// Whether tasks are ready that the budget did not reach.
+    pub more: bool,
+}
+
+/// What has happened on an executor since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Tasks spawned.
+    pub spawned: u64,
+    /// Spawns refused because the limit of tasks was reached.
+    pub refused: u64,
+    /// Tasks ended by a panic.
+    pub panics: u64,
+    /// Tasks ended by cancellation or by their deadline.
+    pub cancelled: u64,
+    /// Polls of tasks.
+    pub polls: u64,
+    /// Stalls reported.
+    pub stalls: u64,
+}
+
+/// One shard's tasks. It stays on the thread that made it.
+pub struct Executor {
+    local: Rc<Local>,
+}
+
+/// What tasks, timers and handles of one executor share.
+pub(crate) struct Local {
+    pub(crate) id: u64,
+    pub(crate) remote: Arc<Remote>,
+    pub(crate) queues: RunQueues,
+    pub(crate) all: AllTasks,
+    pub(crate) polled: Polled,
+    pub(crate) timers: Timers,
+    pub(crate) stall: Stall,
+    tasks_max: Cell<usize>,
+    /// Polls since the lowest priority had its turn.
+    since_lowest: Cell<u32>,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    spawned: Cell<u64>,
+    refused: Cell<u64>,
+    panics: Cell<u64>,
+    cancelled: Cell<u64>,
+}
+
+fn count(counter: &Cell<u64>) {
+    counter.set(counter.get() + 1);
+}
+
+impl fmt::Debug for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executor")
+            .field("id", &self.local.id)
+            .field("tasks", &self.task_count())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Executor {
+    /// An executor without tasks, for a shard that sleeps by `doorbell` and begins at `now`.
+    #[must_use]
+    pub fn new(doorbell: Arc<Doorbell>, now: Now) -> Self {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        Self {
+            local: Rc::new(Local {
+                id: IDS.fetch_add(1, Ordering::Relaxed),
+                remote: Arc::new(Remote::new(doorbell)),
+                queues: RunQueues::default(),
+                all: AllTasks::default(),
+                polled: Polled::default(),
+                timers: Timers::new(now),
+                stall: Stall::new(),
+                tasks_max: Cell::new(TASKS_MAX),
+                since_lowest: Cell::new(0),
+                counters: Counters::default(),
+            }),
+        }
+    }
+
+    /// Lowers or raises the number of unfinished tasks at which spawning is refused, at most [`TASKS_MAX`].
+    pub fn set_tasks_max(&self, tasks_max: usize) {
+        self.local.tasks_max.set(tasks_max.min(TASKS_MAX));
+    }
+
+    /// Runs `body` as part of this executor: [`spawn`](crate::task::spawn), [`sleep`](crate::timers::sleep) and their
+    /// like work, and wakes are cheap. The shard's whole loop runs in one such call.
+    pub fn enter<R>(&self, body: impl FnOnce() -> R) -> R {
+        raw::enter(&self.local, body)
+    }
+
+    /// Starts a task; it is polled in a later [`run`](Self::run).
+    pub fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        self.local.spawn(Options::new(), future)
+    }
+
+    /// Starts a task with a name, a priority or a deadline.
+    pub fn spawn_with<F: Future + 'static>(&self, options: Options, future: F) -> JoinHandle<F::Output> {
+        self.local.spawn(options, future)
+    }
+
+    /// Polls ready tasks, at most `budget` of them, those that other threads have woken included. Called by one of its
+    /// own tasks it does nothing.
+    pub fn run(&self, budget: u32) -> Ran {
+        let local = &*self.local;
+        if local.polled.is_set() {
+            return Ran::default();
+        }
+        self.enter(|| {
+            local.collect_woken();
+            let mut polls = 0;
+            while polls < budget {
+                let Some(task) = local.pop() else { break };
+                local.poll(&task);
+                polls += 1;
+            }
+            Ran { polls, more: local.queues.len() > 0 }
+        })
+    }
+
+    /// Whether a task is ready, woken by this thread or another: what a shard asks before it sleeps.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.local.queues.len() > 0 || !self.local.remote.is_empty()
+    }
+
+    /// The timers of this executor's tasks.
+    #[must_use]
+    pub fn timers(&self) -> &Timers {
+        &self.local.timers
+    }
+
+    /// What watches this executor for tasks that keep the shard too long.
+    #[must_use]
+    pub fn stall(&self) -> &Stall {
+        &self.local.stall
+    }
+
+    /// How many tasks have not finished.
+    #[must_use]
+    pub fn task_count(&self) -> usize {
+        self.local.all.len()
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let Counters { spawned, refused, panics, cancelled } = &self.local.counters;
+        Counts {
+            spawned: spawned.get(),
+            refused: refused.get(),
+            panics: panics.get(),
+            cancelled: cancelled.get(),
+            polls: self.local.stall.polls(),
+            stalls: self.local.stall.reported(),
+        }
+    }
+
+    /// Shows every unfinished task to `see`, the newest first: for dumps.
+    pub fn for_each_task(&self, mut see: impl FnMut(TaskInfo)) {
+        let mut next = self.local.all.newest();
+        while let Some(task) = next {
+            see(TaskInfo { id: task.id(), name: task.name() });
+            next = AllTasks::older(&task);
+        }
+    }
+}
+
+/// An unfinished task, as a dump shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskInfo {
+    /// A number no other living task of the process has.
+    pub id: usize,
+    /// The name it was given.
+    pub name: Name,
+}
+
+impl Drop for Executor {
+    /// Ends all tasks: their futures and task-local data are dropped here.
+    fn drop(&mut self) {
+        let local = &*self.local;
+        self.enter(|| {
+            // A destructor may spawn: such a task is ended as well.
+            local.tasks_max.set(0);
+            while let Some(task) = local.all.newest() {
+                task.cancel(false);
+                local.end(&task, Err(JoinError::Cancelled));
+            }
+            while let Some(task) = local.pop() {
+                // Cannot be: a finished task is not queued. The queue must be empty before its tasks are freed.
+                debug_assert!(task.is_done());
+            }
+            local.remote.close();
+        });
+    }
+}
+
+impl Local {
+    pub(crate) fn spawn<F: Future + 'static>(&self, options: Options, future: F) -> JoinHandle<F::Output> {
+        if self.all.len() >= self.tasks_max.get() {
+            count(&self.counters.refused);
+            return JoinHandle::refused();
+        }
+        count(&self.counters.spawned);
+        let task = Task::allocate(future, self, options.priority, options.name);
+        if let Some(deadline_ms) = options.deadline_ms {
+            crate::task::set_deadline(&task, &self.timers, deadline_ms);
+        }
+        self.queue(&task);
+        JoinHandle::new(task)
+    }
+
+    fn collect_woken(&self) {
+        if !self.remote.is_empty() {
+            self.remote.take().for_each(|task| self.queue(&task));
+        }
+    }
+
+    fn pop(&self) -> Option<std::mem::ManuallyDrop<Task>> {
+        let since_lowest = self.since_lowest.get();
+        let lowest_first = since_lowest == LOWEST_FIRST_EVERY - 1;
+        self.since_lowest.set(if lowest_first { 0 } else { since_lowest + 1 });
+        self.queues.pop(lowest_first)
+    }
+
+    fn poll(&self, task: &Task) {
+        if let Some(reason) = task.cancelled() {
+            return self.end(task, Err(reason));
+        }
+        self.stall.begin(task);
+        let polled = task.poll(self);
+        self.stall.end(task);
+        match polled {
+            Ok(false) => {}
+            Ok(true) => self.end(task, Ok(())),
+            Err(panic) => self.end(task, Err(JoinError::Panicked(panic))),
+        }
+    }
+
+    /// Ends a task whose future is ready, has panicked or is to be dropped.
+    fn end(&self, task: &Task, mut outcome: Result<(), JoinError>) {
+        if (outcome.is_err() || !task.is_joinable())
+            && let Err(panic) = self.alone(task, || task.clear())
+        {
+            outcome = Err(JoinError::Panicked(panic));
+        }
+        if let Some(extra) = task.extra().take()
+            && let Err(panic) = self.alone(task, || raw::contain(|| extra.end(&self.timers)))
+        {
+            outcome = Err(JoinError::Panicked(panic));
+        }
+        if let Err(error) = outcome {
+            count(match error {
+                JoinError::Panicked(_) => &self.counters.panics,
+                _ => &self.counters.cancelled,
+            });
+            task.fail(error);
+        }
+        task.finish(self);
+    }
+}

@@ -1,0 +1,135 @@
+//! Finding tasks that keep their shard too long.
+//!
+//! Reading a clock around every poll would cost more than the switch itself. So a shard only publishes what it is
+//! polling, two plain stores, and some other thread's [`Watcher`] compares two looks. When it finds the same poll still
+//! running after the limit, it says so, and leaves a note for the shard, which reports the task when the poll has ended.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::task::Name;
+use crate::task::raw::Task;
+
+/// A task that kept its shard too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stalled {
+    /// The task's name.
+    pub name: Name,
+    /// For how long it had been running when it was last seen, in milliseconds; a lower bound.
+    pub for_ms: u32,
+}
+
+impl fmt::Display for Stalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the task {} kept its shard for {} ms; let it await more often", self.name, self.for_ms)
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Written by the shard alone.
+    polls: AtomicU64,
+    /// 0 between polls, else the polled task's name.
+    name: AtomicU32,
+    /// Written by the watcher, taken back by the shard: how long a poll has lasted.
+    suspected_ms: AtomicU32,
+}
+
+type Hook = Box<dyn FnMut(Stalled)>;
+
+/// The shard's side.
+pub struct Stall {
+    shared: Arc<Shared>,
+    hook: RefCell<Option<Hook>>,
+    reported: Cell<u64>,
+}
+
+impl fmt::Debug for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stall").field("reported", &self.reported).finish_non_exhaustive()
+    }
+}
+
+impl Stall {
+    pub(crate) fn new() -> Self {
+        Self { shared: Arc::default(), hook: RefCell::new(None), reported: Cell::new(0) }
+    }
+
+    /// What is called on the shard after a stall, in place of what was called before.
+    pub fn set_hook(&self, hook: impl FnMut(Stalled) + 'static) {
+        *self.hook.borrow_mut() = Some(Box::new(hook));
+    }
+
+    /// A watcher for another thread, which reports polls that last `limit_ms` or longer.
+    #[must_use]
+    pub fn watcher(&self, limit_ms: u32) -> Watcher {
+        Watcher { shared: Arc::clone(&self.shared), limit_ms, polls: 0, since_ms: 0 }
+    }
+
+    pub(crate) fn polls(&self) -> u64 {
+        self.shared.polls.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn reported(&self) -> u64 {
+        self.reported.get()
+    }
+
+    #[inline]
+    pub(crate) fn begin(&self, task: &Task) {
+        let shared = &*self.shared;
+        shared.polls.store(shared.polls.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        shared.name.store(task.name().number(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn end(&self, task: &Task) {
+        self.shared.name.store(0, Ordering::Relaxed);
+        if self.shared.suspected_ms.load(Ordering::Relaxed) != 0 {
+            self.report(task.name());
+        }
+    }
+
+    #[cold]
+    fn report(&self, name: Name) {
+        let for_ms = self.shared.suspected_ms.swap(0, Ordering::Relaxed);
+        self.reported.set(self.reported.get() + 1);
+        if let Some(hook) = &mut *self.hook.borrow_mut() {
+            hook(Stalled { name, for_ms });
+        }
+    }
+}
+
+/// The watching side: look regularly, at least twice per limit.
+pub struct Watcher {
+    shared: Arc<Shared>,
+    limit_ms: u32,
+    polls: u64,
+    since_ms: u64,
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watcher").field("limit_ms", &self.limit_ms).finish_non_exhaustive()
+    }
+}
+
+impl Watcher {
+    /// Looks at the time `now_ms`: a task that has been running since an earlier look, for the limit or longer.
+    pub fn look(&mut self, now_ms: u64) -> Option<Stalled> {
+        let polls = self.shared.polls.load(Ordering::Relaxed);
+        let number = self.shared.name.load(Ordering::Relaxed);
+        if number == 0 || polls != self.polls {
+            self.polls = polls;
+            self.since_ms = now_ms;
+            return None;
+        }
+        let for_ms = u32::try_from(now_ms.saturating_sub(self.since_ms)).unwrap_or(u32::MAX);
+        if for_ms < self.limit_ms.max(1) {
+            return None;
+        }
+        self.shared.suspected_ms.store(for_ms, Ordering::Relaxed);
+        Some(Stalled { name: Name::of_number(number), for_ms })
+    }
+}

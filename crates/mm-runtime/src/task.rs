@@ -1,0 +1,328 @@
+//! Tasks: sequential code that a shard runs beside much other.
+//!
+//! [`spawn`] starts one, its [`JoinHandle`] waits for the result, interrupts or cancels it. A task runs until it awaits
+//! something that is not ready: everything between two awaits is uninterrupted, so data shared by the tasks of a shard
+//! need no locks.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use mm_base::timer_wheel::TimerId;
+
+use crate::timers::{Expiry, Timers};
+
+pub mod group;
+pub mod local;
+mod name;
+pub(crate) mod raw;
+
+#[cfg(test)]
+mod tests;
+
+pub use group::Group;
+pub use local::TaskLocal;
+pub use name::Name;
+
+/// In which order ready tasks run: all of a higher priority before any of a lower, except that every
+/// [`LOWEST_FIRST_EVERY`](crate::limits::LOWEST_FIRST_EVERY)th poll goes to the lowest, so that none starves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Priority {
+    /// For what others wait for.
+    High,
+    /// For most.
+    #[default]
+    Normal,
+    /// For what has time.
+    Low,
+}
+
+impl Priority {
+    pub(crate) const COUNT: usize = 3;
+}
+
+/// How to spawn a task.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    pub(crate) name: Name,
+    pub(crate) priority: Priority,
+    pub(crate) deadline_ms: Option<u64>,
+}
+
+impl Options {
+    /// No name, normal priority, no deadline.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The name in reports and dumps.
+    #[must_use]
+    pub fn name(self, name: Name) -> Self {
+        Self { name, ..self }
+    }
+
+    /// The priority.
+    #[must_use]
+    pub fn priority(self, priority: Priority) -> Self {
+        Self { priority, ..self }
+    }
+
+    /// The reading of [`Now::monotonic_ms`](mm_base::Now) at which the task is ended, if it has not finished.
+    #[must_use]
+    pub fn deadline_ms(self, deadline_ms: u64) -> Self {
+        Self { deadline_ms: Some(deadline_ms), ..self }
+    }
+}
+
+/// Why a task has no result.
+pub enum JoinError {
+    /// It was cancelled, or its executor ended.
+    Cancelled,
+    /// Its deadline came first.
+    Late,
+    /// It, or a destructor it left behind, panicked with this.
+    Panicked(Box<dyn Any + Send>),
+    /// It was never started: there were too many tasks, or no executor.
+    Refused,
+    /// Not the task but the one waiting for it was interrupted. Await `&mut handle` to be able to wait again.
+    Interrupted,
+}
+
+impl JoinError {
+    pub(crate) fn discard(self) {
+        if let Self::Panicked(panic) = self {
+            raw::discard(panic);
+        }
+    }
+
+    /// The message of a panic, where it was a plain one.
+    #[must_use]
+    pub fn panic_message(&self) -> Option<&str> {
+        let Self::Panicked(panic) = self else { return None };
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        text.or_else(|| panic.downcast_ref::<&str>().copied())
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cancelled => f.write_str("the task was cancelled"),
+            Self::Late => f.write_str("the task's deadline came first"),
+            Self::Panicked(_) => {
+                write!(f, "the task panicked: {}", self.panic_message().unwrap_or("(no message)"))
+            }
+            Self::Refused => f.write_str("the task was refused: too many tasks, or no executor"),
+            Self::Interrupted => f.write_str("interrupted while waiting for the task"),
+        }
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+/// A task was interrupted in a blocking call: see [`JoinHandle::interrupt`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupted;
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+impl From<Interrupted> for std::io::Error {
+    fn from(interrupted: Interrupted) -> Self {
+        Self::new(std::io::ErrorKind::Interrupted, interrupted)
+    }
+}
+
+/// Waits for a task's result. Dropping it lets the task go on by itself.
+#[must_use = "call detach() to let the task go on by itself"]
+pub struct JoinHandle<T> {
+    /// None for a task that was refused.
+    task: Option<raw::Joinable<T>>,
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle").field("finished", &self.is_finished()).finish_non_exhaustive()
+    }
+}
+
+impl<T> JoinHandle<T> {
+    pub(crate) fn new(task: raw::Joinable<T>) -> Self {
+        Self { task: Some(task) }
+    }
+
+    pub(crate) fn refused() -> Self {
+        Self { task: None }
+    }
+
+    /// Lets the task go on by itself; its result is dropped.
+    pub fn detach(self) {}
+
+    /// Whether the task has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.task().is_none_or(raw::Task::is_done)
+    }
+
+    /// Makes the task's present blocking call, or else its next, give [`Interrupted`] once. A call that need not wait
+    /// does not notice.
+    pub fn interrupt(&self) {
+        self.task().into_iter().for_each(raw::Task::interrupt);
+    }
+
+    /// Ends the task: its future is dropped where it waits, and the result is [`JoinError::Cancelled`].
+    pub fn cancel(&self) {
+        self.task().into_iter().for_each(|task| task.cancel(false));
+    }
+
+    /// Something to interrupt or cancel the task by that does not wait for it.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control { task: self.task().cloned() }
+    }
+
+    pub(crate) fn task(&self) -> Option<&raw::Task> {
+        self.task.as_deref()
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(task) = &self.task else { return Poll::Ready(Err(JoinError::Refused)) };
+        match task.take_result() {
+            Some(result) => Poll::Ready(result),
+            None if take_interrupt() => Poll::Ready(Err(JoinError::Interrupted)),
+            None => {
+                task.set_joiner(context.waker());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        self.task().into_iter().for_each(raw::Task::set_unjoinable);
+    }
+}
+
+/// Interrupts or cancels a task. Holds the task's memory, not its future.
+#[derive(Clone)]
+pub struct Control {
+    task: Option<raw::Task>,
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// See [`JoinHandle::interrupt`].
+    pub fn interrupt(&self) {
+        self.task.iter().for_each(raw::Task::interrupt);
+    }
+
+    /// See [`JoinHandle::cancel`].
+    pub fn cancel(&self) {
+        self.task.iter().for_each(|task| task.cancel(false));
+    }
+
+    /// Whether the task has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.task.as_ref().is_none_or(raw::Task::is_done)
+    }
+}
+
+/// What few tasks have.
+#[derive(Default)]
+pub(crate) struct Extra {
+    locals: Vec<(usize, Rc<dyn Any>)>,
+    deadline: Option<TimerId>,
+    member: Option<group::Member>,
+}
+
+impl Extra {
+    pub(crate) fn end(self, timers: &Timers) {
+        if let Some(timer) = self.deadline {
+            timers.disarm(timer);
+        }
+        if let Some(member) = self.member {
+            member.leave();
+        }
+        drop(self.locals);
+    }
+}
+
+pub(crate) fn set_deadline(task: &raw::Task, timers: &Timers, deadline_ms: u64) {
+    let timer = timers.arm(deadline_ms, Expiry::EndTask(task.clone()));
+    task.extra().borrow_mut().get_or_insert_default().deadline = timer;
+}
+
+/// Starts a task on the present executor.
+pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
+    spawn_with(Options::new(), future)
+}
+
+/// Starts a task with a name, a priority or a deadline on the present executor.
+pub fn spawn_with<F: Future + 'static>(options: Options, future: F) -> JoinHandle<F::Output> {
+    raw::with_current(|local| match local {
+        Some(local) => local.spawn(options, future),
+        None => JoinHandle::refused(),
+    })
+}
+
+/// Lets the other ready tasks of this priority run first.
+pub async fn yield_now() {
+    let yielded = Cell::new(false);
+    std::future::poll_fn(|context| {
+        if yielded.replace(true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Something to interrupt or cancel the present task by; None outside tasks.
+#[must_use]
+pub fn current() -> Option<Control> {
+    raw::with_task(|task| task.map(|task| Control { task: Some(task.clone()) }))
+}
+
+/// The present task's name; the nameless one outside tasks.
+#[must_use]
+pub fn current_name() -> Name {
+    raw::with_task(|task| task.map_or_else(Name::default, raw::Task::name))
+}
+
+/// Changes the present task's priority, from the next time it is woken.
+pub fn set_priority(priority: Priority) {
+    raw::with_task(|task| task.into_iter().for_each(|task| task.set_priority(priority)));
+}
+
+/// Whether the present task has been interrupted; takes the interrupt. What a blocking call asks before it waits.
+pub fn take_interrupt() -> bool {
+    raw::with_task(|task| task.is_some_and(raw::Task::take_interrupt))
+}

@@ -1,0 +1,458 @@
+//! A task in memory: one allocation with a header, the future and later its output, and the waker that points to it.
+//!
+//! Who may touch what:
+//! - `refs`, `link`, `remote`, `owner` and `vtable` belong to all threads that have a waker. Everything else is touched
+//!   by the owner's thread alone: [`Task`] and [`Local`] never leave it, and a waker compares ids first.
+//! - The future and the output are dropped on the owner's thread, at the latest when the task has finished and nobody
+//!   can join it. What the last waker frees, perhaps elsewhere, is memory with nothing in it that needs dropping.
+//! - The owner's list of all tasks holds one reference until the task has finished, so a task that is queued or polled
+//!   is alive.
+
+#![expect(unsafe_code, reason = "type-erased tasks and the wakers that share them between threads")]
+
+use std::any::Any;
+use std::cell::{Cell, RefCell, UnsafeCell};
+use std::future::Future;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+
+use mm_base::wake_list::Link;
+
+use super::{Extra, JoinError, Name, Priority};
+use crate::executor::Local;
+
+mod queue;
+mod remote;
+
+pub(crate) use queue::{AllTasks, Polled, RunQueues};
+pub(crate) use remote::Remote;
+
+thread_local! {
+    /// The executor this thread is in. Set only by `enter`, which borrows it for as long as it is set.
+    static CURRENT: Cell<Option<NonNull<Local>>> = const { Cell::new(None) };
+}
+
+/// Runs `body` with `local` as the thread's executor.
+pub(crate) fn enter<R>(local: &Local, body: impl FnOnce() -> R) -> R {
+    struct Restore(Option<NonNull<Local>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CURRENT.set(self.0);
+        }
+    }
+    let _restore = Restore(CURRENT.replace(Some(NonNull::from(local))));
+    body()
+}
+
+/// Gives `body` the thread's executor, if it is in one.
+pub(crate) fn with_current<R>(body: impl FnOnce(Option<&Local>) -> R) -> R {
+    // SAFETY: whoever called `enter` borrows it until `CURRENT` is set back, and `body` returns before.
+    body(CURRENT.get().map(|local| unsafe { local.as_ref() }))
+}
+
+/// Gives `body` the task that is being polled on this thread, if one is.
+pub(crate) fn with_task<R>(body: impl FnOnce(Option<&Task>) -> R) -> R {
+    let header = with_current(|local| local.and_then(|local| local.polled.get()));
+    let task = header.map(|header| ManuallyDrop::new(Task { header, not_send: PhantomData }));
+    body(task.as_deref())
+}
+
+/// In its run queue.
+const QUEUED: u8 = 1;
+/// The future is gone.
+const DONE: u8 = 2;
+/// A [`JoinHandle`](super::JoinHandle) waits for the output.
+const JOINABLE: u8 = 4;
+/// The next blocking call gives `Interrupted`.
+const INTERRUPTED: u8 = 8;
+/// To be ended instead of polled.
+const CANCELLED: u8 = 16;
+/// What ended it was its deadline.
+const LATE: u8 = 32;
+
+/// What all tasks have in common.
+#[repr(C)]
+struct Header {
+    link: Link,
+    refs: AtomicUsize,
+    vtable: &'static VTable,
+    owner: u64,
+    remote: Arc<Remote>,
+    /// The next of the run queue.
+    next: Cell<Option<NonNull<Self>>>,
+    /// Neighbours in the list of all tasks.
+    newer: Cell<Option<NonNull<Self>>>,
+    older: Cell<Option<NonNull<Self>>>,
+    state: Cell<u8>,
+    priority: Cell<Priority>,
+    name: Name,
+    joiner: Cell<Option<Waker>>,
+    /// Why there is no output.
+    failure: Cell<Option<JoinError>>,
+    extra: RefCell<Option<Box<Extra>>>,
+}
+
+/// What depends on the future's type.
+struct VTable {
+    /// Polls the future; when it is ready puts its output in its place and gives true.
+    poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> bool,
+    /// Drops the future, or an output nobody took, and leaves nothing.
+    clear: unsafe fn(NonNull<Header>),
+    /// Moves the output into the `Option<T>` that the pointer points to.
+    take_output: unsafe fn(NonNull<Header>, *mut ()),
+    free: unsafe fn(NonNull<Header>),
+}
+
+enum Stage<F: Future> {
+    Running(F),
+    Finished(F::Output),
+    Empty,
+}
+
+#[repr(C)]
+struct Whole<F: Future> {
+    header: Header,
+    stage: UnsafeCell<Stage<F>>,
+}
+
+impl<F: Future> Whole<F> {
+    const VTABLE: VTable =
+        VTable { poll: Self::poll, clear: Self::clear, take_output: Self::take_output, free: Self::free };
+
+    /// # Safety
+    /// `header` is that of a `Whole<F>` which stays allocated; the caller is the owner's thread and uses the result
+    /// before anything else looks at the stage.
+    unsafe fn stage<'a>(header: NonNull<Header>) -> &'a mut Stage<F> {
+        // SAFETY: `Whole` is `repr(C)` with the header first; see the contract for the rest.
+        unsafe { &mut *header.cast::<Self>().as_ref().stage.get() }
+    }
+
+    unsafe fn poll(header: NonNull<Header>, context: &mut Context<'_>) -> bool {
+        // SAFETY: the caller of `vtable.poll` promises what `stage` asks for.
+        let stage = unsafe { Self::stage(header) };
+        let Stage::Running(future) = stage else { return true };
+        // SAFETY: the future lies in its allocation until `clear` or the assignment below drops it in place.
+        match unsafe { Pin::new_unchecked(future) }.poll(context) {
+            Poll::Pending => false,
+            Poll::Ready(output) => {
+                *stage = Stage::Finished(output);
+                true
+            }
+        }
+    }
+
+    unsafe fn clear(header: NonNull<Header>) {
+        // SAFETY: the caller of `vtable.clear` promises what `stage` asks for.
+        *unsafe { Self::stage(header) } = Stage::Empty;
+    }
+
+    unsafe fn take_output(header: NonNull<Header>, place: *mut ()) {
+        // SAFETY: the caller of `vtable.take_output` promises what `stage` asks for.
+        let stage = unsafe { Self::stage(header) };
+        if matches!(stage, Stage::Finished(_))
+            && let Stage::Finished(output) = std::mem::replace(stage, Stage::Empty)
+        {
+            // SAFETY: the caller gives a pointer to an `Option` of the output's type.
+            unsafe { *place.cast::<Option<F::Output>>() = Some(output) };
+        }
+    }
+
+    unsafe fn free(header: NonNull<Header>) {
+        // SAFETY: nobody has a reference any more, and the task was made by `Box::into_raw` in `Task::allocate`.
+        drop(unsafe { Box::from_raw(header.cast::<Self>().as_ptr()) });
+    }
+}
+
+/// A counted reference to a task, on its owner's thread.
+pub(crate) struct Task {
+    header: NonNull<Header>,
+    not_send: PhantomData<*const ()>,
+}
+
+impl Clone for Task {
+    fn clone(&self) -> Self {
+        self.header().refs.fetch_add(1, Ordering::Relaxed);
+        Self { header: self.header, not_send: PhantomData }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        // SAFETY: this is the reference being given up.
+        unsafe { release(self.header) };
+    }
+}
+
+impl Task {
+    /// Allocates a joinable task that has two references: the one returned and one for the list of all tasks.
+    pub(crate) fn allocate<F: Future + 'static>(
+        future: F,
+        local: &Local,
+        priority: Priority,
+        name: Name,
+    ) -> Joinable<F::Output> {
+        let whole = Box::new(Whole {
+            header: Header {
+                link: Link::new(),
+                refs: AtomicUsize::new(2),
+                vtable: &Whole::<F>::VTABLE,
+                owner: local.id,
+                remote: Arc::clone(&local.remote),
+                next: Cell::new(None),
+                newer: Cell::new(None),
+                older: Cell::new(None),
+                state: Cell::new(JOINABLE),
+                priority: Cell::new(priority),
+                name,
+                joiner: Cell::new(None),
+                failure: Cell::new(None),
+                extra: RefCell::new(None),
+            },
+            stage: UnsafeCell::new(Stage::Running(future)),
+        });
+        let header = NonNull::from(Box::leak(whole)).cast();
+        local.all.add(header);
+        Joinable { task: Self { header, not_send: PhantomData }, output: PhantomData }
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: this reference keeps the task allocated.
+        unsafe { self.header.as_ref() }
+    }
+
+    fn has(&self, flag: u8) -> bool {
+        self.header().state.get() & flag != 0
+    }
+
+    fn set(&self, flag: u8) {
+        let state = &self.header().state;
+        state.set(state.get() | flag);
+    }
+
+    fn unset(&self, flag: u8) {
+        let state = &self.header().state;
+        state.set(state.get() & !flag);
+    }
+
+    /// A number that no other living task of the process has.
+    pub(crate) fn id(&self) -> usize {
+        self.header.as_ptr().addr()
+    }
+
+    pub(crate) fn name(&self) -> Name {
+        self.header().name
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.has(DONE)
+    }
+
+    pub(crate) fn set_priority(&self, priority: Priority) {
+        self.header().priority.set(priority);
+    }
+
+    pub(crate) fn extra(&self) -> &RefCell<Option<Box<Extra>>> {
+        &self.header().extra
+    }
+
+    /// Queues the task, from wherever on the owner's thread.
+    pub(crate) fn wake(&self) {
+        // SAFETY: this reference keeps the task allocated.
+        unsafe { wake_by_ref(self.header) };
+    }
+
+    pub(crate) fn interrupt(&self) {
+        if !self.is_done() {
+            self.set(INTERRUPTED);
+            self.wake();
+        }
+    }
+
+    pub(crate) fn take_interrupt(&self) -> bool {
+        let interrupted = self.has(INTERRUPTED);
+        self.unset(INTERRUPTED);
+        interrupted
+    }
+
+    pub(crate) fn cancel(&self, late: bool) {
+        if !self.is_done() && !self.has(CANCELLED) {
+            self.set(if late { CANCELLED | LATE } else { CANCELLED });
+            self.wake();
+        }
+    }
+
+    /// Why the task is to be ended, if it is.
+    pub(crate) fn cancelled(&self) -> Option<JoinError> {
+        if !self.has(CANCELLED) {
+            return None;
+        }
+        Some(if self.has(LATE) { JoinError::Late } else { JoinError::Cancelled })
+    }
+
+    /// Polls the future. `Ok(true)`: it has finished; `Err`: it panicked with this.
+    pub(crate) fn poll(&self, local: &Local) -> Result<bool, Box<dyn Any + Send>> {
+        let waker = ManuallyDrop::new(borrowed_waker(self.header));
+        let mut context = Context::from_waker(&waker);
+        let poll = self.header().vtable.poll;
+        // SAFETY: this is the owner's thread, and nothing looks at the stage while the future runs: a task is polled
+        // only by its executor's run, which does not nest for one task.
+        local.alone(self, || contain(|| unsafe { poll(self.header, &mut context) }))
+    }
+
+    /// Drops the future or the output; a panic in a destructor comes back.
+    pub(crate) fn clear(&self) -> Result<(), Box<dyn Any + Send>> {
+        let clear = self.header().vtable.clear;
+        // SAFETY: this is the owner's thread, and the future is not running: only its executor and, when it has
+        // finished, its join handle clear a task.
+        contain(|| unsafe { clear(self.header) })
+    }
+
+    /// Marks the task as finished, takes it off the list of all tasks, and wakes who waits for it.
+    pub(crate) fn finish(&self, local: &Local) {
+        self.set(DONE);
+        local.all.remove(self.header);
+        if let Some(joiner) = self.header().joiner.take() {
+            joiner.wake();
+        }
+        // SAFETY: the list's reference; `self` is another one.
+        unsafe { release(self.header) };
+    }
+
+    pub(crate) fn is_joinable(&self) -> bool {
+        self.has(JOINABLE)
+    }
+
+    /// Nobody will ask for the output: drops it if it is there.
+    pub(crate) fn set_unjoinable(&self) {
+        self.unset(JOINABLE);
+        drop(self.header().joiner.take());
+        if self.is_done() {
+            self.clear().unwrap_or_else(discard);
+            self.header().failure.take().into_iter().for_each(JoinError::discard);
+        }
+    }
+
+    /// Notes why there is no output, for whoever joins.
+    pub(crate) fn fail(&self, error: JoinError) {
+        if self.is_joinable() {
+            self.header().failure.set(Some(error));
+        } else {
+            error.discard();
+        }
+    }
+
+    pub(super) fn set_joiner(&self, waker: &Waker) {
+        let joiner = &self.header().joiner;
+        let known = joiner.take().filter(|known| known.will_wake(waker));
+        joiner.set(Some(known.unwrap_or_else(|| waker.clone())));
+    }
+}
+
+/// A task together with the type of its output, which only `Task::allocate` can say.
+pub(crate) struct Joinable<T> {
+    task: Task,
+    output: PhantomData<T>,
+}
+
+impl<T> std::ops::Deref for Joinable<T> {
+    type Target = Task;
+
+    fn deref(&self) -> &Task {
+        &self.task
+    }
+}
+
+impl<T> Joinable<T> {
+    /// The result of a finished task; None before, and `Cancelled` when it has been taken.
+    pub(crate) fn take_result(&self) -> Option<Result<T, JoinError>> {
+        if !self.task.is_done() {
+            return None;
+        }
+        if let Some(failure) = self.task.header().failure.take() {
+            return Some(Err(failure));
+        }
+        let mut output = None::<T>;
+        let place = (&raw mut output).cast();
+        // SAFETY: this is the owner's thread, the future is gone, and `T` is its output.
+        unsafe { (self.task.header().vtable.take_output)(self.task.header, place) };
+        Some(output.ok_or(JoinError::Cancelled))
+    }
+}
+
+/// Runs `body` and gives what it panicked with, if it did. What it left half-done must not be used again.
+pub(crate) fn contain<R>(body: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
+    catch_unwind(AssertUnwindSafe(body))
+}
+
+/// Drops what a panic carried, which may panic in its turn.
+pub(super) fn discard(panic: Box<dyn Any + Send>) {
+    if let Err(another) = contain(|| drop(panic)) {
+        // Leaked: its destructor cannot be trusted either.
+        let _leaked = ManuallyDrop::new(another);
+    }
+}
+
+/// Gives up one reference.
+///
+/// # Safety
+/// The caller has a reference and does not use it again.
+unsafe fn release(header: NonNull<Header>) {
+    // SAFETY: the caller's reference keeps the header allocated until the subtraction.
+    let shared = unsafe { header.as_ref() };
+    let free = shared.vtable.free;
+    if shared.refs.fetch_sub(1, Ordering::Release) == 1 {
+        fence(Ordering::Acquire);
+        // SAFETY: that was the last reference. The future and the output are gone: the list of all tasks gave up its
+        // reference after the future was dropped, and the output was dropped with the join handle's or before.
+        unsafe { free(header) };
+    }
+}
+
+/// # Safety
+/// The caller has a reference to the task.
+unsafe fn wake_by_ref(header: NonNull<Header>) {
+    // SAFETY: the caller's reference.
+    let task = unsafe { header.as_ref() };
+    with_current(|local| match local {
+        Some(local) if local.id == task.owner => local.push(header),
+        // SAFETY: the caller's reference; it is this task's remote.
+        _ => unsafe { task.remote.wake(header) },
+    });
+}
+
+static WAKER: RawWakerVTable = RawWakerVTable::new(
+    |data| {
+        let header = from_data(data);
+        // SAFETY: the waker being cloned has a reference.
+        unsafe { header.as_ref() }.refs.fetch_add(1, Ordering::Relaxed);
+        RawWaker::new(data, &WAKER)
+    },
+    |data| {
+        // SAFETY: the waker's reference is used once more and then given up.
+        unsafe { wake_by_ref(from_data(data)) };
+        // SAFETY: as above.
+        unsafe { release(from_data(data)) };
+    },
+    // SAFETY: the waker has a reference.
+    |data| unsafe { wake_by_ref(from_data(data)) },
+    // SAFETY: the waker's reference is given up.
+    |data| unsafe { release(from_data(data)) },
+);
+
+fn from_data(data: *const ()) -> NonNull<Header> {
+    // SAFETY: wakers are made of non-null pointers, below.
+    unsafe { NonNull::new_unchecked(data.cast_mut().cast()) }
+}
+
+/// A waker without a reference of its own: it must not be dropped, nor outlive one.
+fn borrowed_waker(header: NonNull<Header>) -> Waker {
+    // SAFETY: the vtable keeps the contract of `RawWaker`: its functions may be called from any thread, for they touch
+    // only what belongs to all threads unless they find themselves on the owner's.
+    unsafe { Waker::from_raw(RawWaker::new(header.as_ptr().cast_const().cast(), &WAKER)) }
+}

@@ -1,0 +1,156 @@
+//! The lists that tasks are on: ready ones by priority, and all unfinished ones.
+//!
+//! They link the tasks' headers, so putting a task on a list allocates nothing. All on the owner's thread.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+
+use super::{DONE, Header, Local, Priority, QUEUED, Task};
+
+/// A first-in first-out queue of tasks through their headers.
+#[derive(Debug, Default)]
+struct Queue {
+    first: Cell<Option<NonNull<Header>>>,
+    last: Cell<Option<NonNull<Header>>>,
+}
+
+/// The run queues, one for each priority.
+#[derive(Debug, Default)]
+pub(crate) struct RunQueues {
+    queues: [Queue; Priority::COUNT],
+    len: Cell<usize>,
+}
+
+impl RunQueues {
+    pub(crate) fn len(&self) -> usize {
+        self.len.get()
+    }
+
+    /// Takes the first task of the first queue that has one, looking from the highest priority or from the lowest.
+    /// The list of all tasks holds the reference; finishing the task gives it up.
+    pub(crate) fn pop(&self, lowest_first: bool) -> Option<ManuallyDrop<Task>> {
+        if self.len.get() == 0 {
+            return None;
+        }
+        let mut queues = self.queues.iter();
+        let queue = if lowest_first {
+            queues.rfind(|queue| queue.first.get().is_some())
+        } else {
+            queues.find(|queue| queue.first.get().is_some())
+        }?;
+        let header = queue.first.get()?;
+        // SAFETY: queued tasks are unfinished, so the list of all tasks has a reference to them.
+        let task = unsafe { header.as_ref() };
+        queue.first.set(task.next.take());
+        self.len.set(self.len.get() - 1);
+        task.state.set(task.state.get() & !QUEUED);
+        Some(ManuallyDrop::new(Task { header, not_send: PhantomData }))
+    }
+}
+
+/// The task that is being polled.
+#[derive(Debug, Default)]
+pub(crate) struct Polled(Cell<Option<NonNull<Header>>>);
+
+impl Polled {
+    /// Whether a task is being polled, or is having its destructors run.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    pub(super) fn get(&self) -> Option<NonNull<Header>> {
+        self.0.get()
+    }
+}
+
+impl Local {
+    /// Queues a task of this executor.
+    pub(crate) fn queue(&self, task: &Task) {
+        self.push(task.header);
+    }
+
+    /// Runs `body` with `task` as the one being polled.
+    pub(crate) fn alone<R>(&self, task: &Task, body: impl FnOnce() -> R) -> R {
+        let outer = self.polled.0.replace(Some(task.header));
+        let result = body();
+        self.polled.0.set(outer);
+        result
+    }
+
+    /// Queues a task unless it is queued already or finished.
+    pub(super) fn push(&self, header: NonNull<Header>) {
+        // SAFETY: called with a reference at hand, on the owner's thread.
+        let task = unsafe { header.as_ref() };
+        let state = task.state.get();
+        if state & (QUEUED | DONE) != 0 {
+            return;
+        }
+        task.state.set(state | QUEUED);
+        task.next.set(None);
+        let queue = &self.queues.queues[task.priority.get() as usize];
+        match queue.last.replace(Some(header)) {
+            // SAFETY: the last of a queue that is not empty is queued, hence alive.
+            Some(last) if queue.first.get().is_some() => unsafe { last.as_ref() }.next.set(Some(header)),
+            _ => queue.first.set(Some(header)),
+        }
+        self.queues.len.set(self.queues.len.get() + 1);
+    }
+}
+
+/// All unfinished tasks of an executor; it holds a reference to each.
+#[derive(Debug, Default)]
+pub(crate) struct AllTasks {
+    newest: Cell<Option<NonNull<Header>>>,
+    len: Cell<usize>,
+}
+
+impl AllTasks {
+    pub(crate) fn len(&self) -> usize {
+        self.len.get()
+    }
+
+    pub(super) fn add(&self, header: NonNull<Header>) {
+        let older = self.newest.replace(Some(header));
+        // SAFETY: just allocated.
+        unsafe { header.as_ref() }.older.set(older);
+        if let Some(older) = older {
+            // SAFETY: on the list, hence alive.
+            unsafe { older.as_ref() }.newer.set(Some(header));
+        }
+        self.len.set(self.len.get() + 1);
+    }
+
+    pub(super) fn remove(&self, header: NonNull<Header>) {
+        // SAFETY: on the list, hence alive, like its neighbours.
+        let task = unsafe { header.as_ref() };
+        let (newer, older) = (task.newer.take(), task.older.take());
+        match newer {
+            // SAFETY: as above.
+            Some(newer) => unsafe { newer.as_ref() }.older.set(older),
+            None => self.newest.set(older),
+        }
+        if let Some(older) = older {
+            // SAFETY: as above.
+            unsafe { older.as_ref() }.newer.set(newer);
+        }
+        self.len.set(self.len.get() - 1);
+    }
+
+    pub(crate) fn newest(&self) -> Option<Task> {
+        self.newest.get().map(share)
+    }
+
+    /// The task that was spawned before this one, of those that are not finished.
+    pub(crate) fn older(task: &Task) -> Option<Task> {
+        task.header().older.get().map(share)
+    }
+}
+
+/// A new reference to a task of the list.
+fn share(header: NonNull<Header>) -> Task {
+    // On the list of all tasks, hence alive, and the forgotten reference stays the list's.
+    let listed = ManuallyDrop::new(Task { header, not_send: PhantomData });
+    Task::clone(&listed)
+}
