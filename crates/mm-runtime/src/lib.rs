@@ -5,6 +5,7 @@ pub mod executor;
 pub mod limits;
 pub mod shard;
 pub mod stall;
+pub mod sync;
 pub mod sys;
 pub mod task;
 pub mod timers;

@@ -1,0 +1,175 @@
+//! A bounded queue between the tasks of a shard.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+
+use super::Closed;
+use super::wait::WaitQueue;
+use crate::task::Interrupted;
+
+#[derive(Debug)]
+struct Shared<T> {
+    queue: RefCell<VecDeque<T>>,
+    capacity: usize,
+    senders: Cell<usize>,
+    receiving: Cell<bool>,
+    for_space: WaitQueue,
+    for_message: WaitQueue,
+}
+
+/// The side that sends; clone it for more.
+#[derive(Debug)]
+pub struct Sender<T> {
+    shared: Rc<Shared<T>>,
+}
+
+/// The side that receives.
+#[derive(Debug)]
+pub struct Receiver<T> {
+    shared: Rc<Shared<T>>,
+}
+
+/// Makes a channel that holds at most `capacity` messages, at least one.
+#[must_use]
+pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    let shared = Rc::new(Shared {
+        queue: RefCell::new(VecDeque::new()),
+        capacity: capacity.max(1),
+        senders: Cell::new(1),
+        receiving: Cell::new(true),
+        for_space: WaitQueue::default(),
+        for_message: WaitQueue::default(),
+    });
+    (Sender { shared: Rc::clone(&shared) }, Receiver { shared })
+}
+
+/// Why [`Sender::try_send`] did not take a message; it comes back.
+#[derive(Debug, PartialEq, Eq)]
+pub enum TrySendError<T> {
+    /// The channel is full.
+    Full(T),
+    /// The receiver is gone.
+    Closed(T),
+}
+
+/// Why [`Sender::send`] did not take a message; it comes back.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SendError<T> {
+    /// The task was interrupted while the channel was full.
+    Interrupted(T),
+    /// The receiver is gone.
+    Closed(T),
+}
+
+impl<T> fmt::Display for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Interrupted(_) => "interrupted",
+            Self::Closed(_) => "the channel's receiver is gone",
+        })
+    }
+}
+
+impl<T: fmt::Debug> std::error::Error for SendError<T> {}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        self.shared.senders.set(self.shared.senders.get() + 1);
+        Self { shared: Rc::clone(&self.shared) }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.shared.senders.set(self.shared.senders.get() - 1);
+        if self.shared.senders.get() == 0 {
+            self.shared.for_message.wake_all();
+        }
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.shared.receiving.set(false);
+        let unread = self.shared.queue.take();
+        self.shared.for_space.wake_all();
+        drop(unread);
+    }
+}
+
+impl<T> Sender<T> {
+    /// Puts a message in if there is room and nobody waits for it.
+    ///
+    /// # Errors
+    /// The message comes back when the channel is full or closed.
+    pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
+        if self.shared.for_space.is_empty() { self.put(message) } else { Err(TrySendError::Full(message)) }
+    }
+
+    fn put(&self, message: T) -> Result<(), TrySendError<T>> {
+        if !self.shared.receiving.get() {
+            return Err(TrySendError::Closed(message));
+        }
+        let mut queue = self.shared.queue.borrow_mut();
+        if queue.len() >= self.shared.capacity {
+            return Err(TrySendError::Full(message));
+        }
+        queue.push_back(message);
+        drop(queue);
+        self.shared.for_message.wake_one();
+        Ok(())
+    }
+
+    /// Puts a message in, waiting for room.
+    ///
+    /// # Errors
+    /// The message comes back when the task is interrupted or the receiver is gone.
+    pub async fn send(&self, message: T) -> Result<(), SendError<T>> {
+        let mut tried = self.try_send(message);
+        loop {
+            match tried {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Closed(message)) => return Err(SendError::Closed(message)),
+                Err(TrySendError::Full(message)) => {
+                    let waited = self.shared.for_space.wait(|| self.pass_on()).await;
+                    if let Err(Interrupted) = waited {
+                        return Err(SendError::Interrupted(message));
+                    }
+                    // It is this task's turn, whoever waits behind it.
+                    tried = self.put(message);
+                }
+            }
+        }
+    }
+
+    fn pass_on(&self) {
+        self.shared.for_space.wake_one();
+    }
+}
+
+impl<T> Receiver<T> {
+    /// Takes a message if there is one.
+    pub fn try_receive(&mut self) -> Option<T> {
+        let message = self.shared.queue.borrow_mut().pop_front()?;
+        self.shared.for_space.wake_one();
+        Some(message)
+    }
+
+    /// Takes the oldest message, waiting for one.
+    ///
+    /// # Errors
+    /// All senders are gone and nothing is left, or the task was interrupted.
+    pub async fn receive(&mut self) -> Result<T, Closed> {
+        loop {
+            if let Some(message) = self.try_receive() {
+                return Ok(message);
+            }
+            if self.shared.senders.get() == 0 {
+                return Err(Closed::Gone);
+            }
+            self.shared.for_message.wait(|| {}).await?;
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Waiting for several futures within one task.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+/// One of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Either<A, B> {
+    /// The first.
+    Left(A),
+    /// The second.
+    Right(B),
+}
+
+/// Waits for the one that is ready first and drops the other; the left one wins a tie.
+pub async fn select<A: Future, B: Future>(left: A, right: B) -> Either<A::Output, B::Output> {
+    let (mut left, mut right) = (pin!(left), pin!(right));
+    std::future::poll_fn(move |context| {
+        if let Poll::Ready(output) = left.as_mut().poll(context) {
+            return Poll::Ready(Either::Left(output));
+        }
+        right.as_mut().poll(context).map(Either::Right)
+    })
+    .await
+}
+
+/// Waits for both.
+pub async fn join<A: Future, B: Future>(left: A, right: B) -> (A::Output, B::Output) {
+    let (mut left, mut right) = (pin!(left), pin!(right));
+    let (mut one, mut other) = (None, None);
+    std::future::poll_fn(move |context| {
+        poll_into(left.as_mut(), &mut one, context);
+        poll_into(right.as_mut(), &mut other, context);
+        match (one.take(), other.take()) {
+            (Some(left), Some(right)) => Poll::Ready((left, right)),
+            (left, right) => {
+                (one, other) = (left, right);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+/// Waits for all; the outputs come in the order of the futures. Each wake polls all that are not ready: for many, spawn
+/// tasks instead.
+pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let mut waiting: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(move |context| {
+        for (future, output) in &mut waiting {
+            poll_into(future.as_mut(), output, context);
+        }
+        if waiting.iter().all(|(_, output)| output.is_some()) {
+            Poll::Ready(waiting.drain(..).filter_map(|(_, output)| output).collect())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// Polls a future that has not given its output yet.
+fn poll_into<F: Future>(
+    future: Pin<&mut F>,
+    output: &mut Option<F::Output>,
+    context: &mut std::task::Context<'_>,
+) {
+    if output.is_none()
+        && let Poll::Ready(ready) = future.poll(context)
+    {
+        *output = Some(ready);
+    }
+}
