@@ -5,9 +5,11 @@
 //! none, so the memory of a server with many idle connections is the memory of its busy ones.
 
 mod output;
+mod pinned;
 mod pool;
 
-pub use output::{Output, PinId, PinSource};
+pub use output::Output;
+pub use pinned::{PinOwner, Pinned};
 pub use pool::{Buffer, Pool, Size};
 
 /// The bounds of this module.

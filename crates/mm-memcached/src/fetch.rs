@@ -1,8 +1,6 @@
 //! get, gets, gat, gats.
 
-use std::rc::Rc;
-
-use mm_base::buffer::{Output, PinSource};
+use mm_base::buffer::Output;
 use mm_proto::memcached::{Fetch, Writer, lines};
 use mm_store::{Item, Key, Miss};
 
@@ -23,7 +21,7 @@ impl Memcached {
                 let cas = fetch
                     .tells_cas()
                     .then(|| if self.shared.settings.items.has_cas { item.cas() } else { 0 });
-                write_value(key.bytes(), &item, (cas, last), call.output, &self.pins);
+                write_value(key.bytes(), &item, (cas, last), call.output);
             }
             Err(miss) => {
                 counters.get_misses.count();
@@ -41,7 +39,7 @@ impl Memcached {
         match self.store.get(key, call.time.now_s) {
             Ok(item) => {
                 let cas = fetch.tells_cas().then(|| if has_cas { item.cas() } else { 0 });
-                write_value(key.bytes(), &item, (cas, false), call.output, &self.pins);
+                write_value(key.bytes(), &item, (cas, false), call.output);
                 // Where there is no memory to keep the new time, the old one holds.
                 let _touched = self.store.touch(key, call.time.expiry_s(exptime), call.time.now_s);
                 self.counters().touch_hits.count();
@@ -65,13 +63,7 @@ impl Memcached {
 
 /// Writes an item's header and value, and the end of the response where this is the last.
 #[inline]
-fn write_value(
-    key: &[u8],
-    item: &Item<'_>,
-    (cas, last): (Option<u64>, bool),
-    output: &mut Output,
-    pins: &Rc<dyn PinSource>,
-) {
+fn write_value(key: &[u8], item: &Item<'_>, (cas, last): (Option<u64>, bool), output: &mut Output) {
     let end: &[u8] = if last { b"\r\nEND\r\n" } else { b"\r\n" };
     match item.value() {
         Some(value) if value.len() <= COPY_MAX_BYTES => {
@@ -87,7 +79,7 @@ fn write_value(
             put_header(&mut writer, key, (item.client_flags(), item.len()), cas);
             let written = writer.len();
             output.commit(written);
-            write_pieces(item, output, pins);
+            write_pieces(item, output);
             output.write(end);
         }
     }
@@ -113,12 +105,12 @@ fn put_header(writer: &mut Writer<'_>, key: &[u8], (flags, len): (u32, usize), c
 }
 
 /// Writes a value that is long or in pieces: copied where it is short all the same, or else sent from where it lies.
-pub(crate) fn write_pieces(item: &Item<'_>, output: &mut Output, pins: &Rc<dyn PinSource>) {
+pub(crate) fn write_pieces(item: &Item<'_>, output: &mut Output) {
     if item.len() <= COPY_MAX_BYTES {
         for piece in item.pieces() {
             output.write(piece);
         }
     } else {
-        item.pin(|_, pin, len| output.pin(pins, pin, len));
+        item.pin(|pinned| output.pin(pinned));
     }
 }

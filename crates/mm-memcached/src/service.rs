@@ -1,11 +1,10 @@
 //! The service: codec and store put together.
 
 use std::fmt;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use mm_base::Now;
-use mm_base::buffer::{Output, PinSource};
+use mm_base::buffer::Output;
 use mm_proto::memcached::{Parsed, Parser, Request, lines};
 use mm_server::{Background, Peer, Service, Start, Step};
 use mm_store::{KeyHash, Store};
@@ -20,7 +19,6 @@ use crate::upload::Incoming;
 /// memcached's text protocols over one shard's store.
 pub struct Memcached {
     pub(crate) store: Store,
-    pub(crate) pins: Rc<dyn PinSource>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) shard: usize,
     pub(crate) server: Arc<[mm_server::Stats]>,
@@ -51,10 +49,8 @@ impl Memcached {
     /// The service of one shard. `shared` must have been made for at least as many shards as `start` says.
     #[must_use]
     pub fn new(start: &Start, shared: &Arc<Shared>, store: Store) -> Self {
-        let pins: Rc<dyn PinSource> = store.pins();
         Self {
             store,
-            pins,
             shared: Arc::clone(shared),
             shard: start.shard,
             server: Arc::clone(&start.stats),

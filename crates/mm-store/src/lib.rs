@@ -26,7 +26,6 @@ mod store;
 
 pub use config::Config;
 pub use hash::KeyHash;
-pub use memory::Pins;
 pub use stats::Stats;
 pub use store::{
     ArithmeticError, Broken, CasRule, Cursor, Item, Key, Miss, Mode, Operation, Outcome, Put, PutError,

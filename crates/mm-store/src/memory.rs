@@ -20,7 +20,7 @@ mod region;
 mod table;
 
 pub(crate) use arena::{Arena, ArenaConfig, Location, OpenRecord, SegmentId};
-pub use pins::Pins;
+pub(crate) use pins::Pins;
 pub(crate) use prefetch::prefetch_read;
 pub(crate) use record::{EXTENT_HEADER_BYTES, Head, Record, RecordKind, flag};
 pub(crate) use table::{Bucket, SLOTS, Table};

@@ -138,12 +138,6 @@ impl Store {
         (!bytes.is_empty() && bytes.len() <= KEY_MAX_BYTES).then_some(Key { bytes, hash })
     }
 
-    /// The pins of this store's values, for outputs.
-    #[must_use]
-    pub fn pins(&self) -> Rc<Pins> {
-        Rc::clone(&self.pins)
-    }
-
     /// First step of a look-up: brings the key's index buckets near. No other effect.
     #[inline]
     pub fn prefetch_index(&self, hash: KeyHash) {

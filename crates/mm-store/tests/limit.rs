@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use mm_base::buffer::{PinId, PinSource as _};
+use mm_base::buffer::Pinned;
 use mm_store::{Config, Outcome, Put, Store, Upload};
 
 /// SplitMix64.
@@ -53,8 +53,7 @@ fn uploads_and_pins_at_once_do_not_starve_writes() {
     let mut store = Store::open(&Config::new(64 << 20, 12)).unwrap();
     let value = vec![b'v'; 2 << 20];
     let mut uploads: Vec<Upload> = Vec::new();
-    let mut pins: Vec<(PinId, usize)> = Vec::new();
-    let source = store.pins();
+    let mut pins: Vec<Pinned> = Vec::new();
     for round in 0..30_000_u32 {
         let bytes = format!("key:{}", choices.below(20_000)).into_bytes();
         let key = store.key(&bytes).unwrap();
@@ -63,7 +62,7 @@ fn uploads_and_pins_at_once_do_not_starve_writes() {
             0 if uploads.len() < 8 => uploads.push(store.reserve(key, &Put::default(), len, 1).unwrap()),
             1 if pins.len() < 100 => {
                 if let Ok(item) = store.get(key, 1) {
-                    item.pin(|_, pin, len| pins.push((pin, len)));
+                    item.pin(|pinned| pins.push(pinned));
                 }
             }
             _ => assert_eq!(store.put(key, &Put::default(), &value[..len], 1).unwrap(), Outcome::Stored),
@@ -83,15 +82,14 @@ fn uploads_and_pins_at_once_do_not_starve_writes() {
         }
         if pins.len() > 50 {
             let at = usize::try_from(choices.below(pins.len() as u64)).unwrap();
-            let (pin, len) = pins.swap_remove(at);
-            let bytes = source.bytes(pin);
-            assert!(bytes.len() == len && bytes.iter().all(|&byte| byte == b'v'), "round {round}");
-            source.unpin(pin);
+            let pinned = pins.swap_remove(at);
+            assert!(pinned.bytes().iter().all(|&byte| byte == b'v'), "round {round}");
         }
     }
     uploads.into_iter().for_each(|upload| store.abort(upload));
-    pins.into_iter().for_each(|(pin, _)| source.unpin(pin));
-    assert!(source.is_empty());
+    assert_eq!(store.stats().pins, pins.len() as u64);
+    drop(pins);
+    assert_eq!(store.stats().pins, 0);
     store.verify().unwrap();
     assert_eq!(store.stats().refused, 0);
 }

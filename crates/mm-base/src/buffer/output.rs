@@ -3,27 +3,9 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::IoSlice;
-use std::rc::Rc;
 
 use super::limits::SPARE_MAX;
-use super::{Buffer, Pool, Size};
-
-/// Names one pinned range to the [`PinSource`] that pinned it. What the number means is the source's own
-/// affair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PinId(pub u64);
-
-/// An owner of memory that can be sent from where it lies, such as the store with its large values.
-///
-/// Each range queued with [`Output::pin`] is handed back exactly once by [`unpin`](PinSource::unpin): when
-/// its last byte has been sent or when the connection ends.
-pub trait PinSource {
-    /// The bytes of a pinned range: the same ones, at the same place, until it is unpinned.
-    fn bytes(&self, pin: PinId) -> &[u8];
-
-    /// The range is no longer needed.
-    fn unpin(&self, pin: PinId);
-}
+use super::{Buffer, Pinned, Pool, Size};
 
 /// What a connection is to send, in order: bytes copied into pool buffers, and ranges pinned where they lie.
 ///
@@ -63,18 +45,6 @@ enum Piece {
     Inline { start: usize, end: usize, last: bool },
     /// Bytes `start..end` of a pinned range.
     Pinned { pinned: Pinned, start: usize, end: usize },
-}
-
-/// A pinned range, unpinned when dropped.
-struct Pinned {
-    source: Rc<dyn PinSource>,
-    pin: PinId,
-}
-
-impl Drop for Pinned {
-    fn drop(&mut self) {
-        self.source.unpin(self.pin);
-    }
 }
 
 impl Output {
@@ -144,11 +114,9 @@ impl Output {
         self.len += bytes;
     }
 
-    /// Appends the `len` bytes that `source` has pinned as `pin`, without copying them.
-    ///
-    /// `source.bytes(pin)` must have at least `len` bytes. A `len` of nought unpins at once.
-    pub fn pin(&mut self, source: &Rc<dyn PinSource>, pin: PinId, len: usize) {
-        let pinned = Pinned { source: Rc::clone(source), pin };
+    /// Appends a pinned range without copying it. It is released when its last byte has been sent.
+    pub fn pin(&mut self, pinned: Pinned) {
+        let len = pinned.bytes().len();
         if len == 0 {
             return;
         }
@@ -173,7 +141,7 @@ impl Output {
             }
             slices[filled] = IoSlice::new(match piece {
                 Piece::Inline { start, end, .. } => &self.buffers[buffer][*start..*end],
-                Piece::Pinned { pinned, start, end } => &pinned.source.bytes(pinned.pin)[*start..*end],
+                Piece::Pinned { pinned, start, end } => &pinned.bytes()[*start..*end],
             });
             filled += 1;
             buffer += usize::from(matches!(piece, Piece::Inline { last: true, .. }));

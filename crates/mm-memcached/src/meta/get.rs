@@ -33,7 +33,7 @@ impl Memcached {
                 let hit = hit(asked, &item, &call.time);
                 write_hit(asked, &item, &hit, call);
                 if hit.shows_value && item.value().is_none_or(|value| value.len() > COPY_MAX_BYTES) {
-                    write_pieces(&item, call.output, &self.pins);
+                    write_pieces(&item, call.output);
                     call.output.write(b"\r\n");
                 }
                 let state = State { stale: item.is_stale(), win_sent: true };

@@ -245,17 +245,8 @@ pub(crate) fn pinned_and_copied_bytes_keep_their_order<W: World>() {
 
 /// Pins `bytes` in an output of their own.
 fn pin(output: &mut Output, bytes: Vec<u8>) -> usize {
-    use mm_base::buffer::{PinId, PinSource};
-    struct Bytes(Vec<u8>);
-    impl PinSource for Bytes {
-        fn bytes(&self, _pin: PinId) -> &[u8] {
-            &self.0
-        }
-        fn unpin(&self, _pin: PinId) {}
-    }
     let len = bytes.len();
-    let source: std::rc::Rc<dyn PinSource> = std::rc::Rc::new(Bytes(bytes));
-    output.pin(&source, PinId(0), len);
+    output.pin(mm_base::buffer::Pinned::shared(std::rc::Rc::new(bytes)));
     len
 }
 

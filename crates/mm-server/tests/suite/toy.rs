@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::rc::Rc;
 
 use mm_base::Now;
-use mm_base::buffer::{Output, PinId, PinSource};
+use mm_base::buffer::{Output, Pinned};
 use mm_server::{Background, Peer, Ready, Service, Start, Step, Token};
 
 /// A line longer than this is answered with an error and ends the connection.
@@ -46,13 +46,21 @@ enum State {
     Tick,
 }
 
-impl PinSource for Values {
-    fn bytes(&self, pin: PinId) -> &[u8] {
-        self.stored[usize::try_from(pin.0).unwrap()].get().unwrap()
-    }
+/// One stored value, pinned as long as this lives.
+struct Value {
+    values: Rc<Values>,
+    number: usize,
+}
 
-    fn unpin(&self, _pin: PinId) {
-        self.pins.set(self.pins.get() - 1);
+impl AsRef<[u8]> for Value {
+    fn as_ref(&self) -> &[u8] {
+        self.values.stored[self.number].get().unwrap()
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        self.values.pins.set(self.values.pins.get() - 1);
     }
 }
 
@@ -116,12 +124,11 @@ impl Toy {
                 connection.state = State::Store { value: vec![0; rest.parse().unwrap_or(0)], filled: 0 };
             }
             "load" => {
-                let pin = self.values.count.get() - 1;
-                let len = self.values.stored[pin].get().unwrap().len();
+                let number = self.values.count.get() - 1;
+                let len = self.values.stored[number].get().unwrap().len();
                 writeln!(output, "value {len}").unwrap();
                 self.values.pins.set(self.values.pins.get() + 1);
-                let source: Rc<dyn PinSource> = Rc::<Values>::clone(&self.values);
-                output.pin(&source, PinId(u64::try_from(pin).unwrap()), len);
+                output.pin(Pinned::shared(Rc::new(Value { values: Rc::clone(&self.values), number })));
                 output.write(b"\n");
             }
             "wait" => {

@@ -1,12 +1,10 @@
 //! Reading items.
 
-use std::rc::Rc;
-
-use mm_base::buffer::PinId;
+use mm_base::buffer::Pinned;
 
 use super::{Found, Key, Store};
 use crate::index::mark;
-use crate::memory::{Location, Pins, Record, flag};
+use crate::memory::{Location, Record, flag};
 
 /// Why there is no item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,14 +62,11 @@ impl<'a> Item<'a> {
         store.chain(self.found.location).map(|location| store.arena.record(location).value())
     }
 
-    /// Pins the value's pieces, so that they stay as they are when the store goes on, and calls `each` with each
-    /// pin and its length in bytes. Whoever holds the pins gives each back by
-    /// [`mm_base::buffer::PinSource::unpin`].
-    pub fn pin(&self, mut each: impl FnMut(&Rc<Pins>, PinId, usize)) {
+    /// Pins the value's pieces, so that they stay as they are when the store goes on, and gives each to `each`.
+    pub fn pin(&self, mut each: impl FnMut(Pinned)) {
         for location in self.store.chain(self.found.location) {
-            let len = self.store.arena.record(location).value().len();
-            if len != 0 {
-                each(&self.store.pins, self.store.pins.pin(&self.store.arena, location), len);
+            if !self.store.arena.record(location).value().is_empty() {
+                each(self.store.pins.pin(&self.store.arena, location));
             }
         }
     }

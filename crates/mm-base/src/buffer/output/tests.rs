@@ -1,6 +1,7 @@
 //! The output queue, against what plain concatenation would give.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use super::*;
 use crate::buffer::limits::{LARGE_BYTES, SMALL_BYTES};
@@ -18,19 +19,31 @@ impl Source {
     }
 }
 
-impl PinSource for Source {
-    fn bytes(&self, _pin: PinId) -> &[u8] {
-        &self.text
-    }
+/// The first bytes of a source; notes when it is dropped.
+struct Range {
+    source: Rc<Source>,
+    len: usize,
+    number: u64,
+}
 
-    fn unpin(&self, pin: PinId) {
-        self.unpinned.borrow_mut().push(pin.0);
+impl AsRef<[u8]> for Range {
+    fn as_ref(&self) -> &[u8] {
+        &self.source.text[..self.len]
     }
+}
+
+impl Drop for Range {
+    fn drop(&mut self) {
+        self.source.unpinned.borrow_mut().push(self.number);
+    }
+}
+
+fn pinned(source: &Rc<Source>, number: u64, len: usize) -> Pinned {
+    Pinned::shared(Rc::new(Range { source: Rc::clone(source), len, number }))
 }
 
 /// A few writes of all kinds, and the bytes they amount to.
 fn mixed(output: &mut Output, source: &Rc<Source>) -> Vec<u8> {
-    let dynamic: Rc<dyn PinSource> = Rc::<Source>::clone(source);
     let mut expected = Vec::new();
     let mut write = |output: &mut Output, bytes: &[u8]| {
         output.write(bytes);
@@ -38,9 +51,9 @@ fn mixed(output: &mut Output, source: &Rc<Source>) -> Vec<u8> {
     };
     write(output, b"first ");
     write(output, &vec![7; LARGE_BYTES + 100]);
-    output.pin(&dynamic, PinId(1), 5000);
+    output.pin(pinned(source, 1, 5000));
     expected.extend_from_slice(&source.text[..5000]);
-    output.pin(&dynamic, PinId(2), 3);
+    output.pin(pinned(source, 2, 3));
     expected.extend_from_slice(&source.text[..3]);
     let spare = output.spare(SPARE_MAX);
     spare[..4].copy_from_slice(b"tail");
@@ -87,7 +100,6 @@ fn bytes_come_out_in_order_however_they_are_sent() {
 fn an_output_that_is_written_while_it_is_sent_keeps_the_order() {
     let pool = Pool::new(1 << 20);
     let source = Source::new(100);
-    let dynamic: Rc<dyn PinSource> = Rc::<Source>::clone(&source);
     let mut output = Output::new(&pool, 1 << 20);
     let (mut expected, mut sent) = (Vec::new(), Vec::new());
     for round in 0..5000_usize {
@@ -96,7 +108,7 @@ fn an_output_that_is_written_while_it_is_sent_keeps_the_order() {
         expected.extend_from_slice(&bytes);
         if round % 5 == 0 {
             let len = round % 100;
-            output.pin(&dynamic, PinId(0), len);
+            output.pin(pinned(&source, 0, len));
             expected.extend_from_slice(&source.text[..len]);
         }
         let mut slices = [IoSlice::new(&[]); 3];
