@@ -1,16 +1,28 @@
-//! A shard: one thread, its driver, and what it does with the driver's events.
+//! A shard: one thread, its driver, its tasks, and what else it does with the driver's events.
+//!
+//! A shard takes turns. In each it waits for events (not at all when there is work left), samples the clock, gives the
+//! events to their owners, lets its [`Work`] serve what is ready, fires timers, polls tasks, and lets the work finish.
+//! Each of these is bounded, so that none starves another: input cannot hold up timers for longer than a turn.
 
-use std::io;
+mod io;
+
+use std::cell::RefMut;
+use std::io as stdio;
+use std::sync::Arc;
 
 use mm_base::Now;
+use mm_base::doorbell::Doorbell;
 
 use crate::driver::{Driver, Event, Owner};
-use crate::limits::EVENTS_MAX;
+use crate::executor::Executor;
+use crate::limits::{EVENTS_MAX, POLLS_PER_TURN, TIMER_STEPS_PER_TURN};
+
+pub use io::Io;
 
 /// What a shard does besides running tasks: the staged service of connections.
 ///
-/// In each turn the shard gives it all events of its sources, then calls [`serve`](Work::serve) once, then,
-/// when tasks and timers have had their share, [`finish`](Work::finish) once.
+/// In each turn the shard gives it all events of its sources, then calls [`serve`](Work::serve) once, then, when tasks
+/// and timers have had their share, [`finish`](Work::finish) once.
 pub trait Work<D: Driver> {
     /// One of its sources has become ready. To be noted, not acted upon.
     fn event(&mut self, event: &Event);
@@ -50,8 +62,10 @@ impl Next {
 
 /// One shard.
 #[derive(Debug)]
-pub struct Shard<D> {
-    driver: D,
+pub struct Shard<D: Driver> {
+    io: Io<D>,
+    executor: Executor,
+    doorbell: Arc<Doorbell>,
     events: Vec<Event>,
     next: Next,
     now: Now,
@@ -61,15 +75,43 @@ impl<D: Driver> Shard<D> {
     /// A shard around a driver.
     pub fn new(mut driver: D) -> Self {
         let now = driver.now();
-        Self { driver, events: Vec::with_capacity(EVENTS_MAX), next: Next::Now, now }
+        let waker = driver.waker();
+        let doorbell = Arc::new(Doorbell::new(move || waker.wake()));
+        Self {
+            io: Io::new(driver),
+            executor: Executor::new(Arc::clone(&doorbell), now),
+            doorbell,
+            events: Vec::with_capacity(EVENTS_MAX),
+            next: Next::Now,
+            now,
+        }
     }
 
     /// The driver, to add listeners to before the first turn.
-    pub fn driver(&mut self) -> &mut D {
-        &mut self.driver
+    pub fn driver(&mut self) -> RefMut<'_, D> {
+        self.io.driver()
+    }
+
+    /// What tasks need for input and output.
+    #[must_use]
+    pub fn io(&self) -> Io<D> {
+        self.io.clone()
+    }
+
+    /// The tasks of this shard.
+    #[must_use]
+    pub fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    /// What other threads ring after they have left something for this shard.
+    #[must_use]
+    pub fn doorbell(&self) -> &Arc<Doorbell> {
+        &self.doorbell
     }
 
     /// The time of the current turn.
+    #[must_use]
     pub fn now(&self) -> Now {
         self.now
     }
@@ -78,32 +120,58 @@ impl<D: Driver> Shard<D> {
     ///
     /// # Errors
     /// The driver cannot wait for events any more.
-    pub fn run<W: Work<D>>(&mut self, work: &mut W) -> io::Result<()> {
+    pub fn run<W: Work<D>>(&mut self, work: &mut W) -> stdio::Result<()> {
         while self.turn(work)? != Next::Stop {}
         Ok(())
     }
 
-    /// One turn: waits for events unless there is work left, takes all, serves them, and does what else is
-    /// due.
+    /// One turn. Returns when the next must come.
     ///
     /// # Errors
     /// The driver cannot wait for events any more.
-    pub fn turn<W: Work<D>>(&mut self, work: &mut W) -> io::Result<Next> {
+    pub fn turn<W: Work<D>>(&mut self, work: &mut W) -> stdio::Result<Next> {
+        self.wait()?;
+        for event in self.events.drain(..) {
+            match event.owner {
+                Owner::Work(_) => work.event(&event),
+                Owner::Task => self.executor.enter(|| self.io.event(&event)),
+            }
+        }
+        let (io, now) = (&self.io, self.now);
+        self.executor.enter(|| work.serve(&mut *io.driver(), now));
+        let tasks = self.run_tasks();
+        self.next = self.executor.enter(|| work.finish(&mut *io.driver(), now)).min(tasks);
+        Ok(self.next)
+    }
+
+    /// Takes what has happened, after a sleep if there is nothing left to do.
+    fn wait(&mut self) -> stdio::Result<()> {
         let timeout_ms = match self.next {
             Next::Now | Next::Stop => Some(0),
             Next::At(time) => Some(time.saturating_sub(self.now.monotonic_ms)),
             Next::Never => None,
         };
-        self.driver.poll(timeout_ms, &mut self.events)?;
-        self.now = self.driver.now();
-        for event in self.events.drain(..) {
-            match event.owner {
-                Owner::Work(_) => work.event(&event),
-                Owner::Task => {}
-            }
+        let sleeps = timeout_ms != Some(0) && self.doorbell.try_sleep(|| !self.executor.has_work());
+        let timeout_ms = if sleeps { timeout_ms } else { Some(0) };
+        let mut driver = self.io.driver();
+        let polled = driver.poll(timeout_ms, &mut self.events);
+        self.now = driver.now();
+        if sleeps {
+            self.doorbell.awake();
         }
-        work.serve(&mut self.driver, self.now);
-        self.next = work.finish(&mut self.driver, self.now);
-        Ok(self.next)
+        polled
+    }
+
+    /// Fires the timers that are due and polls tasks, as many as belong in a turn.
+    fn run_tasks(&self) -> Next {
+        let timers = self.executor.timers();
+        let late = self.executor.enter(|| timers.advance(self.now, TIMER_STEPS_PER_TURN));
+        if self.executor.has_work() {
+            self.executor.run(POLLS_PER_TURN);
+        }
+        if late || self.executor.has_work() {
+            return Next::Now;
+        }
+        timers.next_deadline_ms().map_or(Next::Never, Next::At)
     }
 }

@@ -225,13 +225,13 @@ impl Plan {
         let mut engine = Engine::new(Parts { service, ready, config, control, exchange, shard });
         let mut runner = Shard::new(driver);
         for listener in listeners {
-            engine.add_listener(runner.driver(), listener)?;
+            engine.add_listener(&mut *runner.driver(), listener)?;
         }
         if let Some(hooks) = signals {
-            engine.set_signals(Signals::install(runner.driver(), hooks)?);
+            engine.set_signals(Signals::install(&mut *runner.driver(), hooks)?);
         }
         let ended = runner.run(&mut engine);
-        engine.end(runner.driver());
+        engine.end(&mut *runner.driver());
         ended
     }
 }

@@ -320,8 +320,11 @@ impl Task {
         if let Some(joiner) = self.header().joiner.take() {
             joiner.wake();
         }
-        // SAFETY: the list's reference; `self` is another one.
-        unsafe { release(self.header) };
+        // A task that was woken while it ran for the last time is in a run queue, which then gives the reference up.
+        if !self.has(QUEUED) {
+            // SAFETY: the list's reference. In a poll the caller's is the same one, and is not used after this.
+            unsafe { release(self.header) };
+        }
     }
 
     pub(crate) fn is_joinable(&self) -> bool {

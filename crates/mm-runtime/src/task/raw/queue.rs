@@ -28,12 +28,26 @@ impl RunQueues {
         self.len.get()
     }
 
-    /// Takes the first task of the first queue that has one, looking from the highest priority or from the lowest.
-    /// The list of all tasks holds the reference; finishing the task gives it up.
+    /// Takes the first unfinished task of the first queue that has one, looking from the highest priority or from the
+    /// lowest. The list of all tasks holds the reference; finishing the task gives it up.
     pub(crate) fn pop(&self, lowest_first: bool) -> Option<ManuallyDrop<Task>> {
-        if self.len.get() == 0 {
-            return None;
+        while self.len.get() > 0 {
+            let header = self.take(lowest_first)?;
+            // SAFETY: a queued task is unfinished, and the list of all tasks has a reference to it, or it has finished
+            // since, and that reference has been left for this queue to give up.
+            let task = unsafe { header.as_ref() };
+            task.state.set(task.state.get() & !QUEUED);
+            if task.state.get() & DONE == 0 {
+                return Some(ManuallyDrop::new(Task { header, not_send: PhantomData }));
+            }
+            // SAFETY: the reference that `finish` has left here.
+            unsafe { super::release(header) };
         }
+        None
+    }
+
+    /// Takes the first task off the first queue that has one.
+    fn take(&self, lowest_first: bool) -> Option<NonNull<Header>> {
         let mut queues = self.queues.iter();
         let queue = if lowest_first {
             queues.rfind(|queue| queue.first.get().is_some())
@@ -41,12 +55,10 @@ impl RunQueues {
             queues.find(|queue| queue.first.get().is_some())
         }?;
         let header = queue.first.get()?;
-        // SAFETY: queued tasks are unfinished, so the list of all tasks has a reference to them.
-        let task = unsafe { header.as_ref() };
-        queue.first.set(task.next.take());
+        // SAFETY: as in `pop`.
+        queue.first.set(unsafe { header.as_ref() }.next.take());
         self.len.set(self.len.get() - 1);
-        task.state.set(task.state.get() & !QUEUED);
-        Some(ManuallyDrop::new(Task { header, not_send: PhantomData }))
+        Some(header)
     }
 }
 
