@@ -64,28 +64,31 @@ impl Memcached {
 /// Writes an item's header and value, and the end of the response where this is the last.
 #[inline]
 fn write_value(key: &[u8], item: &Item<'_>, (cas, last): (Option<u64>, bool), output: &mut Output) {
-    let end: &[u8] = if last { b"\r\nEND\r\n" } else { b"\r\n" };
     match item.value() {
         Some(value) if value.len() <= COPY_MAX_BYTES => {
             let mut writer = Writer::new(output.spare(FRAME_BYTES + key.len() + value.len()));
             put_header(&mut writer, key, (item.client_flags(), value.len()), cas);
             writer.put(value);
-            writer.put(end);
+            writer.put(if last { b"\r\nEND\r\n" } else { b"\r\n" });
             let written = writer.len();
             output.commit(written);
         }
-        _ => {
-            let mut writer = Writer::new(output.spare(FRAME_BYTES + key.len()));
-            put_header(&mut writer, key, (item.client_flags(), item.len()), cas);
-            let written = writer.len();
-            output.commit(written);
-            write_pieces(item, output);
-            output.write(end);
-        }
+        _ => write_long(key, item, (cas, last), output),
     }
 }
 
-#[inline]
+/// The same for a value that is not copied in one go.
+#[inline(never)]
+fn write_long(key: &[u8], item: &Item<'_>, (cas, last): (Option<u64>, bool), output: &mut Output) {
+    let mut writer = Writer::new(output.spare(FRAME_BYTES + key.len()));
+    put_header(&mut writer, key, (item.client_flags(), item.len()), cas);
+    let written = writer.len();
+    output.commit(written);
+    write_pieces(item, output);
+    output.write(if last { b"\r\nEND\r\n" } else { b"\r\n" });
+}
+
+#[inline(always)]
 fn put_header(writer: &mut Writer<'_>, key: &[u8], (flags, len): (u32, usize), cas: Option<u64>) {
     writer.put(b"VALUE ");
     writer.put(key);
