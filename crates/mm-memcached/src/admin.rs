@@ -12,6 +12,7 @@ use mm_proto::memcached::{Admin, AdminVerb, lines, tokens};
 
 use crate::classes::CLASSES;
 use crate::clock::Time;
+use crate::dump::{Dump, Form, parse_classes};
 use crate::limits::VERBOSITY_MAX;
 use crate::service::{Call, Memcached};
 use crate::storing::reply;
@@ -29,7 +30,10 @@ impl Memcached {
         let line = match admin.verb {
             AdminVerb::Stats => return self.stats(arguments, call),
             AdminVerb::Shutdown => return self.shut_down(admin, call.output),
-            AdminVerb::LruCrawler => self.lru_crawler(arguments),
+            AdminVerb::LruCrawler => match self.lru_crawler(arguments, call) {
+                Some(line) => line,
+                None => return,
+            },
             AdminVerb::FlushAll => self.flush_all(admin, &call.time),
             AdminVerb::Verbosity => self.set_verbosity(arguments),
             AdminVerb::CacheMemlimit => self.set_limit(arguments),
@@ -109,16 +113,27 @@ impl Memcached {
     }
 
     /// The search for expired items needs no command here; the commands are answered for the tools that send them.
-    fn lru_crawler(&self, arguments: &[u8]) -> &'static [u8] {
+    /// Returns nothing where a dump has begun.
+    fn lru_crawler(&self, arguments: &[u8], call: &mut Call<'_>) -> Option<&'static [u8]> {
         let words: Vec<&[u8]> = tokens(arguments).take(3).collect();
         let number = |word| parse_u32(word).ok_or(lines::BAD_FORMAT);
-        match words[..] {
+        let classes = |words| parse_classes(words).ok_or(b"BADCLASS invalid class id\r\n".as_slice());
+        let dumps = self.shared.settings.allowed.dumps;
+        Some(match words[..] {
             [b"enable"] => b"ERROR failed to start lru crawler thread\r\n",
             [b"disable"] => lines::OK,
-            [b"crawl", classes] => crawled_classes(classes),
-            [b"metadump" | b"mgdump", _] if !self.shared.settings.allowed.dumps => match words[0] {
-                b"metadump" => b"ERROR metadump not allowed\r\n",
-                _ => b"ERROR key dump not allowed\r\n",
+            [b"crawl", b"hash"] => b"ERROR an unknown error happened\r\n",
+            [b"crawl", words] => classes(words).map_or_else(|line| line, |_| lines::OK),
+            [b"metadump", _] if !dumps => b"ERROR metadump not allowed\r\n",
+            [b"mgdump", _] if !dumps => b"ERROR key dump not allowed\r\n",
+            [word @ (b"metadump" | b"mgdump"), words] => match classes(words) {
+                Err(line) => line,
+                Ok(classes) => {
+                    let form = if word == b"mgdump" { Form::Commands } else { Form::Meta };
+                    call.output.write(lines::OK);
+                    call.dump = Some(Box::new(Dump::new(form, classes)));
+                    return None;
+                }
             },
             [b"tocrawl", count] => number(count).map_or_else(|line| line, |_| lines::OK),
             [b"sleep", sleep] => match number(sleep) {
@@ -129,18 +144,7 @@ impl Memcached {
                 Ok(_) => lines::OK,
             },
             _ => lines::ERROR,
-        }
-    }
-}
-
-/// The answer to a search in these classes, which has nothing left to do.
-fn crawled_classes(classes: &[u8]) -> &'static [u8] {
-    let known = |class: &[u8]| parse_u32(class).is_some_and(|class| (1..64).contains(&class));
-    match classes {
-        b"all" => lines::OK,
-        b"hash" => b"ERROR an unknown error happened\r\n",
-        _ if classes.split(|&byte| byte == b',').all(known) => lines::OK,
-        _ => b"BADCLASS invalid class id\r\n",
+        })
     }
 }
 

@@ -34,6 +34,11 @@ impl Time {
         }
     }
 
+    /// `seconds` of the store's as a date.
+    pub(crate) fn date_of(&self, seconds: u32) -> u64 {
+        self.started_unix_s + u64::from(seconds)
+    }
+
     /// Moves the time on, or back.
     pub(crate) fn move_on(&mut self, seconds: i64) {
         let now_s = u64::from(self.now_s).saturating_add_signed(seconds).max(START_S);
@@ -84,6 +89,7 @@ mod tests {
         assert_eq!(time.expiry_s(1_000_000_010), 112);
         assert_eq!(time.expiry_s(999_999_999), 101);
         assert_eq!(time.expiry_s(999_999_000), OVER_S);
+        assert_eq!(time.date_of(112), 1_000_000_010);
         assert_eq!((time.left_s(112), time.left_s(100)), (10, 0));
     }
 

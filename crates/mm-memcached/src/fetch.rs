@@ -1,10 +1,13 @@
 //! get, gets, gat, gats.
 
+use std::sync::atomic::Ordering;
+
 use mm_base::buffer::Output;
 use mm_proto::memcached::{Fetch, Writer, lines};
 use mm_store::{Item, Key, Miss};
 
 use crate::limits::COPY_MAX_BYTES;
+use crate::prefixes::Deed;
 use crate::service::{Call, Memcached};
 
 /// The longest rest of a header behind the key, the line end of the value, and the end of the response.
@@ -15,9 +18,11 @@ impl Memcached {
     #[inline]
     pub(crate) fn fetch(&mut self, key: Key<'_>, fetch: Fetch, last: bool, call: &mut Call<'_>) {
         let counters = &self.shared.counters[self.shard];
+        let mut deed = Deed::Miss;
         match self.store.get(key, call.time.now_s) {
             Ok(item) => {
                 counters.get_hits.count();
+                deed = Deed::Hit;
                 let cas = fetch
                     .tells_cas()
                     .then(|| if self.shared.settings.items.has_cas { item.cas() } else { 0 });
@@ -31,6 +36,7 @@ impl Memcached {
                 }
             }
         }
+        self.count_deed(key, deed);
     }
 
     /// One key of gat or gats.
@@ -43,11 +49,21 @@ impl Memcached {
                 // Where there is no memory to keep the new time, the old one holds.
                 let _touched = self.store.touch(key, call.time.expiry_s(exptime), call.time.now_s);
                 self.counters().touch_hits.count();
+                self.count_deed(key, Deed::Hit);
             }
             Err(miss) => {
                 self.counters().touch_misses.count();
                 self.count_miss(miss);
+                self.count_deed(key, Deed::Miss);
             }
+        }
+    }
+
+    /// Counts a deed by the key's prefix, where that is wanted.
+    #[inline]
+    pub(crate) fn count_deed(&mut self, key: Key<'_>, deed: Deed) {
+        if self.shared.counts_prefixes.load(Ordering::Relaxed) {
+            self.prefixes.count(key.bytes(), self.shared.settings.prefix_delimiter, deed);
         }
     }
 

@@ -32,3 +32,9 @@ pub const BACKGROUND_RECORDS: usize = 64;
 
 /// Ended uploads that are kept for the next ones.
 pub const IDLE_UPLOADS_MAX: usize = 16;
+
+/// Records that one step of a dump looks at.
+pub const DUMP_RECORDS: usize = 64;
+
+/// Steps of a dump in one run of its connection.
+pub const DUMP_STEPS_MAX: usize = 64;

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use mm_base::Now;
 use mm_base::buffer::Output;
-use mm_proto::memcached::{Parsed, Parser, Request, lines};
-use mm_server::{Background, Peer, Service, Start, Step};
+use mm_proto::memcached::{Meta, Parsed, Parser, Request, Store as StoreLine, lines};
+use mm_server::{Background, Peer, Ready, Service, Start, Step, Token};
 use mm_store::{KeyHash, Store};
 
 use crate::batch::{self, Ahead, Batch, Work};
 use crate::clock::Time;
 use crate::counters::Counters;
+use crate::dump::Dump;
 use crate::limits::{BACKGROUND_RECORDS, WAIT_MAX_BYTES};
+use crate::prefixes::Prefixes;
+use crate::registry::{Registered, Registry};
 use crate::settings::Shared;
 use crate::upload::Incoming;
 
@@ -25,6 +28,9 @@ pub struct Memcached {
     /// Uploads that have ended, kept so that the next need no memory of their own.
     #[expect(clippy::vec_box, reason = "they go back and forth between here and their connections")]
     pub(crate) idle_uploads: Vec<Box<Incoming>>,
+    pub(crate) ready: Ready,
+    pub(crate) registry: Registry,
+    pub(crate) prefixes: Prefixes,
 }
 
 /// What a call of the service works with.
@@ -33,6 +39,12 @@ pub(crate) struct Call<'a> {
     /// Where responses go.
     pub(crate) output: &'a mut Output,
     pub(crate) time: Time,
+    /// The connection that asks.
+    pub(crate) asking: Registered,
+    /// A dump that the request has begun.
+    pub(crate) dump: Option<Box<Dump>>,
+    /// The value of a command has not arrived whole.
+    waits_for_value: bool,
 }
 
 /// What the service knows of a connection.
@@ -43,6 +55,10 @@ pub struct Connection {
     prepared: Option<KeyHash>,
     /// A value on its way into the store.
     pub(crate) incoming: Option<Box<Incoming>>,
+    /// A dump on its way out.
+    pub(crate) dump: Option<Box<Dump>>,
+    pub(crate) token: Token,
+    pub(crate) registered: Registered,
 }
 
 impl Memcached {
@@ -55,6 +71,9 @@ impl Memcached {
             shard: start.shard,
             server: Arc::clone(&start.stats),
             idle_uploads: Vec::new(),
+            ready: start.ready.clone(),
+            registry: Registry::new(),
+            prefixes: Prefixes::default(),
         }
     }
 
@@ -94,17 +113,24 @@ impl Memcached {
                 self.execute(&slot.work, call);
                 if call.output.is_full() {
                     connection.parser = slot.parser;
+                    connection.dump = call.dump.take();
                     return Step::Read { consumed: slot.end };
+                }
+            }
+            if call.dump.is_some() {
+                connection.dump = call.dump.take();
+                if let Some(step) = self.resume_dump(connection, call) {
+                    return after(at, step);
                 }
             }
             match ahead {
                 Ahead::More => {}
                 Ahead::Input => return Step::Read { consumed: at },
                 Ahead::Close => return Step::Close { consumed: at },
-                Ahead::Store(line) if self.can_wait(line.bytes) => {
-                    return Step::Read { consumed: line_start };
-                }
-                Ahead::MetaSet(meta) if self.can_wait(meta.bytes) => {
+                Ahead::Store(StoreLine { bytes, .. }) | Ahead::MetaSet(Meta { bytes, .. })
+                    if self.can_wait(bytes) =>
+                {
+                    call.waits_for_value = true;
                     return Step::Read { consumed: line_start };
                 }
                 Ahead::Store(line) => self.begin_store(connection, &line, call),
@@ -166,8 +192,15 @@ impl Memcached {
 impl Service for Memcached {
     type Connection = Connection;
 
-    fn connect(&mut self, _peer: &Peer) -> Connection {
-        Connection { parser: Parser::new(), prepared: None, incoming: None }
+    fn connect(&mut self, peer: &Peer) -> Connection {
+        Connection {
+            parser: Parser::new(),
+            prepared: None,
+            incoming: None,
+            dump: None,
+            token: peer.token,
+            registered: self.registry.insert(peer),
+        }
     }
 
     #[inline]
@@ -191,11 +224,20 @@ impl Service for Memcached {
 
     fn run(&mut self, connection: &mut Connection, input: &[u8], output: &mut Output, now: Now) -> Step {
         let time = self.time(now);
-        let mut call = Call { output, time };
-        if connection.incoming.is_some() {
-            return self.resume_upload(connection, input, &mut call);
+        let mut call =
+            Call { output, time, asking: connection.registered, dump: None, waits_for_value: false };
+        if connection.dump.is_some()
+            && let Some(step) = self.resume_dump(connection, &mut call)
+        {
+            return step;
         }
-        self.serve(connection, input, &mut call)
+        let step = match connection.incoming {
+            Some(_) => self.resume_upload(connection, input, &mut call),
+            None => self.serve(connection, input, &mut call),
+        };
+        let is_storing = connection.incoming.is_some() || call.waits_for_value;
+        self.registry.note(connection.registered, time.now_s, is_storing);
+        step
     }
 
     fn space<'a>(&'a mut self, connection: &'a mut Connection) -> &'a mut [u8] {
@@ -212,6 +254,7 @@ impl Service for Memcached {
     }
 
     fn disconnect(&mut self, connection: Connection) {
+        self.registry.remove(connection.registered);
         if let Some(incoming) = connection.incoming {
             self.give_up(incoming);
         }
@@ -224,6 +267,16 @@ impl Service for Memcached {
         } else {
             Background::At(now.monotonic_ms + BACKGROUND_INTERVAL_MS)
         }
+    }
+}
+
+/// `step`, with `more` bytes done with before it.
+pub(crate) fn after(more: usize, step: Step) -> Step {
+    match step {
+        Step::Read { consumed } => Step::Read { consumed: more + consumed },
+        Step::ReadInto { consumed } => Step::ReadInto { consumed: more + consumed },
+        Step::Park { consumed } => Step::Park { consumed: more + consumed },
+        Step::Close { consumed } => Step::Close { consumed: more + consumed },
     }
 }
 

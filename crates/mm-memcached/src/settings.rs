@@ -1,7 +1,7 @@
 //! What a service is told when it starts, and what its shards share.
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use mm_base::Now;
@@ -83,6 +83,19 @@ pub struct Allowed {
     pub shutdown: bool,
 }
 
+impl Settings {
+    /// The addresses that are listened on, as memcached writes them.
+    pub(crate) fn listeners(&self) -> Vec<String> {
+        if let Some(path) = &self.unix_socket {
+            return vec![format!("unix:{path}")];
+        }
+        let interface = self.interface.as_deref().unwrap_or("0.0.0.0");
+        let ports = [("tcp", self.tcp_port), ("udp", self.udp_port)];
+        let used = ports.iter().filter(|(_, port)| *port != 0);
+        used.map(|(kind, port)| format!("{kind}:{interface}:{port}")).collect()
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -150,6 +163,8 @@ pub struct Shared {
     pub(crate) host: Box<dyn Host>,
     pub(crate) counters: Box<[Counters]>,
     pub(crate) verbosity: AtomicU32,
+    /// Whether deeds are counted by prefix.
+    pub(crate) counts_prefixes: AtomicBool,
     /// The server's counters when the statistics were last set back.
     pub(crate) server_base: ServerBase,
     start_ms: OnceLock<u64>,
@@ -165,6 +180,7 @@ impl Shared {
     pub fn new(settings: Settings, shards: usize, host: Box<dyn Host>) -> Arc<Self> {
         Arc::new(Self {
             verbosity: AtomicU32::new(settings.verbosity),
+            counts_prefixes: AtomicBool::new(settings.counts_prefixes),
             settings,
             host,
             counters: (0..shards).map(|_| Counters::default()).collect(),

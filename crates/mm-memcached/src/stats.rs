@@ -1,16 +1,19 @@
 //! Statistics, under memcached's names.
 
 mod classes;
+mod connections;
 mod general;
 mod settings;
 
 use std::fmt::{Display, Write};
+use std::sync::atomic::Ordering;
 
 use mm_base::buffer::Output;
 use mm_proto::memcached::admin::is_abbreviation;
 use mm_proto::memcached::number::parse_u32;
 use mm_proto::memcached::{lines, tokens};
 
+use crate::dump::Dump;
 use crate::service::{Call, Memcached};
 
 /// The classes that a client may ask for.
@@ -33,14 +36,14 @@ impl Memcached {
             return call.output.write(lines::RESET);
         }
         if is(b"detail") {
-            return call.output.write(self.stats_detail(words.next().unwrap_or_default()));
+            return self.stats_detail(words.next().unwrap_or_default(), call.output);
         }
         if is(b"settings") {
             self.stats_settings(call.output);
         } else if is(b"cachedump") {
-            return call.output.write(self.check_cachedump(words.next(), words.next()));
+            return self.cachedump(words.next().zip(words.next()), call);
         } else if is(b"conns") {
-            // Without connections there are no lines.
+            self.stats_connections(call.asking, call.output, &call.time);
         } else {
             match group {
                 b"items" => self.stats_items(call.output),
@@ -52,27 +55,35 @@ impl Memcached {
         call.output.write(lines::END);
     }
 
-    fn stats_detail(&self, word: &[u8]) -> &'static [u8] {
+    fn stats_detail(&self, word: &[u8], output: &mut Output) {
         if !self.shared.settings.allowed.dumps {
-            return b"CLIENT_ERROR stats detail not allowed\r\n";
+            return output.write(b"CLIENT_ERROR stats detail not allowed\r\n");
         }
-        match word {
-            b"on" | b"off" => lines::OK,
-            b"dump" => lines::END,
-            _ => b"CLIENT_ERROR usage: stats detail on|off|dump\r\n",
+        let switch = &self.shared.counts_prefixes;
+        if is_abbreviation(word, b"dump") {
+            return self.prefixes.dump(output);
+        } else if is_abbreviation(word, b"on") {
+            switch.store(true, Ordering::Relaxed);
+        } else if is_abbreviation(word, b"off") {
+            switch.store(false, Ordering::Relaxed);
+        } else {
+            return output.write(b"CLIENT_ERROR usage: stats detail on|off|dump\r\n");
         }
+        output.write(lines::OK);
     }
 
-    fn check_cachedump(&self, class: Option<&[u8]>, limit: Option<&[u8]>) -> &'static [u8] {
-        if !self.shared.settings.allowed.dumps {
-            return b"CLIENT_ERROR stats cachedump not allowed\r\n";
-        }
-        let (Some(class), Some(limit)) = (class, limit) else { return lines::BAD_LINE };
-        match (parse_u32(class), parse_u32(limit)) {
-            (Some(class), Some(_)) if class < CLASSES_MAX => lines::END,
-            (Some(_), Some(_)) => b"CLIENT_ERROR Illegal slab id\r\n",
-            _ => lines::BAD_FORMAT,
-        }
+    fn cachedump(&self, arguments: Option<(&[u8], &[u8])>, call: &mut Call<'_>) {
+        let line = match arguments.map(|(class, limit)| (parse_u32(class), parse_u32(limit))) {
+            _ if !self.shared.settings.allowed.dumps => b"CLIENT_ERROR stats cachedump not allowed\r\n",
+            None => lines::BAD_LINE,
+            Some((Some(class), Some(limit))) if class < CLASSES_MAX => {
+                call.dump = Some(Box::new(Dump::of_class(class, limit)));
+                return;
+            }
+            Some((Some(_), Some(_))) => b"CLIENT_ERROR Illegal slab id\r\n",
+            Some(_) => lines::BAD_FORMAT,
+        };
+        call.output.write(line);
     }
 
     fn reset_stats(&mut self) {
@@ -80,6 +91,7 @@ impl Memcached {
             counters.reset();
         }
         self.store.reset_stats();
+        self.prefixes.clear();
         self.shared.server_base.set(&self.server);
     }
 }

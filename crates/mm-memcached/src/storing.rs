@@ -6,6 +6,7 @@ use mm_store::{Key, Miss, Mode, Outcome, Put, PutError, State, Upload};
 
 use crate::clock::Time;
 use crate::limits::ITEM_HEADER_BYTES;
+use crate::prefixes::Deed;
 use crate::service::{Call, Memcached};
 
 /// What is to be done with a value.
@@ -57,6 +58,7 @@ impl Memcached {
             return self.refuse_data(key, line, data, call);
         };
         self.counters().cmd_set.count();
+        self.count_deed(key, Deed::Set);
         let plan = self.plan(line, &call.time);
         let outcome = match plan.put.mode {
             Mode::Cas(_) => self.carry_out(key, &plan, Value::Whole(value), &call.time),

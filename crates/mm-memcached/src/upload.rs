@@ -7,7 +7,8 @@ use mm_store::{Key, Store, Upload};
 use crate::clock::Time;
 use crate::limits::IDLE_UPLOADS_MAX;
 use crate::meta::DECODED_MAX_BYTES;
-use crate::service::{Call, Connection, Memcached};
+use crate::prefixes::Deed;
+use crate::service::{Call, Connection, Memcached, after};
 use crate::storing::{Plan, Value, reply};
 
 /// A value on its way, and what is to be done with it when it is there.
@@ -82,6 +83,7 @@ impl Memcached {
         match self.begin_upload(key, &plan, (len, command), &call.time) {
             Ok(mut incoming) => {
                 self.counters().cmd_set.count();
+                self.count_deed(key, Deed::Set);
                 incoming.words.extend_from_slice(line.key);
                 incoming.key_len = line.key.len();
                 connection.incoming = Some(incoming);
@@ -193,12 +195,7 @@ impl Memcached {
         if call.output.is_full() {
             return Step::Read { consumed };
         }
-        match self.serve(connection, &input[consumed..], call) {
-            Step::Read { consumed: more } => Step::Read { consumed: consumed + more },
-            Step::ReadInto { consumed: more } => Step::ReadInto { consumed: consumed + more },
-            Step::Park { consumed: more } => Step::Park { consumed: consumed + more },
-            Step::Close { consumed: more } => Step::Close { consumed: consumed + more },
-        }
+        after(consumed, self.serve(connection, &input[consumed..], call))
     }
 
     fn finish_upload(&mut self, incoming: &Incoming, upload: Upload, ends_well: bool, call: &mut Call<'_>) {

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod classic;
 #[cfg(test)]
+mod dumps;
+#[cfg(test)]
 mod meta;
 #[cfg(test)]
 mod server;
