@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks on its terminal")]
 
+mod bench;
 mod checks;
 mod clients;
 mod command;
+mod experiment;
 mod help;
 mod memory;
 mod nightly;
@@ -30,6 +32,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     test::COMMAND,
     tidy::COMMAND,
     // Measurements.
+    bench::COMMAND,
+    experiment::COMMAND,
     memory::COMMAND,
 ];
 

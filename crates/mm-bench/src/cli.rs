@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::compare::{self, CompareArguments};
 use crate::experiment::{self, Experiment};
 use crate::floor::{self, Floor};
+use crate::instructions::{self, InstructionsArguments};
 use crate::load::{self, LoadArguments};
 
 /// Load generator, floors and experiments of MainMemory.
@@ -22,6 +24,10 @@ enum Command {
     Floor(FloorArguments),
     /// Load a server, check every value it returns, report rate and latency.
     Load(Box<LoadArguments>),
+    /// Compare mmem with the floors, memcached and redis.
+    Compare(CompareArguments),
+    /// Count the instructions of a request.
+    Instructions(InstructionsArguments),
     /// Run a throw-away experiment that decided a question of design.
     #[command(subcommand)]
     Experiment(Experiment),
@@ -47,6 +53,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, String> {
     match arguments.command {
         Command::Floor(floor) => match floor::serve(floor.floor, floor.port, floor.value_bytes)? {},
         Command::Load(arguments) => load::command(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
+        Command::Instructions(arguments) => instructions::run(&arguments),
         Command::Experiment(experiment) => experiment::run(experiment),
     }
 }

@@ -42,11 +42,10 @@ pub(crate) fn serve(floor: Floor, port: u16, value_bytes: usize) -> Result<Infal
     if value_bytes > VALUE_BYTES {
         return Err(format!("--value-bytes {value_bytes} is above the largest value, {VALUE_BYTES} bytes"));
     }
-    let listener = listener::listen(port)?;
     match floor {
-        Floor::EchoEpoll => epoll::serve(&listener, &Echo),
-        Floor::EchoUring => uring::serve(&listener, &Echo),
-        Floor::CannedEpoll => epoll::serve(&listener, &Canned::new(value_bytes)),
-        Floor::CannedUring => uring::serve(&listener, &Canned::new(value_bytes)),
+        Floor::EchoEpoll => epoll::serve(port, &Echo),
+        Floor::EchoUring => uring::serve(port, &Echo),
+        Floor::CannedEpoll => epoll::serve(port, &Canned::new(value_bytes)),
+        Floor::CannedUring => uring::serve(port, &Canned::new(value_bytes)),
     }
 }

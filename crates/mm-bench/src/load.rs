@@ -15,8 +15,9 @@ mod sizes;
 mod values;
 mod wire;
 
-pub(crate) use arguments::{LoadArguments, Plan, Stop};
+pub(crate) use arguments::{LoadArguments, Plan, Protocol, Stop};
 pub(crate) use client::{Load, run};
+pub(crate) use report::Report;
 pub(crate) use sizes::Sizes;
 pub(crate) use values::Values;
 

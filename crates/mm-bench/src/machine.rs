@@ -5,6 +5,7 @@ mod server;
 pub(crate) use server::{Server, free_port};
 
 use std::fs;
+use std::io::{IsTerminal as _, Write as _};
 
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -41,6 +42,15 @@ pub(crate) fn cpu_ns(pid: u32) -> Result<u64, String> {
         total += first.ok_or_else(|| format!("{folder}: schedstat has no run time"))?;
     }
     Ok(total)
+}
+
+/// Replaces the progress line, where standard error is a terminal; an empty line erases it.
+pub(crate) fn tell(line: &str) {
+    let mut terminal = std::io::stderr();
+    if terminal.is_terminal() {
+        // A progress line that cannot be written is no reason to stop measuring.
+        drop(write!(terminal, "\r\x1b[K{line}"));
+    }
 }
 
 /// The middle of some figures; 0 of none.

@@ -3,11 +3,14 @@
 //! - `mm-bench floor`: servers that do nothing but the system calls and the copying. They are the yardstick.
 //! - `mm-bench load`: a closed-loop or fixed-rate client that checks every value it gets back.
 //! - `mm-bench compare`: the floors, mmem and its peers side by side, as multiples of the floor.
+//! - `mm-bench instructions`: instructions per request, counted by callgrind.
 //! - `mm-bench experiment`: throw-away servers that decided a question of design.
 
 mod cli;
+mod compare;
 mod experiment;
 mod floor;
+mod instructions;
 mod limits;
 mod load;
 mod machine;

@@ -24,28 +24,19 @@ impl Floor {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().rsplit(':').next().unwrap().to_owned();
-        let floor = Self { child, port };
-        let protocol = if name.starts_with("echo") { "echo" } else { "text" };
-        let first = ["--protocol", protocol, "--unchecked", "--requests", "1"];
-        if name.ends_with("uring") && !floor.load(&first).status.success() {
-            let output = floor.end();
-            assert!(output.contains("io_uring is missing or forbidden"), "{output}");
+        if line.is_empty() {
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut text).unwrap();
+            child.wait().unwrap();
+            assert!(text.contains("io_uring is missing or forbidden"), "{name}: {text}");
             return None;
         }
-        Some(floor)
+        let port = line.trim().rsplit(':').next().unwrap().to_owned();
+        Some(Self { child, port })
     }
 
     fn load(&self, arguments: &[&str]) -> Output {
         Command::new(PROGRAM).args(["load", "--port", &self.port, "--json"]).args(arguments).output().unwrap()
-    }
-
-    /// What the floor wrote to standard error before it ended.
-    fn end(mut self) -> String {
-        drop(self.child.kill());
-        let mut text = String::new();
-        std::io::Read::read_to_string(&mut self.child.stderr.take().unwrap(), &mut text).unwrap();
-        text
     }
 }
 

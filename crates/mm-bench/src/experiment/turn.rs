@@ -18,7 +18,6 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::floor::listener;
 use table::Table;
 use ways::Way;
 
@@ -68,9 +67,8 @@ pub(crate) fn run(arguments: &TurnArguments) -> Result<ExitCode, String> {
 pub(crate) fn serve(arguments: &ServeArguments) -> Result<Infallible, String> {
     let way = ways::find(&arguments.way)?;
     let table = Table::fill();
-    let listener = listener::listen(arguments.port)?;
     match way {
-        Way::Epoll(way) => epoll::serve(&listener, &table, way),
-        Way::Uring(way) => uring::serve(&listener, &table, way),
+        Way::Epoll(way) => epoll::serve(arguments.port, &table, way),
+        Way::Uring(way) => uring::serve(arguments.port, &table, way),
     }
 }

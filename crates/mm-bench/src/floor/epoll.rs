@@ -31,13 +31,14 @@ struct Loop<'a, A> {
 /// Serves until the process is killed.
 ///
 /// # Errors
-/// epoll itself failed.
-pub(super) fn serve(listener: &OwnedFd, answer: &impl Answer) -> Result<Infallible, String> {
+/// The port cannot be used, or epoll itself failed.
+pub(super) fn serve(port: u16, answer: &impl Answer) -> Result<Infallible, String> {
+    let listener = listener::listen(port)?;
     let poll = Poll::new(EVENTS_PER_WAIT)?;
-    poll.add(listener, EventFlags::IN)?;
+    poll.add(&listener, EventFlags::IN)?;
     let mut turn = Loop { poll, answer, input: vec![0; READ_BYTES], output: Vec::new() };
     let mut connections: Vec<Option<Connection>> = Vec::new();
-    let listener_index = listener::index(listener);
+    let listener_index = listener::index(&listener);
     loop {
         for position in 0..turn.poll.wait(None)? {
             let index = turn.poll.ready(position).index;

@@ -19,10 +19,11 @@ struct Connection {
 /// Serves until the process is killed.
 ///
 /// # Errors
-/// The kernel refuses io_uring, or the ring itself failed.
-pub(super) fn serve(listener: &OwnedFd, answer: &impl Answer) -> Result<Infallible, String> {
+/// The kernel refuses io_uring, the port cannot be used, or the ring itself failed.
+pub(super) fn serve(port: u16, answer: &impl Answer) -> Result<Infallible, String> {
     let mut ring = Ring::new(RingOptions::default())?;
-    ring.accept(listener)?;
+    let listener = listener::listen(port)?;
+    ring.accept(&listener)?;
     let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut completions = Vec::new();
     loop {
@@ -36,7 +37,7 @@ pub(super) fn serve(listener: &OwnedFd, answer: &impl Answer) -> Result<Infallib
                         Connection { stream, carry: Carry::default(), sending: false, gathered: None };
                     listener::insert(&mut connections, listener::index(&connection.stream), connection);
                 }
-                Completion::AcceptEnded => ring.accept(listener)?,
+                Completion::AcceptEnded => ring.accept(&listener)?,
                 Completion::Received { index, bytes, more } => match connections.get_mut(index) {
                     Some(Some(connection)) => {
                         if !connection.received(&mut ring, answer, bytes)? {

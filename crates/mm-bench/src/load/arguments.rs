@@ -44,6 +44,9 @@ pub(crate) struct LoadArguments {
     /// How many different keys there are.
     #[arg(long, default_value_t = 1_000_000)]
     keys: u64,
+    /// Number of the first key.
+    #[arg(long, default_value_t = 0)]
+    first_key: u64,
     /// Exponent of a Zipf distribution over the keys; 0 is uniform.
     #[arg(long, default_value_t = 0.0)]
     zipf: f64,
@@ -112,6 +115,7 @@ pub(crate) struct Plan {
     pub(crate) multiget: usize,
     pub(crate) sizes: Sizes,
     pub(crate) keys: u64,
+    pub(crate) first_key: u64,
     pub(crate) zipf: f64,
     pub(crate) set_ratio: f64,
     pub(crate) stop: Stop,
@@ -136,6 +140,7 @@ impl Plan {
             multiget: 1,
             sizes: Sizes::fixed(100),
             keys: 1_000_000,
+            first_key: 0,
             zipf: 0.0,
             set_ratio: 0.0,
             stop: Stop::Seconds(5.0),
@@ -169,6 +174,7 @@ impl LoadArguments {
             multiget: self.multiget,
             sizes: self.value_bytes.clone(),
             keys: self.keys,
+            first_key: self.first_key,
             zipf: self.zipf,
             set_ratio: self.set_ratio,
             stop,
@@ -191,8 +197,8 @@ impl LoadArguments {
                 return Err(format!("{name} must be from 1 to {most}, not {count}"));
             }
         }
-        if self.keys == 0 {
-            return Err("--keys must be at least 1".to_owned());
+        if self.keys == 0 || self.first_key.checked_add(self.keys).is_none() {
+            return Err("--keys must be at least 1, and --first-key leave room for them".to_owned());
         }
         if !(0.0..=1.0).contains(&self.set_ratio) {
             return Err(format!("--set-ratio must be from 0 to 1, not {}", self.set_ratio));

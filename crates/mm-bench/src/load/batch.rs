@@ -100,11 +100,12 @@ impl Composer {
         let first = ids.len();
         if stores {
             let id = if filling { self.composed } else { self.keys.next(&mut self.random) };
+            let id = self.plan.first_key + id;
             ids.push(id);
             wire.write_set(id, output);
         } else {
             for _ in 0..self.plan.multiget {
-                ids.push(self.keys.next(&mut self.random));
+                ids.push(self.plan.first_key + self.keys.next(&mut self.random));
             }
             wire.write_get(&ids[first..], output);
         }

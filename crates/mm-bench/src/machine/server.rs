@@ -5,10 +5,15 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::{LOAD_CORE, SERVER_CORE, cpu_ns, pin};
 
 /// How long a server may take until it accepts connections.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a server may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running server.
 #[derive(Debug)]
@@ -60,6 +65,23 @@ impl Server {
             }
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Asks it to stop and waits until it has.
+    ///
+    /// # Errors
+    /// It does not stop in time.
+    pub(crate) fn terminate(mut self) -> Result<(), String> {
+        let failed = |error: std::io::Error| format!("cannot stop {}: {error}", self.title);
+        kill_process(Pid::from_child(&self.child), Signal::TERM).map_err(|error| failed(error.into()))?;
+        let start = Instant::now();
+        while start.elapsed() < STOP_TIMEOUT {
+            if self.child.try_wait().map_err(failed)?.is_some() {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Err(format!("{} has not stopped {} s after SIGTERM", self.title, STOP_TIMEOUT.as_secs()))
     }
 
     /// Processor time it has used, in nanoseconds.

@@ -38,12 +38,13 @@ struct Turn<'a> {
 /// Serves until the process is killed.
 ///
 /// # Errors
-/// epoll itself failed.
-pub(super) fn serve(listener: &OwnedFd, table: &Table, way: EpollWay) -> Result<Infallible, String> {
+/// The port cannot be used, or epoll itself failed.
+pub(super) fn serve(port: u16, table: &Table, way: EpollWay) -> Result<Infallible, String> {
+    let listener = listener::listen(port)?;
     let mut poll = Poll::new(way.events)?;
-    poll.add(listener, EventFlags::IN)?;
+    poll.add(&listener, EventFlags::IN)?;
     let mut turn = Turn { table, way, streams: Vec::new(), places: Vec::new(), used: 0 };
-    let listener_index = listener::index(listener);
+    let listener_index = listener::index(&listener);
     loop {
         for position in 0..wait(&mut poll, way.looks)? {
             let index = poll.ready(position).index;

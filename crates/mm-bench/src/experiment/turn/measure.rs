@@ -1,13 +1,13 @@
 //! Runs the ways against the load and prints what each costs.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::process::Command;
 
 use super::TurnArguments;
 use super::table::{ITEMS, PREFIX, VALUE_BYTES};
 use super::ways::WAYS;
 use crate::load::{Load, Plan, Sizes, Stop};
-use crate::machine::{Server, free_port, median};
+use crate::machine::{Server, free_port, median, tell};
 
 /// What the floors are called in the table; the first is the yardstick.
 const FLOORS: [&str; 2] = ["canned-epoll", "canned-uring"];
@@ -50,15 +50,6 @@ pub(super) fn run(arguments: &TurnArguments) -> Result<(), String> {
         print(&mut rows, *connections).map_err(|error| format!("cannot write the table: {error}"))?;
     }
     Ok(())
-}
-
-/// Replaces the progress line on a terminal.
-fn tell(line: &str) {
-    let mut terminal = std::io::stderr();
-    if terminal.is_terminal() {
-        // A progress line that cannot be written is no reason to stop measuring.
-        drop(write!(terminal, "\r\x1b[K{line}"));
-    }
 }
 
 fn names(only: &[String]) -> Vec<&'static str> {

@@ -29,11 +29,12 @@ struct Turn<'a> {
 /// Serves until the process is killed.
 ///
 /// # Errors
-/// The kernel refuses io_uring, or the ring itself failed.
-pub(super) fn serve(listener: &OwnedFd, table: &Table, way: UringWay) -> Result<Infallible, String> {
+/// The kernel refuses io_uring, the port cannot be used, or the ring itself failed.
+pub(super) fn serve(port: u16, table: &Table, way: UringWay) -> Result<Infallible, String> {
     let ring = Ring::new(way.ring)?;
+    let listener = listener::listen(port)?;
     let mut turn = Turn { table, way, ring, streams: Vec::new(), places: Vec::new() };
-    turn.ring.accept(listener)?;
+    turn.ring.accept(&listener)?;
     let mut completions = Vec::new();
     loop {
         turn.ring.wait(&mut completions)?;
@@ -44,7 +45,7 @@ pub(super) fn serve(listener: &OwnedFd, table: &Table, way: UringWay) -> Result<
                     turn.ring.receive(&stream, true)?;
                     listener::insert(&mut turn.streams, listener::index(&stream), stream);
                 }
-                Completion::AcceptEnded => turn.ring.accept(listener)?,
+                Completion::AcceptEnded => turn.ring.accept(&listener)?,
                 Completion::Received { index, bytes, more } => turn.received(index, bytes, more)?,
                 Completion::NoBuffer(index) => turn.receive_again(index)?,
                 Completion::Sent { whole: true, .. } => {}

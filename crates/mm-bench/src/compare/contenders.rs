@@ -1,0 +1,170 @@
+//! The servers that are compared: how each is started and filled.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::rows::{Row, Values};
+use crate::load::{self, Plan, Protocol, Sizes, Stop};
+use crate::machine::{Server, free_port, tell};
+
+/// Memory each cache may use, in MiB: everything fits.
+const MEMORY_MIB: &str = "1024";
+
+/// One server.
+pub(super) struct Contender {
+    /// What the table calls it.
+    pub(super) name: String,
+    pub(super) server: Server,
+    pub(super) protocol: Protocol,
+    pub(super) is_floor: bool,
+    /// Floors answer with values of one kind.
+    only: Option<Values>,
+    filled: Vec<Values>,
+}
+
+/// All servers, and what is to be said of those that are missing.
+pub(super) struct Contenders {
+    list: Vec<Contender>,
+    remarks: Vec<String>,
+}
+
+/// Starts whatever can be had. The canned epoll floor comes first.
+///
+/// # Errors
+/// A server that is there does not start.
+pub(super) fn start(mmem: Option<&Path>, peers: &[PathBuf]) -> Result<Contenders, String> {
+    let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let mut contenders = Contenders { list: Vec::new(), remarks: Vec::new() };
+    for floor in ["canned-epoll", "canned-uring"] {
+        for values in [Values::Small, Values::Large] {
+            contenders.start_floor(&program, floor, values)?;
+        }
+    }
+    let beside = program.with_file_name("mmem");
+    contenders.start_cache("mmem", mmem.unwrap_or(&beside), "build it with `cargo build --release`")?;
+    for peer in peers {
+        if !is_there(peer) {
+            return Err(format!("--peer {}: there is no such program", peer.display()));
+        }
+        let name = peer.file_name().unwrap_or(peer.as_os_str()).to_string_lossy().into_owned();
+        contenders.start_cache(&name, peer, "")?;
+    }
+    contenders.start_cache(
+        "memcached",
+        Path::new("memcached"),
+        "install it with `apt-get install memcached`",
+    )?;
+    contenders.start_redis()?;
+    Ok(contenders)
+}
+
+/// Whether a program can be run; a bare name is looked up as the shell would.
+fn is_there(program: &Path) -> bool {
+    let mut command = Command::new(program);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok()
+}
+
+impl Contenders {
+    fn start_floor(&mut self, program: &Path, floor: &str, values: Values) -> Result<(), String> {
+        let port = free_port()?;
+        let (port_text, bytes) = (port.to_string(), values.bytes().to_string());
+        let mut command = Command::new(program);
+        command.args(["floor", floor, "--port", &port_text, "--value-bytes", &bytes]);
+        match Server::start(&mut command, port) {
+            Ok(server) => self.add(floor, server, Protocol::Text, Some(values)),
+            Err(complaint) if floor.ends_with("uring") => {
+                let remark = format!("{floor} is left out: {complaint}");
+                self.remark(remark);
+            }
+            Err(complaint) => return Err(complaint),
+        }
+        Ok(())
+    }
+
+    /// A server with memcached's flags.
+    fn start_cache(&mut self, name: &str, program: &Path, advice: &str) -> Result<(), String> {
+        if !is_there(program) {
+            self.remark(format!("{name} is missing ({}); {advice}", program.display()));
+            return Ok(());
+        }
+        tell(&format!("starting {name}"));
+        let port = free_port()?;
+        let mut command = Command::new(program);
+        command.args(["-p", &port.to_string(), "-l", "127.0.0.1", "-t", "1", "-m", MEMORY_MIB]);
+        if rustix::process::geteuid().is_root() {
+            command.args(["-u", "root"]);
+        }
+        let server = Server::start(&mut command, port)?;
+        self.add(name, server, Protocol::Text, None);
+        Ok(())
+    }
+
+    fn start_redis(&mut self) -> Result<(), String> {
+        if !is_there(Path::new("redis-server")) {
+            self.remark("redis is missing; install it with `apt-get install redis-server`".to_owned());
+            return Ok(());
+        }
+        tell("starting redis");
+        let port = free_port()?;
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+        command.args(["--save", "", "--appendonly", "no", "--maxmemory", "1gb", "--daemonize", "no"]);
+        let server = Server::start(&mut command, port)?;
+        self.add("redis", server, Protocol::Resp, None);
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, server: Server, protocol: Protocol, only: Option<Values>) {
+        let is_floor = only.is_some();
+        self.list.push(Contender {
+            name: name.to_owned(),
+            server,
+            protocol,
+            is_floor,
+            only,
+            filled: Vec::new(),
+        });
+    }
+
+    fn remark(&mut self, remark: String) {
+        if !self.remarks.contains(&remark) {
+            self.remarks.push(remark);
+        }
+    }
+
+    /// What is to be said below the table.
+    pub(super) fn remarks(&self) -> &[String] {
+        &self.remarks
+    }
+
+    /// The servers that take part in a row.
+    pub(super) fn of<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a Contender> {
+        self.list.iter().filter(|contender| contender.only.is_none_or(|values| values == row.values))
+    }
+
+    /// Stores the keys of a row wherever they are not yet.
+    ///
+    /// # Errors
+    /// A server refuses to store.
+    pub(super) fn fill(&mut self, row: &Row) -> Result<(), String> {
+        for contender in &mut self.list {
+            if contender.is_floor || contender.filled.contains(&row.values) {
+                continue;
+            }
+            tell(&format!("filling {}", contender.name));
+            let mut plan = Plan::new(contender.server.port);
+            plan.protocol = contender.protocol;
+            (plan.connections, plan.depth) = (10, 20);
+            plan.keys = row.values.keys();
+            plan.prefix = row.values.prefix().to_owned();
+            plan.sizes = Sizes::fixed(row.values.bytes());
+            plan.stop = Stop::Filled;
+            if let Some(complaint) = load::run(&plan)?.complaint() {
+                return Err(format!("filling {}: {complaint}", contender.name));
+            }
+            contender.filled.push(row.values);
+        }
+        Ok(())
+    }
+}
