@@ -32,12 +32,14 @@ impl Sweep {
 }
 
 impl Store {
-    /// Background work: looks at up to `records` records for expired items, and empties segments from before a flush.
+    /// Background work: looks at up to `records` records for expired items, empties segments from before a flush, and goes
+    /// on with the index's growth or shrink.
     /// Returns false when there is nothing to do for now.
     ///
     /// A round through the segments begins at most once a second and passes by those in which nothing can have expired.
     pub fn maintain(&mut self, records: usize, now_s: u32) -> bool {
         self.now_s = now_s;
+        self.resize_step();
         if self.flushed_before != 0 && self.leaving.segment.is_none() {
             self.begin_leaving();
         }
@@ -48,7 +50,7 @@ impl Store {
         while left != 0 && (self.sweep.at.is_some() || self.begin_sweep()) {
             left = self.sweep_segment(left);
         }
-        left == 0 || self.flushed_before != 0
+        left == 0 || self.flushed_before != 0 || self.index.is_moving()
     }
 
     /// Goes on to the next segment in which something may have expired; false where there is none in this second.
