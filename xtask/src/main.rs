@@ -19,6 +19,7 @@ mod session;
 mod test;
 mod tidy;
 mod tools;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     bench::COMMAND,
     experiment::COMMAND,
     memory::COMMAND,
+    trace::COMMAND,
 ];
 
 fn main() -> ExitCode {

@@ -9,6 +9,7 @@ use crate::experiment::{self, Experiment};
 use crate::floor::{self, Floor};
 use crate::instructions::{self, InstructionsArguments};
 use crate::load::{self, LoadArguments};
+use crate::trace::{self, TraceArguments};
 
 /// Load generator, floors and experiments of MainMemory.
 #[derive(Debug, Parser)]
@@ -31,6 +32,8 @@ enum Command {
     /// Run a throw-away experiment that decided a question of design.
     #[command(subcommand)]
     Experiment(Experiment),
+    /// Replay traces and generated workloads against eviction policies.
+    Trace(TraceArguments),
 }
 
 #[derive(Debug, Args)]
@@ -56,5 +59,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, String> {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Instructions(arguments) => instructions::run(&arguments),
         Command::Experiment(experiment) => experiment::run(experiment),
+        Command::Trace(arguments) => trace::command(&arguments),
     }
 }

@@ -5,6 +5,7 @@
 //! - `mm-bench compare`: the floors, mmem and its peers side by side, as multiples of the floor.
 //! - `mm-bench instructions`: instructions per request, counted by callgrind.
 //! - `mm-bench experiment`: throw-away servers that decided a question of design.
+//! - `mm-bench trace`: how many requests each eviction policy would have answered.
 
 mod cli;
 mod compare;
@@ -14,6 +15,7 @@ mod instructions;
 mod limits;
 mod load;
 mod machine;
+mod trace;
 
 use std::io::Write as _;
 use std::process::ExitCode;

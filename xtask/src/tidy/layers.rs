@@ -94,7 +94,7 @@ pub(super) const LAYERS: &[Layer] = &[
         name: "mm-bench",
         folder: "crates/mm-bench",
         inner: Inner::All,
-        outer: &["clap", "io-uring", "libc", "memchr", "rustix", "socket2"],
+        outer: &["clap", "flate2", "io-uring", "libc", "lzma-rust2", "memchr", "rustix", "ruzstd", "socket2"],
     },
     Layer {
         name: "xtask",

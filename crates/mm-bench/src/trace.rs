@@ -1,0 +1,128 @@
+//! `mm-bench trace`: how many requests each eviction policy would have answered.
+//!
+//! Traces (recorded accesses from files, workloads generated after published figures) are replayed against models of
+//! caches at equal memory, each charged what its items really take. The table shows our eviction over segments beside
+//! the simple policies item by item, memcached's segmented LRU, and a bound from knowledge of the future.
+
+mod dress;
+mod engine;
+mod generate;
+mod list;
+mod number;
+mod policy;
+mod random;
+mod read;
+mod report;
+mod request;
+mod run;
+mod simulate;
+mod source;
+mod study;
+mod svg;
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+
+use engine::Engine;
+use run::Row;
+
+/// What can be typed after `mm-bench trace`.
+#[derive(Debug, Args)]
+pub(crate) struct TraceArguments {
+    /// Folder with recorded traces and workload figures; without it the generators alone run.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Whole files and every cluster described, instead of the first requests and a selection.
+    #[arg(long)]
+    all: bool,
+    /// Only traces whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+    /// Memory sizes, percent of the trace's footprint.
+    #[arg(long, value_delimiter = ',', default_value = "1,3,10,30")]
+    memory: Vec<f64>,
+    /// Variants of eviction over segments instead of the engines.
+    #[arg(long)]
+    study: bool,
+    /// Seed of the generators.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Also writes every figure to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Also draws the means into this file.
+    #[arg(long)]
+    svg: Option<PathBuf>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// One line that names what was wrong: a file that cannot be read or written, or a name that no trace has.
+pub(crate) fn command(arguments: &TraceArguments) -> Result<ExitCode, String> {
+    if let Some(wrong) = arguments.memory.iter().find(|&&percent| !(percent > 0.0 && percent <= 1000.0)) {
+        return Err(format!("--memory {wrong}: must be percent above 0 and at most 1000"));
+    }
+    if let Some(folder) = arguments.dir.as_deref().filter(|folder| !folder.is_dir()) {
+        return Err(format!("--dir {}: no such folder", folder.display()));
+    }
+    let engines = if arguments.study { study::variants() } else { engine::engines() };
+    let rows = replay_all(arguments, &engines).map_err(|error| error.to_string())?;
+    if rows.is_empty() {
+        return Err("no trace has that name, or all are too small for the memory asked for".to_owned());
+    }
+    let out = &mut io::stdout().lock();
+    let print = if arguments.study { report::study } else { report::summary };
+    print(out, &engines, &rows).map_err(|error| error.to_string())?;
+    for (path, write) in [(&arguments.json, report::json as Writer), (&arguments.svg, svg::chart)] {
+        if let Some(path) = path {
+            save(path, write, &engines, &rows).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes all rows somewhere.
+type Writer = fn(&mut dyn Write, &[Engine], &[Row]) -> io::Result<()>;
+
+fn save(path: &Path, write: Writer, engines: &[Engine], rows: &[Row]) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    write(&mut file, engines, rows)?;
+    file.flush()
+}
+
+/// Replays one trace after the other; a row is printed as soon as it is known.
+fn replay_all(arguments: &TraceArguments, engines: &[Engine]) -> io::Result<Vec<Row>> {
+    let mut sources = source::sources(arguments.dir.as_deref(), arguments.all)?;
+    if let Some(part) = &arguments.only {
+        sources.retain(|source| source.name.contains(part.as_str()));
+    }
+    let out = &mut io::stdout().lock();
+    writeln!(
+        out,
+        "seed {}; rows of less than {} KiB are left out",
+        arguments.seed,
+        run::LIMIT_MIN_BYTES >> 10
+    )?;
+    if !arguments.study {
+        report::header(out, engines)?;
+    }
+    let mut rows = Vec::new();
+    for (number, source) in sources.iter().enumerate() {
+        let begin = Instant::now();
+        let new = run::run(source, arguments.seed, engines, &arguments.memory)?;
+        if !arguments.study {
+            new.iter().try_for_each(|row| report::row(out, row))?;
+        }
+        rows.extend(new);
+        let seconds = begin.elapsed().as_secs_f64();
+        let count = sources.len();
+        writeln!(io::stderr(), "{} of {count}: {} in {seconds:.1} s", number + 1, source.name)?;
+    }
+    Ok(rows)
+}

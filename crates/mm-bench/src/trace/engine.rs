@@ -1,0 +1,102 @@
+//! The engines compared: a policy each, with what its items really take.
+
+use super::policy::belady::Belady;
+use super::policy::clock::Clock;
+use super::policy::fifo::Fifo;
+use super::policy::lru::Lru;
+use super::policy::memcached::Memcached;
+use super::policy::s3fifo::S3Fifo;
+use super::policy::segments::Segments;
+use super::policy::segments::settings::Settings;
+use super::policy::sieve::Sieve;
+use super::policy::wtinylfu::WTinyLfu;
+use super::policy::{Overhead, Policy};
+
+/// What a policy is built for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setup<'trace> {
+    pub(crate) objects: u32,
+    pub(crate) limit_bytes: u64,
+    /// The trace's [`super::request::Trace::next_uses`].
+    pub(crate) next_uses: &'trace [u32],
+}
+
+/// What an engine is compared as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A policy without knobs, given our overhead, item by item.
+    Simple,
+    /// Another item-wise policy, given our overhead.
+    Elaborate,
+    /// The server to beat, with its own overhead.
+    Memcached,
+    /// Knows the future.
+    Bound,
+    /// Ours.
+    Segments,
+}
+
+/// A column of the table.
+#[derive(Debug, Clone)]
+pub(crate) struct Engine {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Fifo,
+    Lru,
+    Clock,
+    Sieve,
+    S3Fifo,
+    WTinyLfu,
+    Memcached,
+    Belady,
+    Segments(Settings),
+}
+
+impl Engine {
+    fn new(name: &str, role: Role, kind: Kind) -> Self {
+        Self { name: name.to_owned(), role, kind }
+    }
+
+    /// Eviction over segments with these settings.
+    pub(crate) fn segments(name: &str, settings: Settings) -> Self {
+        Self::new(name, Role::Segments, Kind::Segments(settings))
+    }
+
+    /// An empty cache.
+    pub(crate) fn build<'trace>(&self, setup: Setup<'trace>) -> Box<dyn Policy + 'trace> {
+        let Setup { objects, limit_bytes, next_uses } = setup;
+        let overhead = Overhead::MAIN_MEMORY;
+        match &self.kind {
+            Kind::Fifo => Box::new(Fifo::new(objects, limit_bytes, overhead)),
+            Kind::Lru => Box::new(Lru::new(objects, limit_bytes, overhead)),
+            Kind::Clock => Box::new(Clock::new(objects, limit_bytes, overhead)),
+            Kind::Sieve => Box::new(Sieve::new(objects, limit_bytes, overhead)),
+            Kind::S3Fifo => Box::new(S3Fifo::new(objects, limit_bytes, overhead)),
+            Kind::WTinyLfu => Box::new(WTinyLfu::new(objects, limit_bytes, overhead)),
+            Kind::Memcached => Box::new(Memcached::new(objects, limit_bytes)),
+            Kind::Belady => Box::new(Belady::new(next_uses, objects, limit_bytes, overhead)),
+            Kind::Segments(settings) => Box::new(Segments::new(objects, limit_bytes, settings.clone())),
+        }
+    }
+}
+
+/// The columns of the table.
+pub(crate) fn engines() -> Vec<Engine> {
+    vec![
+        Engine::new("FIFO", Role::Simple, Kind::Fifo),
+        Engine::new("LRU", Role::Simple, Kind::Lru),
+        Engine::new("CLOCK", Role::Simple, Kind::Clock),
+        Engine::new("SIEVE", Role::Simple, Kind::Sieve),
+        Engine::new("S3-FIFO", Role::Simple, Kind::S3Fifo),
+        Engine::new("W-TinyLFU", Role::Elaborate, Kind::WTinyLfu),
+        Engine::new("memcached", Role::Memcached, Kind::Memcached),
+        Engine::new("plain seg", Role::Elaborate, Kind::Segments(Settings::plain())),
+        Engine::segments("ours", Settings::default()),
+        Engine::new("Belady", Role::Bound, Kind::Belady),
+    ]
+}
