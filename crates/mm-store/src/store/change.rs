@@ -171,6 +171,7 @@ impl Store {
             }
         }
         self.flushed_before = self.segments.next_sequence();
+        self.finish_flush();
         self.countdown = 0;
     }
 

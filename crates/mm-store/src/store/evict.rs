@@ -72,22 +72,45 @@ impl Store {
         if !compact {
             self.ghosts.fit(self.index.items());
         }
+        self.leave(segment, compact);
+        true
+    }
+
+    /// Chooses the next segment from before a flush, and none else; false where there is none that can be emptied.
+    pub(super) fn begin_flushed(&mut self) -> bool {
+        let Some(segment) = self.flushed_segment() else { return false };
+        self.leave(segment, true);
+        true
+    }
+
+    fn leave(&mut self, segment: SegmentId, compact: bool) {
         self.segments.leave(segment);
         self.leaving = Leaving { segment: Some(segment), at: 0, compact };
-        true
+    }
+
+    /// A segment from before a flush that can be emptied.
+    pub(super) fn flushed_segment(&self) -> Option<SegmentId> {
+        if self.flushed_before == 0 {
+            return None;
+        }
+        let is_flushed =
+            |id: &SegmentId| self.segments.get(*id).sequence < self.flushed_before && self.can_leave(*id);
+        [Queue::Small, Queue::Main]
+            .into_iter()
+            .find_map(|queue| self.segments.oldest_first(queue).find(is_flushed))
     }
 
     /// The segment to empty next, and whether its live items stay.
     fn choose_victim(&self) -> Option<(SegmentId, bool)> {
+        if let Some(flushed) = self.flushed_segment() {
+            return Some((flushed, true));
+        }
         let mut deadest: Option<(u32, SegmentId)> = None;
         for queue in [Queue::Small, Queue::Main] {
             for id in self.segments.oldest_first(queue) {
                 let segment = self.segments.get(id);
                 if segment.uploads != 0 || self.arena.is_held(id) {
                     continue;
-                }
-                if segment.sequence < self.flushed_before {
-                    return Some((id, true));
                 }
                 if deadest.is_none_or(|(live_bytes, _)| segment.live_bytes < live_bytes) {
                     deadest = Some((segment.live_bytes, id));
@@ -263,7 +286,7 @@ impl Store {
     }
 
     /// A flush is worked off when no segment from before it is left.
-    fn finish_flush(&mut self) {
+    pub(super) fn finish_flush(&mut self) {
         let before = self.flushed_before;
         let is_left = |id| {
             let segment = self.segments.get(id);

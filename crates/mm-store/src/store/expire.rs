@@ -40,8 +40,8 @@ impl Store {
     pub fn maintain(&mut self, records: usize, now_s: u32) -> bool {
         self.now_s = now_s;
         self.resize_step();
-        if self.flushed_before != 0 && self.leaving.segment.is_none() {
-            self.begin_leaving();
+        if self.leaving.segment.is_none() {
+            self.begin_flushed();
         }
         if self.leaving.segment.is_some() {
             self.empty_some(0);
@@ -50,7 +50,12 @@ impl Store {
         while left != 0 && (self.sweep.at.is_some() || self.begin_sweep()) {
             left = self.sweep_segment(left);
         }
-        left == 0 || self.flushed_before != 0 || self.index.is_moving()
+        left == 0 || self.is_working_off() || self.index.is_moving()
+    }
+
+    /// Whether a segment is being emptied, or there are some from before a flush to empty.
+    fn is_working_off(&self) -> bool {
+        self.leaving.segment.is_some() || self.flushed_segment().is_some()
     }
 
     /// Goes on to the next segment in which something may have expired; false where there is none in this second.

@@ -1,0 +1,60 @@
+//! A flush removes what was stored before it, and nothing that is stored after it.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use mm_store::{Config, Put, Store};
+
+/// Whether the key is there.
+fn has(store: &mut Store, key: &[u8], now_s: u32) -> bool {
+    let key = store.key(key).unwrap();
+    store.get(key, now_s).is_ok()
+}
+
+fn put(store: &mut Store, key: &[u8], value: &[u8], now_s: u32) {
+    let key = store.key(key).unwrap();
+    store.put(key, &Put::default(), value, now_s).unwrap();
+}
+
+/// Background work until there is none.
+fn maintain(store: &mut Store, now_s: u32) {
+    for _ in 0..100_000 {
+        if !store.maintain(100, now_s) {
+            return;
+        }
+    }
+    panic!("there is no end to the background work");
+}
+
+#[test]
+fn a_flush_of_an_empty_store_takes_nothing_that_comes_later() {
+    let value = vec![b'v'; 1 << 20];
+    let mut store = Store::open(&Config::new(64 << 20, 1)).unwrap();
+    store.flush_all();
+    for key in [&b"a"[..], b"b", b"c"] {
+        put(&mut store, key, &value, 1);
+        maintain(&mut store, 1);
+        assert!(has(&mut store, key, 1));
+    }
+    assert_eq!(store.stats().evicted, 0);
+    store.verify().unwrap();
+}
+
+#[test]
+fn a_flush_takes_all_that_was_there_and_frees_it() {
+    let value = vec![b'v'; 1 << 20];
+    let mut store = Store::open(&Config::new(64 << 20, 1)).unwrap();
+    for number in 0..20_u32 {
+        put(&mut store, &number.to_le_bytes(), &value, 1);
+    }
+    store.flush_all();
+    assert!(!has(&mut store, &7_u32.to_le_bytes(), 1));
+    for number in 20..40_u32 {
+        put(&mut store, &number.to_le_bytes(), &value, 1);
+    }
+    maintain(&mut store, 1);
+    for number in 0..40_u32 {
+        assert_eq!(has(&mut store, &number.to_le_bytes(), 1), number >= 20, "{number}");
+    }
+    assert_eq!((store.stats().items, store.stats().evicted), (20, 0));
+    store.verify().unwrap();
+}
