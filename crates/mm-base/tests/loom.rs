@@ -1,5 +1,6 @@
 //! Models of what several threads do at once, run over every order of their steps that matters:
-//! `LOOM_MAX_PREEMPTIONS=2 RUSTFLAGS="--cfg loom" cargo test --release -p mm-base --test loom` (without the bound: hours).
+//! `LOOM_MAX_PREEMPTIONS=2 RUSTFLAGS="--cfg loom" cargo test --release -p mm-base --test loom` (without the
+//! bound: hours).
 
 #![cfg(loom)]
 #![expect(unsafe_code, reason = "pushing onto a wake list")]
@@ -19,8 +20,8 @@ fn bed_and_bell() -> (Arc<Notify>, Arc<Doorbell>) {
     (bed, Arc::new(Doorbell::new(move || woken.notify())))
 }
 
-/// Two senders, one of them in a batch; the receiver sleeps when it finds nothing. A lost wake-up leaves it asleep
-/// for ever, which loom reports as a deadlock.
+/// Two senders, one of them in a batch; the receiver sleeps when it finds nothing. A lost wake-up leaves it
+/// asleep for ever, which loom reports as a deadlock.
 #[test]
 fn no_message_is_left_beside_a_sleeping_receiver() {
     loom::model(|| {
@@ -50,8 +51,8 @@ fn no_message_is_left_beside_a_sleeping_receiver() {
     });
 }
 
-/// Two senders race for the slots of a mailbox that is too small for both, while it is being emptied: what was
-/// accepted arrives, in order, and what was refused comes back.
+/// Two senders race for the slots of a mailbox that is too small for both, while it is being emptied: what
+/// was accepted arrives, in order, and what was refused comes back.
 #[test]
 fn slots_are_used_again_without_mixing_messages() {
     loom::model(|| {
@@ -69,8 +70,8 @@ fn slots_are_used_again_without_mixing_messages() {
     });
 }
 
-/// Two threads wake the same thing, having left a note each: the owner sees both notes, however their wakes fall
-/// together.
+/// Two threads wake the same thing, having left a note each: the owner sees both notes, however their wakes
+/// fall together.
 #[test]
 fn a_wake_that_finds_the_link_listed_is_not_lost() {
     loom::model(|| {

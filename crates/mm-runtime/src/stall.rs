@@ -1,8 +1,9 @@
 //! Finding tasks that keep their shard too long.
 //!
-//! Reading a clock around every poll would cost more than the switch itself. So a shard only publishes what it is
-//! polling, two plain stores, and some other thread's [`Watcher`] compares two looks. When it finds the same poll still
-//! running after the limit, it says so, and leaves a note for the shard, which reports the task when the poll has ended.
+//! Reading a clock around every poll would cost more than the switch itself. So a shard only publishes what
+//! it is polling, two plain stores, and some other thread's [`Watcher`] compares two looks. When it finds the
+//! same poll still running after the limit, it says so, and leaves a note for the shard, which reports the
+//! task when the poll has ended.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -116,7 +117,8 @@ impl fmt::Debug for Watcher {
 }
 
 impl Watcher {
-    /// Looks at the time `now_ms`: a task that has been running since an earlier look, for the limit or longer.
+    /// Looks at the time `now_ms`: a task that has been running since an earlier look, for the limit or
+    /// longer.
     pub fn look(&mut self, now_ms: u64) -> Option<Stalled> {
         let polls = self.shared.polls.load(Ordering::Relaxed);
         let number = self.shared.name.load(Ordering::Relaxed);

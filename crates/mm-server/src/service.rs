@@ -15,9 +15,9 @@ use crate::{Ready, Stats, Token};
 ///
 /// - [`connect`](Service::connect) when a connection has been accepted, [`disconnect`](Service::disconnect) when it has
 ///   ended, for whatever reason, once.
-/// - In each turn, for all connections that have input: [`prepare`](Service::prepare) with pass 0 for every one of them,
-///   then with pass 1 for every one, then [`run`](Service::run) for every one. The passes let the service overlap the
-///   cache misses of requests of different connections.
+/// - In each turn, for all connections that have input: [`prepare`](Service::prepare) with pass 0 for every one of
+///   them, then with pass 1 for every one, then [`run`](Service::run) for every one. The passes let the service overlap
+///   the cache misses of requests of different connections.
 /// - While a connection is in [`Step::ReadInto`]: [`space`](Service::space) and [`filled`](Service::filled).
 /// - [`background`](Service::background) at the end of every turn.
 ///

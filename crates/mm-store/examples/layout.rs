@@ -1,4 +1,5 @@
-//! Measures the layout of items and index, for docs/decisions/0001: bytes per item, cost of look-ups, steps of growth.
+//! Measures the layout of items and index, for docs/decisions/0001: bytes per item, cost of look-ups, steps
+//! of growth.
 //!
 //! `cargo run --release -p mm-store --example layout -- [density|lookups ITEMS|growth ITEMS]`
 
@@ -56,8 +57,8 @@ fn resident_bytes() -> usize {
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
-/// Fills to twice the limit, then counts what can be read back, in a process of its own for each row so that resident memory
-/// is the store's alone.
+/// Fills to twice the limit, then counts what can be read back, in a process of its own for each row so that
+/// resident memory is the store's alone.
 fn density() {
     println!(
         "limit MiB | value bytes | TTL | items | bytes beside key and value: resident | percent of payload"

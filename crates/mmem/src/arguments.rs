@@ -1,6 +1,6 @@
 //! The command line: what was given, checked, as a [`Config`].
 //!
-//! [`flags::FLAGS`] and [`suboptions::SUBOPTIONS`] describe every flag once; parsing and the help text walk
+//! [`flags::GROUPS`] and [`suboptions::SUBOPTIONS`] describe every flag once; parsing and the help text walk
 //! them.
 
 mod check;

@@ -79,7 +79,7 @@ test("items expire and can be touched", async () => {
 test("a large value comes back", async () => {
   const value = "x".repeat(LARGEST_VALUE);
   assert.strictEqual(await call("set", "node-f", value, 0), true);
-  assert.strictEqual(await call("get", "node-f"), value);
+  assert.ok((await call("get", "node-f")) === value);
 });
 
 test("version and statistics are read", async () => {

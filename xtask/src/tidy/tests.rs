@@ -125,8 +125,7 @@ fn every_unsafe_says_why_it_is_sound() {
         "without a comment",
     );
     caught(place, "//! A.\nunsafe impl Send for A {}\n", 2, "without a comment");
-    caught(place, "//! A.\n/// Does.\nunsafe fn a() {}\n", 3, "# Safety");
-    clean(place, "//! A.\n/// Does.\n///\n/// # Safety\n/// Call it once.\n#[inline]\nunsafe fn a() {}\n");
+    clean(place, "//! A.\nstruct A {\n    call: unsafe fn(u8),\n}\n");
     clean(place, "//! A.\nfn a() {\n    // SAFETY: yes.\n    let c =\n        unsafe { b() };\n}\n");
 }
 

@@ -22,7 +22,8 @@ const UNSAFE_PLACES: &[&str] = &[
 /// How many lines of comment or attribute may stand between a SAFETY line and the `unsafe` it is about.
 const SAFETY_REACH: usize = 12;
 
-/// Checks the uses of `unsafe` in one Rust file.
+/// Checks the uses of `unsafe` in one Rust file. That public unsafe functions say what they ask for is
+/// clippy's to check.
 pub(super) fn check(source: &Source, violations: &mut Vec<Violation>) {
     let Ok(tokens) = source.text().parse::<TokenStream>() else {
         return;
@@ -37,10 +38,6 @@ pub(super) fn check(source: &Source, violations: &mut Vec<Violation>) {
         }
         if found.needs_comment && !has_safety(source, found.line) {
             let what = "unsafe without a comment; state the fact that makes it sound after the word SAFETY";
-            violations.push(Violation::new(source.path(), found.line, what));
-        }
-        if found.declares && !has_safety(source, found.line) {
-            let what = "unsafe fn or trait without a # Safety section; say what callers must hold to";
             violations.push(Violation::new(source.path(), found.line, what));
         }
     }
@@ -77,8 +74,6 @@ struct Use {
     line: usize,
     /// A block or an implementation: the writer must say why it is sound.
     needs_comment: bool,
-    /// A function, trait or extern block: the caller must be told what to hold to.
-    declares: bool,
 }
 
 fn collect(tokens: TokenStream, uses: &mut Vec<Use>) {
@@ -90,10 +85,8 @@ fn collect(tokens: TokenStream, uses: &mut Vec<Use>) {
                 let next = tokens.peek();
                 let is_block = matches!(next, Some(TokenTree::Group(_)));
                 let is_impl = matches!(next, Some(TokenTree::Ident(word)) if word == "impl");
-                // Pointer types and `unsafe extern` promise nothing by themselves.
-                let is_fn = matches!(next, Some(TokenTree::Ident(word)) if word == "fn" || word == "trait");
                 let line = word.span().start().line;
-                uses.push(Use { line, needs_comment: is_block || is_impl, declares: is_fn });
+                uses.push(Use { line, needs_comment: is_block || is_impl });
             }
             TokenTree::Ident(_) | TokenTree::Punct(_) | TokenTree::Literal(_) => {}
         }

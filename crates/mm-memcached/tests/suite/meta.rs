@@ -157,7 +157,8 @@ fn deleting() {
 #[test]
 fn counting() {
     check(
-        "ma a\nma a q O5\nma a N0 J13 v\nma a v\nma a D10 v t k\nma a MD D4\nma a M- v\nma a MI D2 v\nma a M+ q\nmg a v\n",
+        "ma a\nma a q O5\nma a N0 J13 v\nma a v\nma a D10 v t k\n\
+         ma a MD D4\nma a M- v\nma a MI D2 v\nma a M+ q\nmg a v\n",
         "NF\nNF O5\nVA 2\n13\nVA 2\n14\nVA 2 t-1 ka\n24\nHD\nVA 2\n19\nVA 2\n21\nVA 2\n22\n",
     );
     check("ma a N90 t\nma a t\nma a T30 t v\nma a t\n", "HD t90\nHD t90\nVA 1 t30\n2\nHD t30\n");

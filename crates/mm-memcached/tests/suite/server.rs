@@ -25,7 +25,8 @@ fn settings_that_are_answered() {
          CLIENT_ERROR bad command line format\nOK\nCLIENT_ERROR automove window too low or too high\nOK\n",
     );
     check(
-        "lru tune 10 20 0.1 2.0\nlru tune 50 50 0.1 2.0\nlru tune 10 20 0 2\nlru mode flat\nlru mode x\nlru temp_ttl -1\nlru\n",
+        "lru tune 10 20 0.1 2.0\nlru tune 50 50 0.1 2.0\nlru tune 10 20 0 2\n\
+         lru mode flat\nlru mode x\nlru temp_ttl -1\nlru\n",
         "OK\nERROR hot and warm pcts must not exceed 80\nERROR hot/warm age factors must be greater than 0\nOK\n\
          ERROR\nOK\nERROR\n",
     );

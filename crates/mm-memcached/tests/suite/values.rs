@@ -58,7 +58,8 @@ fn appending_in_pieces() {
 fn a_piecewise_value_with_a_bad_end() {
     let body = String::from_utf8(value(3000)).unwrap();
     let input = format!("set k 0 0 1\r\nx\r\nset k 0 0 3000\r\n{body}xyversion\r\nversion\r\nget k\r\n");
-    let expected = "STORED\r\nCLIENT_ERROR bad data chunk\r\nVERSION 1.6.45\r\nVERSION 1.6.45\r\nVALUE k 0 1\r\nx\r\nEND\r\n";
+    let expected = "STORED\r\nCLIENT_ERROR bad data chunk\r\nVERSION 1.6.45\r\nVERSION 1.6.45\r\n\
+                    VALUE k 0 1\r\nx\r\nEND\r\n";
     check_with(plain, input, expected);
 }
 

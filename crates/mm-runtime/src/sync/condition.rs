@@ -15,8 +15,8 @@ use crate::task::Interrupted;
 /// # Ok(()) }
 /// ```
 ///
-/// A wait can end without a signal meant for it: when a waiter that had been woken was dropped before it ran, its signal
-/// goes to another. Test in a loop.
+/// A wait can end without a signal meant for it: when a waiter that had been woken was dropped before it ran,
+/// its signal goes to another. Test in a loop.
 #[derive(Debug, Default)]
 pub struct Condition {
     queue: WaitQueue,
@@ -29,8 +29,8 @@ impl Condition {
         Self::default()
     }
 
-    /// Waits for a signal that comes after the call's first poll. With a [`timeout`](crate::timers::timeout) around it
-    /// the wait can be given up.
+    /// Waits for a signal that comes after the call's first poll. With a [`timeout`](crate::timers::timeout)
+    /// around it the wait can be given up.
     ///
     /// # Errors
     /// The task was interrupted.

@@ -1,3 +1,5 @@
+//! Who waits is woken, once and in order; who is cancelled leaves no trace.
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;

@@ -97,7 +97,7 @@ fn large_values_come_back_and_larger_ones_are_refused() {
     let value: Vec<u8> = (0..LARGEST_VALUE).map(|index| (index % 251) as u8).collect();
     client.set("rust-large", value.as_slice(), 0).unwrap();
     let found: Option<Vec<u8>> = client.get("rust-large").unwrap();
-    assert_eq!(found, Some(value));
+    assert!(found == Some(value));
     let larger = vec![0_u8; 1_100_000];
     let error = client.set("rust-large", larger.as_slice(), 0).unwrap_err();
     assert!(matches!(error, MemcacheError::ServerError(_)), "{error}");
