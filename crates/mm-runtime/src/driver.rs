@@ -19,6 +19,7 @@
 
 pub mod epoll;
 mod inbox;
+pub mod sockets;
 
 use std::fmt;
 use std::io;

@@ -16,7 +16,7 @@
 //! })
 //! ```
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
@@ -27,6 +27,7 @@ use mm_base::Now;
 use mm_base::doorbell::Doorbell;
 
 use crate::limits::{LOWEST_FIRST_EVERY, TASKS_MAX};
+use crate::net::Net;
 use crate::task::raw::{self, AllTasks, Polled, Remote, RunQueues, Task};
 use crate::task::{JoinError, JoinHandle, Name, Options};
 use crate::timers::Timers;
@@ -73,6 +74,7 @@ pub(crate) struct Local {
     pub(crate) polled: Polled,
     pub(crate) timers: Timers,
     pub(crate) stall: Stall,
+    pub(crate) net: RefCell<Option<Rc<dyn Net>>>,
     tasks_max: Cell<usize>,
     /// Polls since the lowest priority had its turn.
     since_lowest: Cell<u32>,
@@ -114,6 +116,7 @@ impl Executor {
                 polled: Polled::default(),
                 timers: Timers::new(now),
                 stall: Stall::new(),
+                net: RefCell::new(None),
                 tasks_max: Cell::new(TASKS_MAX),
                 since_lowest: Cell::new(0),
                 counters: Counters::default(),
@@ -177,6 +180,10 @@ impl Executor {
     #[must_use]
     pub fn stall(&self) -> &Stall {
         &self.local.stall
+    }
+
+    pub(crate) fn set_net(&self, net: Rc<dyn Net>) {
+        *self.local.net.borrow_mut() = Some(net);
     }
 
     /// How many tasks have not finished.

@@ -38,3 +38,18 @@ pub const NAMES_MAX: usize = 1024;
 
 /// Task-local slots in use in one task.
 pub const LOCALS_PER_TASK_MAX: usize = 32;
+
+/// Connections of a task's listener that wait to be accepted.
+pub const BACKLOG: u32 = 1024;
+
+/// Bytes that one write of a task's stream queues before it sends.
+pub const WRITE_QUEUE_BYTES: usize = 4 * LARGE_BYTES;
+
+/// Bytes of buffers that the tasks of one shard shall hold together.
+pub const TASK_BUFFER_BYTES: usize = 64 * 1024 * 1024;
+
+/// Threads of the process that do offloaded work.
+pub const OFFLOAD_THREADS_MAX: usize = 16;
+
+/// Pieces of offloaded work that wait for a thread.
+pub const OFFLOAD_QUEUE_MAX: usize = 1024;

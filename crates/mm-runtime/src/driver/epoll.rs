@@ -4,6 +4,8 @@
 //! `epoll_ctl` per connection. Calls are tried whenever the last one has not been told to wait, so a request
 //! costs a receive, a send and its share of an `epoll_wait`.
 
+mod sockets;
+
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;

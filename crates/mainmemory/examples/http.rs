@@ -1,0 +1,70 @@
+//! A tiny HTTP/1.1 responder: answers every GET with its path, and keeps the connection.
+//!
+//! `cargo run --release --example http -- 127.0.0.1:8080`, then `curl http://127.0.0.1:8080/hello`.
+
+use std::io;
+
+use mm_runtime::net::{BufferedReader, Listener, Stream};
+use mm_runtime::sys::socket::ListenAddress;
+use mm_runtime::task::spawn;
+
+/// The next line without its end; None when the peer has finished.
+async fn line(reader: &mut BufferedReader) -> io::Result<Option<String>> {
+    let length = reader.read_until(b'\n').await?;
+    let line = String::from_utf8_lossy(&reader.buffered()[..length]).trim_end().to_owned();
+    reader.consume(length);
+    Ok(if length == 0 { None } else { Some(line) })
+}
+
+/// The status and text for a request line.
+fn respond(request: &str) -> (&'static str, String) {
+    let mut words = request.split(' ');
+    match (words.next(), words.next(), words.next()) {
+        (Some("GET"), Some(path), Some("HTTP/1.1" | "HTTP/1.0")) => {
+            ("200 OK", format!("you asked for {path}\n"))
+        }
+        (Some(_), Some(_), Some("HTTP/1.1" | "HTTP/1.0")) => ("405 Method Not Allowed", "only GET\n".into()),
+        _ => ("400 Bad Request", "that was no HTTP\n".into()),
+    }
+}
+
+async fn talk(stream: Stream) -> io::Result<()> {
+    let (mut reader, mut writer) = stream.buffered();
+    reader.set_timeout_ms(Some(10_000));
+    while let Some(request) = line(&mut reader).await? {
+        let mut keep = request.ends_with("HTTP/1.1");
+        while let Some(header) = line(&mut reader).await? {
+            if header.is_empty() {
+                break;
+            }
+            keep &= !header.eq_ignore_ascii_case("connection: close");
+        }
+        let (status, body) = respond(&request);
+        keep &= !status.starts_with("400");
+        let connection = if keep { "keep-alive" } else { "close" };
+        let length = body.len();
+        let head =
+            format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: {connection}\r\n\r\n");
+        writer
+            .write_all_vectored(&[io::IoSlice::new(head.as_bytes()), io::IoSlice::new(body.as_bytes())])
+            .await?;
+        if !keep {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Serves each connection by a task of its own.
+pub(crate) async fn serve(mut listener: Listener) -> io::Result<()> {
+    loop {
+        spawn(talk(listener.accept().await?)).detach();
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
+    let address = ListenAddress::Ip(address.parse()?);
+    mm_runtime::block_on(async move { serve(Listener::bind(&address)?).await })??;
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! A line-based key-value server: `set KEY VALUE`, `get KEY`, `del KEY`, `quit`.
+//!
+//! `cargo run --release --example lines -- 127.0.0.1:7009`, then `nc 127.0.0.1 7009`. The tasks of a shard share the
+//! map without a lock: between two awaits nobody else runs.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+
+use mm_runtime::net::{Listener, Stream};
+use mm_runtime::sys::socket::ListenAddress;
+use mm_runtime::task::spawn;
+
+type Map = Rc<RefCell<HashMap<String, String>>>;
+
+/// The keys a server keeps; more are refused.
+const KEYS_MAX: usize = 100_000;
+
+/// The answer to a line; None ends the connection.
+fn answer(map: &Map, line: &str) -> Option<String> {
+    let mut words = line.trim_end().splitn(3, ' ');
+    let mut map = map.borrow_mut();
+    Some(match (words.next(), words.next(), words.next()) {
+        (Some("set"), Some(key), Some(value)) if map.len() < KEYS_MAX || map.contains_key(key) => {
+            map.insert(key.into(), value.into());
+            "ok\n".into()
+        }
+        (Some("set"), Some(_), Some(_)) => "full\n".into(),
+        (Some("get"), Some(key), None) => {
+            map.get(key).map_or_else(|| "none\n".into(), |value| format!("{value}\n"))
+        }
+        (Some("del"), Some(key), None) => if map.remove(key).is_some() { "ok\n" } else { "none\n" }.into(),
+        (Some("quit"), None, None) => return None,
+        _ => "what?\n".into(),
+    })
+}
+
+async fn talk(stream: Stream, map: Map) -> io::Result<()> {
+    let (mut reader, mut writer) = stream.buffered();
+    reader.set_timeout_ms(Some(60_000));
+    loop {
+        let length = reader.read_until(b'\n').await?;
+        let line = String::from_utf8_lossy(&reader.buffered()[..length]);
+        let answer = if length == 0 { None } else { answer(&map, &line) };
+        drop(line);
+        reader.consume(length);
+        match answer {
+            Some(answer) => writer.write_all(answer.as_bytes()).await?,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Serves each connection by a task of its own.
+pub(crate) async fn serve(mut listener: Listener) -> io::Result<()> {
+    let map = Map::default();
+    loop {
+        spawn(talk(listener.accept().await?, Rc::clone(&map))).detach();
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7009".into());
+    let address = ListenAddress::Ip(address.parse()?);
+    mm_runtime::block_on(async move { serve(Listener::bind(&address)?).await })??;
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! Tasks' sockets on epoll.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, getsockname,
+    recvfrom, sendto, socket_with, sockopt,
+};
+
+use super::EpollDriver;
+use crate::driver::sockets::{Endpoint, Sockets};
+use crate::driver::{Driver, Owner, SourceId};
+use crate::sys::socket::{ListenAddress, Listener};
+
+fn new_socket(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {
+    Ok(socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?)
+}
+
+fn family(address: SocketAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
+}
+
+impl Sockets for EpollDriver {
+    fn listen(&mut self, address: &ListenAddress, backlog: u32) -> io::Result<(SourceId, ListenAddress)> {
+        let listener = Listener::bind(address, backlog)?;
+        let bound = listener.address().clone();
+        Ok((self.add_listener(listener, Owner::Task)?, bound))
+    }
+
+    fn connect(&mut self, endpoint: &Endpoint) -> io::Result<SourceId> {
+        let (socket, begun) = match endpoint {
+            Endpoint::Ip(address) => {
+                let socket = new_socket(family(*address), SocketType::STREAM)?;
+                sockopt::set_tcp_nodelay(&socket, self.options.nodelay)?;
+                let begun = rustix::net::connect(&socket, address);
+                (socket, begun)
+            }
+            Endpoint::Unix(path) => {
+                let socket = new_socket(AddressFamily::UNIX, SocketType::STREAM)?;
+                let begun = rustix::net::connect(&socket, &SocketAddrUnix::new(path)?);
+                (socket, begun)
+            }
+        };
+        let done = match begun {
+            Ok(()) => true,
+            Err(Errno::INPROGRESS | Errno::INTR) => false,
+            Err(error) => return Err(error.into()),
+        };
+        let stream = self.add_stream(socket, Owner::Task)?;
+        self.source(stream)?.writable = done;
+        Ok(stream)
+    }
+
+    fn connected(&mut self, stream: SourceId) -> io::Result<bool> {
+        let source = self.source(stream)?;
+        if !source.writable {
+            return Ok(false);
+        }
+        match sockopt::socket_error(&source.socket)? {
+            Ok(()) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn bind_datagram(&mut self, address: SocketAddr) -> io::Result<(SourceId, SocketAddr)> {
+        let socket = new_socket(family(address), SocketType::DGRAM)?;
+        bind(&socket, &address)?;
+        let bound = SocketAddr::try_from(getsockname(&socket)?)?;
+        let source = self.add(socket, Owner::Task, EventFlags::IN | EventFlags::OUT)?;
+        Ok((source, bound))
+    }
+
+    fn receive_from(
+        &mut self,
+        socket: SourceId,
+        space: &mut [u8],
+    ) -> io::Result<Option<(usize, SocketAddr)>> {
+        let source = self.source(socket)?;
+        if !source.readable {
+            return Ok(None);
+        }
+        match recvfrom(&source.socket, space, RecvFlags::empty()) {
+            Ok((_, received, from)) => {
+                let from = from.ok_or(io::ErrorKind::InvalidData)?;
+                Ok(Some((received, SocketAddr::try_from(from)?)))
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {
+                source.readable = false;
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn send_to(&mut self, socket: SourceId, bytes: &[u8], to: SocketAddr) -> io::Result<bool> {
+        let source = self.source(socket)?;
+        if !source.writable {
+            return Ok(false);
+        }
+        match sendto(&source.socket, bytes, SendFlags::NOSIGNAL, &to) {
+            Ok(_) => Ok(true),
+            Err(Errno::AGAIN) => {
+                source.writable = false;
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Taking connections.
+
+use std::io;
+use std::rc::Rc;
+
+use super::{Direction, Handle, Patience, Stream, Tried, current};
+use crate::limits::BACKLOG;
+use crate::sys::socket::ListenAddress;
+
+/// A listening socket, TCP or Unix.
+pub struct Listener {
+    handle: Handle,
+    patience: Patience,
+    address: ListenAddress,
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listener").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Listener {
+    /// Listens on an address.
+    ///
+    /// # Errors
+    /// The address is in use, not ours or not permitted; the message names it.
+    pub fn bind(address: &ListenAddress) -> io::Result<Self> {
+        let net = current()?;
+        let (source, address) = net.listen(address, BACKLOG)?;
+        Ok(Self { handle: Handle { net, source }, patience: Patience::new(), address })
+    }
+
+    /// Where it listens, with the port that was chosen.
+    #[must_use]
+    pub fn address(&self) -> &ListenAddress {
+        &self.address
+    }
+
+    /// How long [`accept`](Self::accept) waits, in milliseconds; for ever at first.
+    pub fn set_timeout_ms(&mut self, timeout_ms: Option<u64>) {
+        self.patience.timeout_ms = timeout_ms;
+    }
+
+    /// Takes the next connection.
+    ///
+    /// # Errors
+    /// That connection was lost, or descriptors have run out: see
+    /// [`AcceptFailure`](crate::driver::AcceptFailure); or the wait was ended early.
+    pub async fn accept(&mut self) -> io::Result<Stream> {
+        let accept =
+            |net: &dyn super::Net, source| Ok(net.accept(source)?.map_or(Tried::Blocked, Tried::Done));
+        let (source, peer) = self.patience.retry(&self.handle, Direction::Input, accept).await?;
+        Ok(Stream::new(Handle { net: Rc::clone(&self.handle.net), source }, peer))
+    }
+}

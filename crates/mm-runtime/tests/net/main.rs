@@ -1,0 +1,4 @@
+//! What tasks' sockets promise, on the real network of the machine.
+
+#[cfg(test)]
+mod sockets;

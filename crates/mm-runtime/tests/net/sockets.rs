@@ -1,0 +1,318 @@
+//! What tasks' sockets promise, on the real network of the machine.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use mm_runtime::net::{Datagrams, Endpoint, Listener, Stream, look_up};
+use mm_runtime::sys::socket::ListenAddress;
+use mm_runtime::task::{JoinHandle, spawn, yield_now};
+use mm_runtime::timers::{sleep, timeout};
+use mm_runtime::{Runtime, block_on, offload};
+
+/// Runs a test's task, which fails by an error or a panic.
+fn test<F: Future<Output = io::Result<()>> + 'static>(body: F) {
+    block_on(body).unwrap().unwrap();
+}
+
+fn loopback() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+fn listen() -> io::Result<(Listener, SocketAddr)> {
+    let listener = Listener::bind(&ListenAddress::Ip(loopback()))?;
+    match *listener.address() {
+        ListenAddress::Ip(address) => Ok((listener, address)),
+        ListenAddress::Unix(..) => Err(ErrorKind::InvalidInput.into()),
+    }
+}
+
+/// Both ends of a TCP connection.
+async fn pair() -> io::Result<(Stream, Stream)> {
+    let (mut listener, address) = listen()?;
+    let accepted: JoinHandle<io::Result<Stream>> = spawn(async move { listener.accept().await });
+    let client = Stream::connect(address).await?;
+    Ok((client, accepted.await.unwrap()?))
+}
+
+#[test]
+fn bytes_go_there_and_back() {
+    test(async {
+        let (mut client, mut server) = pair().await?;
+        client.write_all(b"there").await?;
+        let mut space = [0; 16];
+        let received = server.read(&mut space).await?;
+        assert_eq!(&space[..received], b"there");
+        server.write_all_vectored(&[IoSlice::new(b"and "), IoSlice::new(b""), IoSlice::new(b"back")]).await?;
+        let mut answer = [0; 8];
+        client.read_exact(&mut answer).await?;
+        assert_eq!(&answer, b"and back");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_timed_out_read_loses_nothing() {
+    test(async {
+        let (mut client, mut server) = pair().await?;
+        client.set_read_timeout_ms(Some(20));
+        let mut space = [0; 4];
+        server.write_all(b"ab").await?;
+        let incomplete = client.read_exact(&mut space).await.unwrap_err();
+        assert_eq!(incomplete.error.kind(), ErrorKind::TimedOut);
+        assert_eq!((incomplete.done, incomplete.left), (2, 2));
+        assert_eq!(&space[..2], b"ab");
+        server.write_all(b"cd").await?;
+        client.read_exact(&mut space[2..]).await?;
+        assert_eq!(&space, b"abcd");
+        let given_up = timeout(10, client.read(&mut space)).await;
+        assert!(given_up.is_err());
+        server.write_all(b"e").await?;
+        assert_eq!(client.read(&mut space).await?, 1);
+        Ok(())
+    });
+}
+
+/// More than the kernel's buffers hold.
+const LARGE: usize = 32 << 20;
+
+#[test]
+fn a_timed_out_write_says_what_is_left_and_can_go_on() {
+    test(async {
+        let (mut client, mut server) = pair().await?;
+        client.set_write_timeout_ms(Some(20));
+        let bytes: Vec<u8> = (0..=250_u8).cycle().take(LARGE).collect();
+        let incomplete = client.write_all(&bytes).await.unwrap_err();
+        assert_eq!(incomplete.error.kind(), ErrorKind::TimedOut);
+        assert_eq!(incomplete.done + incomplete.left, LARGE);
+        assert!(incomplete.left > 0 && incomplete.done > 0);
+        let reader = spawn(async move {
+            let mut space = vec![0; LARGE];
+            server.read_exact(&mut space).await.map(|()| space)
+        });
+        client.set_write_timeout_ms(Some(10_000));
+        client.write_all(&bytes[incomplete.done..]).await?;
+        assert!(reader.await.unwrap()? == bytes, "every byte once and in order");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_write_given_up_in_its_middle_breaks_the_half() {
+    test(async {
+        let (mut client, _server) = pair().await?;
+        let bytes = vec![7; LARGE];
+        assert!(timeout(20, client.write_all(&bytes)).await.is_err());
+        let refused = client.write_all(b"after").await.unwrap_err();
+        assert_eq!((refused.error.kind(), refused.done, refused.left), (ErrorKind::BrokenPipe, 0, 5));
+        Ok(())
+    });
+}
+
+#[test]
+fn an_interrupt_ends_a_read_and_leaves_the_connection() {
+    test(async {
+        let (mut client, mut server) = pair().await?;
+        let reading = spawn(async move {
+            let mut space = [0; 8];
+            let first = client.read(&mut space).await.map_err(|error| error.kind());
+            (first, client.read(&mut space).await.unwrap())
+        });
+        yield_now().await;
+        reading.interrupt();
+        yield_now().await;
+        server.write_all(b"later").await?;
+        assert_eq!(reading.await.unwrap(), (Err(ErrorKind::Interrupted), 5));
+        Ok(())
+    });
+}
+
+#[test]
+fn the_end_is_told_after_the_last_byte() {
+    test(async {
+        let (mut client, mut server) = pair().await?;
+        server.write_all(b"last").await?;
+        server.shutdown()?;
+        let mut space = [0; 8];
+        let incomplete = client.read_exact(&mut space).await.unwrap_err();
+        assert_eq!((incomplete.error.kind(), incomplete.done), (ErrorKind::UnexpectedEof, 4));
+        client.write_all(b"still open").await?;
+        let mut answer = [0; 10];
+        server.read_exact(&mut answer).await?;
+        assert_eq!(&answer, b"still open");
+        Ok(())
+    });
+}
+
+#[test]
+fn halves_work_at_once_and_close_together() {
+    test(async {
+        let (client, server) = pair().await?;
+        let (mut server_read, mut server_write) = server.split();
+        let echo = spawn(async move {
+            let mut space = [0; 1024];
+            loop {
+                match server_read.read(&mut space).await? {
+                    0 => return io::Result::Ok(()),
+                    received => server_write.write_all(&space[..received]).await?,
+                }
+            }
+        });
+        let (mut read, mut write) = client.split();
+        let bytes = vec![3; 1 << 20];
+        let writing = spawn(async move {
+            write.write_all(&bytes).await?;
+            write.shutdown()
+        });
+        let mut space = vec![0; 1 << 20];
+        read.read_exact(&mut space).await?;
+        writing.await.unwrap()?;
+        assert_eq!(read.read(&mut space).await?, 0, "the echo has ended and closed");
+        echo.await.unwrap()
+    });
+}
+
+#[test]
+fn lines_come_whole_however_they_are_sent() {
+    test(async {
+        let (client, mut server) = pair().await?;
+        let writing = spawn(async move {
+            for piece in ["on", "e\ntwo\nth", "ree\n", "rest"] {
+                server.write_all(piece.as_bytes()).await?;
+                sleep(1).await.unwrap();
+            }
+            io::Result::Ok(())
+        });
+        let (mut reader, _write) = client.buffered();
+        let mut lines = Vec::new();
+        loop {
+            let length = reader.read_until(b'\n').await?;
+            if length == 0 {
+                break;
+            }
+            lines.push(String::from_utf8_lossy(&reader.buffered()[..length]).into_owned());
+            reader.consume(length);
+        }
+        assert_eq!(lines, ["one\n", "two\n", "three\n", "rest"]);
+        writing.await.unwrap()
+    });
+}
+
+#[test]
+fn a_line_longer_than_the_buffer_is_an_error() {
+    test(async {
+        let (client, mut server) = pair().await?;
+        let writing =
+            spawn(async move { server.write_all(&vec![b'x'; 40_000]).await.map_err(io::Error::from) });
+        let (mut reader, _write) = client.buffered();
+        assert_eq!(reader.read_until(b'\n').await.unwrap_err().kind(), ErrorKind::StorageFull);
+        writing.await.unwrap()
+    });
+}
+
+#[test]
+fn a_refused_connection_is_an_error() {
+    test(async {
+        let (listener, address) = listen()?;
+        drop(listener);
+        assert_eq!(Stream::connect(address).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        Ok(())
+    });
+}
+
+#[test]
+fn unix_streams_work_alike() {
+    test(async {
+        let path = std::env::temp_dir().join(format!("mm-net-{}.sock", std::process::id()));
+        let mut listener = Listener::bind(&ListenAddress::Unix(path.clone(), 0o700))?;
+        let server = spawn(async move {
+            let mut stream = listener.accept().await?;
+            stream.write_all(b"unix").await.map_err(io::Error::from)
+        });
+        let mut client = Stream::connect(Endpoint::Unix(PathBuf::from(&path))).await?;
+        let mut space = [0; 4];
+        client.read_exact(&mut space).await?;
+        assert_eq!(&space, b"unix");
+        std::fs::remove_file(path)?;
+        server.await.unwrap()
+    });
+}
+
+#[test]
+fn datagrams_keep_their_bounds_and_their_sender() {
+    test(async {
+        let (mut one, mut other) = (Datagrams::bind(loopback())?, Datagrams::bind(loopback())?);
+        one.send_to(b"first", other.address()).await?;
+        one.send_to(b"second", other.address()).await?;
+        let mut space = [0; 64];
+        assert_eq!(other.receive_from(&mut space).await?, (5, one.address()));
+        assert_eq!(other.receive_from(&mut space).await?, (6, one.address()));
+        other.set_timeout_ms(Some(10));
+        assert_eq!(other.receive_from(&mut space).await.unwrap_err().kind(), ErrorKind::TimedOut);
+        Ok(())
+    });
+}
+
+#[test]
+fn an_accept_can_time_out_and_go_on() {
+    test(async {
+        let (mut listener, address) = listen()?;
+        listener.set_timeout_ms(Some(10));
+        assert_eq!(listener.accept().await.unwrap_err().kind(), ErrorKind::TimedOut);
+        let connecting = spawn(Stream::connect(address));
+        listener.set_timeout_ms(Some(10_000));
+        listener.accept().await?;
+        connecting.await.unwrap()?;
+        Ok(())
+    });
+}
+
+#[test]
+fn offloaded_work_comes_back_and_its_panic_is_told() {
+    test(async {
+        assert_eq!(offload::run(|| 6 * 7).await, Ok(42));
+        assert_eq!(offload::run(|| panic!("offloaded")).await, Err::<(), _>(offload::OffloadError::Failed));
+        let found = look_up("127.0.0.1:80").await?;
+        assert_eq!(found, ["127.0.0.1:80".parse().unwrap()]);
+        Ok(())
+    });
+}
+
+#[test]
+fn tasks_go_on_between_calls_and_end_with_the_runtime() {
+    struct Told(Rc<Cell<bool>>);
+    impl Drop for Told {
+        fn drop(&mut self) {
+            self.0.set(true);
+        }
+    }
+    let ended = Rc::new(Cell::new(false));
+    let told = Told(Rc::clone(&ended));
+    let mut runtime = Runtime::new().unwrap();
+    let steps = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&steps);
+    runtime
+        .executor()
+        .spawn(async move {
+            let _told = told;
+            loop {
+                counted.set(counted.get() + 1);
+                yield_now().await;
+            }
+        })
+        .detach();
+    runtime.block_on(yield_now()).unwrap();
+    let before = steps.get();
+    runtime.block_on(yield_now()).unwrap();
+    assert!(steps.get() > before && !ended.get());
+    drop(runtime);
+    assert!(ended.get());
+}
+
+#[test]
+fn sockets_outside_a_shard_are_refused() {
+    assert!(Listener::bind(&ListenAddress::Ip(loopback())).is_err());
+}
