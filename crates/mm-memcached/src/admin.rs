@@ -57,7 +57,7 @@ impl Memcached {
             Ok(delay @ 1..) => self.shared.set_flush(time.future_s(delay)),
             Ok(_) => {
                 self.shared.set_flush(0);
-                self.store.flush_all();
+                self.flush();
             }
         }
         lines::OK

@@ -31,6 +31,10 @@ pub struct Memcached {
     pub(crate) ready: Ready,
     pub(crate) registry: Registry,
     pub(crate) prefixes: Prefixes,
+    /// The store has just been flushed, and is not looked after until the next interval: whoever asks for an item in
+    /// the meantime is told, and counted, that it was flushed.
+    rests: bool,
+    rests_until_ms: u64,
 }
 
 /// What a call of the service works with.
@@ -74,6 +78,8 @@ impl Memcached {
             ready: start.ready.clone(),
             registry: Registry::new(),
             prefixes: Prefixes::default(),
+            rests: false,
+            rests_until_ms: 0,
         }
     }
 
@@ -95,9 +101,15 @@ impl Memcached {
         let time = self.shared.time(now);
         if self.shared.is_flush_due(&time) {
             self.shared.set_flush(0);
-            self.store.flush_all();
+            self.flush();
         }
         time
+    }
+
+    /// Forgets all items.
+    pub(crate) fn flush(&mut self) {
+        self.store.flush_all();
+        self.rests = true;
     }
 
     /// Serves requests until the input ends, the output is full, or the connection has to wait for something else.
@@ -262,6 +274,12 @@ impl Service for Memcached {
 
     fn background(&mut self, now: Now) -> Background {
         let time = self.time(now);
+        if std::mem::take(&mut self.rests) {
+            self.rests_until_ms = now.monotonic_ms + BACKGROUND_INTERVAL_MS;
+        }
+        if now.monotonic_ms < self.rests_until_ms {
+            return Background::At(self.rests_until_ms);
+        }
         if self.store.maintain(BACKGROUND_RECORDS, time.now_s) {
             Background::More
         } else {

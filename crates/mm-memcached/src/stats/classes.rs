@@ -63,7 +63,8 @@ impl Memcached {
     /// `stats slabs`.
     pub(super) fn stats_slabs(&self, output: &mut Output) {
         let store = self.store.stats();
-        let malloced = store.segments * store.segment_bytes;
+        // All memory of items is mapped at the start, though it becomes resident as it is used.
+        let malloced = store.limit_bytes;
         let Some(class) = self.shown_class() else {
             stat(output, "active_slabs", 0);
             return stat(output, "total_malloced", malloced);

@@ -38,7 +38,8 @@ impl Memcached {
                     _ => "conn_read",
                 },
             );
-            line(output, number, "secs_since_last_cmd", time.now_s.saturating_sub(entry.last_s));
+            let asked_s = if is_asking || entry.last_s == 0 { time.now_s } else { entry.last_s };
+            line(output, number, "secs_since_last_cmd", time.now_s.saturating_sub(asked_s));
         }
     }
 

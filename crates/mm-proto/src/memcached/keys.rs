@@ -19,16 +19,44 @@ pub(super) struct Keys {
 /// So many bytes decide about a key: the longest one and a line end.
 pub(super) const WINDOW_BYTES: usize = KEY_MAX_BYTES + 2;
 
-/// The start of a line of keys, where `input` begins with one whose keys need not be waited for.
+/// The start of a line of keys, where `input` begins with one.
+///
+/// A line of up to [`LINE_MAX_BYTES`] is waited for and refused whole if one of its keys is too long, so that its error
+/// is all that is answered. The keys of a longer one are found as they come, those before a bad one too.
 pub(super) fn parse_start(input: &[u8]) -> Option<(Next<'_>, State)> {
     let (fetch, start) = match input {
         [b'g', b'e', b't', b' ', ..] => (Fetch::Get, 4),
         [b'g', b'e', b't', b's', b' ', ..] => (Fetch::Gets, 5),
-        [b'g', b'a', b't', b' ', ..] => return Some(parse_gat(input, 4, Fetch::Gat)),
-        [b'g', b'a', b't', b's', b' ', ..] => return Some(parse_gat(input, 5, Fetch::Gats)),
+        [b'g', b'a', b't', b' ', ..] => (Fetch::Gat, 4),
+        [b'g', b'a', b't', b's', b' ', ..] => (Fetch::Gats, 5),
         _ => return None,
     };
-    Some(parse_from(input, start, Keys { fetch, exptime: Some(0), any: false }))
+    let line_end = memchr::memchr(b'\n', &input[..input.len().min(LINE_MAX_BYTES + 1)]);
+    if line_end.is_none() && input.len() <= LINE_MAX_BYTES {
+        return Some((Next::incomplete(0), State::Line));
+    }
+    let found = match fetch {
+        Fetch::Get | Fetch::Gets => parse_from(input, start, Keys { fetch, exptime: Some(0), any: false }),
+        Fetch::Gat | Fetch::Gats => parse_gat(input, start, fetch),
+    };
+    match (line_end, found.0.parsed) {
+        (Some(end), Parsed::Request(_)) if has_long_key(without_return(&input[start..end])) => {
+            Some((Next::malformed(lines::BAD_FORMAT, false, end + 1), State::Line))
+        }
+        _ => Some(found),
+    }
+}
+
+/// Whether a word of `line` is too long for a key.
+fn has_long_key(mut line: &[u8]) -> bool {
+    while line.len() > KEY_MAX_BYTES {
+        // The last space near the end of what a key may take: what comes before it needs no closer look.
+        match memchr::memrchr(b' ', &line[..=KEY_MAX_BYTES]) {
+            Some(space) => line = &line[space + 1..],
+            None => return true,
+        }
+    }
+    false
 }
 
 /// The same for the two commands that have an expiration time first, which begins after byte `start`.
@@ -41,10 +69,7 @@ fn parse_gat(input: &[u8], start: usize, fetch: Fetch) -> (Next<'_>, State) {
             parse_from(input, start + spaces + end, keys)
         }
         Some(end) => (Next::malformed(lines::BAD_FORMAT, false, start + spaces + end + 1), State::Line),
-        None if input.len() > LINE_MAX_BYTES => {
-            (Next { parsed: Parsed::TooLarge, consumed: input.len() }, State::Line)
-        }
-        None => (Next::incomplete(0), State::Line),
+        None => (Next { parsed: Parsed::TooLarge, consumed: input.len() }, State::Line),
     }
 }
 

@@ -98,8 +98,9 @@ fn parse_store(rest: &[u8], verb: StoreVerb) -> Found<'_> {
     };
     let Some(bytes) = parse_data_length(bytes) else { return malformed(lines::BAD_FORMAT, false) };
     let noreply = is_noreply(rest);
-    let cas = match verb {
-        StoreVerb::Cas => words.next().and_then(parse_u64),
+    let cas = match (verb, words.next()) {
+        (StoreVerb::Cas, None) => return malformed(lines::BAD_FORMAT, false),
+        (StoreVerb::Cas, Some(cas)) => parse_u64(cas),
         _ => Some(0),
     };
     match (parse_client_flags(flags), parse_exptime(exptime), cas) {

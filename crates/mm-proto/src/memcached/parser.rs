@@ -2,7 +2,7 @@
 
 use super::keys::Keys;
 use super::quick::Quick;
-use super::request::{Get, Malformed, Request};
+use super::request::{Malformed, Request};
 use super::{keys, line, quick};
 
 /// What the next bytes of a connection are.
@@ -79,14 +79,15 @@ impl Parser {
     /// The two together are [`next`](Parser::next), for callers that serve what is common apart from what is not.
     #[inline]
     pub fn next_quickly<'a>(&mut self, input: &'a [u8]) -> Option<Quick<'a>> {
-        if self.state != State::Line {
-            return None;
+        match self.state {
+            State::Line => quick::parse(input),
+            State::Keys(keys) => {
+                let (get, consumed) = quick::parse_key(input, keys)?;
+                self.state = if get.last { State::Line } else { State::Keys(Keys { any: true, ..keys }) };
+                Some(Quick::Get(get, consumed))
+            }
+            _ => None,
         }
-        let quick = quick::parse(input)?;
-        if let Quick::Get(Get { fetch, last: false, .. }, _) = quick {
-            self.state = State::Keys(Keys { fetch, exptime: Some(0), any: true });
-        }
-        Some(quick)
     }
 
     /// Ignores the next `bytes` bytes: a data block that is not wanted, or what is left of it.

@@ -3,7 +3,7 @@
 //! Whatever is unusual in any way is left to the parser for whole lines, so this one never refuses: it finds
 //! exactly what that one would find, or nothing. (The fuzz tests compare the two.)
 
-use super::keys::{WINDOW_BYTES, without_return};
+use super::keys::{Keys, WINDOW_BYTES, without_return};
 use super::limits::{KEY_MAX_BYTES, LINE_MAX_BYTES, VALUE_MAX_BYTES};
 use super::parser::Next;
 use super::request::{Fetch, Get, Meta, MetaVerb, Request, Store, StoreVerb};
@@ -18,7 +18,7 @@ const META_MASK: u32 = u32::from_le_bytes(*b"\xff\0\xff\0");
 /// A request of a common kind, and how many bytes it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quick<'a> {
-    /// The first key of get or gets.
+    /// The only key of get or gets, or one of a line of keys that is under way.
     Get(Get<'a>, usize),
     /// The line of set or add.
     Store(Store<'a>, usize),
@@ -53,18 +53,24 @@ pub(super) fn parse(input: &[u8]) -> Option<Quick<'_>> {
     }
 }
 
-/// get and gets, whose first key begins at byte `start`.
+/// get and gets of one key, which begins at byte `start`.
 #[inline]
 fn parse_get(input: &[u8], start: usize, fetch: Fetch) -> Option<Quick<'_>> {
-    let rest = &input[start..];
-    let window = &rest[..rest.len().min(WINDOW_BYTES)];
+    let (get, consumed) = parse_key(&input[start..], Keys { fetch, exptime: Some(0), any: false })?;
+    get.last.then_some(Quick::Get(get, start + consumed))
+}
+
+/// A key of a line of keys, and how many bytes it takes.
+#[inline]
+pub(super) fn parse_key(input: &[u8], keys: Keys) -> Option<(Get<'_>, usize)> {
+    let window = &input[..input.len().min(WINDOW_BYTES)];
     let end = memchr::memchr2(b' ', b'\n', window)?;
     let last = window[end] == b'\n';
     let key = if last { without_return(&window[..end]) } else { &window[..end] };
     if key.is_empty() || key.len() > KEY_MAX_BYTES {
         return None;
     }
-    Some(Quick::Get(Get { key, fetch, last, exptime: 0 }, start + end + 1))
+    Some((Get { key, fetch: keys.fetch, last, exptime: keys.exptime? }, end + 1))
 }
 
 /// set and add.

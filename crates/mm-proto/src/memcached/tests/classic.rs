@@ -72,10 +72,13 @@ fn keys_of_the_longest_length_and_longer() {
     ] {
         check(format!("{line}\r\nversion\r\n").as_bytes(), &refused);
     }
-    check(
-        format!("get a {long} b\r\nversion\r\n").as_bytes(),
-        &[get(Fetch::Get, "a", false), malformed(lines::BAD_FORMAT), VERSION],
-    );
+    check(format!("get a {long} b\r\nversion\r\n").as_bytes(), &refused);
+    check(format!("gat 1 a b {long}\r\nversion\r\n").as_bytes(), &refused);
+    check(format!("get {key} {key} {long}\nversion\r\n").as_bytes(), &refused);
+    let mut streamed = vec![get(Fetch::Get, &key, false); 8];
+    streamed.extend(refused);
+    let keys = vec![key.as_str(); 8].join(" ");
+    check(format!("get {keys} {long} b\r\nversion\r\n").as_bytes(), &streamed);
     for line in [
         format!("delete {long} noreply"),
         format!("touch {long} 0 noreply"),
@@ -114,9 +117,7 @@ fn storing() {
 
 #[test]
 fn a_data_block_is_ignored_exactly_when_its_length_could_be_read() {
-    for line in
-        ["set k -1 0 8", "set k 0 x 8", "set k 0 1.5 8", "cas k 0 0 8", "cas k 0 0 8 x", "cas k 0 0 8 -1"]
-    {
+    for line in ["set k -1 0 8", "set k 0 x 8", "set k 0 1.5 8", "cas k 0 0 8 x", "cas k 0 0 8 -1"] {
         let bytes = format!("{line}\r\nversion\n\r\nversion\r\n");
         check(bytes.as_bytes(), &[malformed(lines::BAD_FORMAT), VERSION]);
     }
@@ -133,6 +134,7 @@ fn a_data_block_is_ignored_exactly_when_its_length_could_be_read() {
         "set k 0 0 -1 noreply",
         "set k 0 0 noreply",
         "cas k 0 0",
+        "cas k 0 0 8",
     ] {
         check(format!("{line}\r\nversion\r\n").as_bytes(), &[malformed(lines::BAD_FORMAT), VERSION]);
     }
