@@ -32,11 +32,12 @@ impl Sweep {
 }
 
 impl Store {
-    /// Background work: looks at up to `records` records for expired items, empties segments from before a flush, and goes
-    /// on with the index's growth or shrink.
-    /// Returns false when there is nothing to do for now.
+    /// Background work: looks at up to `records` records for expired items, empties segments from before a
+    /// flush, and goes on with the index's growth or shrink. Returns false when there is nothing to do for
+    /// now.
     ///
-    /// A round through the segments begins at most once a second and passes by those in which nothing can have expired.
+    /// A round through the segments begins at most once a second and passes by those in which nothing can
+    /// have expired.
     pub fn maintain(&mut self, records: usize, now_s: u32) -> bool {
         self.now_s = now_s;
         self.resize_step();
@@ -58,7 +59,8 @@ impl Store {
         self.leaving.segment.is_some() || self.flushed_segment().is_some()
     }
 
-    /// Goes on to the next segment in which something may have expired; false where there is none in this second.
+    /// Goes on to the next segment in which something may have expired; false where there is none in this
+    /// second.
     fn begin_sweep(&mut self) -> bool {
         let due = |store: &Self, after: SegmentId| {
             let mut later = store.segments.ids().skip(after.index());

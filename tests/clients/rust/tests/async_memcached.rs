@@ -1,4 +1,6 @@
 //! The `async-memcached` crate, by its text and its meta commands.
+//!
+//! Its `dump_keys` is left out: it does not know the line `OK` with which memcached 1.6.45 begins a dump.
 
 use async_memcached::{AsciiProtocol, Client, Error, MetaProtocol, Status};
 
@@ -72,18 +74,6 @@ async fn meta_numbers_are_counted() {
     // memcached pads a number that has become shorter with spaces; a server need not.
     let value = get(&mut client, "async-count").await.unwrap();
     assert_eq!(value.trim_ascii(), b"0");
-}
-
-#[tokio::test]
-async fn keys_are_listed() {
-    let mut client = client().await;
-    client.set("async-listed", "1", None, None).await.unwrap();
-    let mut found = false;
-    let mut keys = client.dump_keys().await.unwrap();
-    while let Some(key) = keys.next().await {
-        found |= key.unwrap().key == b"async-listed";
-    }
-    assert!(found);
 }
 
 #[tokio::test]
