@@ -2,9 +2,9 @@
 //! instead of serving one after the other?
 //!
 //! The servers here answer memcached's `get` from a table of a million items that is far larger than the caches.
-//! Each way of serving is a [`Way`]; each is measured in a process of its own, in rounds that interleave the ways,
-//! as processor time per request against the canned epoll floor of the same round. All servers run all the time,
-//! with their connections open; a round loads one after the other for a tenth of a second.
+//! Each way of serving is a [`Way`] in a process of its own. All run all the time with their connections open; a round
+//! loads one after the other for a tenth of a second, each just after the canned epoll floor. The figure is the median
+//! over the rounds of its processor time per request as a multiple of the floor's just before.
 
 mod epoll;
 mod measure;
@@ -28,7 +28,7 @@ pub(crate) struct TurnArguments {
     #[arg(long, value_delimiter = ',', default_value = "50,200")]
     connections: Vec<usize>,
     /// How often each way is measured.
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 15)]
     rounds: usize,
     /// How long each measurement takes. Short ones meet the same weather: what else the host does changes slowly.
     #[arg(long, default_value_t = 0.1)]

@@ -35,15 +35,14 @@ pub(super) fn run(arguments: &TurnArguments) -> Result<(), String> {
             tell(&format!("{connections} connections: starting {name}"));
             rows.push(start(name, *connections, arguments.spin)?);
         }
+        let Some((floor, ways)) = rows.split_first_mut() else { return Ok(()) };
         for round in 1..=arguments.rounds {
             tell(&format!("{connections} connections: round {round} of {}", arguments.rounds));
-            let mut floor_ns = 0.0;
-            for row in &mut rows {
-                let cpu_ns = measure(row, arguments.seconds)?;
-                if row.name == FLOORS[0] {
-                    floor_ns = cpu_ns;
-                }
-                row.multiple.push(cpu_ns / floor_ns);
+            for way in ways.iter_mut() {
+                let floor_ns = measure(floor, arguments.seconds)?;
+                floor.multiple.push(1.0);
+                let cpu_ns = measure(way, arguments.seconds)?;
+                way.multiple.push(cpu_ns / floor_ns);
             }
         }
         tell("");
