@@ -19,6 +19,7 @@
 
 pub mod epoll;
 mod inbox;
+pub mod sim;
 pub mod sockets;
 
 use std::fmt;

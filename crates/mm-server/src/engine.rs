@@ -142,6 +142,15 @@ impl<S: Service, D: Driver> Engine<S, D> {
         }
     }
 
+    pub(crate) fn service(&self) -> &S {
+        &self.service
+    }
+
+    /// Bytes that the connections hold in buffers.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.pool.used_bytes()
+    }
+
     /// Has this shard act on the process's signals.
     pub(crate) fn set_signals(&mut self, signals: Signals) {
         self.signals = Some(signals);

@@ -19,6 +19,7 @@ mod ready;
 mod server;
 mod service;
 mod signals;
+pub mod simulation;
 mod stats;
 
 pub use config::{Config, DriverChoice};

@@ -6,4 +6,6 @@
 #[cfg(test)]
 mod real;
 #[cfg(test)]
+mod simulated;
+#[cfg(test)]
 mod suite;

@@ -5,6 +5,8 @@ mod harness;
 #[cfg(test)]
 mod running;
 #[cfg(test)]
+mod simulated;
+#[cfg(test)]
 mod sockets;
 #[cfg(test)]
 mod toy;

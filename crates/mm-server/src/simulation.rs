@@ -1,0 +1,189 @@
+//! A whole server in virtual time, on a simulated network.
+//!
+//! It has several shards, listeners, time-outs, limits and stops: everything of a server but the sockets and
+//! the threads. Its shards take their turns one after the other, in an order that the seed decides, and time
+//! passes only when none of them has anything to do. The same seed replays the same run, byte by byte.
+//!
+//! ```
+//! use mm_base::{Now, buffer::Output};
+//! use mm_runtime::driver::Received;
+//! use mm_runtime::driver::sim::Faults;
+//! use mm_server::simulation::Simulation;
+//! use mm_server::{Config, Peer, Service, Step};
+//!
+//! struct Echo;
+//!
+//! impl Service for Echo {
+//!     type Connection = ();
+//!     fn connect(&mut self, _peer: &Peer) {}
+//!     fn run(&mut self, _: &mut (), input: &[u8], output: &mut Output, _now: Now) -> Step {
+//!         output.write(input);
+//!         Step::Read { consumed: input.len() }
+//!     }
+//! }
+//!
+//! let faults = Faults { delay_ms_max: 10, short_receives: 2, ..Faults::default() };
+//! let mut simulation = Simulation::new(&Config::default(), 1, faults, |_start| Echo);
+//! let peer = simulation.connect();
+//! simulation.network().write(peer, b"hello").unwrap();
+//! let mut received = Vec::new();
+//! while received.len() < 5 {
+//!     simulation.step();
+//!     if let Received::Bytes(bytes) = simulation.network().read(peer, 5).unwrap() {
+//!         received.extend(bytes);
+//!     }
+//! }
+//! assert_eq!(received, b"hello");
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+
+use mm_base::choice::Choices;
+use mm_runtime::driver::sim::{Faults, Network, PeerId, Port, SimDriver};
+use mm_runtime::shard::{Next, Shard};
+
+use crate::control::Control;
+use crate::engine::{Engine, Parts};
+use crate::exchange::Exchange;
+use crate::{Config, Handle, Ready, Service, Start};
+
+/// Turns that the shards may take without any time passing before a run counts as spinning.
+pub const TURNS_WITHOUT_TIME_MAX: usize = 100_000;
+
+/// A server that is run by hand.
+pub struct Simulation<S: Service> {
+    network: Network,
+    port: Port,
+    control: Arc<Control>,
+    shards: Vec<Simulated<S>>,
+    choices: Choices,
+    turns_without_time: usize,
+}
+
+struct Simulated<S: Service> {
+    shard: Shard<SimDriver>,
+    engine: Engine<S, SimDriver>,
+    next: Next,
+}
+
+/// What a step has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stepped {
+    /// A shard has taken a turn.
+    Turn,
+    /// Time has passed.
+    Time,
+    /// Nothing: no shard has anything to do, and nothing is under way or due.
+    Idle,
+    /// Nothing: every shard has stopped.
+    Stopped,
+    /// A turn, after so many without any time passing that a shard must be spinning.
+    Spinning,
+}
+
+impl<S: Service> Simulation<S> {
+    /// A server by `config` (its signals and options of sockets are without meaning here) with the services
+    /// that `factory` makes, on a network of `seed` with `faults`.
+    pub fn new(config: &Config, seed: u64, faults: Faults, factory: impl Fn(&Start) -> S) -> Self {
+        let network = Network::new(seed, faults);
+        let port = network.port();
+        let count = config.shards.get();
+        let control = Arc::new(Control::new(count));
+        let exchange = Arc::new(Exchange::new(count));
+        let shards = (0..count).map(|shard| {
+            let ready = Ready::default();
+            let stats = Arc::clone(&control.stats);
+            let start = Start { shard, shards: count, ready: ready.clone(), stats };
+            let service = factory(&start);
+            let (config, control, exchange) = (config.clone(), Arc::clone(&control), Arc::clone(&exchange));
+            let mut engine = Engine::new(Parts { service, ready, config, control, exchange, shard });
+            let mut shard = Shard::new(network.driver(false));
+            // A simulated driver has room for as many sources as a table.
+            let listening = engine.add_listener(&mut *shard.driver(), port);
+            debug_assert!(listening.is_ok(), "a simulated driver refused a listener");
+            Simulated { shard, engine, next: Next::Now }
+        });
+        let shards = shards.collect();
+        Self { network, port, control, shards, choices: Choices::new(seed).fork(1), turns_without_time: 0 }
+    }
+
+    /// The network, with the clock and the far ends of the connections.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Connects to the server.
+    #[must_use]
+    pub fn connect(&self) -> PeerId {
+        self.network.connect(self.port)
+    }
+
+    /// What stops it, and shows what it does.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(Arc::clone(&self.control))
+    }
+
+    /// The services, by shard.
+    pub fn services(&self) -> impl Iterator<Item = &S> {
+        self.shards.iter().map(|simulated| simulated.engine.service())
+    }
+
+    /// Bytes that the connections hold in buffers, over all shards.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.shards.iter().map(|simulated| simulated.engine.buffered_bytes()).sum()
+    }
+
+    /// Lets every shard take a turn, in an order of chance; where that brought nothing, lets time pass until
+    /// something is due.
+    pub fn step(&mut self) -> Stepped {
+        let mut order: Vec<usize> = (0..self.shards.len()).collect();
+        self.choices.shuffle(&mut order);
+        let now_ms = self.network.now().monotonic_ms;
+        let activity = self.network.activity();
+        let mut next = Next::Never;
+        let mut stopped = 0;
+        for index in order {
+            let simulated = &mut self.shards[index];
+            if simulated.next == Next::Stop {
+                stopped += 1;
+                continue;
+            }
+            // A simulated driver never fails to poll.
+            simulated.next = simulated.shard.turn(&mut simulated.engine).unwrap_or(Next::Stop);
+            if simulated.next != Next::Stop {
+                next = next.min(simulated.next);
+            }
+        }
+        if stopped == self.shards.len() {
+            return Stepped::Stopped;
+        }
+        let due = match next {
+            _ if self.network.activity() != activity => None,
+            Next::Now | Next::Stop => None,
+            Next::At(time) if time <= now_ms => None,
+            Next::At(time) => Some(self.network.next_ms().map_or(time, |arrival| arrival.min(time))),
+            Next::Never => match self.network.next_ms() {
+                Some(arrival) => Some(arrival),
+                None => return Stepped::Idle,
+            },
+        };
+        let Some(due) = due else {
+            self.turns_without_time += 1;
+            let spins = self.turns_without_time > TURNS_WITHOUT_TIME_MAX;
+            return if spins { Stepped::Spinning } else { Stepped::Turn };
+        };
+        self.turns_without_time = 0;
+        self.network.advance_to(due);
+        Stepped::Time
+    }
+}
+
+impl<S: Service> fmt::Debug for Simulation<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulation").field("network", &self.network).finish_non_exhaustive()
+    }
+}

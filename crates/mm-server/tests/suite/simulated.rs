@@ -1,0 +1,169 @@
+//! The server in virtual time: many clients, several shards, an unkind network, many seeds.
+
+use std::num::NonZeroUsize;
+
+use mm_base::choice::Choices;
+use mm_runtime::driver::Received;
+use mm_runtime::driver::sim::{Faults, PeerId};
+use mm_server::simulation::{Simulation, Stepped};
+use mm_server::{Config, Stop};
+
+use crate::running::config;
+use crate::toy::Toy;
+
+/// A client that sends all of `requests`, some at a time, and remembers what it receives.
+struct Client {
+    peer: PeerId,
+    requests: Vec<u8>,
+    sent: usize,
+    expected: Vec<u8>,
+    received: Vec<u8>,
+    reset: bool,
+}
+
+/// A few requests and what is answered to them.
+fn requests(choices: &mut Choices) -> (Vec<u8>, Vec<u8>) {
+    let (mut requests, mut answers) = (Vec::new(), Vec::new());
+    for _ in 0..choices.between(1, 20) {
+        let number = choices.between(0, 5000);
+        match choices.below(3) {
+            0 => {
+                requests.extend(format!("echo {number}\n").into_bytes());
+                answers.extend(format!("{number}\n").into_bytes());
+            }
+            1 => {
+                requests.extend(format!("repeat {number} line\n").into_bytes());
+                answers.extend("line\n".repeat(usize::try_from(number).unwrap()).into_bytes());
+            }
+            _ => {
+                requests.extend(
+                    format!("store {number}\n{}", "a".repeat(usize::try_from(number).unwrap())).bytes(),
+                );
+                answers.extend(format!("stored {number} sum {}\n", number * 97).into_bytes());
+            }
+        }
+    }
+    (requests, answers)
+}
+
+impl Client {
+    fn new(simulation: &Simulation<Toy>, choices: &mut Choices) -> Self {
+        let (requests, expected) = requests(choices);
+        Self { peer: simulation.connect(), requests, sent: 0, expected, received: Vec::new(), reset: false }
+    }
+
+    fn act(&mut self, simulation: &Simulation<Toy>, choices: &mut Choices) {
+        let network = simulation.network();
+        if choices.one_in(3) && self.sent < self.requests.len() {
+            let end = self.requests.len().min(self.sent + choices.index(3000) + 1);
+            match network.write(self.peer, &self.requests[self.sent..end]) {
+                Ok(taken) => self.sent += taken,
+                Err(_) => self.reset = true,
+            }
+        }
+        if choices.one_in(2) {
+            match network.read(self.peer, choices.index(4000) + 1) {
+                Ok(Received::Bytes(bytes)) => self.received.extend(bytes),
+                Ok(_) => {}
+                Err(_) => self.reset = true,
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.reset || self.received.len() >= self.expected.len()
+    }
+
+    /// What came is the right answer, whole, or its beginning if the connection broke.
+    fn check(&self, seed: u64) {
+        if self.reset {
+            assert!(self.expected.starts_with(&self.received), "seed {seed}: wrong bytes before a reset");
+        } else {
+            assert!(self.received == self.expected, "seed {seed}: a wrong answer");
+        }
+    }
+}
+
+/// Each seed switches each kind of fault on or off.
+fn faults(choices: &mut Choices) -> Faults {
+    let mut rate = || if choices.one_in(2) { 0 } else { choices.between(2, 20) };
+    Faults {
+        delay_ms_max: rate(),
+        short_receives: rate(),
+        short_sends: rate(),
+        spurious_events: rate(),
+        failed_accepts: rate(),
+        resets: rate() * 20,
+        capacity_bytes: if rate() == 0 { 4096 } else { 100_000 },
+    }
+}
+
+/// A run: clients come, talk and are served. Returns how many were cut off, and a digest of all that was received.
+fn run(seed: u64) -> (usize, u64) {
+    let mut choices = Choices::new(seed).fork(2);
+    let shards = NonZeroUsize::new(1 + choices.index(3)).unwrap();
+    let settings = Config { shards, output_cap_bytes: 1 + choices.index(20_000), ..config() };
+    let mut simulation = Simulation::new(&settings, seed, faults(&mut choices), Toy::new);
+    let mut clients: Vec<Client> =
+        (0..choices.between(1, 30)).map(|_| Client::new(&simulation, &mut choices)).collect();
+    let mut digest = 0_u64;
+    while !clients.iter().all(Client::is_done) {
+        assert!(simulation.step() != Stepped::Spinning, "seed {seed}: a shard spins");
+        for client in &mut clients {
+            client.act(&simulation, &mut choices);
+            let len = u64::try_from(client.received.len()).unwrap();
+            digest = digest.rotate_left(5).wrapping_mul(31).wrapping_add(len);
+        }
+        assert!(simulation.network().now().monotonic_ms < 10_000_000, "seed {seed}: not done in hours");
+    }
+    clients.iter().for_each(|client| client.check(seed));
+    for client in &clients {
+        simulation.network().finish(client.peer);
+    }
+    let resets = clients.iter().filter(|client| client.reset).count();
+    simulation.handle().stop(Stop::Gracefully);
+    while simulation.step() != Stepped::Stopped {}
+    assert_eq!(simulation.buffered_bytes(), 0, "seed {seed}: buffers are held by nobody");
+    assert!(
+        simulation.services().all(|toy| toy.values.pins.get() == 0),
+        "seed {seed}: pins are held by nobody"
+    );
+    (resets, digest)
+}
+
+#[test]
+fn every_answer_is_right_whatever_the_network_does() {
+    let mut resets = 0;
+    for seed in 0..60 {
+        resets += run(seed).0;
+    }
+    assert!(resets > 0, "the fault that was asked for never happened");
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in [3, 14, 15] {
+        assert_eq!(run(seed), run(seed));
+    }
+}
+
+#[test]
+fn time_outs_are_exact_in_virtual_time() {
+    let settings = Config { idle_timeout_ms: Some(60_000), ..config() };
+    let mut simulation = Simulation::new(&settings, 1, Faults::default(), Toy::new);
+    let peer = simulation.connect();
+    simulation.network().write(peer, b"echo hello\n").unwrap();
+    let start = simulation.network().now().monotonic_ms;
+    loop {
+        let stepped = simulation.step();
+        assert!(stepped == Stepped::Turn || stepped == Stepped::Time, "{stepped:?}");
+        match simulation.network().read(peer, 100).unwrap() {
+            Received::Bytes(bytes) => assert_eq!(bytes, b"hello\n"),
+            Received::Blocked => {}
+            Received::End => break,
+        }
+    }
+    let waited = simulation.network().now().monotonic_ms - start;
+    assert!((60_000..=61_000).contains(&waited), "closed after {waited} ms");
+    assert_eq!(simulation.handle().stats()[0].idle_timeouts.get(), 1);
+}
