@@ -15,6 +15,8 @@ pub(crate) fn variants() -> Vec<Engine> {
         vary(&format!("small {} %", permille / 10), &|s| s.small_permille = permille);
     }
     vary("small 10 %, fixed", &|s| s.adapts = false);
+    vary("loops: 1 in 64", &|s| s.chance_permille = 16);
+    vary("loops: 1 in 32", &|s| s.chance_permille = 32);
     vary("promote at 1", &|s| s.promote_at = 1);
     vary("promote at 3", &|s| s.promote_at = 3);
     vary("never lenient", &|s| s.lenient_above = 0);

@@ -14,6 +14,7 @@
 use super::ghost::Ghosts;
 use super::{Overhead, Policy};
 use crate::trace::number::{permille, real, to_u32, to_usize};
+use crate::trace::random::Random;
 use crate::trace::request::Request;
 use log::{Log, Queue};
 use settings::{Decay, Settings};
@@ -39,6 +40,13 @@ const YOUNG_PERMILLE: u64 = 50;
 const SMALL_PERMILLE: (u64, u64) = (10, 600);
 /// Unused permission to copy is kept for at most so many segments.
 const CREDIT_SEGMENTS: u64 = 4;
+/// Fixes the choices by chance.
+const SEED: u64 = 5;
+/// Below this share of promotions the small queue is taken to see a loop or a scan; the share to begin with.
+const LOOP_BELOW: f64 = 0.003;
+const PROMOTED_AT_FIRST: f64 = 0.01;
+/// How fast the share of promotions follows.
+const PROMOTED_WEIGHT: f64 = 0.002;
 /// Times to live below this are the first group; each further group reaches four times as far.
 const TTL_GROUP_S: u32 = 60;
 
@@ -56,6 +64,9 @@ pub(crate) struct Segments {
     /// Bytes that may still be copied out of segments with few holes; below 0 when those with many took more.
     credit_bytes: i64,
     copied_bytes: u64,
+    /// Share of the items leaving the small queue that earned their way to main, the latest weighing most.
+    promoted: f64,
+    random: Random,
 }
 
 impl Segments {
@@ -71,6 +82,8 @@ impl Segments {
             small_target_bytes: permille(limit_bytes, settings.small_permille),
             credit_bytes: 0,
             copied_bytes: 0,
+            promoted: PROMOTED_AT_FIRST,
+            random: Random::new(SEED),
             settings,
         }
     }
@@ -123,7 +136,10 @@ impl Segments {
         let lenient = settings.lenient_above > 0 && self.log.queue_bytes(Queue::Small) > lenient_bytes;
         let need = if lenient { 1 } else { settings.promote_at };
         for object in self.begin(id) {
-            if self.worth(object) >= f64::from(need) {
+            let earned = self.worth(object) >= f64::from(need);
+            let result = if earned { 1.0 } else { 0.0 };
+            self.promoted += PROMOTED_WEIGHT * (result - self.promoted);
+            if earned || self.is_lucky() {
                 self.frequency[object as usize] = 0;
                 self.copy(object, Queue::Main);
             } else {
@@ -132,6 +148,12 @@ impl Segments {
             }
         }
         self.log.free(id);
+    }
+
+    /// In a loop longer than the cache nothing is read before it goes; then any part that stays is better than none.
+    fn is_lucky(&mut self) -> bool {
+        let chance = real(self.settings.chance_permille) / 1000.0;
+        self.promoted < LOOP_BELOW && chance > 0.0 && self.random.chance(chance)
     }
 
     fn evict_main(&mut self, id: u32) {

@@ -9,6 +9,9 @@ pub(crate) struct Settings {
     pub(crate) small_permille: u64,
     /// Whether ghosts move the small queue's share.
     pub(crate) adapts: bool,
+    /// While next to nothing earns its way from the small queue to main (a loop longer than the cache), so many
+    /// thousandths of what would be dropped go there all the same.
+    pub(crate) chance_permille: u64,
     /// Reads counted at most.
     pub(crate) frequency_max: u8,
     /// Frequency an item of mean size needs to go from the small queue to main.
@@ -81,6 +84,7 @@ impl Default for Settings {
             segments: 512,
             small_permille: 100,
             adapts: true,
+            chance_permille: 0,
             frequency_max: 3,
             promote_at: 2,
             lenient_above: 3,
