@@ -9,6 +9,7 @@ mod bench;
 mod checks;
 mod clients;
 mod command;
+mod compat;
 mod experiment;
 mod help;
 mod memory;
@@ -29,6 +30,7 @@ use command::{Command, Failure};
 pub(crate) const COMMANDS: &[Command] = &[
     help::COMMAND,
     // Checks.
+    compat::COMMAND,
     nightly::COMMAND,
     test::COMMAND,
     tidy::COMMAND,

@@ -77,7 +77,7 @@ fn keys_of_the_longest_length_and_longer() {
     check(format!("get {key} {key} {long}\nversion\r\n").as_bytes(), &refused);
     let mut streamed = vec![get(Fetch::Get, &key, false); 8];
     streamed.extend(refused);
-    let keys = vec![key.as_str(); 8].join(" ");
+    let keys = [key.as_str(); 8].join(" ");
     check(format!("get {keys} {long} b\r\nversion\r\n").as_bytes(), &streamed);
     for line in [
         format!("delete {long} noreply"),
