@@ -34,6 +34,9 @@ pub(super) struct Contenders {
 /// A server that is there does not start.
 pub(super) fn start(mmem: Option<&Path>, peers: &[PathBuf]) -> Result<Contenders, String> {
     let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    if let Some(peer) = peers.iter().find(|peer| !is_there(peer)) {
+        return Err(format!("--peer {}: there is no such program", peer.display()));
+    }
     let mut contenders = Contenders { list: Vec::new(), remarks: Vec::new() };
     for floor in ["canned-epoll", "canned-uring"] {
         for values in [Values::Small, Values::Large] {
@@ -42,11 +45,10 @@ pub(super) fn start(mmem: Option<&Path>, peers: &[PathBuf]) -> Result<Contenders
     }
     let beside = program.with_file_name("mmem");
     contenders.start_cache("mmem", mmem.unwrap_or(&beside), "build it with `cargo build --release`")?;
-    for peer in peers {
-        if !is_there(peer) {
-            return Err(format!("--peer {}: there is no such program", peer.display()));
-        }
-        let name = peer.file_name().unwrap_or(peer.as_os_str()).to_string_lossy().into_owned();
+    for (number, peer) in (1..).zip(peers) {
+        // Numbered, since a peer is often another version of what is compared anyway.
+        let name =
+            format!("{}, peer {number}", peer.file_name().unwrap_or(peer.as_os_str()).to_string_lossy());
         contenders.start_cache(&name, peer, "")?;
     }
     contenders.start_cache(

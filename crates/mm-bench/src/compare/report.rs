@@ -66,11 +66,11 @@ pub(super) fn print(tables: &[(&Row, Vec<Figures>)], remarks: &[String]) -> Resu
 
 fn write_row(text: &mut String, row: &Row, figures: &[Figures]) -> std::fmt::Result {
     writeln!(text, "{}: {}", row.name, row.title)?;
-    writeln!(text, "  server           x floor   CPU ns/key      keys/s   p50 us   p99 us")?;
+    writeln!(text, "  server             x floor   CPU ns/key      keys/s   p50 us   p99 us")?;
     for figure in figures {
         write!(
             text,
-            "  {:<16} {:>7.2} {:>12.1} {:>11.0} {:>8.1} {:>8.1}",
+            "  {:<18} {:>7.2} {:>12.1} {:>11.0} {:>8.1} {:>8.1}",
             figure.name,
             middle(&figure.multiple),
             middle(&figure.cpu_ns),
