@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mm_base::Now;
 use mm_base::doorbell::Doorbell;
 
-use crate::limits::{LOWEST_FIRST_EVERY, TASKS_MAX};
+use crate::limits::TASKS_MAX;
 use crate::net::Net;
 use crate::task::raw::{self, AllTasks, Polled, Remote, RunQueues, Task};
 use crate::task::{JoinError, JoinHandle, Name, Options};
@@ -76,8 +76,6 @@ pub(crate) struct Local {
     pub(crate) stall: Stall,
     pub(crate) net: RefCell<Option<Rc<dyn Net>>>,
     tasks_max: Cell<usize>,
-    /// Polls since the lowest priority had its turn.
-    since_lowest: Cell<u32>,
     counters: Counters,
 }
 
@@ -118,7 +116,6 @@ impl Executor {
                 stall: Stall::new(),
                 net: RefCell::new(None),
                 tasks_max: Cell::new(TASKS_MAX),
-                since_lowest: Cell::new(0),
                 counters: Counters::default(),
             }),
         }
@@ -156,18 +153,18 @@ impl Executor {
             local.collect_woken();
             let mut polls = 0;
             while polls < budget {
-                let Some(task) = local.pop() else { break };
+                let Some(task) = local.queues.pop() else { break };
                 local.poll(&task);
                 polls += 1;
             }
-            Ran { polls, more: local.queues.len() > 0 }
+            Ran { polls, more: !local.queues.is_empty() }
         })
     }
 
     /// Whether a task is ready, woken by this thread or another: what a shard asks before it sleeps.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.local.queues.len() > 0 || !self.local.remote.is_empty()
+        !self.local.queues.is_empty() || !self.local.remote.is_empty()
     }
 
     /// The timers of this executor's tasks.
@@ -233,13 +230,11 @@ impl Drop for Executor {
             // A destructor may spawn: such a task is ended as well.
             local.tasks_max.set(0);
             while let Some(task) = local.all.newest() {
-                task.cancel(false);
                 local.end(&task, Err(JoinError::Cancelled));
             }
-            while let Some(task) = local.pop() {
-                // Cannot be: a finished task is not queued. The queue must be empty before its tasks are freed.
-                debug_assert!(task.is_done());
-            }
+            // All are finished; this gives up the references of those that were queued.
+            let left = local.queues.pop();
+            debug_assert!(left.is_none(), "an unfinished task is on the list of all tasks");
             local.remote.close();
         });
     }
@@ -264,13 +259,6 @@ impl Local {
         if !self.remote.is_empty() {
             self.remote.take().for_each(|task| self.queue(&task));
         }
-    }
-
-    fn pop(&self) -> Option<std::mem::ManuallyDrop<Task>> {
-        let since_lowest = self.since_lowest.get();
-        let lowest_first = since_lowest == LOWEST_FIRST_EVERY - 1;
-        self.since_lowest.set(if lowest_first { 0 } else { since_lowest + 1 });
-        self.queues.pop(lowest_first)
     }
 
     fn poll(&self, task: &Task) {

@@ -30,7 +30,7 @@ pub const POLLS_PER_TURN: u32 = 64;
 /// Steps of the timer wheel in one turn.
 pub const TIMER_STEPS_PER_TURN: u32 = 256;
 
-/// One poll of so many goes to the lowest priority that has a ready task.
+/// Of so many polls that had a choice of priorities one goes to the lowest that has a ready task.
 pub const LOWEST_FIRST_EVERY: u32 = 16;
 
 /// Names of tasks in one process.

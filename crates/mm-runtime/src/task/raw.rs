@@ -197,25 +197,29 @@ impl Task {
         priority: Priority,
         name: Name,
     ) -> Joinable<F::Output> {
-        let whole = Box::new(Whole {
-            header: Header {
-                link: Link::new(),
-                refs: AtomicUsize::new(2),
-                vtable: &Whole::<F>::VTABLE,
-                owner: local.id,
-                remote: Arc::clone(&local.remote),
-                next: Cell::new(None),
-                newer: Cell::new(None),
-                older: Cell::new(None),
-                state: Cell::new(JOINABLE),
-                priority: Cell::new(priority),
-                name,
-                joiner: Cell::new(None),
-                failure: Cell::new(None),
-                extra: RefCell::new(None),
+        // Allocated first, so that the future is written to its place once.
+        let whole = Box::write(
+            Box::new_uninit(),
+            Whole {
+                header: Header {
+                    link: Link::new(),
+                    refs: AtomicUsize::new(2),
+                    vtable: &Whole::<F>::VTABLE,
+                    owner: local.id,
+                    remote: Arc::clone(&local.remote),
+                    next: Cell::new(None),
+                    newer: Cell::new(None),
+                    older: Cell::new(None),
+                    state: Cell::new(JOINABLE),
+                    priority: Cell::new(priority),
+                    name,
+                    joiner: Cell::new(None),
+                    failure: Cell::new(None),
+                    extra: RefCell::new(None),
+                },
+                stage: UnsafeCell::new(Stage::Running(future)),
             },
-            stage: UnsafeCell::new(Stage::Running(future)),
-        });
+        );
         let header = NonNull::from(Box::leak(whole)).cast();
         local.all.add(header);
         Joinable { task: Self { header, not_send: PhantomData }, output: PhantomData }

@@ -424,3 +424,47 @@ fn a_run_within_a_task_does_nothing() {
     let result = result(&executor, handle).unwrap();
     assert_eq!(result, Some(crate::executor::Ran::default()));
 }
+
+/// A task that is queued again while it ends must stay allocated until it has left the queue.
+#[test]
+fn a_task_may_be_woken_while_it_ends() {
+    let executor = executor();
+    for _ in 0..3 {
+        executor
+            .spawn(std::future::poll_fn(|context| {
+                context.waker().wake_by_ref();
+                Poll::Ready(())
+            }))
+            .detach();
+    }
+    settle(&executor);
+    assert_eq!((executor.task_count(), executor.counts().polls), (0, 3));
+    let after = executor.spawn(async { 2 });
+    assert_eq!(result(&executor, after).unwrap(), 2);
+}
+
+/// Tasks that wake each other from their destructors while the executor ends.
+#[test]
+fn destructors_may_wake_at_the_end() {
+    struct Wakes(Rc<RefCell<Vec<Waker>>>);
+    impl Drop for Wakes {
+        fn drop(&mut self) {
+            self.0.borrow().iter().for_each(Waker::wake_by_ref);
+        }
+    }
+    let executor = executor();
+    let wakers = Rc::<RefCell<Vec<Waker>>>::default();
+    for _ in 0..8 {
+        let (seen, wakes) = (Rc::clone(&wakers), Wakes(Rc::clone(&wakers)));
+        executor
+            .spawn(std::future::poll_fn(move |context| {
+                let _kept = &wakes;
+                seen.borrow_mut().push(context.waker().clone());
+                Poll::<()>::Pending
+            }))
+            .detach();
+    }
+    settle(&executor);
+    drop(executor);
+    assert_eq!(wakers.borrow().len(), 8);
+}

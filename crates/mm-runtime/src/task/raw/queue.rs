@@ -8,6 +8,7 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
 use super::{DONE, Header, Local, Priority, QUEUED, Task};
+use crate::limits::LOWEST_FIRST_EVERY;
 
 /// A first-in first-out queue of tasks through their headers.
 #[derive(Debug, Default)]
@@ -20,45 +21,54 @@ struct Queue {
 #[derive(Debug, Default)]
 pub(crate) struct RunQueues {
     queues: [Queue; Priority::COUNT],
-    len: Cell<usize>,
+    /// A bit for each queue that has a task, that of the highest priority lowest.
+    ready: Cell<u8>,
+    /// Choices since the lowest priority was preferred.
+    choices: Cell<u32>,
 }
 
 impl RunQueues {
-    pub(crate) fn len(&self) -> usize {
-        self.len.get()
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ready.get() == 0
     }
 
-    /// Takes the first unfinished task of the first queue that has one, looking from the highest priority or from the
-    /// lowest. The list of all tasks holds the reference; finishing the task gives it up.
-    pub(crate) fn pop(&self, lowest_first: bool) -> Option<ManuallyDrop<Task>> {
-        while self.len.get() > 0 {
-            let header = self.take(lowest_first)?;
-            // SAFETY: a queued task is unfinished, and the list of all tasks has a reference to it, or it has finished
-            // since, and that reference has been left for this queue to give up.
+    /// Takes the first unfinished task of the highest priority that has one; every so often, of the lowest. The list of
+    /// all tasks holds the reference; finishing the task gives it up.
+    #[inline]
+    pub(crate) fn pop(&self) -> Option<ManuallyDrop<Task>> {
+        loop {
+            let ready = self.ready.get();
+            let index =
+                if ready & ready.wrapping_sub(1) == 0 { ready.trailing_zeros() } else { self.choose(ready) };
+            let queue = self.queues.get(index as usize)?;
+            let header = queue.first.get()?;
+            // SAFETY: a queued task is alive: unfinished it has the reference of the list of all tasks, and finished it
+            // has kept that one for the queue.
             let task = unsafe { header.as_ref() };
-            task.state.set(task.state.get() & !QUEUED);
-            if task.state.get() & DONE == 0 {
+            let next = task.next.get();
+            queue.first.set(next);
+            if next.is_none() {
+                self.ready.set(ready & !(1 << index));
+            }
+            let state = task.state.get();
+            task.state.set(state & !QUEUED);
+            if state & DONE == 0 {
                 return Some(ManuallyDrop::new(Task { header, not_send: PhantomData }));
             }
-            // SAFETY: the reference that `finish` has left here.
+            // SAFETY: the reference that was kept for the queue.
             unsafe { super::release(header) };
         }
-        None
     }
 
-    /// Takes the first task off the first queue that has one.
-    fn take(&self, lowest_first: bool) -> Option<NonNull<Header>> {
-        let mut queues = self.queues.iter();
-        let queue = if lowest_first {
-            queues.rfind(|queue| queue.first.get().is_some())
-        } else {
-            queues.find(|queue| queue.first.get().is_some())
-        }?;
-        let header = queue.first.get()?;
-        // SAFETY: as in `pop`.
-        queue.first.set(unsafe { header.as_ref() }.next.take());
-        self.len.set(self.len.get() - 1);
-        Some(header)
+    /// Which of several queues is next.
+    fn choose(&self, ready: u8) -> u32 {
+        let choices = self.choices.get() + 1;
+        if choices == LOWEST_FIRST_EVERY {
+            self.choices.set(0);
+            return u8::BITS - 1 - ready.leading_zeros();
+        }
+        self.choices.set(choices);
+        ready.trailing_zeros()
     }
 }
 
@@ -101,13 +111,18 @@ impl Local {
         }
         task.state.set(state | QUEUED);
         task.next.set(None);
-        let queue = &self.queues.queues[task.priority.get() as usize];
-        match queue.last.replace(Some(header)) {
+        let index = task.priority.get() as usize;
+        let queue = &self.queues.queues[index];
+        let last = queue.last.replace(Some(header));
+        let ready = self.queues.ready.get();
+        match last {
             // SAFETY: the last of a queue that is not empty is queued, hence alive.
-            Some(last) if queue.first.get().is_some() => unsafe { last.as_ref() }.next.set(Some(header)),
-            _ => queue.first.set(Some(header)),
+            Some(last) if ready & (1 << index) != 0 => unsafe { last.as_ref() }.next.set(Some(header)),
+            _ => {
+                queue.first.set(Some(header));
+                self.queues.ready.set(ready | (1 << index));
+            }
         }
-        self.queues.len.set(self.queues.len.get() + 1);
     }
 }
 
