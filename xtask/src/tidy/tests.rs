@@ -94,6 +94,7 @@ fn lints_are_not_silenced_without_a_reason() {
 #[test]
 fn modules_are_where_their_names_say() {
     caught("a/mod.rs", "//! A.\n", 1, "mod.rs");
+    clean("crates/a/tests/examples.rs", "//! A.\n#[path = \"../examples/c.rs\"]\nmod b;\n");
     caught("a.rs", "//! A.\n#[path = \"c.rs\"]\nmod b;\n", 2, "#[path]");
 }
 
