@@ -10,11 +10,12 @@ pub(crate) const COMMAND: Command =
 fn run(arguments: &[String]) -> Outcome {
     no_arguments("help", arguments)?;
     println!("usage: cargo xtask COMMAND [ARGUMENTS]\n");
-    let titles: Vec<String> =
-        COMMANDS.iter().map(|c| format!("{} {}", c.name, c.arguments).trim_end().to_owned()).collect();
-    let width = titles.iter().map(String::len).max().unwrap_or(0);
-    for (title, command) in titles.iter().zip(COMMANDS) {
-        println!("  {title:width$}  {}", command.summary);
+    let width = COMMANDS.iter().map(|command| command.name.len()).max().unwrap_or(0);
+    for command in COMMANDS {
+        println!("  {:width$}  {}", command.name, command.summary);
+        if !command.arguments.is_empty() {
+            println!("  {:width$}  {}", "", command.arguments);
+        }
     }
     Ok(())
 }
