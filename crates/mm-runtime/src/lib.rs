@@ -7,6 +7,7 @@ pub mod net;
 pub mod offload;
 mod runtime;
 pub mod shard;
+pub mod shards;
 pub mod stall;
 pub mod sync;
 pub mod sys;

@@ -53,3 +53,9 @@ pub const OFFLOAD_THREADS_MAX: usize = 16;
 
 /// Pieces of offloaded work that wait for a thread.
 pub const OFFLOAD_QUEUE_MAX: usize = 1024;
+
+/// Pieces of work that wait in one shard's mailbox.
+pub const SHARD_MAILBOX_MESSAGES: usize = 1024;
+
+/// Pieces of work from other shards that are begun in one turn.
+pub const MESSAGES_PER_TURN: usize = 64;
