@@ -1,9 +1,9 @@
 //! Several shards that give each other work.
 //!
 //! [`meet`] makes a [`Place`] for each shard. A task of the shard takes its place by [`Place::join`], and can then have
-//! work done on any shard by [`Shards::submit_to`]. Work travels through one bounded mailbox per shard; a shard that runs
-//! is not woken for it. A sender that finds the mailbox full lets its own shard go on and tries again, so two shards
-//! that flood each other cannot block each other.
+//! work done on any shard by [`Shards::submit_to`]. Work travels through one bounded mailbox per shard; a shard that
+//! runs is not woken for it. A sender that finds the mailbox full lets its own shard go on and tries again, so two
+//! shards that flood each other cannot block each other.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
