@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) process: Process,
     /// What is only shown.
     pub(crate) shown: Shown,
+    /// `-o relaxed_privileges` of `memcached-debug`: commands for tests exist, such as the one that moves the clock.
+    pub(crate) for_tests: bool,
     /// Flags that were accepted and mean nothing here, as they were given.
     pub(crate) without_meaning: Vec<String>,
 }
@@ -254,6 +256,7 @@ impl Config {
             commands: Commands { shutdown: false, flush: true, dump: true, prefix_delimiter: None },
             process: Process { user: None, daemon: false, pid_file: None, dumps_core: false, verbosity: 0 },
             shown: Shown { growth_factor: 1.25, chunk_bytes: 48 },
+            for_tests: false,
             without_meaning: Vec::new(),
         }
     }

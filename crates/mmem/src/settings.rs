@@ -4,7 +4,7 @@ use mainmemory::store;
 use mm_memcached::{Allowed, Items, Settings};
 
 use crate::arguments::MEMCACHED_VERSION;
-use crate::config::{Config, Host, Listen, Name, Port};
+use crate::config::{Config, Host, Listen, Port};
 
 /// What the service is told.
 pub(crate) fn settings(config: &Config) -> Settings {
@@ -19,7 +19,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
             has_cas: memory.has_cas,
         },
         allowed: Allowed { flush: commands.flush, dumps: commands.dump, shutdown: commands.shutdown },
-        has_debug: config.name == (Name::Memcached { debug: true }),
+        has_debug: config.for_tests,
         verbosity: u32::from(config.process.verbosity),
         prefix_delimiter: commands.prefix_delimiter.unwrap_or(b':'),
         counts_prefixes: commands.prefix_delimiter.is_some(),

@@ -33,7 +33,7 @@ pub(super) enum Meaning {
     Nothing(fn(&Given<'_>) -> Result<(), Refusal>),
     /// Nothing, and the help keeps quiet about it: memcached's tests take its mention as a promise.
     Quiet,
-    /// Nothing, and it exists only in the program for tests, `memcached-debug`.
+    /// Commands for tests exist. It itself exists only in the program for tests, `memcached-debug`.
     ForTests,
     /// Cannot be honoured, for this reason.
     Refused(&'static str),
@@ -166,7 +166,10 @@ fn set_one(config: &mut Config, given: &Given<'_>, (name, has_value): (&str, boo
         Set(_, set) => return set(config, given),
         Nothing(check) => check(given)?,
         Quiet => {}
-        ForTests if config.name == (Name::Memcached { debug: true }) => {}
+        ForTests if config.name == (Name::Memcached { debug: true }) => {
+            config.for_tests = true;
+            return Ok(());
+        }
         ForTests => return Err(illegal()),
         Refused(why) => return Err(given.refuse(exit::USAGE, why)),
     }
