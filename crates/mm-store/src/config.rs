@@ -34,6 +34,8 @@ pub(crate) struct Sizes {
     pub(crate) segment_bytes: usize,
     /// A power of two from 4: with locations of 32 bits it bounds the memory that can be reached.
     pub(crate) granule_bytes: usize,
+    /// What the limit can be raised to.
+    pub(crate) reserved_bytes: usize,
     /// How many segments there is address space for.
     pub(crate) segments: u32,
     /// Largest record of an item.
@@ -44,7 +46,8 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    pub(crate) fn new(limit_bytes: usize) -> Self {
+    /// Sizes with address space for `factor` times the limit, as far as locations reach.
+    pub(crate) fn new(limit_bytes: usize, factor: usize) -> Self {
         let limit_bytes = limit_bytes.max(MIN_LIMIT_BYTES);
         let share = (limit_bytes / SEGMENTS_PER_LIMIT).max(1);
         let power = if share.is_power_of_two() { share } else { share.next_power_of_two() / 2 };
@@ -56,13 +59,16 @@ impl Sizes {
         // Locations of the first segment's worth of granules are not used. Where that would be the one too many, a
         // segment less is no loss: the index takes more than that.
         let addressable = (1 << 32) / segment_bytes * granule_bytes - 1;
-        let segments = to_u32((limit_bytes / segment_bytes).min(addressable));
+        let reserved_bytes =
+            limit_bytes.saturating_mul(factor).min((1 << 32) * granule_bytes).max(limit_bytes);
+        let segments = to_u32((reserved_bytes / segment_bytes).min(addressable));
         // The smallest item is a key and a value of a byte or so, and eight bytes of index.
-        let items_max = limit_bytes / (granule_bytes.max(8) + 8);
+        let items_max = reserved_bytes / (granule_bytes.max(8) + 8);
         Self {
             limit_bytes,
             segment_bytes,
             granule_bytes,
+            reserved_bytes,
             segments,
             record_max_bytes: (segment_bytes / RECORDS_PER_SEGMENT).min(INLINE_MAX_BYTES),
             items_max,
@@ -77,7 +83,7 @@ mod tests {
 
     #[test]
     fn segments_scale_with_the_limit() {
-        let segment = |mib: usize| Sizes::new(mib << 20).segment_bytes;
+        let segment = |mib: usize| Sizes::new(mib << 20, 1).segment_bytes;
         assert_eq!(
             [segment(1), segment(8), segment(64), segment(1024), segment(16384)],
             [16 << 10, 16 << 10, 128 << 10, 2 << 20, 2 << 20]
@@ -87,11 +93,11 @@ mod tests {
     #[test]
     fn every_granule_has_a_location() {
         for gib in [1, 8, 15, 16, 17, 32, 64, 1024] {
-            let sizes = Sizes::new(gib << 30);
+            let sizes = Sizes::new(gib << 30, 4);
             let bytes = (sizes.segments as usize + 1) * sizes.segment_bytes;
             assert!(bytes / sizes.granule_bytes <= 1 << 32, "{gib} GiB");
         }
-        assert_eq!(Sizes::new(16 << 30).granule_bytes, 4);
-        assert_eq!(Sizes::new(32 << 30).granule_bytes, 8);
+        assert_eq!(Sizes::new(16 << 30, 4).granule_bytes, 4);
+        assert_eq!(Sizes::new(32 << 30, 1).granule_bytes, 8);
     }
 }

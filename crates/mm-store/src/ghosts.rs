@@ -1,69 +1,78 @@
 //! Ghosts: fingerprints of keys that left the small queue, so that one that comes back soon is known.
 
+use std::io;
+
 use crate::hash::KeyHash;
-use crate::narrow::{scale, to_u16};
+use crate::limits::DISCARD_STEP_LINES;
+use crate::memory::{GHOSTS, GhostLine, Table};
+use crate::narrow::scale;
 
-/// Fingerprints in a bucket. With the bucket's cursor they fill a cache line.
-const GHOSTS_PER_BUCKET: usize = 31;
+/// Bytes of a line.
+const LINE_BYTES: usize = size_of::<GhostLine>();
 
-/// A cache line of fingerprints, overwritten in turn: the oldest goes first.
-#[derive(Debug, Clone)]
-#[repr(align(64))]
-struct Bucket {
-    fingerprints: [u16; GHOSTS_PER_BUCKET],
-    cursor: u16,
-}
-
-impl Bucket {
-    const EMPTY: Self = Self { fingerprints: [0; GHOSTS_PER_BUCKET], cursor: 0 };
-}
-
-/// The ghosts of a store. Wrong hits are possible (one in some two thousand), and harmless.
-#[derive(Debug, Default)]
+/// The ghosts of a store, in cache lines that are overwritten in turn: the oldest goes first. Wrong hits are possible
+/// (one in some two thousand), and harmless.
+#[derive(Debug)]
 pub(crate) struct Ghosts {
-    buckets: Vec<Bucket>,
+    table: Table<GhostLine>,
+    len: usize,
+    /// Lines that may have memory.
+    backed: usize,
 }
 
 impl Ghosts {
-    const fn buckets_for(items: usize) -> usize {
-        items.div_ceil(GHOSTS_PER_BUCKET)
+    /// No ghosts, and address space for those of `max_items` items.
+    ///
+    /// # Errors
+    /// The system's error where the address space cannot be had.
+    pub(crate) fn new(max_items: usize, huge_pages: bool) -> io::Result<Self> {
+        Ok(Self { table: Table::reserve(max_items.div_ceil(GHOSTS), huge_pages)?, len: 0, backed: 0 })
     }
 
-    /// Bytes in use.
+    /// Bytes of memory that may be in use.
     pub(crate) const fn bytes(&self) -> usize {
-        self.buckets.len() * size_of::<Bucket>()
+        self.backed * LINE_BYTES
     }
 
-    /// Makes room for as many ghosts as there are `items`, if there is much less or much more. Ghosts are forgotten
-    /// then: a loss of some hits, seldom.
+    /// The same after [`Ghosts::fit`].
+    pub(crate) fn bytes_to_fit(&self, items: usize) -> usize {
+        self.backed.max(self.len_for(items)) * LINE_BYTES
+    }
+
+    /// As many ghosts as there are items, if that is much less or much more than now.
+    fn len_for(&self, items: usize) -> usize {
+        let wanted = items.div_ceil(GHOSTS).min(self.table.capacity());
+        let fits = wanted <= self.len * 3 / 2 && wanted * 2 >= self.len;
+        if fits { self.len } else { wanted }
+    }
+
+    /// Makes room for as many ghosts as there are `items`, if there is much less or much more. Most ghosts are
+    /// forgotten then, since they stand in the wrong line: a loss of some hits, seldom. What a shrink leaves behind is
+    /// given back in steps, one a call.
     pub(crate) fn fit(&mut self, items: usize) {
-        let wanted = Self::buckets_for(items);
-        if wanted > self.buckets.len() * 3 / 2 || wanted * 2 < self.buckets.len() {
-            self.buckets = vec![Bucket::EMPTY; wanted];
+        self.len = self.len_for(items);
+        if self.backed > self.len {
+            let first = self.len.max((self.backed - 1) / DISCARD_STEP_LINES * DISCARD_STEP_LINES);
+            self.table.discard(first, self.backed);
+            self.backed = first;
         }
+        self.backed = self.backed.max(self.len);
     }
 
     /// Remembers a key.
     pub(crate) fn add(&mut self, hash: KeyHash) {
-        let (fingerprint, Some(bucket)) = (fingerprint(hash), self.bucket(hash)) else { return };
-        let at = usize::from(bucket.cursor) % GHOSTS_PER_BUCKET;
-        bucket.fingerprints[at] = fingerprint;
-        bucket.cursor = to_u16(at + 1);
+        if let Some(line) = self.line(hash) {
+            line.add(fingerprint(hash));
+        }
     }
 
     /// Whether a key is remembered. It is forgotten by that.
     pub(crate) fn take(&mut self, hash: KeyHash) -> bool {
-        let (fingerprint, Some(bucket)) = (fingerprint(hash), self.bucket(hash)) else { return false };
-        let Some(at) = bucket.fingerprints.iter().position(|&ghost| ghost == fingerprint) else {
-            return false;
-        };
-        bucket.fingerprints[at] = 0;
-        true
+        self.line(hash).is_some_and(|line| line.take(fingerprint(hash)))
     }
 
-    fn bucket(&mut self, hash: KeyHash) -> Option<&mut Bucket> {
-        let position = scale(hash.second(), self.buckets.len());
-        self.buckets.get_mut(position)
+    fn line(&self, hash: KeyHash) -> Option<&GhostLine> {
+        (self.len != 0).then(|| self.table.line(scale(hash.second(), self.len)))
     }
 }
 
@@ -85,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_ghost_is_found_once_and_the_oldest_go_first() {
-        let mut ghosts = Ghosts::default();
+        let mut ghosts = Ghosts::new(20_000, false).unwrap();
         assert!(!ghosts.take(hash(1)), "without room nothing is remembered");
         ghosts.fit(10_000);
         (0..40_000).for_each(|i| ghosts.add(hash(i)));
@@ -94,5 +103,25 @@ mod tests {
         assert!(recent > 1_950, "{recent} of the last 2,000");
         assert!(old < 50, "{old} of the first 2,000");
         assert!(!ghosts.take(hash(39_999)), "taken already");
+    }
+
+    #[test]
+    fn room_follows_the_items_and_goes_back_in_steps() {
+        let mut ghosts = Ghosts::new(4_000_000, false).unwrap();
+        assert_eq!(ghosts.bytes(), 0);
+        assert_eq!(ghosts.bytes_to_fit(3_100_000), 100_000 * LINE_BYTES);
+        ghosts.fit(3_100_000);
+        assert_eq!(ghosts.bytes(), 100_000 * LINE_BYTES);
+        (0..1_000_000).for_each(|i| ghosts.add(hash(i)));
+        let mut calls = 0;
+        while ghosts.bytes() > 1_000 * LINE_BYTES {
+            let before = ghosts.bytes();
+            ghosts.fit(31_000);
+            assert!(before - ghosts.bytes() <= DISCARD_STEP_LINES * LINE_BYTES, "in steps");
+            calls += 1;
+        }
+        assert_eq!(calls, 4);
+        ghosts.add(hash(1));
+        assert!(ghosts.take(hash(1)));
     }
 }

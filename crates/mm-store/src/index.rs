@@ -9,7 +9,9 @@
 use std::io;
 
 use crate::hash::KeyHash;
-use crate::limits::{INDEX_GROW_LOAD, INDEX_SHRINK_LOAD, MIN_BUCKETS};
+use crate::limits::{
+    DISCARD_STEP_LINES, INDEX_GROW_LOAD, INDEX_ROOM_LOAD, INDEX_SHRINK_LOAD, INDEX_SHRUNK_LOAD, MIN_BUCKETS,
+};
 use crate::memory::{Bucket, Location, SLOTS, Table};
 use crate::narrow::scale;
 
@@ -47,7 +49,7 @@ enum Direction {
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Index {
-    table: Table,
+    table: Table<Bucket>,
     len: usize,
     next_len: usize,
     /// Growing: buckets from here on are moved. Shrinking: buckets before this are moved.
@@ -117,7 +119,7 @@ impl Index {
     pub(crate) fn find(&self, hash: KeyHash, mut visit: impl FnMut(Location) -> bool) -> Option<Slot> {
         let tag = hash.tag();
         for position in self.positions(hash) {
-            let bucket = self.table.bucket(position);
+            let bucket = self.table.line(position);
             let mut hits = bucket.candidates(tag);
             while hits != 0 {
                 let number = hits.trailing_zeros() as usize;
@@ -135,25 +137,25 @@ impl Index {
 
     /// The location in `slot`.
     pub(crate) fn location(&self, slot: Slot) -> Option<Location> {
-        Location::from_raw(self.table.bucket(slot.position).location(slot.number))
+        Location::from_raw(self.table.line(slot.position).location(slot.number))
     }
 
     /// Points `slot` to another location of the same key.
     #[inline]
     pub(crate) fn set_location(&mut self, slot: Slot, location: Location) {
-        self.table.bucket(slot.position).set_location(slot.number, location.raw());
+        self.table.line(slot.position).set_location(slot.number, location.raw());
     }
 
     /// The mark byte of `slot`.
     #[inline]
     pub(crate) fn mark(&self, slot: Slot) -> u8 {
-        self.table.bucket(slot.position).mark(slot.number)
+        self.table.line(slot.position).mark(slot.number)
     }
 
     /// Sets the mark byte of `slot`.
     #[inline]
     pub(crate) fn set_mark(&self, slot: Slot, mark: u8) {
-        self.table.bucket(slot.position).set_mark(slot.number, mark);
+        self.table.line(slot.position).set_mark(slot.number, mark);
     }
 
     /// Empties `slot`.
@@ -163,7 +165,7 @@ impl Index {
     }
 
     fn clear(&self, slot: Slot) {
-        let bucket = self.table.bucket(slot.position);
+        let bucket = self.table.line(slot.position);
         bucket.set_tag(slot.number, 0);
         bucket.set_location(slot.number, 0);
         bucket.set_mark(slot.number, 0);
@@ -188,7 +190,7 @@ impl Index {
     }
 
     fn fill(&self, slot: Slot, (tag, location, mark): (u16, u32, u8)) {
-        let bucket = self.table.bucket(slot.position);
+        let bucket = self.table.line(slot.position);
         bucket.set_location(slot.number, location);
         bucket.set_mark(slot.number, mark);
         bucket.set_tag(slot.number, tag);
@@ -197,9 +199,9 @@ impl Index {
     /// An empty slot for `hash`: in the emptier of its two buckets, or by displacement.
     fn slot_for(&self, hash: KeyHash, hash_of: impl Fn(Location) -> KeyHash) -> Result<Slot, Full> {
         let [first, second] = self.positions(hash);
-        let fuller_first = self.table.bucket(first).len() > self.table.bucket(second).len();
+        let fuller_first = self.table.line(first).len() > self.table.line(second).len();
         let position = if fuller_first { second } else { first };
-        if let Some(number) = self.table.bucket(position).empty_slot() {
+        if let Some(number) = self.table.line(position).empty_slot() {
             return Ok(Slot { position, number });
         }
         let by_one = self.displace(first, &hash_of).or_else(|| self.displace(second, &hash_of));
@@ -210,7 +212,7 @@ impl Index {
     fn displace(&self, position: usize, hash_of: &impl Fn(Location) -> KeyHash) -> Option<Slot> {
         (0..SLOTS).map(|number| Slot { position, number }).find(|&slot| {
             let free = self.others(slot, hash_of).find_map(|other| {
-                let number = self.table.bucket(other).empty_slot()?;
+                let number = self.table.line(other).empty_slot()?;
                 Some(Slot { position: other, number })
             });
             free.is_some_and(|free| self.transfer(slot, free))
@@ -236,7 +238,7 @@ impl Index {
 
     /// Moves what is in the slot `from` to the empty slot `to`.
     fn transfer(&self, from: Slot, to: Slot) -> bool {
-        let bucket = self.table.bucket(from.position);
+        let bucket = self.table.line(from.position);
         self.fill(to, (bucket.tag(from.number), bucket.location(from.number), bucket.mark(from.number)));
         self.clear(from);
         true
@@ -250,6 +252,11 @@ impl Index {
         weakest.unwrap_or(Slot { position: first, number: 0 })
     }
 
+    /// Whether the load is well below that at which the index grows.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.items * 100 < self.len * SLOTS * INDEX_ROOM_LOAD
+    }
+
     /// How many buckets the index should have for its load, where that is not the number it has.
     pub(crate) fn wanted_len(&self) -> Option<usize> {
         let slots = self.len * SLOTS;
@@ -259,7 +266,8 @@ impl Index {
             let wanted = (self.len + (self.len / 5).max(MIN_BUCKETS)).min(self.table.capacity());
             (wanted > self.len).then_some(wanted)
         } else if self.items * 100 < slots * INDEX_SHRINK_LOAD && self.len > 4 * MIN_BUCKETS {
-            Some(self.len - self.len / 12)
+            let wanted = self.items * 100 / (SLOTS * INDEX_SHRUNK_LOAD);
+            Some(wanted.clamp(self.len - self.len / 4, self.len - self.len / 12))
         } else {
             None
         }
@@ -284,13 +292,13 @@ impl Index {
             Direction::Growing => self.boundary.saturating_sub(1 + AHEAD),
             Direction::Shrinking => (self.boundary + AHEAD).min(self.len - 1),
         };
-        let bucket = self.table.bucket(position);
+        let bucket = self.table.line(position);
         (0..SLOTS).filter_map(|number| Location::from_raw(bucket.location(number))).for_each(prefetch);
     }
 
-    /// Moves the next bucket's items to where the new number of buckets wants them. Returns the locations of items that
+    /// Moves the next bucket's items to where the new number of buckets wants them. Returns locations and marks of items that
     /// found no slot and are no longer in the index (which takes more bad luck than a test has ever met).
-    pub(crate) fn step(&mut self, hash_of: impl Fn(Location) -> KeyHash) -> [Option<Location>; SLOTS] {
+    pub(crate) fn step(&mut self, hash_of: impl Fn(Location) -> KeyHash) -> [Option<(Location, u8)>; SLOTS] {
         let mut lost = [None; SLOTS];
         let position = match self.direction {
             Direction::Still => return lost,
@@ -303,7 +311,7 @@ impl Index {
                 self.boundary - 1
             }
         };
-        let bucket = self.table.bucket(position);
+        let bucket = self.table.line(position);
         for (number, lost) in lost.iter_mut().enumerate() {
             let Some(location) = Location::from_raw(bucket.location(number)) else { continue };
             let hash = hash_of(location);
@@ -315,15 +323,25 @@ impl Index {
             let target = if scale(hash.first(), self.len) == position { first } else { second };
             let contents = (bucket.tag(number), location.raw(), bucket.mark(number));
             self.clear(Slot { position, number });
-            let near = self.table.bucket(target).empty_slot().map(|number| Slot { position: target, number });
+            let near = self.table.line(target).empty_slot().map(|number| Slot { position: target, number });
             match near.map_or_else(|| self.slot_for(hash, &hash_of), Ok) {
                 Ok(slot) => self.fill(slot, contents),
-                Err(Full) => *lost = Some(location),
+                Err(Full) => *lost = Some((location, contents.2)),
             }
         }
         self.items -= lost.iter().flatten().count();
+        self.discard_passed();
         self.finish_resize();
         lost
+    }
+
+    /// While shrinking: gives back what the boundary has left behind of the table's end, piece by piece.
+    fn discard_passed(&mut self) {
+        let is_shrinking = self.direction == Direction::Shrinking;
+        if is_shrinking && self.boundary.is_multiple_of(DISCARD_STEP_LINES) && self.boundary > self.next_len {
+            let first = self.next_len.max(self.boundary - DISCARD_STEP_LINES);
+            self.table.discard(first, self.boundary);
+        }
     }
 
     fn finish_resize(&mut self) {
@@ -334,7 +352,8 @@ impl Index {
         };
         if done {
             if self.next_len < self.len {
-                self.table.discard(self.next_len, self.len);
+                let last = self.len / DISCARD_STEP_LINES * DISCARD_STEP_LINES;
+                self.table.discard(self.next_len.max(last), self.len);
             }
             self.len = self.next_len;
             self.direction = Direction::Still;
@@ -344,7 +363,7 @@ impl Index {
     /// Calls `visit` with every taken slot, for checks.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(Slot, u16, Location)) {
         for position in 0..self.buckets() {
-            let bucket = self.table.bucket(position);
+            let bucket = self.table.line(position);
             for number in 0..SLOTS {
                 let tag = bucket.tag(number);
                 if let Some(location) = Location::from_raw(bucket.location(number)) {

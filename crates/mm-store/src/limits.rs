@@ -6,6 +6,16 @@ pub const KEY_MAX_BYTES: usize = 250;
 /// Smallest memory limit in bytes: below it segments would be too few for eviction to choose from.
 pub const MIN_LIMIT_BYTES: usize = 1 << 20;
 
+/// A store whose limit is at least [`RESERVE_FROM_BYTES`] takes this many times as much address space, so that its limit
+/// can be raised. The book-keeping for it costs 0.3 percent of the smallest such limit.
+pub(crate) const RESERVE_FACTOR: usize = 4;
+
+/// See [`RESERVE_FACTOR`].
+pub(crate) const RESERVE_FROM_BYTES: usize = 64 << 20;
+
+/// A limit cannot be lowered to fewer segments than these.
+pub(crate) const MIN_SEGMENTS: usize = 32;
+
 /// From this limit on huge pages are asked for: the last one of a region may be used in part only.
 pub(crate) const HUGE_PAGES_FROM_BYTES: usize = 16 << 20;
 
@@ -37,6 +47,18 @@ pub(crate) const INDEX_GROW_LOAD: usize = 91;
 /// The index shrinks below this load, in percent of its slots.
 pub(crate) const INDEX_SHRINK_LOAD: usize = 75;
 
+/// The load that the index shrinks to, in percent of its slots, in steps of a quarter at most.
+pub(crate) const INDEX_SHRUNK_LOAD: usize = 83;
+
+/// An index that waits for memory to grow gives up waiting below this load, in percent of its slots.
+pub(crate) const INDEX_ROOM_LOAD: usize = 88;
+
+/// Cache lines of a table whose memory is given back at once: a huge page, so that it takes some tens of microseconds.
+pub(crate) const DISCARD_STEP_LINES: usize = (2 << 20) / 64;
+
+/// Records that a step of the index's growth or shrink counts as: two buckets of them.
+pub(crate) const RECORDS_PER_RESIZE_STEP: usize = 18;
+
 /// Segments kept free for the survivors of an eviction.
 pub(crate) const RESERVE_SEGMENTS: usize = 2;
 
@@ -45,6 +67,9 @@ pub(crate) const EVICTION_BATCH: usize = 8;
 
 /// A segment whose live bytes are below this share is compacted before anything is evicted (measured: decision 0002).
 pub(crate) const COMPACT_LIVE_PERCENT: usize = 80;
+
+/// The same while not more bytes were copied so than written.
+pub(crate) const COMPACT_CREDIT_LIVE_PERCENT: usize = 95;
 
 /// The small queue's share of the segments (decision 0002: 3 to 10 percent do equally well).
 pub(crate) const SMALL_QUEUE_PERCENT: usize = 10;
@@ -57,6 +82,12 @@ pub(crate) const STAY_IN_MAIN: u64 = 1;
 
 /// With this many segments to spare or more, writes look again after a quarter of them.
 pub(crate) const PACE_SEGMENTS_MAX: usize = 8;
+
+/// Bytes of segments that a write looks at for each of its own, at most.
+pub(crate) const PACE_MAX: usize = 16;
+
+/// Bytes that may be copied for holes alone before as many are written, in segments.
+pub(crate) const COPY_CREDIT_SEGMENTS: usize = 4;
 
 /// Records that one write looks at in the segment being evicted, at least.
 pub(crate) const EVICTION_STEP_RECORDS: usize = 8;

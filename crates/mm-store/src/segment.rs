@@ -129,6 +129,8 @@ pub(crate) struct Segments {
     /// Segments held by pins after their records left.
     held: Vec<SegmentId>,
     next_sequence: u64,
+    /// Segments from here on have never been opened.
+    opened_below: usize,
 }
 
 impl Segments {
@@ -139,8 +141,9 @@ impl Segments {
             queues: [Ends::default(); QUEUES],
             free: Vec::with_capacity(count as usize),
             unused: (1..=count).rev().map(SegmentId).collect(),
-            held: Vec::new(),
+            held: Vec::with_capacity(count as usize),
             next_sequence: 1,
+            opened_below: 0,
         }
     }
 
@@ -195,6 +198,7 @@ impl Segments {
             None => return None,
         };
         let sequence = self.take_sequence();
+        self.opened_below = self.opened_below.max(id.index() + 1);
         self.table[id.index()] =
             Segment { state: State::Open(queue), sequence, opened_s: now_s, ..Segment::UNUSED };
         Some(id)
@@ -231,6 +235,23 @@ impl Segments {
         let segment = self.get_mut(id);
         segment.state = State::Leaving(queue);
         (segment.previous, segment.next) = (None, None);
+    }
+
+    /// A segment that was being emptied keeps what is left in it: it becomes the newest of its queue.
+    pub(crate) fn stay(&mut self, id: SegmentId) {
+        if let State::Leaving(queue) = self.get(id).state {
+            self.get_mut(id).state = State::Open(queue);
+            self.seal(id);
+        }
+    }
+
+    /// Every sealed segment, in no order.
+    pub(crate) fn sealed(&self) -> impl Iterator<Item = (SegmentId, &Segment)> {
+        let all = self.table[..self.opened_below]
+            .iter()
+            .enumerate()
+            .map(|(number, segment)| (SegmentId(to_u32(number)), segment));
+        all.filter(|(_, segment)| matches!(segment.state, State::Sealed(_)))
     }
 
     /// A segment without records, memory kept.

@@ -13,6 +13,8 @@ pub struct Stats {
     pub index_bytes: u64,
     /// Buckets of the index, of nine slots each.
     pub index_buckets: u64,
+    /// Bytes of the ghosts.
+    pub ghost_bytes: u64,
     /// Whether the index is growing or shrinking.
     pub index_moving: bool,
     /// Bytes of a segment.
@@ -37,9 +39,9 @@ pub struct Stats {
     pub reclaimed: u64,
     /// Of these, items that nobody had read.
     pub expired_unfetched: u64,
-    /// Items copied to another segment so that theirs could be reused.
+    /// Records (items, and extents of long values) copied to another segment so that theirs could be reused.
     pub moved: u64,
-    /// Bytes of these items.
+    /// Bytes of these records.
     pub moved_bytes: u64,
     /// Segments emptied and used again.
     pub segments_reused: u64,

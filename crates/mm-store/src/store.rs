@@ -18,7 +18,7 @@ use crate::config::{Config, Sizes};
 use crate::ghosts::Ghosts;
 use crate::hash::{KeyHash, KeyHasher};
 use crate::index::{Index, Slot};
-use crate::limits::KEY_MAX_BYTES;
+use crate::limits::{KEY_MAX_BYTES, RESERVE_FACTOR, RESERVE_FROM_BYTES};
 use crate::memory::{Arena, ArenaConfig, Location, Pins, Record, RecordKind, flag};
 use crate::narrow::to_u32;
 use crate::segment::{QUEUES, Segments};
@@ -30,6 +30,9 @@ pub use scan::Cursor;
 pub use upload::Upload;
 pub use verify::Broken;
 pub use write::{Mode, Outcome, Put, PutError};
+
+/// Room that a record may need beside what its attributes ask for: a CAS value.
+const CAS_BYTES: usize = 8;
 
 /// A key with its hash, of 1 to 250 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +77,9 @@ pub struct Store {
     leaving: evict::Leaving,
     /// Bytes that can be written before segments have to be emptied again.
     countdown: usize,
-    /// What the index wants to grow to; segments make room for it.
+    /// Bytes that may still be copied only to fill holes: as many as are written.
+    copy_credit: isize,
+    /// What the index wants to grow to; segments make room for it. 0 where it does not wait.
     wanted_index_bytes: usize,
     sweep: expire::Sweep,
     stats: Stats,
@@ -93,7 +98,16 @@ impl Store {
     /// # Errors
     /// The system's error where the address space cannot be had.
     pub fn open(config: &Config) -> io::Result<Self> {
-        let sizes = Sizes::new(config.limit_bytes);
+        if cfg!(target_pointer_width = "64") && config.limit_bytes >= RESERVE_FROM_BYTES {
+            let reserving = Self::open_with(config, Sizes::new(config.limit_bytes, RESERVE_FACTOR));
+            if reserving.is_ok() {
+                return reserving;
+            }
+        }
+        Self::open_with(config, Sizes::new(config.limit_bytes, 1))
+    }
+
+    fn open_with(config: &Config, sizes: Sizes) -> io::Result<Self> {
         let arena = Arena::new(ArenaConfig {
             segments: sizes.segments,
             segment_bytes: sizes.segment_bytes,
@@ -110,9 +124,10 @@ impl Store {
             pins: Rc::new(Pins::new(&arena)),
             flushed_before: 0,
             now_s: 0,
-            ghosts: Ghosts::default(),
+            ghosts: Ghosts::new(sizes.items_max, sizes.huge_pages)?,
             leaving: evict::Leaving::default(),
             countdown: 0,
+            copy_credit: 0,
             wanted_index_bytes: 0,
             sweep: expire::Sweep::default(),
             stats: Stats::default(),
@@ -165,6 +180,7 @@ impl Store {
             segment_bytes: self.sizes.segment_bytes as u64,
             segments: self.segments.resident() as u64,
             segments_free: self.segments.free() as u64,
+            ghost_bytes: self.ghosts.bytes() as u64,
             pins: self.pins.len() as u64,
             ..self.stats
         }
@@ -268,10 +284,17 @@ impl Store {
         sequence * u64::from(self.arena.granules_per_segment()) + u64::from(granule)
     }
 
-    /// A CAS value greater than every one before, of no place.
-    fn fresh_cas(&mut self) -> u64 {
+    /// The value that will be derived for the next record of `segment`.
+    #[inline]
+    fn next_derived_cas(&self, segment: crate::memory::SegmentId) -> u64 {
+        self.cas_of(self.segments.get(segment).sequence, self.arena.next_granule(segment))
+    }
+
+    /// A CAS value of no place, greater than every derived one and than that of `old`.
+    fn fresh_cas(&mut self, old: Option<Found>) -> u64 {
         let sequence = self.segments.take_sequence();
-        self.cas_of(sequence, 0)
+        let exceeded = old.map_or(0, |old| self.cas_at(old.location).wrapping_add(1));
+        self.cas_of(sequence, 0).max(exceeded)
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::record::{EXTENT_HEADER_BYTES, Head, Record, write_extent_header, write_head};
 use super::region::Region;
@@ -64,6 +64,8 @@ pub(super) struct Mapping {
 #[derive(Debug)]
 #[must_use = "an open record keeps its segment from being reused"]
 pub(crate) struct OpenRecord {
+    /// The arena that it stands in.
+    arena: u64,
     location: Location,
     value_at: usize,
     value_len: usize,
@@ -81,9 +83,14 @@ impl OpenRecord {
     }
 }
 
+/// How many arenas were made: their numbers.
+static ARENAS: AtomicU64 = AtomicU64::new(0);
+
 /// Segments of records in one range of memory.
 #[derive(Debug)]
 pub(crate) struct Arena {
+    /// No other arena of the process has it.
+    number: u64,
     mapping: Arc<Mapping>,
     config: ArenaConfig,
     granule_shift: u32,
@@ -104,6 +111,7 @@ impl Arena {
         let region = Region::reserve(slots * config.segment_bytes, config.huge_pages)?;
         let pins = (0..slots).map(|_| AtomicU32::new(0)).collect();
         Ok(Self {
+            number: ARENAS.fetch_add(1, Ordering::Relaxed),
             mapping: Arc::new(Mapping { region, pins }),
             config,
             granule_shift: config.granule_bytes.trailing_zeros(),
@@ -218,7 +226,7 @@ impl Arena {
     ) -> OpenRecord {
         self.open[segment.index()] += 1;
         let location = self.location_at(offset);
-        OpenRecord { location, value_at: offset + value_at, value_len }
+        OpenRecord { arena: self.number, location, value_at: offset + value_at, value_len }
     }
 
     /// The location of a record that begins at `offset`.
@@ -229,10 +237,14 @@ impl Arena {
     }
 
     /// The value of an open record, for writing.
+    ///
+    /// # Panics
+    /// Where the record is another arena's.
     #[inline]
     pub(crate) fn value_mut(&mut self, record: &mut OpenRecord) -> &mut [u8] {
-        // SAFETY: the record is open, so its bytes were handed out to its holder alone, and the `&mut` borrows of arena
-        // and record allow one slice at a time.
+        self.assert_own(record);
+        // SAFETY: the record is open and this arena's, so its bytes were handed out to its holder alone, and the
+        // `&mut` borrows of arena and record allow one slice at a time.
         unsafe { self.mapping.region.bytes_mut(record.value_at, record.value_len) }
     }
 
@@ -258,13 +270,23 @@ impl Arena {
 
     /// Replaces the CAS value of an open item that has the option.
     pub(crate) fn set_cas(&mut self, record: &OpenRecord, cas: u64) {
+        self.assert_own(record);
         self.record(record.location).set_stored_cas(cas);
     }
 
+    #[inline]
+    fn assert_own(&self, record: &OpenRecord) {
+        assert!(record.arena == self.number, "the record is being written in another store");
+    }
+
     /// Ends the writing: from now on the record is read only.
+    ///
+    /// # Panics
+    /// Where the record is another arena's.
     #[inline]
     #[expect(clippy::needless_pass_by_value, reason = "consumed: nobody can write the record any more")]
     pub(crate) fn publish(&mut self, record: OpenRecord) -> Location {
+        self.assert_own(&record);
         self.open[self.segment_of(record.location).index()] -= 1;
         record.location
     }

@@ -54,7 +54,8 @@ impl Region {
         self.len
     }
 
-    /// Gives the pages wholly inside `offset..offset + len` back to the system; they read as zero afterwards.
+    /// Gives the pages wholly inside `offset..offset + len` back to the system; they read as zero afterwards, or as
+    /// before where the system refuses (locked memory).
     ///
     /// # Safety
     /// No slice of these bytes is alive.

@@ -1,6 +1,7 @@
-//! The index's buckets: one cache line each.
+//! Tables of cache lines: the index's buckets, and the ghosts.
 
 use std::io;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use super::region::Region;
@@ -120,47 +121,92 @@ const fn gather_lanes(zero_lanes: u64) -> u32 {
     ((zero_lanes >> 15).wrapping_mul(0x0001_0002_0004_0008) >> 48 & 0xf) as u32
 }
 
-/// A range of address space for buckets, of which the index uses as many as it needs.
+/// Ghosts in a line.
+pub(crate) const GHOSTS: usize = 31;
+
+/// Fingerprints of 31 keys and the number of the one to be overwritten next: 64 bytes.
+#[repr(C, align(64))]
 #[derive(Debug)]
-pub(crate) struct Table {
-    region: Region,
+pub(crate) struct GhostLine {
+    fingerprints: [AtomicU16; GHOSTS],
+    cursor: AtomicU16,
 }
 
-impl Table {
-    /// Reserves address space for `buckets` buckets.
+const _: () = assert!(size_of::<GhostLine>() == 64, "a line of ghosts is one cache line");
+
+impl GhostLine {
+    /// Puts `fingerprint` in the place of the oldest one.
+    pub(crate) fn add(&self, fingerprint: u16) {
+        let cursor = self.cursor.load(Ordering::Relaxed);
+        let at = usize::from(cursor) % GHOSTS;
+        self.fingerprints[at].store(fingerprint, Ordering::Relaxed);
+        self.cursor.store(if at + 1 == GHOSTS { 0 } else { cursor + 1 }, Ordering::Relaxed);
+    }
+
+    /// Removes `fingerprint`, which is not 0; false where it is not there.
+    pub(crate) fn take(&self, fingerprint: u16) -> bool {
+        let is_it = |ghost: &&AtomicU16| ghost.load(Ordering::Relaxed) == fingerprint;
+        let Some(ghost) = self.fingerprints.iter().find(is_it) else { return false };
+        ghost.store(0, Ordering::Relaxed);
+        true
+    }
+}
+
+/// What a table consists of.
+///
+/// # Safety
+/// A value of zero bytes is valid, and the type changes only through atomics.
+pub(crate) unsafe trait Line {}
+
+// SAFETY: atomics only, and zero is a valid value of each.
+unsafe impl Line for Bucket {}
+// SAFETY: atomics only, and zero is a valid value of each.
+unsafe impl Line for GhostLine {}
+
+/// A range of address space for lines of which as many are used as are needed. Memory becomes resident line by line as
+/// it is written.
+#[derive(Debug)]
+pub(crate) struct Table<T> {
+    region: Region,
+    lines: PhantomData<T>,
+}
+
+impl<T: Line> Table<T> {
+    /// Reserves address space for `lines` lines.
     ///
     /// # Errors
     /// The system's error where the address space cannot be had.
-    pub(crate) fn reserve(buckets: usize, huge_pages: bool) -> io::Result<Self> {
-        Ok(Self { region: Region::reserve(buckets * size_of::<Bucket>(), huge_pages)? })
+    pub(crate) fn reserve(lines: usize, huge_pages: bool) -> io::Result<Self> {
+        let bytes = lines.checked_mul(size_of::<T>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { region: Region::reserve(bytes, huge_pages)?, lines: PhantomData })
     }
 
-    /// How many buckets there is address space for.
+    /// How many lines there is address space for.
     pub(crate) const fn capacity(&self) -> usize {
-        self.region.len() / size_of::<Bucket>()
+        self.region.len() / size_of::<T>()
     }
 
-    /// Bucket number `position`.
+    /// Line number `position`.
     ///
     /// # Panics
     /// Where `position` is beyond the capacity.
     #[inline]
-    pub(crate) fn bucket(&self, position: usize) -> &Bucket {
-        // SAFETY: a bucket is atomics only, and zero is a valid value of each.
-        let buckets = unsafe { self.region.slice_of::<Bucket>() };
-        &buckets[position]
+    pub(crate) fn line(&self, position: usize) -> &T {
+        // SAFETY: by the contract of `Line`.
+        let lines = unsafe { self.region.slice_of::<T>() };
+        &lines[position]
     }
 
-    /// Brings bucket `position` near.
+    /// Brings line `position` near.
     #[inline]
     pub(crate) fn prefetch(&self, position: usize) {
-        super::prefetch_read(self.region.address(position * size_of::<Bucket>()));
+        super::prefetch_read(self.region.address(position * size_of::<T>()));
     }
 
-    /// Gives the memory of buckets from `first` up to `end` back; they are empty afterwards.
+    /// Gives the memory of lines from `first` up to `end`, which are not used any more, back: whole pages of them.
     pub(crate) fn discard(&mut self, first: usize, end: usize) {
-        // SAFETY: buckets are borrowed from `&self`, and this is `&mut self`: no slice is alive.
-        unsafe { self.region.discard(first * size_of::<Bucket>(), (end - first) * size_of::<Bucket>()) };
+        // SAFETY: lines are borrowed from `&self`, and this is `&mut self`: no slice is alive.
+        unsafe { self.region.discard(first * size_of::<T>(), (end - first) * size_of::<T>()) };
     }
 }
 
@@ -174,8 +220,8 @@ mod tests {
 
     #[test]
     fn every_slot_is_found_by_its_tag_and_nowhere_else() {
-        let table = Table::reserve(1, false).unwrap();
-        let bucket = table.bucket(0);
+        let table = Table::<Bucket>::reserve(1, false).unwrap();
+        let bucket = table.line(0);
         for slot in 0..SLOTS {
             bucket.set_tag(slot, tag_of(slot));
         }

@@ -1,7 +1,7 @@
 //! Changing items in place, removing them, flushing.
 
 use super::relocate::Rewrite;
-use super::{Key, Miss, Mode, Put, PutError, Store};
+use super::{CAS_BYTES, Key, Miss, Mode, Put, PutError, Store};
 use crate::index::mark;
 use crate::memory::{Location, flag};
 
@@ -37,7 +37,7 @@ pub enum ArithmeticError {
 }
 
 /// Room that a rewritten record may need more than it had: an expiry and a CAS value.
-const OPTIONS_BYTES: usize = 12;
+const OPTIONS_BYTES: usize = 4 + CAS_BYTES;
 
 /// Longest decimal number of 64 bits.
 const DIGITS_MAX: usize = 20;
@@ -159,7 +159,7 @@ impl Store {
         self.set_state(key, State { stale: true, win_sent: false }, now_s)?;
         let found = self.find(key)?;
         let expiry_s = expiry_s.unwrap_or_else(|| self.arena.record(found.location).expiry());
-        let cas = cas.unwrap_or_else(|| self.fresh_cas());
+        let cas = cas.unwrap_or_else(|| self.fresh_cas(Some(found)));
         Ok(self.rewrite(key, Rewrite { expiry_s, cas: Some(cas) }))
     }
 

@@ -8,11 +8,11 @@ use super::{Found, Store, is_expired};
 use crate::hash::KeyHash;
 use crate::index::mark;
 use crate::limits::{
-    COMPACT_LIVE_PERCENT, EVICTION_BATCH, EVICTION_STEP_RECORDS, SMALL_QUEUE_PERCENT, STAY_AFTER_SMALL,
-    STAY_IN_MAIN,
+    COMPACT_CREDIT_LIVE_PERCENT, COMPACT_LIVE_PERCENT, EVICTION_BATCH, EVICTION_STEP_RECORDS,
+    SMALL_QUEUE_PERCENT, STAY_AFTER_SMALL, STAY_IN_MAIN,
 };
 use crate::memory::{Location, RecordKind, SegmentId, flag};
-use crate::segment::{Queue, State};
+use crate::segment::{Queue, Segment, State};
 
 /// The segment that is being emptied.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,7 +21,7 @@ pub(super) struct Leaving {
     /// Bytes of it that are done.
     at: usize,
     /// Whether its live items stay in the store because it is only compacted.
-    compact: bool,
+    pub(super) compact: bool,
 }
 
 /// What becomes of a record whose segment is being emptied.
@@ -58,9 +58,10 @@ impl Store {
             while self.leaving.segment == segment {
                 self.empty_some(self.sizes.segment_bytes);
             }
+            let stayed = segment.is_some_and(|id| matches!(self.segments.get(id).state, State::Sealed(_)));
             if self.stats.segments_reused == before && self.segments.resident() == had {
-                // A pin holds it: another one has to go.
-                return self.begin_leaving();
+                // A pin holds it: another one has to go. One that stayed found no room for what lives in it.
+                return !stayed && self.begin_leaving();
             }
         }
         true
@@ -69,56 +70,48 @@ impl Store {
     /// Chooses the next segment to empty.
     pub(super) fn begin_leaving(&mut self) -> bool {
         let Some((segment, compact)) = self.choose_victim() else { return false };
-        if !compact {
-            self.ghosts.fit(self.index.items());
-        }
         self.leave(segment, compact);
         true
     }
 
-    /// Chooses the next segment from before a flush, and none else; false where there is none that can be emptied.
-    pub(super) fn begin_flushed(&mut self) -> bool {
-        let Some(segment) = self.flushed_segment() else { return false };
+    /// The same for segments from before a flush only.
+    pub(super) fn begin_leaving_flushed(&mut self) -> bool {
+        let is_flushed = |(id, segment): (_, &Segment)| {
+            (segment.sequence < self.flushed_before && self.can_leave(id)).then_some(id)
+        };
+        let Some(segment) = self.segments.sealed().find_map(is_flushed) else { return false };
         self.leave(segment, true);
         true
     }
 
     fn leave(&mut self, segment: SegmentId, compact: bool) {
+        if !compact && !self.has_surplus() {
+            // There is room for them: the target counts what they want.
+            self.ghosts.fit(self.index.items());
+        }
         self.segments.leave(segment);
         self.leaving = Leaving { segment: Some(segment), at: 0, compact };
     }
 
-    /// A segment from before a flush that can be emptied.
-    pub(super) fn flushed_segment(&self) -> Option<SegmentId> {
-        if self.flushed_before == 0 {
-            return None;
-        }
-        let is_flushed =
-            |id: &SegmentId| self.segments.get(*id).sequence < self.flushed_before && self.can_leave(*id);
-        [Queue::Small, Queue::Main]
-            .into_iter()
-            .find_map(|queue| self.segments.oldest_first(queue).find(is_flushed))
-    }
-
     /// The segment to empty next, and whether its live items stay.
     fn choose_victim(&self) -> Option<(SegmentId, bool)> {
-        if let Some(flushed) = self.flushed_segment() {
-            return Some((flushed, true));
-        }
         let mut deadest: Option<(u32, SegmentId)> = None;
-        for queue in [Queue::Small, Queue::Main] {
-            for id in self.segments.oldest_first(queue) {
-                let segment = self.segments.get(id);
-                if segment.uploads != 0 || self.arena.is_held(id) {
-                    continue;
-                }
-                if deadest.is_none_or(|(live_bytes, _)| segment.live_bytes < live_bytes) {
-                    deadest = Some((segment.live_bytes, id));
-                }
+        for (id, segment) in self.segments.sealed() {
+            if segment.uploads != 0 || self.arena.is_held(id) {
+                continue;
+            }
+            if segment.sequence < self.flushed_before {
+                return Some((id, true));
+            }
+            if deadest.is_none_or(|(live_bytes, _)| segment.live_bytes < live_bytes) {
+                deadest = Some((segment.live_bytes, id));
             }
         }
         let (live_bytes, deadest) = deadest?;
-        if live_bytes as usize * 100 < self.sizes.segment_bytes * COMPACT_LIVE_PERCENT {
+        let has_credit = self.evict && self.copy_credit > 0;
+        let percent = if has_credit { COMPACT_CREDIT_LIVE_PERCENT } else { COMPACT_LIVE_PERCENT };
+        // What the last record left empty at a segment's end is no hole.
+        if live_bytes as usize * 100 < self.arena.used(deadest).min(self.sizes.segment_bytes) * percent {
             return Some((deadest, true));
         }
         if !self.evict {
@@ -146,6 +139,9 @@ impl Store {
             let (candidates, count) = self.next_candidates(segment);
             for &candidate in candidates.iter().flatten() {
                 self.decide(candidate);
+            }
+            if self.leaving.segment != Some(segment) {
+                return;
             }
             examined += self.leaving.at - before;
             records += count;
@@ -179,7 +175,7 @@ impl Store {
     /// Moves a record of the leaving segment, or removes its item.
     fn decide(&mut self, candidate: Candidate) {
         let record = self.arena.record(candidate.location);
-        if record.flags() & flag::DEAD != 0 {
+        if record.flags() & flag::DEAD != 0 || self.leaving.segment.is_none() {
             return;
         }
         let Some(hash) = candidate.hash else { return self.decide_extent(candidate.location) };
@@ -192,7 +188,7 @@ impl Store {
                 if self.move_item(found, queue) {
                     self.index.set_mark(found.slot, mark);
                 } else {
-                    self.evict(found);
+                    self.evict_or_stay(found);
                 }
             }
         }
@@ -258,18 +254,33 @@ impl Store {
         self.evict(found);
     }
 
+    /// There is no room for the copy of an item: it goes, or where nothing may be evicted its segment stays.
+    pub(super) fn evict_or_stay(&mut self, found: Found) {
+        if self.evict {
+            self.evict(found);
+        } else if let Some(segment) = self.leaving.segment {
+            self.leaving = Leaving::default();
+            self.segments.stay(segment);
+        }
+    }
+
     /// Removes an item to make room.
     pub(super) fn evict(&mut self, found: Found) {
+        self.count_evicted(found.location, self.index.mark(found.slot));
+        self.remove(found);
+    }
+
+    /// Counts an eviction by what the item is like.
+    pub(super) fn count_evicted(&mut self, location: Location, mark: u8) {
         self.stats.evicted += 1;
-        if self.index.mark(found.slot) & mark::FETCHED == 0 {
+        if mark & mark::FETCHED == 0 {
             self.stats.evicted_unfetched += 1;
         } else {
             self.stats.evicted_fetched += 1;
         }
-        if self.arena.record(found.location).flags() & flag::EXPIRES != 0 {
+        if self.arena.record(location).flags() & flag::EXPIRES != 0 {
             self.stats.evicted_with_expiry += 1;
         }
-        self.remove(found);
     }
 
     /// All records of the leaving segment are garbage.

@@ -1,6 +1,7 @@
 //! Giving the memory of expired items back without waiting for an access.
 
 use super::{Found, Store, is_expired};
+use crate::limits::{EVICTION_STEP_RECORDS, RECORDS_PER_RESIZE_STEP, RESERVE_SEGMENTS};
 use crate::memory::{RecordKind, SegmentId, flag};
 use crate::segment::{NEVER, State};
 
@@ -32,35 +33,43 @@ impl Sweep {
 }
 
 impl Store {
-    /// Background work: looks at up to `records` records for expired items, empties segments from before a
-    /// flush, and goes on with the index's growth or shrink. Returns false when there is nothing to do for
-    /// now.
+    /// Background work: looks at up to `records` records for expired items, empties segments from before a flush, and goes
+    /// on with the index's growth or shrink.
+    /// Returns false when there is nothing to do for now.
     ///
-    /// A round through the segments begins at most once a second and passes by those in which nothing can
-    /// have expired.
+    /// A round through the segments begins at most once a second and passes by those in which nothing can have expired.
     pub fn maintain(&mut self, records: usize, now_s: u32) -> bool {
         self.now_s = now_s;
-        self.resize_step();
-        if self.leaving.segment.is_none() {
-            self.begin_flushed();
+        for _ in 0..records.div_ceil(RECORDS_PER_RESIZE_STEP) {
+            self.resize_step();
         }
-        if self.leaving.segment.is_some() {
-            self.empty_some(0);
+        if self.has_surplus() {
+            self.give_back_surplus(RESERVE_SEGMENTS);
         }
+        let is_emptying = self.maintain_leaving(records);
         let mut left = records;
         while left != 0 && (self.sweep.at.is_some() || self.begin_sweep()) {
             left = self.sweep_segment(left);
         }
-        left == 0 || self.is_working_off() || self.index.is_moving()
+        let is_shrinking = self.index.wanted_len().is_some_and(|len| len < self.index.buckets());
+        left == 0 || is_emptying || is_shrinking || self.index.is_moving()
     }
 
-    /// Whether a segment is being emptied, or there are some from before a flush to empty.
-    fn is_working_off(&self) -> bool {
-        self.leaving.segment.is_some() || self.flushed_segment().is_some()
+    /// Empties segments from before a flush, and those too many. False where there is none that can be emptied.
+    fn maintain_leaving(&mut self, records: usize) -> bool {
+        let is_leaving = self.leaving.segment.is_some()
+            || self.flushed_before != 0 && self.begin_leaving_flushed()
+            || self.has_surplus() && self.begin_leaving();
+        if !is_leaving {
+            return false;
+        }
+        for _ in 0..records.div_ceil(EVICTION_STEP_RECORDS) {
+            self.empty_some(0);
+        }
+        true
     }
 
-    /// Goes on to the next segment in which something may have expired; false where there is none in this
-    /// second.
+    /// Goes on to the next segment in which something may have expired; false where there is none in this second.
     fn begin_sweep(&mut self) -> bool {
         let due = |store: &Self, after: SegmentId| {
             let mut later = store.segments.ids().skip(after.index());
@@ -104,6 +113,10 @@ impl Store {
             } else {
                 self.sweep.earliest = self.sweep.earliest.min(record.expiry());
             }
+        }
+        if !is_same {
+            // It is being emptied, or may come back from that: what the search has found out so far does not count.
+            self.sweep.earliest = 0;
         }
         self.sweep.at = Some(at);
         if left != 0 {

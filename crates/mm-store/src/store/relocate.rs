@@ -1,6 +1,6 @@
 //! Moving records to another segment.
 
-use super::{Found, Store};
+use super::{CAS_BYTES, Found, Store};
 use crate::index::mark;
 use crate::limits::{KEY_MAX_BYTES, MIN_EXTENT_BYTES};
 use crate::memory::{Head, Location, SegmentId, flag};
@@ -24,8 +24,12 @@ impl Store {
 
     /// Copies an item's own record to the end of `queue`. False where there is no room.
     pub(super) fn move_item(&mut self, found: Found, queue: Queue) -> bool {
-        let (expiry_s, cas) = (self.arena.record(found.location).expiry(), None);
-        self.rewrite_item(found, queue, Rewrite { expiry_s, cas })
+        let record = self.arena.record(found.location);
+        let (expiry_s, cas, bytes) = (record.expiry(), None, record.bytes());
+        self.rewrite_item(found, queue, Rewrite { expiry_s, cas }) && {
+            self.count_moved(bytes);
+            true
+        }
     }
 
     /// The same with changes that the record may have had no room for.
@@ -41,8 +45,18 @@ impl Store {
             head.flags |= flag::CAS;
             head.cas = cas;
         }
+        // It may need eight bytes more for its CAS value, which depends on where the copy will be.
+        let Some(segment) = self.room_for_copy(queue, head.layout().bytes() + CAS_BYTES) else {
+            return false;
+        };
+        if head.flags & flag::CAS == 0 {
+            let (old, new) = (self.derived_cas(found.location), self.next_derived_cas(segment));
+            if new < old {
+                head.flags |= flag::CAS;
+                head.cas = old;
+            }
+        }
         let bytes = head.layout().bytes();
-        let Some(segment) = self.room_for_copy(queue, bytes) else { return false };
         let book = self.segments.get(segment);
         let last_access_s = self.last_access_s(found.location);
         head.last_access = book.encode_time(last_access_s);
@@ -56,6 +70,29 @@ impl Store {
         true
     }
 
+    /// Copies the published item record at `from`, which is in no index, to `segment`, which has room for it.
+    pub(super) fn copy_record(&mut self, from: Location, segment: SegmentId, key: &[u8]) -> Option<Location> {
+        let record = self.arena.record(from);
+        let layout = record.layout();
+        let head = Head {
+            key,
+            flags: layout.flags,
+            expiry: record.expiry(),
+            client_flags: record.client_flags(),
+            cas: record.stored_cas().unwrap_or(0),
+            value_len: layout.value_len,
+            total_len: record.total_len(),
+            last_access: self.segments.get(segment).encode_time(self.now_s),
+        };
+        let mut open = self.arena.append_item(segment, &head)?;
+        self.arena.copy_value(&mut open, 0, from, 0..head.value_len);
+        let location = self.arena.publish(open);
+        self.account_copy(segment, layout.bytes(), head.expiry);
+        self.adopt_extents(from, location);
+        self.retire_copied(from);
+        Some(location)
+    }
+
     fn account_copy(&mut self, segment: SegmentId, bytes: usize, expiry_s: u32) {
         let rounded = to_u32(self.arena.rounded(bytes));
         let book = self.segments.get_mut(segment);
@@ -63,8 +100,14 @@ impl Store {
         if expiry_s != 0 {
             book.note_expiry(expiry_s);
         }
+    }
+
+    fn count_moved(&mut self, bytes: usize) {
         self.stats.moved += 1;
         self.stats.moved_bytes += bytes as u64;
+        if self.leaving.compact {
+            self.copy_credit = self.copy_credit.saturating_sub_unsigned(bytes);
+        }
     }
 
     /// The head of an item's copy. A CAS value that a client has seen is kept.
@@ -139,12 +182,13 @@ impl Store {
         }
         self.arena.record(previous).set_next(next);
         self.retire_copied(location);
+        self.count_moved(len);
     }
 
     fn evict_owner(&mut self, owner: Location) {
         let hash = self.hasher.hash(self.arena.record(owner).key());
         if let Some(slot) = self.index.find(hash, |location| location == owner) {
-            self.evict(Found { slot, location: owner });
+            self.evict_or_stay(Found { slot, location: owner });
         }
     }
 }

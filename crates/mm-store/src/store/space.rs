@@ -1,11 +1,13 @@
 //! Room for records and the bound of memory.
 //!
-//! The limit is shared by segments, index and ghosts: as the index grows, fewer segments are allowed, and those
-//! above are emptied and their memory given back before the larger index is used.
+//! The limit is shared by segments, index and ghosts: as the index grows, fewer segments have room, and those
+//! above are emptied and their memory given back, step by step, before the larger index is used.
 
 use super::{PutError, Store};
 use crate::index::BUCKET_BYTES;
-use crate::limits::{PACE_SEGMENTS_MAX, RESERVE_SEGMENTS};
+use crate::limits::{
+    COPY_CREDIT_SEGMENTS, MIN_LIMIT_BYTES, MIN_SEGMENTS, PACE_MAX, PACE_SEGMENTS_MAX, RESERVE_SEGMENTS,
+};
 use crate::memory::SegmentId;
 use crate::segment::{Queue, SEGMENT_BOOK_BYTES};
 
@@ -23,14 +25,15 @@ impl Store {
         }
         // Each round empties a segment. Survivors have their frequency lowered, so four rounds through all segments
         // leave none.
-        let mut rounds = 4 * self.sizes.segments + 16;
+        let mut rounds = 4 * self.segments.resident() + 16;
         loop {
             if let Some(segment) = self.open_with_room(queue, bytes) {
                 return Ok(segment);
             }
-            if self.available() > RESERVE_SEGMENTS.cast_signed() {
-                self.open_head(queue);
-            } else if rounds == 0 || !self.empty_one() {
+            if self.available() > RESERVE_SEGMENTS && self.open_head(queue).is_some() {
+                continue;
+            }
+            if rounds == 0 || !self.empty_one() {
                 self.stats.refused += 1;
                 return Err(PutError::NoMemory);
             }
@@ -40,7 +43,7 @@ impl Store {
 
     /// Seals the queue's open segment and opens another, if one can be had.
     pub(super) fn open_head(&mut self, queue: Queue) -> Option<SegmentId> {
-        let may_grow = self.segments.resident() < self.allowed_segments();
+        let may_grow = self.segments.resident() < self.target_segments();
         let opened = self.segments.open(queue, may_grow, self.now_s)?;
         if let Some(full) = self.heads[queue.index()].replace(opened) {
             self.segments.seal(full);
@@ -48,17 +51,39 @@ impl Store {
         Some(opened)
     }
 
-    /// How many segments the limit has room for beside the index and the ghosts.
-    fn allowed_segments(&self) -> usize {
-        let book_keeping = self.sizes.segments as usize * SEGMENT_BOOK_BYTES;
-        let others = self.index.bytes().max(self.wanted_index_bytes) + self.ghosts.bytes() + book_keeping;
-        self.sizes.limit_bytes.saturating_sub(others) / self.sizes.segment_bytes
+    /// Changes the memory limit. What is too much then is given back step by step, by writes and by
+    /// [`Store::maintain`]. Returns false, and changes nothing, where the limit is higher than the address space
+    /// reserved at the start (four times the limit it began with, from 64 MiB on; else that limit itself) or too low for
+    /// the size of segments that was chosen for it.
+    pub fn set_limit(&mut self, bytes: usize) -> bool {
+        let least = MIN_LIMIT_BYTES.max(MIN_SEGMENTS * self.sizes.segment_bytes);
+        if !(least..=self.sizes.reserved_bytes).contains(&bytes) {
+            return false;
+        }
+        self.sizes.limit_bytes = bytes;
+        self.countdown = 0;
+        true
     }
 
-    /// How many segments can be opened; negative while there are more than the limit allows.
-    fn available(&self) -> isize {
-        let growth = self.allowed_segments().cast_signed() - self.segments.resident().cast_signed();
-        self.segments.free().cast_signed() + growth
+    /// How many segments the limit has room for beside what index and ghosts have or want.
+    fn target_segments(&self) -> usize {
+        self.segments_beside(self.index.bytes().max(self.wanted_index_bytes))
+    }
+
+    fn segments_beside(&self, index_bytes: usize) -> usize {
+        let ghosts = if self.evict { self.ghosts.bytes_to_fit(self.index.items()) } else { 0 };
+        let book_keeping = self.sizes.segments as usize * SEGMENT_BOOK_BYTES;
+        self.sizes.limit_bytes.saturating_sub(index_bytes + ghosts + book_keeping) / self.sizes.segment_bytes
+    }
+
+    /// How many segments can be opened.
+    fn available(&self) -> usize {
+        self.segments.free() + self.target_segments().saturating_sub(self.segments.resident())
+    }
+
+    /// Whether there are more segments than index and ghosts leave room for, so that some have to go.
+    pub(super) fn has_surplus(&self) -> bool {
+        self.segments.resident() > self.target_segments()
     }
 
     /// Beside a write of `bytes`: does its share of emptying segments, so that no write has to wait for a whole one.
@@ -71,15 +96,35 @@ impl Store {
     }
 
     fn keep_pace_slowly(&mut self, bytes: usize) {
-        let spare = self.available() - RESERVE_SEGMENTS.cast_signed() - 1;
-        if spare > 0 {
+        let (spare, surplus) = (self.available().saturating_sub(RESERVE_SEGMENTS + 2), self.has_surplus());
+        if spare > 0 && !surplus {
             // Nothing to do before this much is written.
-            self.countdown = spare.unsigned_abs().min(PACE_SEGMENTS_MAX) * self.sizes.segment_bytes / 4;
+            self.countdown = spare.min(PACE_SEGMENTS_MAX) * self.sizes.segment_bytes / 4;
             return;
         }
-        if self.leaving.segment.is_some() || self.begin_leaving() {
-            self.empty_some(2 * bytes);
+        if surplus {
+            self.give_back_surplus(RESERVE_SEGMENTS + 1);
         }
+        let most = (COPY_CREDIT_SEGMENTS * self.sizes.segment_bytes).cast_signed();
+        self.copy_credit = self.copy_credit.saturating_add_unsigned(bytes).min(most);
+        if self.leaving.segment.is_some() || self.begin_leaving() {
+            self.empty_some(bytes * self.pace(surplus));
+        } else {
+            // Nothing can be emptied for now; it need not be tried at each write.
+            self.countdown = self.sizes.segment_bytes / 4;
+        }
+    }
+
+    /// Bytes of segments to look at for each byte written: the more, the nearer the moment when a write would have to
+    /// wait, because the open segments are full and only the reserve is left.
+    fn pace(&self, surplus: bool) -> usize {
+        match self.available().saturating_sub(RESERVE_SEGMENTS) {
+            2.. if !surplus => return 2,
+            1.. => return 4,
+            0 => {}
+        }
+        let room = self.heads.iter().flatten().map(|&head| self.arena.room(head)).min().unwrap_or(0);
+        if room * 2 > self.sizes.segment_bytes { PACE_MAX / 2 } else { PACE_MAX }
     }
 
     pub(super) fn take_back_held(&mut self) -> bool {
@@ -93,12 +138,13 @@ impl Store {
     pub(super) fn reuse(&mut self, segment: SegmentId) {
         self.stats.segments_reused += 1;
         self.segments.release(segment);
-        self.give_back_surplus();
     }
 
-    /// Gives memory of free segments back while there are more segments than the limit allows.
-    fn give_back_surplus(&mut self) {
-        while self.segments.resident() > self.allowed_segments()
+    /// Gives a free segment's memory back while there are more segments than there is room for. Some are kept: the
+    /// reserve for the next segment's survivors, and one for the next write.
+    pub(super) fn give_back_surplus(&mut self, kept: usize) {
+        if self.has_surplus()
+            && self.segments.free() > kept
             && let Some(surplus) = self.segments.take_free_to_discard()
         {
             self.arena.discard(surplus);
@@ -112,6 +158,8 @@ impl Store {
             self.move_buckets();
         } else if let Some(len) = self.index.wanted_len() {
             self.begin_resize(len);
+        } else if self.wanted_index_bytes != 0 && self.index.has_room() {
+            self.wanted_index_bytes = 0;
         }
     }
 
@@ -120,20 +168,30 @@ impl Store {
             self.index.prefetch_step(|location| self.arena.record(location).prefetch());
             let (arena, hasher) = (&self.arena, &self.hasher);
             let lost = self.index.step(|at| hasher.hash(arena.record(at).key()));
-            for location in lost.into_iter().flatten() {
-                self.stats.evicted += 1;
+            for (location, mark) in lost.into_iter().flatten() {
+                self.count_evicted(location, mark);
                 self.bury(location);
             }
         }
     }
 
-    /// Begins a resize as soon as the limit has room for the larger index; until then fewer segments are allowed.
+    /// Begins a resize as soon as the limit has room for the larger index; until then segments make room for it. A store
+    /// that does not evict waits only where free segments are enough.
     fn begin_resize(&mut self, len: usize) {
-        self.wanted_index_bytes = len * BUCKET_BYTES;
-        self.countdown = 0;
-        self.give_back_surplus();
-        if self.segments.resident() <= self.allowed_segments() {
+        let bytes = len * BUCKET_BYTES;
+        let to_spare = self.segments.free().saturating_sub(RESERVE_SEGMENTS);
+        let resident = self.segments.resident();
+        if !self.evict && resident - to_spare > self.segments_beside(bytes.max(self.index.bytes())) {
+            return;
+        }
+        self.wanted_index_bytes = bytes;
+        if self.has_surplus() {
+            self.countdown = 0;
+            self.give_back_surplus(RESERVE_SEGMENTS + usize::from(self.evict));
+        }
+        if bytes <= self.index.bytes() || !self.has_surplus() {
             self.index.begin_resize(len);
+            self.wanted_index_bytes = 0;
         }
     }
 }

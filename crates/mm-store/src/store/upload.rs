@@ -81,8 +81,9 @@ impl Store {
         let bytes = head.layout().bytes();
         let segment = self.make_room(queue, bytes)?;
         head.last_access = self.segments.get(segment).encode_time(now_s);
+        let inline_bytes = head.value_len;
         let head = self.open_for_upload(segment, &head)?;
-        self.keep_pace(bytes);
+        self.keep_pace(bytes - inline_bytes);
         let has_own_cas = put.cas.is_some();
         Ok(Upload { head, tail: None, mode: put.mode, total_len: len, done: 0, filled: 0, has_own_cas })
     }
@@ -123,6 +124,7 @@ impl Store {
     pub fn filled(&mut self, upload: &mut Upload, len: usize) {
         assert!(len <= upload.piece_len() - upload.filled, "more bytes than space");
         upload.filled += len;
+        self.keep_pace(len);
     }
 
     fn next_extent(&mut self, upload: &mut Upload) -> Result<(), PutError> {
@@ -145,7 +147,6 @@ impl Store {
         self.arena.record(previous).set_next(Some(location));
         upload.done += upload.filled;
         upload.filled = 0;
-        self.keep_pace(bytes);
         Ok(())
     }
 
@@ -164,19 +165,55 @@ impl Store {
         let bytes = &mut bytes[..record.layout().key_len];
         bytes.copy_from_slice(record.key());
         let key = Key { bytes, hash: self.hasher.hash(bytes) };
+        if self.is_flushed(upload.head.location()) {
+            return self.commit_after_flush(key, upload);
+        }
         let old = self.find(key);
         if let Some(refusal) = self.refusal(upload.mode, old) {
             self.abort(upload);
             return Ok(refusal);
         }
-        if let (Mode::Append | Mode::Prepend, Ok(old)) = (upload.mode, old) {
-            return self.join(key, upload, old);
+        if matches!(upload.mode, Mode::Append | Mode::Prepend) {
+            return self.join(key, upload);
         }
+        self.finish(key, upload, old.ok())?;
+        Ok(Outcome::Stored)
+    }
+
+    /// Makes an upload with all its bytes the item of `key`, instead of the one that `old` found.
+    fn finish(&mut self, key: Key<'_>, upload: Upload, old: Option<Found>) -> Result<(), PutError> {
         if !upload.has_own_cas {
-            let cas = self.fresh_cas();
+            let cas = self.fresh_cas(old);
             self.arena.set_cas(&upload.head, cas);
         }
         let location = self.close(upload);
+        self.install(key, location, old)
+    }
+
+    /// The same for an upload begun before a flush and ended after it: its item is of the time after, so its own record
+    /// is written anew.
+    fn commit_after_flush(&mut self, key: Key<'_>, upload: Upload) -> Result<Outcome, PutError> {
+        let (from, mode) = (upload.head.location(), upload.mode);
+        let queue = self.segments.get(self.arena.segment_of(from)).queue();
+        let room = self.make_room(queue, self.arena.record(from).bytes());
+        let old = self.find(key);
+        let refusal = self.refusal(mode, old);
+        let segment = match (room, refusal) {
+            (Ok(segment), None) => segment,
+            (room, refusal) => {
+                self.abort(upload);
+                return room.and_then(|_| refusal.ok_or(PutError::NoMemory));
+            }
+        };
+        if matches!(mode, Mode::Append | Mode::Prepend) {
+            return self.join(key, upload);
+        }
+        if !upload.has_own_cas {
+            let cas = self.fresh_cas(old.ok());
+            self.arena.set_cas(&upload.head, cas);
+        }
+        let from = self.close(upload);
+        let location = self.copy_record(from, segment, key.bytes).ok_or(PutError::NoMemory)?;
         self.install(key, location, old.ok())?;
         Ok(Outcome::Stored)
     }
@@ -194,6 +231,11 @@ impl Store {
         }
         let location = self.arena.publish(upload.head);
         self.release_chain(location);
+        let expiry_s = self.arena.record(location).expiry();
+        if expiry_s != 0 {
+            // The sweep may have passed by the record while it was nobody's item.
+            self.segments.get_mut(self.arena.segment_of(location)).note_expiry(expiry_s);
+        }
         let mut next = self.arena.record(location).next();
         while let Some(extent) = next {
             self.arena.record(extent).set_owner(location);
@@ -203,11 +245,12 @@ impl Store {
     }
 
     /// Stores the value of an item and that of an upload as one.
-    fn join(&mut self, key: Key<'_>, upload: Upload, old: Found) -> Result<Outcome, PutError> {
+    fn join(&mut self, key: Key<'_>, upload: Upload) -> Result<Outcome, PutError> {
         let is_append = upload.mode == Mode::Append;
+        let own_cas = self.arena.record(upload.head.location()).stored_cas().filter(|_| upload.has_own_cas);
         let added = self.close(upload);
         self.hold_chain(added);
-        let joined = self.join_values(key, added, old, is_append);
+        let joined = self.join_values(key, added, (is_append, own_cas));
         self.release_chain(added);
         self.discard_chain(added);
         joined
@@ -217,23 +260,31 @@ impl Store {
         &mut self,
         key: Key<'_>,
         added: Location,
-        old: Found,
-        is_append: bool,
+        (is_append, own_cas): (bool, Option<u64>),
     ) -> Result<Outcome, PutError> {
-        // A segment that is being emptied cannot be held, so it is emptied first.
-        while self.leaving.segment.is_some() {
-            self.empty_some(self.sizes.segment_bytes);
-        }
-        let Ok(old) = self.find(key).or(Err(old)) else { return Ok(Outcome::NotStored) };
+        let Some(old) = self.find_to_hold(key) else { return Ok(Outcome::NotStored) };
         self.hold_chain(old.location);
-        let joined = self.copy_joined(key, added, old.location, is_append);
+        let joined = self.copy_joined(key, added, old.location, (is_append, own_cas));
         self.release_chain(old.location);
-        let upload = joined?;
-        let cas = self.fresh_cas();
-        self.arena.set_cas(&upload.head, cas);
-        let location = self.close(upload);
-        self.install(key, location, Some(old))?;
+        self.finish(key, joined?, Some(old))?;
         Ok(Outcome::Stored)
+    }
+
+    /// The item of `key`, out of the segment that is being emptied, which cannot be held.
+    fn find_to_hold(&mut self, key: Key<'_>) -> Option<Found> {
+        loop {
+            let found = self.find(key).ok()?;
+            let leaving = self.leaving.segment;
+            let is_leaving = |at| Some(self.arena.segment_of(at)) == leaving;
+            if leaving.is_none() || !self.chain(found.location).any(is_leaving) {
+                return Some(found);
+            }
+            let queue = self.segments.get(self.arena.segment_of(found.location)).queue();
+            let is_whole = self.arena.record(found.location).next().is_none();
+            if !(is_whole && self.move_item(found, queue)) {
+                self.empty_some(self.sizes.segment_bytes);
+            }
+        }
     }
 
     fn copy_joined(
@@ -241,9 +292,9 @@ impl Store {
         key: Key<'_>,
         added: Location,
         old: Location,
-        is_append: bool,
+        (is_append, cas): (bool, Option<u64>),
     ) -> Result<Upload, PutError> {
-        let put = Put { stale: false, win_sent: false, ..self.put_of(old) };
+        let put = Put { stale: false, win_sent: false, cas, ..self.put_of(old) };
         let len = self.arena.record(old).total_len() + self.arena.record(added).total_len();
         let mut upload = self.reserve(key, &put, len, self.now_s)?;
         let parts = if is_append { [old, added] } else { [added, old] };

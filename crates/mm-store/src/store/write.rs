@@ -1,6 +1,6 @@
 //! Storing whole values.
 
-use super::{Found, Key, Miss, Store};
+use super::{CAS_BYTES, Found, Key, Miss, Store};
 use crate::index::{Full, mark};
 use crate::memory::{Head, Location, SegmentId, flag};
 use crate::narrow::to_u32;
@@ -76,9 +76,6 @@ impl std::fmt::Display for PutError {
 
 impl std::error::Error for PutError {}
 
-/// Room that a record may need beside what its attributes ask for: a CAS value.
-const CAS_BYTES: usize = 8;
-
 impl Store {
     /// Stores a whole value.
     ///
@@ -144,10 +141,9 @@ impl Store {
             && let Some(old) = old
         {
             // The derived value must exceed the old item's; another queue's segment may be the younger one.
-            let derived = self.cas_of(self.segments.get(segment).sequence, self.arena.next_granule(segment));
-            if derived <= self.cas_at(old.location) {
+            if self.next_derived_cas(segment) <= self.cas_at(old.location) {
                 head.flags |= flag::CAS;
-                head.cas = self.fresh_cas();
+                head.cas = self.fresh_cas(Some(old));
             }
         }
         head.last_access = self.segments.get(segment).encode_time(self.now_s);
@@ -180,7 +176,6 @@ impl Store {
         location: Location,
         old: Option<Found>,
     ) -> Result<(), PutError> {
-        self.stats.stored += 1;
         self.stats.item_bytes += self.item_bytes(location);
         match old {
             Some(old) => {
@@ -192,6 +187,7 @@ impl Store {
             }
             None => self.insert(key, location)?,
         }
+        self.stats.stored += 1;
         self.resize_step();
         Ok(())
     }
@@ -204,6 +200,7 @@ impl Store {
                 Ok(_) => return Ok(()),
                 Err(Full) if self.evict => self.evict_weakest(key),
                 Err(Full) => {
+                    self.stats.refused += 1;
                     self.bury(location);
                     return Err(PutError::NoMemory);
                 }

@@ -1,0 +1,115 @@
+//! CAS values: another one for each value stored, never going back while the key is there.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::HashMap;
+
+use mm_store::{CasRule, Config, Mode, Operation, Outcome, Put, Store};
+
+const HUGE: u64 = 1 << 60;
+const NOW_S: u32 = 1;
+
+fn open(limit_mib: usize) -> Store {
+    Store::open(&Config::new(limit_mib << 20, 5)).unwrap()
+}
+
+fn put(store: &mut Store, bytes: &[u8], put: &Put, value: &[u8]) -> Outcome {
+    let key = store.key(bytes).unwrap();
+    store.put(key, put, value, NOW_S).unwrap()
+}
+
+fn cas(store: &mut Store, bytes: &[u8]) -> u64 {
+    let key = store.key(bytes).unwrap();
+    store.peek(key, NOW_S).unwrap().cas()
+}
+
+/// A store with the item "k" of the value "1", under the CAS value [`HUGE`].
+fn with_huge() -> Store {
+    let mut store = open(1);
+    put(&mut store, b"k", &Put { cas: Some(HUGE), ..Put::default() }, b"1");
+    assert_eq!(cas(&mut store, b"k"), HUGE);
+    store
+}
+
+#[test]
+fn what_is_stored_over_a_large_explicit_value_exceeds_it() {
+    let mut store = with_huge();
+    put(&mut store, b"k", &Put::default(), b"2");
+    assert!(cas(&mut store, b"k") > HUGE, "put");
+
+    let mut store = with_huge();
+    let key = store.key(b"k").unwrap();
+    store.arithmetic(key, Operation::Increment(1), CasRule::default(), NOW_S).unwrap();
+    assert!(cas(&mut store, b"k") > HUGE, "arithmetic");
+
+    let mut store = with_huge();
+    put(&mut store, b"k", &Put { mode: Mode::Append, ..Put::default() }, b"2");
+    assert!(cas(&mut store, b"k") > HUGE, "append");
+
+    let mut store = with_huge();
+    let key = store.key(b"k").unwrap();
+    store.mark_stale(key, None, None, NOW_S).unwrap().unwrap();
+    assert!(cas(&mut store, b"k") > HUGE, "marking as stale");
+
+    let mut store = with_huge();
+    put(&mut store, b"k", &Put::default(), &vec![b'v'; 100_000]);
+    assert!(cas(&mut store, b"k") > HUGE, "a chained value");
+    put(&mut store, b"k", &Put { mode: Mode::Prepend, ..Put::default() }, &vec![b'v'; 100_000]);
+    assert!(cas(&mut store, b"k") > HUGE + 1, "a chained value joined");
+}
+
+#[test]
+fn a_joined_item_gets_the_value_it_was_given() {
+    for len in [1, 5_000] {
+        let mut store = open(1);
+        put(&mut store, b"k", &Put::default(), &vec![b'v'; len]);
+        for (mode, given) in [(Mode::Append, 77), (Mode::Prepend, 7)] {
+            put(&mut store, b"k", &Put { mode, cas: Some(given), ..Put::default() }, b"2");
+            assert_eq!(cas(&mut store, b"k"), given, "{mode:?} to {len} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_touched_item_keeps_its_value() {
+    let mut store = open(1);
+    put(&mut store, b"k", &Put::default(), b"1");
+    let before = cas(&mut store, b"k");
+    for expiry_s in [100, 200, 0, 0, 300] {
+        let key = store.key(b"k").unwrap();
+        store.touch(key, expiry_s, NOW_S).unwrap().unwrap();
+        assert_eq!(cas(&mut store, b"k"), before);
+    }
+    assert_eq!(store.stats().moved, 0, "nothing was moved to make room");
+    store.verify().unwrap();
+}
+
+#[test]
+fn values_go_up_and_never_repeat_whatever_moves() {
+    let mut store = open(1);
+    let mut seen: HashMap<u64, Vec<u64>> = HashMap::new();
+    let mut state = 9_u64;
+    for round in 0..400_000_u64 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let number = (state >> 33) % 9_000;
+        let bytes = format!("key:{number}").into_bytes();
+        let key = store.key(&bytes).unwrap();
+        let values = seen.entry(number).or_default();
+        if (state >> 20) & 3 == 0 {
+            if store.peek(key, NOW_S).is_err() {
+                // Forgotten: what follows need not be greater, only different.
+                values.sort_unstable();
+                values.push(0);
+            }
+            put(&mut store, &bytes, &Put::default(), &vec![b'v'; (state >> 40) as usize % 90]);
+        } else if let Ok(item) = store.get(key, NOW_S) {
+            let (cas, last) = (item.cas(), values.last().copied().unwrap_or(0));
+            assert!(cas >= last, "round {round}: {cas} after {last}");
+            if cas != last {
+                assert!(!values.contains(&cas), "round {round}: {cas} again");
+                values.push(cas);
+            }
+        }
+    }
+    assert!(store.stats().moved > 1_000, "{:?}", store.stats());
+}
