@@ -88,7 +88,7 @@ fn the_limit_holds_for_ghosts_too() {
     let mut load = Load::new(&Config::new(1 << 20, 1));
     for number in 0..200_000 {
         load.put(number, Mode::Set, 1);
-        if number % 100 == 0 || (30_000..60_000).contains(&number) && number % 10 == 0 {
+        if number % 500 == 0 || (30_000..60_000).contains(&number) && number % 50 == 0 {
             load.store.verify().unwrap();
         }
     }
