@@ -296,8 +296,9 @@ impl Index {
         (0..SLOTS).filter_map(|number| Location::from_raw(bucket.location(number))).for_each(prefetch);
     }
 
-    /// Moves the next bucket's items to where the new number of buckets wants them. Returns locations and marks of items that
-    /// found no slot and are no longer in the index (which takes more bad luck than a test has ever met).
+    /// Moves the next bucket's items to where the new number of buckets wants them. Returns locations and marks of
+    /// items that found no slot and are no longer in the index (which takes more bad luck than a test has ever
+    /// met).
     pub(crate) fn step(&mut self, hash_of: impl Fn(Location) -> KeyHash) -> [Option<(Location, u8)>; SLOTS] {
         let mut lost = [None; SLOTS];
         let position = match self.direction {

@@ -6,8 +6,8 @@ pub const KEY_MAX_BYTES: usize = 250;
 /// Smallest memory limit in bytes: below it segments would be too few for eviction to choose from.
 pub const MIN_LIMIT_BYTES: usize = 1 << 20;
 
-/// A store whose limit is at least [`RESERVE_FROM_BYTES`] takes this many times as much address space, so that its limit
-/// can be raised. The book-keeping for it costs 0.3 percent of the smallest such limit.
+/// A store whose limit is at least [`RESERVE_FROM_BYTES`] takes this many times as much address space, so that its
+/// limit can be raised. The book-keeping for it costs 0.3 percent of the smallest such limit.
 pub(crate) const RESERVE_FACTOR: usize = 4;
 
 /// See [`RESERVE_FACTOR`].

@@ -1,7 +1,7 @@
 //! Raw memory of the store: the only place of this crate with `unsafe`.
 //!
-//! Three parts, each with a safe interface that keeps its own promises:
-//! [`Arena`] (segments of records), [`Table`] (the index's buckets, the ghosts) and [`Pins`] (values that outlive a call).
+//! Three parts, each with a safe interface that keeps its own promises: [`Arena`] (segments of records), [`Table`]
+//! (the index's buckets, the ghosts) and [`Pins`] (values that outlive a call).
 //!
 //! What makes it sound:
 //! - A byte of a segment is handed out for writing only once between two resets of that segment, to the holder of

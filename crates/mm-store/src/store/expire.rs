@@ -33,9 +33,8 @@ impl Sweep {
 }
 
 impl Store {
-    /// Background work: looks at up to `records` records for expired items, empties segments from before a flush, and goes
-    /// on with the index's growth or shrink.
-    /// Returns false when there is nothing to do for now.
+    /// Background work: looks at up to `records` records for expired items, empties segments from before a flush,
+    /// and goes on with the index's growth or shrink. Returns false when there is nothing to do for now.
     ///
     /// A round through the segments begins at most once a second and passes by those in which nothing can have expired.
     pub fn maintain(&mut self, records: usize, now_s: u32) -> bool {

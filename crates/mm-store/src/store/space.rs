@@ -53,8 +53,8 @@ impl Store {
 
     /// Changes the memory limit. What is too much then is given back step by step, by writes and by
     /// [`Store::maintain`]. Returns false, and changes nothing, where the limit is higher than the address space
-    /// reserved at the start (four times the limit it began with, from 64 MiB on; else that limit itself) or too low for
-    /// the size of segments that was chosen for it.
+    /// reserved at the start (four times the limit it began with, from 64 MiB on; else that limit itself) or too
+    /// low for the size of segments that was chosen for it.
     pub fn set_limit(&mut self, bytes: usize) -> bool {
         let least = MIN_LIMIT_BYTES.max(MIN_SEGMENTS * self.sizes.segment_bytes);
         if !(least..=self.sizes.reserved_bytes).contains(&bytes) {
@@ -175,8 +175,8 @@ impl Store {
         }
     }
 
-    /// Begins a resize as soon as the limit has room for the larger index; until then segments make room for it. A store
-    /// that does not evict waits only where free segments are enough.
+    /// Begins a resize as soon as the limit has room for the larger index; until then segments make room for it. A
+    /// store that does not evict waits only where free segments are enough.
     fn begin_resize(&mut self, len: usize) {
         let bytes = len * BUCKET_BYTES;
         let to_spare = self.segments.free().saturating_sub(RESERVE_SEGMENTS);
