@@ -16,8 +16,8 @@ pub(crate) const RESERVE_FROM_BYTES: usize = 64 << 20;
 /// A limit cannot be lowered to fewer segments than these.
 pub(crate) const MIN_SEGMENTS: usize = 32;
 
-/// From this limit on huge pages are asked for. The last one of each region may be used in part only, which is below three
-/// percent of this.
+/// From this limit on huge pages are asked for. The last one of each region may be used in part only, which is
+/// below three percent of this.
 pub(crate) const HUGE_PAGES_FROM_BYTES: usize = 256 << 20;
 
 /// The limit is cut into about this many segments.
