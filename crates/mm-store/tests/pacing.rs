@@ -4,7 +4,8 @@
 
 use mm_store::{Config, Mode, Put, Store};
 
-/// Records that one small write may move, evict or reclaim at most: some tens of microseconds.
+/// Records that one small write may move, evict or reclaim at most. A segment of the smallest stores holds fewer
+/// records of 100 bytes than this, so with those the bound catches a write that empties more than one segment.
 const RECORDS_MAX: u64 = 200;
 
 struct Load {
