@@ -121,7 +121,7 @@ fn put_meta_line(writer: &mut Writer<'_>, item: &Item<'_>, (class, bytes): (usiz
     writer.put(b" la=");
     writer.put_number(time.date_of(item.last_access_s()));
     writer.put(b" cas=");
-    writer.put_number(item.cas());
+    writer.put_number(item.current_cas());
     writer.put(if item.was_fetched() { b" fetch=yes cls=" } else { b" fetch=no cls=" });
     writer.put_number(class as u64);
     writer.put(b" size=");

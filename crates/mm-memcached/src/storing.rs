@@ -202,7 +202,7 @@ impl Memcached {
 
     fn present(&mut self, key: Key<'_>, time: &Time) -> Result<Present, Miss> {
         let item = self.store.peek(key, time.now_s)?;
-        Ok(Present { cas: item.cas(), expiry_s: item.expiry_s(), win_sent: item.is_win_sent() })
+        Ok(Present { cas: item.current_cas(), expiry_s: item.expiry_s(), win_sent: item.is_win_sent() })
     }
 
     fn count_cas(&self, plan: &Plan, outcome: Outcome) {

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use mm_store::{CasRule, Config, Mode, Operation, Outcome, Put, Store};
+use mm_store::{CasRule, Config, Cursor, Item, Mode, Operation, Outcome, Put, Store};
 
 const HUGE: u64 = 1 << 60;
 const NOW_S: u32 = 1;
@@ -112,4 +112,36 @@ fn values_go_up_and_never_repeat_whatever_moves() {
         }
     }
     assert!(store.stats().moved > 1_000, "{:?}", store.stats());
+}
+
+/// The bytes of items that were looked at by `see` and then moved, beyond those that they took before.
+fn bytes_grown(see: impl Fn(&Item<'_>) -> u64) -> usize {
+    let mut store = open(1);
+    let bytes_of = |number: u32| format!("key:{number:05}").into_bytes();
+    for number in 0..10_000 {
+        put(&mut store, &bytes_of(number), &Put::default(), &[b'v'; 60]);
+    }
+    let key = bytes_of(0);
+    let before = store.peek(store.key(&key).unwrap(), NOW_S).unwrap().stored_bytes();
+    let mut cursor = Cursor::default();
+    while store.scan(&mut cursor, 64, NOW_S, |item| assert_ne!(see(item), 0)) {}
+    let mut state = 9_u32;
+    for _ in 0..60_000 {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        put(&mut store, &bytes_of((state >> 8) % 5_000 * 2), &Put::default(), &[b'w'; 60]);
+    }
+    assert!(store.stats().moved > 500, "{:?}", store.stats());
+    let odd = (1..10_000).step_by(2).map(bytes_of);
+    odd.filter_map(|bytes| {
+        let key = store.key(&bytes).unwrap();
+        store.peek(key, NOW_S).ok().map(|item| item.stored_bytes() - before)
+    })
+    .sum()
+}
+
+#[test]
+fn a_value_that_is_only_shown_is_not_kept() {
+    assert_eq!(bytes_grown(|item| item.current_cas()), 0);
+    let grown = bytes_grown(|item| item.cas());
+    assert!(grown >= 8 * 50, "{grown} bytes");
 }

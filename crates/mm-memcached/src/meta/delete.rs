@@ -12,7 +12,7 @@ impl Memcached {
     /// md.
     pub(super) fn meta_delete(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) {
         let Asked { key, options, .. } = *asked;
-        let present = self.store.peek(key, call.time.now_s).map(|item| item.cas());
+        let present = self.store.peek(key, call.time.now_s).map(|item| item.current_cas());
         let status = match present {
             Err(_) => {
                 self.counters().delete_misses.count();

@@ -110,7 +110,7 @@ fn hit(asked: &Asked<'_>, item: &Item<'_>, time: &Time) -> Hit {
     let options = asked.options;
     let won = !item.is_win_sent()
         && (item.is_stale() || (options.has(b'R') && is_to_be_made_anew(asked, item, time)));
-    let shows_value = options.has(b'v') && !(options.has(b'C') && item.cas() == options.cas);
+    let shows_value = options.has(b'v') && !(options.has(b'C') && item.current_cas() == options.cas);
     Hit { created: false, won, shows_value }
 }
 

@@ -204,3 +204,12 @@ fn values_in_pieces() {
         "HD kZm9v b c9\nHD s4600\nHD s4600 f3 kZm9v b\n",
     );
 }
+
+#[test]
+fn a_joined_value_takes_the_cas_that_is_given() {
+    check(
+        "ms a 1 E10\nx\nms a 1 MA E5000 c\ny\nms a 1 MP C5000 E3 c s\nz\nms a 1 MA E0 q\n-\nmg a v\n\
+         ms b 1 MA N0 E77 c\nx\nmg b c\nms a 1 MR E9 c\nq\nms c 1 ME E8 c\nq\n",
+        "HD\nHD c5000\nHD c3 s3\nVA 4\nzxy-\nHD c77\nHD c77\nHD c9\nHD c8\n",
+    );
+}
