@@ -75,14 +75,17 @@ impl Memcached {
         }
     }
 
-    fn set_limit(&self, arguments: &[u8]) -> &'static [u8] {
-        match parse_cache_memlimit(arguments) {
-            Err(line) => line,
-            Ok(megabytes) if u64::from(megabytes) << 20 == self.shared.settings.items.limit_bytes => {
-                lines::OK
-            }
-            Ok(_) => lines::MEMLIMIT_FAILED,
+    /// What is above a lower limit goes step by step, beside writes and in the background.
+    fn set_limit(&mut self, arguments: &[u8]) -> &'static [u8] {
+        let limit_bytes = match parse_cache_memlimit(arguments) {
+            Err(line) => return line,
+            Ok(megabytes) => u64::from(megabytes) << 20,
+        };
+        if !usize::try_from(limit_bytes).is_ok_and(|bytes| self.store.set_limit(bytes)) {
+            return lines::MEMLIMIT_FAILED;
         }
+        self.shared.limit_bytes.store(limit_bytes, Ordering::Relaxed);
+        lines::OK
     }
 
     /// Says nothing where it is carried out: the connection ends with the server.

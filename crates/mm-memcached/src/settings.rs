@@ -1,7 +1,7 @@
 //! What a service is told when it starts, and what its shards share.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use mm_base::Now;
@@ -163,6 +163,8 @@ pub struct Shared {
     pub(crate) host: Box<dyn Host>,
     pub(crate) counters: Box<[Counters]>,
     pub(crate) verbosity: AtomicU32,
+    /// The memory limit in bytes, which `cache_memlimit` changes.
+    pub(crate) limit_bytes: AtomicU64,
     /// Whether deeds are counted by prefix.
     pub(crate) counts_prefixes: AtomicBool,
     /// The server's counters when the statistics were last set back.
@@ -180,6 +182,7 @@ impl Shared {
     pub fn new(settings: Settings, shards: usize, host: Box<dyn Host>) -> Arc<Self> {
         Arc::new(Self {
             verbosity: AtomicU32::new(settings.verbosity),
+            limit_bytes: AtomicU64::new(settings.items.limit_bytes),
             counts_prefixes: AtomicBool::new(settings.counts_prefixes),
             settings,
             host,

@@ -1,5 +1,7 @@
 //! `stats` without more.
 
+use std::sync::atomic::Ordering;
+
 use mm_base::buffer::Output;
 
 use super::stat;
@@ -101,7 +103,7 @@ impl Memcached {
         }
         stat(output, "bytes_read", server.bytes_read);
         stat(output, "bytes_written", server.bytes_written);
-        stat(output, "limit_maxbytes", settings.items.limit_bytes);
+        stat(output, "limit_maxbytes", self.shared.limit_bytes.load(Ordering::Relaxed));
         stat(output, "accepting_conns", 1);
         stat(output, "listen_disabled_num", server.accept_pauses);
         stat(output, "time_in_listen_disabled_us", 0);

@@ -54,7 +54,7 @@ impl Memcached {
         let on_off = |on: bool| if on { "on" } else { "off" };
         let settings = &self.shared.settings;
         let or_null = |text: &Option<String>| text.clone().unwrap_or_else(|| "NULL".to_owned());
-        stat(output, "maxbytes", settings.items.limit_bytes);
+        stat(output, "maxbytes", self.shared.limit_bytes.load(Ordering::Relaxed));
         stat(output, "maxconns", settings.connections_max);
         stat(output, "tcpport", settings.tcp_port);
         stat(output, "udpport", settings.udp_port);

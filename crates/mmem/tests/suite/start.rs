@@ -1,119 +1,14 @@
-//! The program as an operator sees it: where it listens, what it says, how it ends.
-
-#![expect(clippy::unwrap_used, reason = "a test")]
+//! Where the program listens, what it says, how it ends.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Stdio;
 
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// The program under the name of the first word, with the rest as its arguments.
-fn program(line: &str) -> Command {
-    let mut words = line.split(' ');
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mmem"));
-    command.arg0(words.next().unwrap()).args(words).stdin(Stdio::null());
-    command.env_remove("MEMCACHED_PORT_FILENAME").env_remove("MM_BACKGROUND");
-    command
-}
-
-/// Runs the program to its end; what it said on the standard error, and its exit code.
-fn run(line: &str) -> (String, i32) {
-    let Output { status, stderr, .. } = program(line).output().unwrap();
-    (String::from_utf8(stderr).unwrap(), status.code().unwrap())
-}
-
-/// A file name of its own for each test.
-fn file(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-    drop(fs::remove_file(&path));
-    path
-}
-
-fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = attempt() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "this takes too long");
-        thread::sleep(Duration::from_millis(2));
-    }
-}
-
-fn is_root() -> bool {
-    let output = Command::new("id").arg("-u").output().unwrap();
-    output.stdout == b"0\n"
-}
-
-/// The value of a line of /proc/PID/status.
-fn status_of(pid: u32, name: &str) -> Option<String> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        .map(|text| text.trim().to_owned())
-}
-
-fn terminate(pid: u32) {
-    assert!(Command::new("kill").args(["-TERM", &pid.to_string()]).status().unwrap().success());
-}
-
-/// A running server, which ends with the test.
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Server {
-    /// Starts on any free port.
-    fn start(name: &str, line: &str) -> Self {
-        let ports = file(name);
-        let mut command = program(line);
-        let child = command.env("MEMCACHED_PORT_FILENAME", &ports).stderr(Stdio::piped()).spawn().unwrap();
-        Self { child, port: port_in(&ports) }
-    }
-
-    /// Its first line on the standard error.
-    fn first_line(&mut self) -> String {
-        let mut line = String::new();
-        BufReader::new(self.child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
-        line
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// The port that a server has written down; its lines for both families show the same one.
-fn port_in(ports: &Path) -> u16 {
-    let text = eventually(|| fs::read_to_string(ports).ok());
-    fs::remove_file(ports).unwrap();
-    let mut numbers = text.lines().map(|line| line.rsplit(' ').next().unwrap());
-    let first = numbers.next().unwrap();
-    assert!(numbers.all(|number| number == first), "{text}");
-    first.parse().unwrap()
-}
-
-/// Sets and gets an item on a fresh connection.
-fn converse(mut stream: impl Read + Write) {
-    stream.write_all(b"set a 0 0 1\r\n1\r\nget a\r\nquit\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert_eq!(answer, "STORED\r\nVALUE a 0 1\r\n1\r\nEND\r\n");
-}
+use crate::world::{
+    Server, converse, eventually, file, is_root, port_in, program, run, status_of, terminate,
+};
 
 #[test]
 fn what_cannot_be_honoured_is_one_line_and_an_exit_code() {
@@ -143,6 +38,14 @@ fn a_port_in_use_is_named() {
     let message = format!("mmem: cannot listen on 127.0.0.1:{port}: address already in use\n");
     assert_eq!(run(&format!("mmem -p {port}")), (message.clone(), 71));
     assert_eq!(run(&format!("mmem -d -p {port}")), (message, 71));
+}
+
+#[test]
+fn a_port_in_use_in_one_family_is_no_port_to_serve_on() {
+    let Ok(other) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else { return };
+    let port = other.local_addr().unwrap().port();
+    let message = format!("mmem: cannot listen on [::1]:{port}: address already in use\n");
+    assert_eq!(run(&format!("mmem -p {port}")), (message, 71));
 }
 
 #[test]

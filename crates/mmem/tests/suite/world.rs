@@ -1,0 +1,164 @@
+//! Servers to test, and what the tests do with them.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The program under the name of the first word, with the rest as its arguments.
+pub(crate) fn program(line: &str) -> Command {
+    let mut words = line.split(' ');
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mmem"));
+    command.arg0(words.next().unwrap()).args(words).stdin(Stdio::null());
+    command.env_remove("MEMCACHED_PORT_FILENAME").env_remove("MM_BACKGROUND");
+    command
+}
+
+/// Runs the program to its end; what it said on the standard error, and its exit code.
+pub(crate) fn run(line: &str) -> (String, i32) {
+    let Output { status, stderr, .. } = program(line).output().unwrap();
+    (String::from_utf8(stderr).unwrap(), status.code().unwrap())
+}
+
+/// A file name of its own for each test.
+pub(crate) fn file(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    drop(fs::remove_file(&path));
+    path
+}
+
+/// Tries until there is a result.
+pub(crate) fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = attempt() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "this takes too long");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether this runs as root.
+pub(crate) fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output().unwrap();
+    output.stdout == b"0\n"
+}
+
+/// The value of a line of /proc/PID/status.
+pub(crate) fn status_of(pid: u32, name: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .map(|text| text.trim().to_owned())
+}
+
+/// Asks a process to end.
+pub(crate) fn terminate(pid: u32) {
+    assert!(Command::new("kill").args(["-TERM", &pid.to_string()]).status().unwrap().success());
+}
+
+/// A running server, which ends with the test.
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    pub(crate) port: u16,
+}
+
+impl Server {
+    /// Starts on any free port.
+    pub(crate) fn start(name: &str, line: &str) -> Self {
+        let ports = file(name);
+        let mut command = program(line);
+        let child = command.env("MEMCACHED_PORT_FILENAME", &ports).stderr(Stdio::piped()).spawn().unwrap();
+        Self { child, port: port_in(&ports) }
+    }
+
+    /// Its first line on the standard error.
+    pub(crate) fn first_line(&mut self) -> String {
+        let mut line = String::new();
+        BufReader::new(self.child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+        line
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The port that a server has written down; its lines for both families show the same one.
+pub(crate) fn port_in(ports: &Path) -> u16 {
+    let text = eventually(|| fs::read_to_string(ports).ok());
+    fs::remove_file(ports).unwrap();
+    let mut numbers = text.lines().map(|line| line.rsplit(' ').next().unwrap());
+    let first = numbers.next().unwrap();
+    assert!(numbers.all(|number| number == first), "{text}");
+    first.parse().unwrap()
+}
+
+/// Sets and gets an item on a fresh connection.
+pub(crate) fn converse(mut stream: impl Read + Write) {
+    stream.write_all(b"set a 0 0 1\r\n1\r\nget a\r\nquit\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "STORED\r\nVALUE a 0 1\r\n1\r\nEND\r\n");
+}
+
+/// A dialogue with a server. Lines are written and shown with `\n` alone.
+pub(crate) struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    /// Connects to a server on loopback.
+    pub(crate) fn connect(server: &Server) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// Sends `input`.
+    pub(crate) fn send(&mut self, input: impl AsRef<[u8]>) {
+        let lines: Vec<&[u8]> = input.as_ref().split(|&byte| byte == b'\n').collect();
+        self.stream.get_mut().write_all(&lines.join(b"\r\n".as_slice())).unwrap();
+    }
+
+    /// The next line of the answer; empty where the server has closed the connection.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        line.replace("\r\n", "\n")
+    }
+
+    /// Sends `input`, which is answered by one line, and returns that.
+    pub(crate) fn ask(&mut self, input: impl AsRef<[u8]>) -> String {
+        self.send(input);
+        self.line()
+    }
+
+    /// The value of a line of `stats` or of a group of them.
+    pub(crate) fn stat(&mut self, group: &str, name: &str) -> String {
+        self.send(format!("stats{group}\n"));
+        let start = format!("STAT {name} ");
+        let mut found = None;
+        loop {
+            let line = self.line();
+            if let Some(value) = line.strip_prefix(&start) {
+                found = Some(value.trim_end().to_owned());
+            }
+            if line == "END\n" || line.is_empty() {
+                return found.unwrap_or_else(|| panic!("no {name} in stats{group}"));
+            }
+        }
+    }
+}
