@@ -17,8 +17,11 @@
 //!
 //! A [`SourceId`] of a closed source is never valid again, so late events cannot reach its successor.
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub mod epoll;
 mod inbox;
+pub mod poll;
+pub mod readiness;
 pub mod sim;
 pub mod sockets;
 
@@ -199,6 +202,8 @@ pub struct Event {
 pub enum Kind {
     /// Linux's epoll, edge-triggered.
     Epoll,
+    /// `poll`, which every Unix has.
+    Poll,
     /// A simulated network in virtual time.
     Sim,
 }
@@ -207,6 +212,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Epoll => "epoll",
+            Self::Poll => "poll",
             Self::Sim => "sim",
         })
     }

@@ -44,6 +44,8 @@ pub enum DriverChoice {
     Auto,
     /// Linux's epoll.
     Epoll,
+    /// `poll`, which every Unix has, and which costs time for each idle connection.
+    Poll,
 }
 
 impl Default for Config {

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use mm_runtime::driver::epoll::EpollDriver;
+use mm_runtime::driver::poll::PollDriver;
 use mm_runtime::driver::{Driver, Kind};
 use mm_runtime::shard::Shard;
 use mm_runtime::sys::socket::{ListenAddress, Listener};
@@ -99,6 +101,7 @@ impl Server {
     pub fn driver(&self) -> Kind {
         match self.config.driver {
             DriverChoice::Auto | DriverChoice::Epoll => Kind::Epoll,
+            DriverChoice::Poll => Kind::Poll,
         }
     }
 
@@ -132,7 +135,7 @@ impl Server {
             let listeners = self.listeners.iter().map(Listener::try_clone).collect::<io::Result<_>>()?;
             let (config, control) = (self.config.clone(), Arc::clone(&self.control));
             let exchange = Arc::clone(&exchange);
-            plans.push(Plan { shard, config, control, exchange, listeners });
+            plans.push(Plan { shard, driver: self.driver(), config, control, exchange, listeners });
         }
         // From here on the shards hold the listening sockets, so that a stop closes them.
         let (signals, paths) = (self.config.signals.then_some(self.hooks), unix_paths(&self.listeners));
@@ -201,9 +204,10 @@ fn unix_paths(listeners: &[Listener]) -> Vec<std::path::PathBuf> {
 /// What a shard starts with.
 struct Plan {
     shard: usize,
+    driver: Kind,
     config: Config,
     control: Arc<Control>,
-    exchange: Arc<Exchange<std::os::fd::OwnedFd>>,
+    exchange: Arc<Exchange<OwnedFd>>,
     listeners: Vec<Listener>,
 }
 
@@ -214,9 +218,22 @@ impl Plan {
         factory: &impl Fn(&Start) -> io::Result<S>,
         signals: Option<Vec<(Signal, Hook)>>,
     ) -> io::Result<()> {
-        let Self { shard, config, control, exchange, listeners } = self;
-        let _stop = StopOthers(Arc::clone(&control));
-        let driver = EpollDriver::new(config.stream)?;
+        let _stop = StopOthers(Arc::clone(&self.control));
+        let options = self.config.stream;
+        match self.driver {
+            Kind::Poll => self.run_on(PollDriver::new(options)?, factory, signals),
+            _ => self.run_on(EpollDriver::new(options)?, factory, signals),
+        }
+    }
+
+    /// Runs the shard on this driver.
+    fn run_on<S: Service, D: Driver<Socket = OwnedFd, Listener = Listener>>(
+        self,
+        driver: D,
+        factory: &impl Fn(&Start) -> io::Result<S>,
+        signals: Option<Vec<(Signal, Hook)>>,
+    ) -> io::Result<()> {
+        let Self { shard, config, control, exchange, listeners, .. } = self;
         control.add_waker(shard, driver.waker());
         let ready = Ready::default();
         let stats = Arc::clone(&control.stats);

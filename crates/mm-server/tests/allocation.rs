@@ -8,7 +8,7 @@ use std::net::TcpStream;
 
 use mm_base::Now;
 use mm_base::buffer::Output;
-use mm_server::{Config, ListenAddress, Peer, Server, Service, Step, Stop};
+use mm_server::{Config, DriverChoice, ListenAddress, Peer, Server, Service, Step, Stop};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -50,8 +50,15 @@ fn exchange(client: &mut TcpStream, request: &[u8]) {
 
 #[test]
 fn requests_allocate_nothing_and_idle_connections_hold_little() {
+    for driver in [DriverChoice::Epoll, DriverChoice::Poll] {
+        check(driver);
+    }
+}
+
+#[cfg(test)]
+fn check(driver: DriverChoice) {
     let any = ListenAddress::Ip("127.0.0.1:0".parse().unwrap());
-    let config = Config { signals: false, connections_max: CONNECTIONS, ..Config::default() };
+    let config = Config { driver, signals: false, connections_max: CONNECTIONS, ..Config::default() };
     let server = Server::new(config).listen(&any).unwrap();
     let Some(ListenAddress::Ip(address)) = server.addresses().next().cloned() else { panic!("no address") };
     let handle = server.handle();
@@ -70,8 +77,9 @@ fn requests_allocate_nothing_and_idle_connections_hold_little() {
     }
     let held = idle.change();
     let held = held.bytes_allocated - held.bytes_deallocated;
-    println!("{} bytes per idle connection", held / (CONNECTIONS - 1));
-    assert!(held / (CONNECTIONS - 1) <= IDLE_BYTES_MAX, "{} bytes per connection", held / (CONNECTIONS - 1));
+    let each = held / (CONNECTIONS - 1);
+    println!("{each} bytes per idle connection with {driver:?}");
+    assert!(each <= IDLE_BYTES_MAX, "{each} bytes per connection with {driver:?}");
     let long = [&[b'x'; 3000][..], b"."].concat();
     let rounds = |clients: &mut Vec<TcpStream>| {
         for client in clients.iter_mut().take(100) {
@@ -92,7 +100,7 @@ fn requests_allocate_nothing_and_idle_connections_hold_little() {
         if quiet == ROUNDS_QUIET {
             break;
         }
-        assert!(round < ROUNDS_MAX, "still allocates after {round} rounds: {change:?}");
+        assert!(round < ROUNDS_MAX, "{driver:?} still allocates after {round} rounds: {change:?}");
     }
     handle.stop(Stop::AtOnce);
     thread.join().unwrap().unwrap();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mm_base::Now;
 use mm_base::buffer::Output;
-use mm_server::{Config, ListenAddress, Peer, Server, Service, Step, Stop};
+use mm_server::{Config, DriverChoice, ListenAddress, Peer, Server, Service, Step, Stop};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 struct Echo;
@@ -34,8 +34,15 @@ fn exchange(client: &mut TcpStream) {
 
 #[test]
 fn exhausted_descriptors_are_survived() {
+    for driver in [DriverChoice::Epoll, DriverChoice::Poll] {
+        check(driver);
+    }
+}
+
+#[cfg(test)]
+fn check(driver: DriverChoice) {
     let any = ListenAddress::Ip("127.0.0.1:0".parse().unwrap());
-    let config = Config { signals: false, ..Config::default() };
+    let config = Config { driver, signals: false, ..Config::default() };
     let server = Server::new(config).listen(&any).unwrap();
     let Some(ListenAddress::Ip(address)) = server.addresses().next().cloned() else { panic!("no address") };
     let handle = server.handle();
@@ -43,7 +50,7 @@ fn exhausted_descriptors_are_survived() {
     let mut first = TcpStream::connect(address).unwrap();
     exchange(&mut first);
 
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, 64, hard).unwrap();
     let mut hogs = Vec::new();
     while let Ok(hog) = File::open("/dev/null") {
@@ -71,4 +78,5 @@ fn exhausted_descriptors_are_survived() {
     assert!(handle.stats()[0].accept_errors.get() >= 3);
     handle.stop(Stop::AtOnce);
     thread.join().unwrap().unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
 }

@@ -149,8 +149,10 @@ fn server_config(config: &Config) -> Result<server::Config, Refusal> {
     let driver = match config.service.driver.as_str() {
         "auto" => DriverChoice::Auto,
         "epoll" => DriverChoice::Epoll,
+        "poll" => DriverChoice::Poll,
         other => {
-            let message = format!("--driver {other}: there is no such driver; there are auto and epoll");
+            let message =
+                format!("--driver {other}: there is no such driver; there are auto, epoll and poll");
             return Err(Refusal::new(exit::USAGE, message));
         }
     };

@@ -36,11 +36,6 @@ impl Inbox {
         Self { bytes: vec![0; INBOX_BYTES].into_boxed_slice(), used: 0 }
     }
 
-    /// An inbox without memory, to stand in for another.
-    pub(super) fn empty() -> Self {
-        Self { bytes: Box::default(), used: 0 }
-    }
-
     pub(super) fn has_room(&self) -> bool {
         self.bytes.len() - self.used >= RECEIVE_BYTES_MAX
     }

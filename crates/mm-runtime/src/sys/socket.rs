@@ -11,9 +11,12 @@ use std::time::Duration;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, acceptfrom_with, bind,
-    getsockname, listen, socket_with, sockopt,
+    AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketType, bind, getsockname, listen, sockopt,
 };
+#[cfg(not(target_vendor = "apple"))]
+use rustix::net::{SocketFlags, acceptfrom_with, socket_with};
+#[cfg(target_vendor = "apple")]
+use rustix::net::{acceptfrom, socket};
 
 use crate::driver::Address;
 
@@ -103,8 +106,7 @@ fn plain(error: &io::Error) -> String {
 }
 
 fn bind_ip(address: SocketAddr, backlog: i32) -> io::Result<Listener> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = new_socket(family)?;
+    let socket = new_socket(family(address), SocketType::STREAM)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
@@ -117,7 +119,7 @@ fn bind_ip(address: SocketAddr, backlog: i32) -> io::Result<Listener> {
 
 fn bind_unix(path: &Path, mode: u32, backlog: i32) -> io::Result<Listener> {
     let name = SocketAddrUnix::new(path)?;
-    let socket = new_socket(AddressFamily::UNIX)?;
+    let socket = new_socket(AddressFamily::UNIX, SocketType::STREAM)?;
     match bind(&socket, &name) {
         Err(Errno::ADDRINUSE) => {
             remove_stale(path, &name)?;
@@ -135,23 +137,71 @@ fn remove_stale(path: &Path, name: &SocketAddrUnix) -> io::Result<()> {
     if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
         return Err(Errno::ADDRINUSE.into());
     }
-    let probe = new_socket(AddressFamily::UNIX)?;
+    let probe = new_socket(AddressFamily::UNIX, SocketType::STREAM)?;
     match rustix::net::connect(&probe, name) {
         Err(Errno::CONNREFUSED) => std::fs::remove_file(path),
         _ => Err(Errno::ADDRINUSE.into()),
     }
 }
 
-fn new_socket(family: AddressFamily) -> io::Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    Ok(socket_with(family, SocketType::STREAM, flags, None)?)
+/// The family of an internet address.
+pub(crate) fn family(address: SocketAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
+}
+
+/// How to send so that a peer that has gone is an error and no signal. Apple's sockets are set so once instead.
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) const QUIETLY: SendFlags = SendFlags::NOSIGNAL;
+/// How to send: the sockets themselves have been told not to raise a signal.
+#[cfg(target_vendor = "apple")]
+pub(crate) const QUIETLY: SendFlags = SendFlags::empty();
+
+/// A socket that does not block and that no other program inherits.
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn new_socket(family: AddressFamily, kind: SocketType) -> Result<OwnedFd, Errno> {
+    socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)
+}
+
+/// A socket that does not block and that no other program inherits.
+#[cfg(target_vendor = "apple")]
+pub(crate) fn new_socket(family: AddressFamily, kind: SocketType) -> Result<OwnedFd, Errno> {
+    let socket = socket(family, kind, None)?;
+    set_flags(&socket)?;
+    Ok(socket)
+}
+
+/// Takes the next connection, as a socket that does not block and that no other program inherits, whatever the listener
+/// is like.
+#[cfg(not(target_vendor = "apple"))]
+fn accept_socket(listener: &OwnedFd) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
+    acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+}
+
+/// Takes the next connection, as a socket that does not block and that no other program inherits, whatever the listener
+/// is like.
+#[cfg(target_vendor = "apple")]
+fn accept_socket(listener: &OwnedFd) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
+    let (socket, peer) = acceptfrom(listener)?;
+    set_flags(&socket)?;
+    Ok((socket, peer))
+}
+
+/// Sets what other systems set in the call that makes a socket.
+#[cfg(target_vendor = "apple")]
+fn set_flags(socket: &OwnedFd) -> Result<(), Errno> {
+    rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(socket, true)?;
+    // Of a connection that its peer has already reset Apple's system says that this is not valid.
+    match sockopt::set_socket_nosigpipe(socket, true) {
+        Err(Errno::INVAL) => Ok(()),
+        set => set,
+    }
 }
 
 /// Accepts one connection and sets its options.
-pub(crate) fn accept(listener: &OwnedFd, options: StreamOptions) -> io::Result<(OwnedFd, Address)> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let (socket, peer) = acceptfrom_with(listener, flags)?;
-    let address = match peer.map(|peer: SocketAddrAny| SocketAddr::try_from(peer)) {
+pub(crate) fn accept(listener: &OwnedFd, options: StreamOptions) -> Result<(OwnedFd, Address), Errno> {
+    let (socket, peer) = accept_socket(listener)?;
+    let address = match peer.map(SocketAddr::try_from) {
         Some(Ok(address)) => Address::Ip(address),
         _ => Address::Unix,
     };

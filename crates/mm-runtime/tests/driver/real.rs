@@ -7,29 +7,42 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use mm_runtime::driver::AcceptFailure;
 use mm_runtime::driver::epoll::EpollDriver;
+use mm_runtime::driver::poll::PollDriver;
+use mm_runtime::driver::readiness::{Poller, ReadinessDriver, System};
+use mm_runtime::driver::{AcceptFailure, Driver};
 use mm_runtime::sys::socket::{ListenAddress, Listener, StreamOptions};
 
 use crate::suite::World;
 
-/// epoll with TCP over loopback.
-struct EpollTcp {
-    driver: EpollDriver,
+/// A driver of the machine's sockets.
+pub(crate) trait Real: Driver<Listener = Listener> {
+    fn make(options: StreamOptions) -> Self;
+}
+
+impl<P: Poller> Real for ReadinessDriver<System<P>> {
+    fn make(options: StreamOptions) -> Self {
+        Self::new(options).unwrap()
+    }
+}
+
+/// A driver with TCP over loopback.
+pub(crate) struct Tcp<D> {
+    driver: D,
     address: Option<SocketAddr>,
 }
 
-impl World for EpollTcp {
-    type Driver = EpollDriver;
+impl<D: Real> World for Tcp<D> {
+    type Driver = D;
     type Peer = TcpStream;
 
     fn new(small_buffers: bool) -> Self {
         let send_buffer_bytes = small_buffers.then_some(4096);
         let options = StreamOptions { send_buffer_bytes, ..StreamOptions::default() };
-        Self { driver: EpollDriver::new(options).unwrap(), address: None }
+        Self { driver: D::make(options), address: None }
     }
 
-    fn driver(&mut self) -> &mut EpollDriver {
+    fn driver(&mut self) -> &mut D {
         &mut self.driver
     }
 
@@ -68,12 +81,16 @@ impl World for EpollTcp {
 }
 
 mod epoll_tcp {
-    crate::driver_suite!(super::EpollTcp);
+    crate::driver_suite!(super::Tcp<super::EpollDriver>);
 }
 
-/// epoll with Unix sockets.
-struct EpollUnix {
-    driver: EpollDriver,
+mod poll_tcp {
+    crate::driver_suite!(super::Tcp<super::PollDriver>);
+}
+
+/// A driver with Unix sockets.
+pub(crate) struct Unix<D> {
+    driver: D,
     path: PathBuf,
 }
 
@@ -84,17 +101,17 @@ fn new_path() -> PathBuf {
     std::env::temp_dir().join(format!("mm-driver-{}-{number}.sock", std::process::id()))
 }
 
-impl World for EpollUnix {
-    type Driver = EpollDriver;
+impl<D: Real> World for Unix<D> {
+    type Driver = D;
     type Peer = UnixStream;
 
     fn new(small_buffers: bool) -> Self {
         let send_buffer_bytes = small_buffers.then_some(4096);
         let options = StreamOptions { send_buffer_bytes, ..StreamOptions::default() };
-        Self { driver: EpollDriver::new(options).unwrap(), path: PathBuf::new() }
+        Self { driver: D::make(options), path: PathBuf::new() }
     }
 
-    fn driver(&mut self) -> &mut EpollDriver {
+    fn driver(&mut self) -> &mut D {
         &mut self.driver
     }
 
@@ -130,29 +147,18 @@ impl World for EpollUnix {
     }
 }
 
-impl Drop for EpollUnix {
+impl<D> Drop for Unix<D> {
     fn drop(&mut self) {
         std::fs::remove_file(&self.path).ok();
     }
 }
 
 mod epoll_unix {
-    // A Unix socket has no resets: its peer's close with nothing unread is an end.
-    crate::driver_suite! { super::EpollUnix:
-        a_request_and_its_answer
-        events_name_their_owner
-        input_is_not_announced_twice_and_not_lost
-        a_full_receive_says_that_there_may_be_more
-        data_and_end_in_one_event
-        the_end_that_comes_after_a_short_receive_is_told
-        a_peer_that_does_not_read_blocks_and_resumes
-        pinned_and_copied_bytes_keep_their_order
-        sending_to_a_peer_that_is_gone_is_an_error
-        a_closed_source_is_never_heard_of_again
-        finishing_output_leaves_input_open
-        many_streams_and_bounded_batches
-        the_inbox_holds_what_a_batch_receives
-    }
+    crate::unix_driver_suite!(super::Unix<super::EpollDriver>);
+}
+
+mod poll_unix {
+    crate::unix_driver_suite!(super::Unix<super::PollDriver>);
 }
 
 #[test]

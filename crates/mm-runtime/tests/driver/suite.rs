@@ -401,3 +401,25 @@ macro_rules! driver_suite {
         }
     };
 }
+
+/// The same for a world of Unix sockets, which have no resets: their peer's close with nothing unread is an end.
+#[macro_export]
+macro_rules! unix_driver_suite {
+    ($world:ty) => {
+        $crate::driver_suite! { $world:
+            a_request_and_its_answer
+            events_name_their_owner
+            input_is_not_announced_twice_and_not_lost
+            a_full_receive_says_that_there_may_be_more
+            data_and_end_in_one_event
+            the_end_that_comes_after_a_short_receive_is_told
+            a_peer_that_does_not_read_blocks_and_resumes
+            pinned_and_copied_bytes_keep_their_order
+            sending_to_a_peer_that_is_gone_is_an_error
+            a_closed_source_is_never_heard_of_again
+            finishing_output_leaves_input_open
+            many_streams_and_bounded_batches
+            the_inbox_holds_what_a_batch_receives
+        }
+    };
+}

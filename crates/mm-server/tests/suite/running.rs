@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mm_server::{Config, Handle, ListenAddress, Server, Stats, Stop, Summary};
+use mm_server::{Config, DriverChoice, Handle, ListenAddress, Server, Stats, Stop, Summary};
 
 use crate::toy::Toy;
 
@@ -18,10 +18,43 @@ pub(crate) struct Running {
     thread: Option<JoinHandle<std::io::Result<Summary>>>,
 }
 
-/// The settings of most tests: no signals, since the tests share a process.
+/// Makes the settings of most tests, with the driver that they are asked of.
+pub(crate) type Settings = fn() -> Config;
+
+/// No signals, since the tests share a process.
 pub(crate) fn config() -> Config {
     Config { signals: false, ..Config::default() }
 }
+
+/// On epoll.
+pub(crate) fn epoll() -> Config {
+    Config { driver: DriverChoice::Epoll, ..config() }
+}
+
+/// On poll.
+pub(crate) fn poll() -> Config {
+    Config { driver: DriverChoice::Poll, ..config() }
+}
+
+/// Makes tests of these functions, for each driver of the machine's sockets.
+macro_rules! on_each_driver {
+    ($($test:ident)*) => {
+        mod epoll {
+            $(#[test]
+            fn $test() {
+                super::$test($crate::running::epoll);
+            })*
+        }
+
+        mod poll {
+            $(#[test]
+            fn $test() {
+                super::$test($crate::running::poll);
+            })*
+        }
+    };
+}
+pub(crate) use on_each_driver;
 
 impl Running {
     /// Serves [`Toy`] on a port of the system's choice.

@@ -1,4 +1,4 @@
-//! The service on real sockets: what peers do, and what they get.
+//! The service on real sockets, on each driver of them: what peers do, and what they get.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use mm_server::{Config, ListenAddress, Server, Stop, StreamOptions};
 
-use crate::running::{Running, config, exchange, expect, rest};
+use crate::running::{Running, Settings, exchange, expect, on_each_driver, rest};
 use crate::toy::Toy;
 
-#[test]
-fn pieces_of_requests() {
+fn pieces_of_requests(config: Settings) {
     let server = Running::start(config());
     let input = b"echo one\nrepeat 3 two\nstore 10\n0123456789load\n";
     let answer = "one\ntwo\ntwo\ntwo\nstored 10 sum 525\nvalue 10\n0123456789\n";
@@ -29,8 +28,7 @@ fn pieces_of_requests() {
     expect(&mut client, answer);
 }
 
-#[test]
-fn a_long_answer_to_a_slow_reader_with_tiny_kernel_buffers() {
+fn a_long_answer_to_a_slow_reader_with_tiny_kernel_buffers(config: Settings) {
     let stream = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
     let server = Running::start(Config { stream, ..config() });
     let mut client = server.connect();
@@ -45,8 +43,7 @@ fn a_long_answer_to_a_slow_reader_with_tiny_kernel_buffers() {
     assert!(received.chunks(11).take(200_000).all(|line| line == b"0123456789\n"));
 }
 
-#[test]
-fn a_large_upload_and_its_download() {
+fn a_large_upload_and_its_download(config: Settings) {
     let server = Running::start(config());
     let mut client = server.connect();
     let value: Vec<u8> = (0..5_000_000_u32).map(|i| u8::try_from(i % 253).unwrap()).collect();
@@ -62,8 +59,7 @@ fn a_large_upload_and_its_download() {
     expect(&mut client, "\n");
 }
 
-#[test]
-fn half_a_close_still_gets_all_answers() {
+fn half_a_close_still_gets_all_answers(config: Settings) {
     let server = Running::start(config());
     let mut client = server.connect();
     client.write_all(b"repeat 100000 0123456789\necho cut").unwrap();
@@ -72,8 +68,7 @@ fn half_a_close_still_gets_all_answers() {
     server.wait_for(|stats| stats.connections.get(), 0);
 }
 
-#[test]
-fn data_and_end_at_once() {
+fn data_and_end_at_once(config: Settings) {
     let server = Running::start(config());
     for _ in 0..50 {
         let mut client = server.connect();
@@ -83,8 +78,7 @@ fn data_and_end_at_once() {
     }
 }
 
-#[test]
-fn a_reset_in_the_middle_hurts_nobody_else() {
+fn a_reset_in_the_middle_hurts_nobody_else(config: Settings) {
     let server = Running::start(config());
     let mut other = server.connect();
     for request in [&b"store 100000\nabc"[..], b"repeat 1000000 x\n", b"echo ", b"wait\n"] {
@@ -98,8 +92,7 @@ fn a_reset_in_the_middle_hurts_nobody_else() {
     }
 }
 
-#[test]
-fn those_who_never_read_are_bounded_in_memory_and_closed() {
+fn those_who_never_read_are_bounded_in_memory_and_closed(config: Settings) {
     let stream = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
     let buffer_bytes_max = 1 << 20;
     let server = Running::start(Config { stream, buffer_bytes_max, ..config() });
@@ -116,8 +109,7 @@ fn those_who_never_read_are_bounded_in_memory_and_closed() {
     assert!(server.total(|stats| stats.connections.get()) > 1);
 }
 
-#[test]
-fn those_who_never_read_are_closed_in_time() {
+fn those_who_never_read_are_closed_in_time(config: Settings) {
     let stream = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
     let server = Running::start(Config { stream, write_timeout_ms: Some(50), ..config() });
     let mut greedy = server.connect();
@@ -126,8 +118,7 @@ fn those_who_never_read_are_closed_in_time() {
     server.wait_for(|stats| stats.connections.get(), 0);
 }
 
-#[test]
-fn the_silent_are_closed_in_time_and_the_talkative_are_not() {
+fn the_silent_are_closed_in_time_and_the_talkative_are_not(config: Settings) {
     let server = Running::start(Config { idle_timeout_ms: Some(200), ..config() });
     let mut silent = server.connect();
     let mut talkative = server.connect();
@@ -139,8 +130,7 @@ fn the_silent_are_closed_in_time_and_the_talkative_are_not() {
     exchange(&mut talkative, b"echo still\n", "still\n");
 }
 
-#[test]
-fn a_thousand_connections() {
+fn a_thousand_connections(config: Settings) {
     let server = Running::start(Config { connections_max: 2000, ..config() });
     let mut clients: Vec<TcpStream> = (0..1000).map(|_| server.connect()).collect();
     for round in 0..3 {
@@ -157,8 +147,7 @@ fn a_thousand_connections() {
     assert_eq!(server.stop(Stop::Gracefully).connections_total, 1000);
 }
 
-#[test]
-fn a_panic_ends_its_connection_and_nothing_else() {
+fn a_panic_ends_its_connection_and_nothing_else(config: Settings) {
     let server = Running::start(config());
     let mut other = server.connect();
     for round in 1..=3 {
@@ -174,8 +163,7 @@ fn a_panic_ends_its_connection_and_nothing_else() {
     server.wait_for(|stats| stats.connections.get(), 1);
 }
 
-#[test]
-fn above_the_limit_connections_wait() {
+fn above_the_limit_connections_wait(config: Settings) {
     let server = Running::start(Config { connections_max: 2, ..config() });
     let mut first = server.connect();
     let mut second = server.connect();
@@ -191,8 +179,7 @@ fn above_the_limit_connections_wait() {
     assert!(server.total(|stats| stats.accept_pauses.get()) >= 1);
 }
 
-#[test]
-fn above_the_limit_connections_are_told() {
+fn above_the_limit_connections_are_told(config: Settings) {
     let refusal = Some(&b"ERROR Too many open connections\r\n"[..]);
     let server = Running::start(Config { connections_max: 1, refusal, ..config() });
     let mut first = server.connect();
@@ -204,8 +191,7 @@ fn above_the_limit_connections_are_told() {
     exchange(&mut server.connect(), b"echo 2\n", "2\n");
 }
 
-#[test]
-fn a_firehose_does_not_starve_the_others() {
+fn a_firehose_does_not_starve_the_others(config: Settings) {
     let server = Running::start(config());
     let mut hose = server.connect();
     let mut drain = hose.try_clone().unwrap();
@@ -227,8 +213,7 @@ fn a_firehose_does_not_starve_the_others() {
     reader.join().unwrap();
 }
 
-#[test]
-fn a_graceful_stop_lets_requests_finish() {
+fn a_graceful_stop_lets_requests_finish(config: Settings) {
     let server = Running::start(config());
     let mut idle = server.connect();
     exchange(&mut idle, b"echo idle\n", "idle\n");
@@ -245,8 +230,7 @@ fn a_graceful_stop_lets_requests_finish() {
     assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 0);
 }
 
-#[test]
-fn a_graceful_stop_has_a_deadline() {
+fn a_graceful_stop_has_a_deadline(config: Settings) {
     let server = Running::start(Config { drain_ms: 50, ..config() });
     let mut stuck = server.connect();
     exchange(&mut stuck, b"echo go\nstore 10\n01234", "go\n");
@@ -254,8 +238,7 @@ fn a_graceful_stop_has_a_deadline() {
     assert_eq!(summary.drain_timeouts, 1);
 }
 
-#[test]
-fn shards_share_the_connections() {
+fn shards_share_the_connections(config: Settings) {
     let shards = NonZeroUsize::new(3).unwrap();
     let server = Running::start(Config { shards, ..config() });
     let mut clients: Vec<TcpStream> = (0..30).map(|_| server.connect()).collect();
@@ -270,12 +253,12 @@ fn shards_share_the_connections() {
     assert_eq!(summary.connections_total, 30);
 }
 
-#[test]
-fn unix_sockets_serve_too_and_are_removed() {
-    let path = std::env::temp_dir().join(format!("mm-server-{}.sock", std::process::id()));
-    let address = ListenAddress::Unix(path.clone(), 0o700);
-    let server = Server::new(config()).listen(&address).unwrap();
-    assert_eq!(server.to_string(), format!("listening on {} (driver epoll, 1 shard)", path.display()));
+fn unix_sockets_serve_too_and_are_removed(config: Settings) {
+    let server = Server::new(config());
+    let driver = server.driver();
+    let path = std::env::temp_dir().join(format!("mm-server-{}-{driver}.sock", std::process::id()));
+    let server = server.listen(&ListenAddress::Unix(path.clone(), 0o700)).unwrap();
+    assert_eq!(server.to_string(), format!("listening on {} (driver {driver}, 1 shard)", path.display()));
     let handle = server.handle();
     let thread = std::thread::spawn(move || server.serve(Toy::new));
     let mut client = UnixStream::connect(&path).unwrap();
@@ -286,4 +269,25 @@ fn unix_sockets_serve_too_and_are_removed() {
     handle.stop(Stop::Gracefully);
     thread.join().unwrap().unwrap();
     assert!(!path.exists());
+}
+
+on_each_driver! {
+    pieces_of_requests
+    a_long_answer_to_a_slow_reader_with_tiny_kernel_buffers
+    a_large_upload_and_its_download
+    half_a_close_still_gets_all_answers
+    data_and_end_at_once
+    a_reset_in_the_middle_hurts_nobody_else
+    those_who_never_read_are_bounded_in_memory_and_closed
+    those_who_never_read_are_closed_in_time
+    the_silent_are_closed_in_time_and_the_talkative_are_not
+    a_thousand_connections
+    a_panic_ends_its_connection_and_nothing_else
+    above_the_limit_connections_wait
+    above_the_limit_connections_are_told
+    a_firehose_does_not_starve_the_others
+    a_graceful_stop_lets_requests_finish
+    a_graceful_stop_has_a_deadline
+    shards_share_the_connections
+    unix_sockets_serve_too_and_are_removed
 }

@@ -68,11 +68,13 @@ fn the_version_goes_to_the_standard_output() {
 
 #[test]
 fn it_says_where_it_listens_and_serves_there() {
-    let mut server = Server::start("greeting", "mmem -p -1");
-    let line = server.first_line();
-    assert!(line.starts_with(&format!("mmem: listening on 127.0.0.1:{}", server.port)), "{line}");
-    assert!(line.contains("driver epoll"), "{line}");
-    converse(TcpStream::connect(("127.0.0.1", server.port)).unwrap());
+    for driver in ["epoll", "poll"] {
+        let mut server = Server::start("greeting", &format!("mmem -p -1 --driver {driver}"));
+        let line = server.first_line();
+        assert!(line.starts_with(&format!("mmem: listening on 127.0.0.1:{}", server.port)), "{line}");
+        assert!(line.contains(&format!("driver {driver}")), "{line}");
+        converse(TcpStream::connect(("127.0.0.1", server.port)).unwrap());
+    }
 }
 
 #[test]

@@ -10,8 +10,9 @@ use std::rc::Rc;
 use mm_base::Now;
 use mm_base::choice::Choices;
 use mm_base::slab::{Key, Slab};
+use rustix::io::Errno;
 
-use super::SimDriver;
+use super::{SimDriver, SimKernel};
 use crate::driver::{Address, Received};
 
 /// When the simulation begins, in seconds since 1970.
@@ -203,12 +204,12 @@ impl State {
     }
 
     /// The next connection of a port.
-    pub(super) fn accept(&mut self, port: usize) -> io::Result<Option<(Key, Address)>> {
+    pub(super) fn accept(&mut self, port: usize) -> Result<Option<(Key, Address)>, Errno> {
         if !self.has_arrivals(port) {
             return Ok(None);
         }
         if self.happens(|faults| faults.failed_accepts) {
-            return Err(io::Error::other("simulated: out of descriptors"));
+            return Err(Errno::MFILE);
         }
         let queue = &mut self.ports[port];
         let Some((_, key)) = queue.waiting.pop_front() else { return Ok(None) };
@@ -247,7 +248,7 @@ impl Network {
     /// [`advance_to`](Self::advance_to) does, and waits return at once.
     #[must_use]
     pub fn driver(&self, alone: bool) -> SimDriver {
-        SimDriver::new(self.clone(), alone)
+        SimDriver::over(SimKernel::new(self.clone(), alone))
     }
 
     /// A new port.

@@ -1,30 +1,19 @@
-//! Tasks' sockets on epoll.
+//! Tasks' sockets on the operating system's.
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 
-use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, getsockname,
-    recvfrom, sendto, socket_with, sockopt,
+    AddressFamily, RecvFlags, SocketAddrUnix, SocketType, bind, getsockname, recvfrom, sendto, sockopt,
 };
 
-use super::EpollDriver;
+use super::{Poller, ReadinessDriver, Role, System};
 use crate::driver::sockets::{Endpoint, Sockets};
 use crate::driver::{Driver, Owner, SourceId};
-use crate::sys::socket::{ListenAddress, Listener};
+use crate::sys::socket::{ListenAddress, Listener, QUIETLY, family, new_socket};
 
-fn new_socket(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {
-    Ok(socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?)
-}
-
-fn family(address: SocketAddr) -> AddressFamily {
-    if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
-}
-
-impl Sockets for EpollDriver {
+impl<P: Poller> Sockets for ReadinessDriver<System<P>> {
     fn listen(&mut self, address: &ListenAddress, backlog: u32) -> io::Result<(SourceId, ListenAddress)> {
         let listener = Listener::bind(address, backlog)?;
         let bound = listener.address().clone();
@@ -35,7 +24,7 @@ impl Sockets for EpollDriver {
         let (socket, begun) = match endpoint {
             Endpoint::Ip(address) => {
                 let socket = new_socket(family(*address), SocketType::STREAM)?;
-                sockopt::set_tcp_nodelay(&socket, self.options.nodelay)?;
+                sockopt::set_tcp_nodelay(&socket, self.kernel.options.nodelay)?;
                 let begun = rustix::net::connect(&socket, address);
                 (socket, begun)
             }
@@ -51,16 +40,16 @@ impl Sockets for EpollDriver {
             Err(error) => return Err(error.into()),
         };
         let stream = self.add_stream(socket, Owner::Task)?;
-        self.source(stream)?.writable = done;
+        self.table.find(stream)?.writable = done;
         Ok(stream)
     }
 
     fn connected(&mut self, stream: SourceId) -> io::Result<bool> {
-        let source = self.source(stream)?;
+        let source = self.table.find(stream)?;
         if !source.writable {
             return Ok(false);
         }
-        match sockopt::socket_error(&source.socket)? {
+        match sockopt::socket_error(&source.handle)? {
             Ok(()) => Ok(true),
             Err(error) => Err(error.into()),
         }
@@ -70,7 +59,7 @@ impl Sockets for EpollDriver {
         let socket = new_socket(family(address), SocketType::DGRAM)?;
         bind(&socket, &address)?;
         let bound = SocketAddr::try_from(getsockname(&socket)?)?;
-        let source = self.add(socket, Owner::Task, EventFlags::IN | EventFlags::OUT)?;
+        let source = self.add(socket, Owner::Task, Role::Datagrams)?;
         Ok((source, bound))
     }
 
@@ -79,33 +68,33 @@ impl Sockets for EpollDriver {
         socket: SourceId,
         space: &mut [u8],
     ) -> io::Result<Option<(usize, SocketAddr)>> {
-        let source = self.source(socket)?;
+        let source = self.table.find(socket)?;
         if !source.readable {
             return Ok(None);
         }
-        match recvfrom(&source.socket, space, RecvFlags::empty()) {
+        match recvfrom(&source.handle, space, RecvFlags::empty()) {
             Ok((_, received, from)) => {
                 let from = from.ok_or(io::ErrorKind::InvalidData)?;
                 Ok(Some((received, SocketAddr::try_from(from)?)))
             }
             Err(Errno::AGAIN | Errno::INTR) => {
                 source.readable = false;
-                Ok(None)
+                source.blocked(None)
             }
             Err(error) => Err(error.into()),
         }
     }
 
     fn send_to(&mut self, socket: SourceId, bytes: &[u8], to: SocketAddr) -> io::Result<bool> {
-        let source = self.source(socket)?;
+        let source = self.table.find(socket)?;
         if !source.writable {
             return Ok(false);
         }
-        match sendto(&source.socket, bytes, SendFlags::NOSIGNAL, &to) {
+        match sendto(&source.handle, bytes, QUIETLY, &to) {
             Ok(_) => Ok(true),
             Err(Errno::AGAIN) => {
                 source.writable = false;
-                Ok(false)
+                source.blocked(false)
             }
             Err(error) => Err(error.into()),
         }

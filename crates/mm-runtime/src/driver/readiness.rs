@@ -1,0 +1,282 @@
+//! The drivers that are told what is ready and then call: epoll, kqueue, poll, and the simulated network.
+//!
+//! They differ in how they learn that a source is ready ([`Poller`]), and the simulated one in what a source is
+//! ([`Kernel`]). What they make of it is the same and stands here: a call is tried whenever the last one has not been
+//! told to wait, so a request costs a receive, a send and its share of a wait.
+
+mod bell;
+mod sockets;
+mod system;
+mod table;
+
+use std::fmt;
+use std::io;
+
+use mm_base::Now;
+use mm_base::buffer::Output;
+use mm_base::slab::Key;
+use rustix::io::Errno;
+
+use super::inbox::Inbox;
+use super::{Address, Driver, Event, Kind, Owner, Received, Sent, SourceId, Span, Waker};
+use crate::limits::GATHER_MAX;
+use crate::sys::socket::StreamOptions;
+
+pub(super) use bell::Bell;
+pub use system::{Poller, System};
+pub use table::{News, Outlook, Role, Source, Table};
+
+/// What a readiness driver stands on: an operating system, or what takes its place in a simulation.
+///
+/// No call here waits but [`wait`](Self::wait). One that would have to says [`Errno::AGAIN`].
+pub trait Kernel {
+    /// Which driver this makes.
+    const KIND: Kind;
+
+    /// A connected socket that belongs to no driver.
+    type Socket: Send + fmt::Debug + 'static;
+
+    /// A bound, listening socket that belongs to no driver.
+    type Listener: Send + fmt::Debug + 'static;
+
+    /// What a source of the driver is made of.
+    type Handle: From<Self::Socket> + From<Self::Listener> + fmt::Debug;
+
+    /// Reads the clocks.
+    fn now(&mut self) -> Now;
+
+    /// What makes a present or the next [`wait`](Self::wait) return.
+    fn waker(&self) -> Waker;
+
+    /// Waits for news of the table's sources and tells the table, which appends the events.
+    ///
+    /// # Errors
+    /// Only such as no later call will be free of either.
+    fn wait(
+        &mut self,
+        timeout_ms: Option<u64>,
+        table: &mut Table<Self::Handle>,
+        events: &mut Vec<Event>,
+    ) -> io::Result<()>;
+
+    /// Asks to be told of a source for as long as it is open; it will have this key in the table.
+    ///
+    /// # Errors
+    /// No resources are left for it.
+    fn watch(&mut self, handle: &Self::Handle, key: Key, role: Role) -> io::Result<()>;
+
+    /// A source is about to be closed.
+    fn unwatch(&mut self, handle: &Self::Handle, key: Key);
+
+    /// Takes the next connection of a listener.
+    ///
+    /// # Errors
+    /// [`Errno::AGAIN`], or why there is none.
+    fn accept(&mut self, listener: &mut Self::Handle) -> Result<(Self::Socket, Address), Errno>;
+
+    /// Receives once. Nothing received means that the peer has finished sending.
+    ///
+    /// # Errors
+    /// [`Errno::AGAIN`], or why the stream is broken.
+    fn receive(&mut self, stream: &mut Self::Handle, space: &mut [u8]) -> Result<usize, Errno>;
+
+    /// Sends once, at most the pieces that one gather takes, and says how many bytes were taken.
+    ///
+    /// # Errors
+    /// [`Errno::AGAIN`], or why the stream is broken.
+    fn send(&mut self, stream: &mut Self::Handle, output: &Output) -> Result<usize, Errno>;
+
+    /// Finishes sending.
+    ///
+    /// # Errors
+    /// Why the stream is broken.
+    fn shutdown_output(&mut self, stream: &mut Self::Handle) -> Result<(), Errno>;
+
+    /// Closes a source.
+    fn close(&mut self, handle: Self::Handle);
+
+    /// Closes a stream and drops what the peer has not yet been sent.
+    fn reset(&mut self, stream: Self::Handle);
+}
+
+/// One shard's I/O on a kernel that tells what is ready.
+pub struct ReadinessDriver<K: Kernel> {
+    kernel: K,
+    table: Table<K::Handle>,
+    inbox: Inbox,
+}
+
+impl<P: Poller> ReadinessDriver<System<P>> {
+    /// A driver without sources. `options` are set on every socket that it accepts.
+    ///
+    /// # Errors
+    /// The process or the system has no descriptors or memory left.
+    pub fn new(options: StreamOptions) -> io::Result<Self> {
+        Ok(Self::over(System::new(P::new()?, options)))
+    }
+}
+
+impl<K: Kernel> ReadinessDriver<K> {
+    /// A driver without sources over this kernel.
+    pub fn over(kernel: K) -> Self {
+        Self { kernel, table: Table::new(), inbox: Inbox::new() }
+    }
+
+    fn add(&mut self, handle: K::Handle, owner: Owner, role: Role) -> io::Result<SourceId> {
+        let key = self.table.next_key().ok_or(io::ErrorKind::OutOfMemory)?;
+        self.kernel.watch(&handle, key, role)?;
+        self.table.insert(handle, owner, role).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+    }
+}
+
+/// Receives once, if that might succeed, and remembers what it learns.
+#[inline]
+fn receive<K: Kernel>(
+    kernel: &mut K,
+    source: &mut Source<K::Handle>,
+    space: &mut [u8],
+) -> io::Result<Received<usize>> {
+    if !source.readable {
+        return Ok(Received::Blocked);
+    }
+    let wanted = space.len();
+    loop {
+        match kernel.receive(&mut source.handle, &mut *space) {
+            Ok(0) => return Ok(Received::End),
+            Ok(received) => {
+                source.readable = received == wanted || source.outlook != Outlook::Open;
+                return Ok(Received::Bytes(received));
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                source.readable = false;
+                return source.blocked(Received::Blocked);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+impl<K: Kernel> Driver for ReadinessDriver<K> {
+    type Socket = K::Socket;
+    type Listener = K::Listener;
+
+    fn kind(&self) -> Kind {
+        K::KIND
+    }
+
+    fn now(&mut self) -> Now {
+        self.kernel.now()
+    }
+
+    fn waker(&self) -> Waker {
+        self.kernel.waker()
+    }
+
+    fn poll(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) -> io::Result<()> {
+        self.kernel.wait(timeout_ms, &mut self.table, events)
+    }
+
+    fn add_listener(&mut self, listener: K::Listener, owner: Owner) -> io::Result<SourceId> {
+        self.add(listener.into(), owner, Role::Listener)
+    }
+
+    fn accept(&mut self, listener: SourceId) -> io::Result<Option<(K::Socket, Address)>> {
+        let source = self.table.find(listener)?;
+        if !source.readable {
+            return Ok(None);
+        }
+        match self.kernel.accept(&mut source.handle) {
+            Ok(accepted) => Ok(Some(accepted)),
+            Err(Errno::AGAIN) => {
+                source.readable = false;
+                source.blocked(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn add_stream(&mut self, socket: K::Socket, owner: Owner) -> io::Result<SourceId> {
+        self.add(socket.into(), owner, Role::Stream)
+    }
+
+    #[inline]
+    fn receive(&mut self, stream: SourceId) -> io::Result<Received<Span>> {
+        let source = self.table.find(stream)?;
+        let received = receive(&mut self.kernel, source, self.inbox.room())?;
+        Ok(received.map(|bytes| self.inbox.take(bytes)))
+    }
+
+    fn bytes(&self, span: Span) -> &[u8] {
+        self.inbox.bytes(span)
+    }
+
+    fn inbox_has_room(&self) -> bool {
+        self.inbox.has_room()
+    }
+
+    fn clear_inbox(&mut self) {
+        self.inbox.clear();
+    }
+
+    fn receive_into(&mut self, stream: SourceId, space: &mut [u8]) -> io::Result<Received<usize>> {
+        debug_assert!(!space.is_empty(), "a receive into nothing would look like the end");
+        receive(&mut self.kernel, self.table.find(stream)?, space)
+    }
+
+    fn may_have_input(&self, stream: SourceId) -> bool {
+        self.table.get(stream).is_some_and(|source| source.readable)
+    }
+
+    #[inline]
+    fn send(&mut self, stream: SourceId, output: &mut Output) -> io::Result<Sent> {
+        let source = self.table.find(stream)?;
+        while !output.is_empty() {
+            if !source.writable {
+                return Ok(Sent::Blocked);
+            }
+            let gathered = output.gathered_len(GATHER_MAX);
+            match self.kernel.send(&mut source.handle, output) {
+                Ok(sent) => {
+                    output.advance(sent);
+                    // The kernel took less than it was offered: an event will tell when it wants more.
+                    source.writable = sent == gathered;
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    source.writable = false;
+                    return source.blocked(Sent::Blocked);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Sent::All)
+    }
+
+    fn shutdown_output(&mut self, stream: SourceId) -> io::Result<()> {
+        Ok(self.kernel.shutdown_output(&mut self.table.find(stream)?.handle)?)
+    }
+
+    fn close(&mut self, source: SourceId) {
+        if let Some(handle) = self.table.remove(source) {
+            self.kernel.unwatch(&handle, source.0);
+            self.kernel.close(handle);
+        }
+    }
+
+    fn reset(&mut self, stream: SourceId) {
+        if let Some(handle) = self.table.remove(stream) {
+            self.kernel.unwatch(&handle, stream.0);
+            self.kernel.reset(handle);
+        }
+    }
+}
+
+impl<K: Kernel> fmt::Debug for ReadinessDriver<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadinessDriver")
+            .field("kind", &K::KIND)
+            .field("table", &self.table)
+            .finish_non_exhaustive()
+    }
+}

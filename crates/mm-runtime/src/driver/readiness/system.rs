@@ -1,0 +1,145 @@
+//! The operating system's sockets, whichever way it tells that they are ready.
+
+use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
+
+use mm_base::Now;
+use mm_base::buffer::Output;
+use mm_base::slab::Key;
+use rustix::event::Timespec;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, Shutdown};
+
+use super::{Kernel, Role, Table};
+use crate::driver::{Address, Event, Kind, Waker};
+use crate::limits::{GATHER_MAX, WAIT_MS_MAX};
+use crate::sys::clock::Clock;
+use crate::sys::socket::{self, Listener, QUIETLY, StreamOptions};
+
+/// How an operating system tells which sockets are ready.
+pub trait Poller: Sized {
+    /// Which driver this makes.
+    const KIND: Kind;
+
+    /// A poller that watches nothing.
+    ///
+    /// # Errors
+    /// The process or the system has no descriptors or memory left.
+    fn new() -> io::Result<Self>;
+
+    /// What makes a present or the next [`wait`](Self::wait) return.
+    fn waker(&self) -> Waker;
+
+    /// Watches a socket until it is closed; it will have this key in the table.
+    ///
+    /// # Errors
+    /// No resources are left for it.
+    fn watch(&mut self, socket: &OwnedFd, key: Key, role: Role) -> io::Result<()>;
+
+    /// A socket is about to be closed. Closing it takes it out of what the kernel watches.
+    fn unwatch(&mut self, _socket: &OwnedFd, _key: Key) {}
+
+    /// Waits for news, for ever without a `timeout`, and tells the table. An interrupted wait is one without news.
+    ///
+    /// # Errors
+    /// Only such as no later call will be free of either.
+    fn wait(
+        &mut self,
+        timeout: Option<&Timespec>,
+        table: &mut Table<OwnedFd>,
+        events: &mut Vec<Event>,
+    ) -> io::Result<()>;
+}
+
+/// The operating system, with one way of telling what is ready.
+#[derive(Debug)]
+pub struct System<P> {
+    pub(super) poller: P,
+    clock: Clock,
+    pub(super) options: StreamOptions,
+}
+
+impl<P: Poller> System<P> {
+    /// The system around a poller. `options` are set on every socket that is accepted.
+    pub fn new(poller: P, options: StreamOptions) -> Self {
+        Self { poller, clock: Clock::new(), options }
+    }
+}
+
+impl<P: Poller> Kernel for System<P> {
+    const KIND: Kind = P::KIND;
+
+    type Socket = OwnedFd;
+    type Listener = Listener;
+    type Handle = OwnedFd;
+
+    fn now(&mut self) -> Now {
+        self.clock.now()
+    }
+
+    fn waker(&self) -> Waker {
+        self.poller.waker()
+    }
+
+    fn wait(
+        &mut self,
+        timeout_ms: Option<u64>,
+        table: &mut Table<OwnedFd>,
+        events: &mut Vec<Event>,
+    ) -> io::Result<()> {
+        let timeout = timeout_ms.map(|ms| timespec(ms.min(WAIT_MS_MAX)));
+        self.poller.wait(timeout.as_ref(), table, events)
+    }
+
+    fn watch(&mut self, socket: &OwnedFd, key: Key, role: Role) -> io::Result<()> {
+        self.poller.watch(socket, key, role)
+    }
+
+    fn unwatch(&mut self, socket: &OwnedFd, key: Key) {
+        self.poller.unwatch(socket, key);
+    }
+
+    fn accept(&mut self, listener: &mut OwnedFd) -> Result<(OwnedFd, Address), Errno> {
+        socket::accept(listener, self.options)
+    }
+
+    #[inline]
+    fn receive(&mut self, stream: &mut OwnedFd, space: &mut [u8]) -> Result<usize, Errno> {
+        rustix::net::recv(stream, space, RecvFlags::empty()).map(|(received, _)| received)
+    }
+
+    #[inline]
+    fn send(&mut self, stream: &mut OwnedFd, output: &Output) -> Result<usize, Errno> {
+        if let Some(bytes) = output.contiguous() {
+            return rustix::net::send(stream, bytes, QUIETLY);
+        }
+        let mut slices = [IoSlice::new(&[]); GATHER_MAX];
+        let count = output.gather(&mut slices);
+        let mut control = SendAncillaryBuffer::default();
+        rustix::net::sendmsg(stream, &slices[..count], &mut control, QUIETLY)
+    }
+
+    fn shutdown_output(&mut self, stream: &mut OwnedFd) -> Result<(), Errno> {
+        rustix::net::shutdown(stream, Shutdown::Write)
+    }
+
+    fn close(&mut self, socket: OwnedFd) {
+        drop(socket);
+    }
+
+    fn reset(&mut self, stream: OwnedFd) {
+        socket::reset(stream);
+    }
+}
+
+impl From<Listener> for OwnedFd {
+    fn from(listener: Listener) -> Self {
+        listener.into_socket()
+    }
+}
+
+fn timespec(milliseconds: u64) -> Timespec {
+    let seconds = i64::try_from(milliseconds / 1000).unwrap_or(i64::MAX);
+    let rest = i64::try_from(milliseconds % 1000).unwrap_or(0);
+    Timespec { tv_sec: seconds, tv_nsec: rest * 1_000_000 }
+}
