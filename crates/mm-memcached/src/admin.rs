@@ -1,5 +1,6 @@
 //! Commands about the server.
 
+use mm_store::Sharing;
 use std::sync::atomic::Ordering;
 
 use mm_base::buffer::Output;
@@ -23,7 +24,7 @@ const CRAWLER_SLEEP_MAX_US: u32 = 1_000_000;
 /// The window of slab moves, in its lower and upper bound.
 const WINDOW: std::ops::RangeInclusive<u32> = 3..=1800;
 
-impl Memcached {
+impl<S: Sharing> Memcached<S> {
     /// A command about the server.
     pub(crate) fn admin(&mut self, admin: &Admin<'_>, call: &mut Call<'_>) {
         let arguments = admin.arguments;

@@ -4,7 +4,7 @@ use arrayvec::ArrayVec;
 use mm_proto::memcached::{
     Admin, Fetch, Meta, MetaVerb, Next, Parsed, Parser, Quick, Request, Store as StoreLine, lines,
 };
-use mm_store::{Key, Store};
+use mm_store::{Key, Sharing, Store};
 
 use crate::limits::BATCH_MAX;
 
@@ -65,9 +65,9 @@ impl<'a> Work<'a> {
 ///
 /// `at` and `parser` are left where the batch ends: for data that has not arrived whole, after its command line.
 #[inline]
-pub(crate) fn fill<'a>(
+pub(crate) fn fill<'a, S: Sharing>(
     batch: &mut Batch<'a>,
-    store: &Store,
+    store: &Store<S>,
     parser: &mut Parser,
     input: &'a [u8],
     at: &mut usize,
@@ -108,9 +108,9 @@ pub(crate) fn fill<'a>(
 
 /// Takes one request of any kind. Returns what is ahead where the batch ends with it.
 #[inline(never)]
-fn take_slowly<'a>(
+fn take_slowly<'a, S: Sharing>(
     batch: &mut Batch<'a>,
-    store: &Store,
+    store: &Store<S>,
     parser: &mut Parser,
     input: &'a [u8],
     at: &mut usize,
@@ -151,7 +151,7 @@ fn take_slowly<'a>(
 }
 
 /// What has no fast path. `None` for what ends the connection.
-fn other_work<'a>(store: &Store, parsed: Parsed<'a>) -> Option<Work<'a>> {
+fn other_work<'a, S: Sharing>(store: &Store<S>, parsed: Parsed<'a>) -> Option<Work<'a>> {
     let request = match parsed {
         Parsed::Request(request) => request,
         Parsed::Malformed(malformed) if malformed.noreply => return Some(Work::Nothing),
@@ -184,7 +184,7 @@ fn data_block(input: &[u8], start: usize, bytes: u32) -> Option<&[u8]> {
 
 /// Prefetches the items of a batch, whose index buckets were prefetched before.
 #[inline]
-pub(crate) fn prefetch_items(batch: &Batch<'_>, store: &Store) {
+pub(crate) fn prefetch_items<S: Sharing>(batch: &Batch<'_>, store: &Store<S>) {
     if batch.len() < 2 {
         return;
     }

@@ -2,7 +2,7 @@
 
 use mm_base::buffer::Output;
 use mm_proto::memcached::{Arithmetic, Touch, Writer, lines};
-use mm_store::{ArithmeticError, CasRule, Key, Operation};
+use mm_store::{ArithmeticError, CasRule, Key, Operation, Sharing};
 
 use crate::clock::Time;
 use crate::prefixes::Deed;
@@ -12,7 +12,7 @@ use crate::storing::reply;
 /// The longest number and the end of its line.
 const NUMBER_LINE_BYTES: usize = 22;
 
-impl Memcached {
+impl<S: Sharing> Memcached<S> {
     /// delete.
     pub(crate) fn delete(&mut self, key: Key<'_>, noreply: bool, call: &mut Call<'_>) {
         self.count_deed(key, Deed::Delete);

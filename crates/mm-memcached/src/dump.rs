@@ -5,7 +5,7 @@ use mm_proto::memcached::limits::KEY_MAX_BYTES;
 use mm_proto::memcached::number::parse_u32;
 use mm_proto::memcached::{Writer, base64, lines};
 use mm_server::Step;
-use mm_store::{Cursor, Item};
+use mm_store::{Cursor, Item, Sharing};
 
 use crate::classes::class_of;
 use crate::clock::Time;
@@ -52,7 +52,7 @@ impl Dump {
         Self { items_left, bytes_left: CACHEDUMP_MAX_BYTES, ..Self::new(Form::Cache, 1 << class) }
     }
 
-    fn show(&mut self, item: &Item<'_>, output: &mut Output, time: &Time) {
+    fn show<S: Sharing>(&mut self, item: &Item<'_, S>, output: &mut Output, time: &Time) {
         let bytes = item_bytes(item.key().len(), item.client_flags(), item.len());
         let class = class_of(bytes);
         let hidden = self.form == Form::Cache && item.is_binary_key();
@@ -85,7 +85,7 @@ pub(crate) fn parse_classes(words: &[u8]) -> Option<u64> {
     words.split(|&byte| byte == b',').try_fold(0, |all, word| Some(all | 1 << class(word)?))
 }
 
-impl Memcached {
+impl<S: Sharing> Memcached<S> {
     /// Goes on with a dump. Returns what the connection waits for until the next step, or nothing when it is over.
     pub(crate) fn resume_dump(&mut self, connection: &mut Connection, call: &mut Call<'_>) -> Option<Step> {
         let dump = connection.dump.as_mut()?;
@@ -109,7 +109,12 @@ impl Memcached {
     }
 }
 
-fn put_meta_line(writer: &mut Writer<'_>, item: &Item<'_>, (class, bytes): (usize, usize), time: &Time) {
+fn put_meta_line<S: Sharing>(
+    writer: &mut Writer<'_>,
+    item: &Item<'_, S>,
+    (class, bytes): (usize, usize),
+    time: &Time,
+) {
     writer.put(b"key=");
     put_encoded(writer, item.key());
     writer.put(b" exp=");
@@ -143,7 +148,7 @@ fn put_encoded(writer: &mut Writer<'_>, key: &[u8]) {
     }
 }
 
-fn put_command_line(writer: &mut Writer<'_>, item: &Item<'_>) {
+fn put_command_line<S: Sharing>(writer: &mut Writer<'_>, item: &Item<'_, S>) {
     writer.put(b"mg ");
     if item.is_binary_key() {
         let mut room = [0; base64::ENCODED_MAX_BYTES];
@@ -156,7 +161,7 @@ fn put_command_line(writer: &mut Writer<'_>, item: &Item<'_>) {
     }
 }
 
-fn put_cache_line(writer: &mut Writer<'_>, item: &Item<'_>, time: &Time) {
+fn put_cache_line<S: Sharing>(writer: &mut Writer<'_>, item: &Item<'_, S>, time: &Time) {
     writer.put(b"ITEM ");
     writer.put(item.key());
     writer.put(b" [");

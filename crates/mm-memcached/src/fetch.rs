@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use mm_base::buffer::Output;
 use mm_proto::memcached::{Fetch, Writer, lines};
-use mm_store::{Item, Key, Miss};
+use mm_store::{Item, Key, Miss, Sharing};
 
 use crate::limits::COPY_MAX_BYTES;
 use crate::prefixes::Deed;
@@ -13,7 +13,7 @@ use crate::service::{Call, Memcached};
 /// The longest rest of a header behind the key, the line end of the value, and the end of the response.
 const FRAME_BYTES: usize = b"VALUE  4294967295 4294967295 18446744073709551615\r\n\r\nEND\r\n".len();
 
-impl Memcached {
+impl<S: Sharing> Memcached<S> {
     /// One key of get or gets.
     #[inline]
     pub(crate) fn fetch(&mut self, key: Key<'_>, fetch: Fetch, last: bool, call: &mut Call<'_>) {
@@ -79,7 +79,12 @@ impl Memcached {
 
 /// Writes an item's header and value, and the end of the response where this is the last.
 #[inline]
-fn write_value(key: &[u8], item: &Item<'_>, (cas, last): (Option<u64>, bool), output: &mut Output) {
+fn write_value<S: Sharing>(
+    key: &[u8],
+    item: &Item<'_, S>,
+    (cas, last): (Option<u64>, bool),
+    output: &mut Output,
+) {
     match item.value() {
         Some(value) if value.len() <= COPY_MAX_BYTES => {
             let mut writer = Writer::new(output.spare(FRAME_BYTES + key.len() + value.len()));
@@ -95,7 +100,12 @@ fn write_value(key: &[u8], item: &Item<'_>, (cas, last): (Option<u64>, bool), ou
 
 /// The same for a value that is not copied in one go.
 #[inline(never)]
-fn write_long(key: &[u8], item: &Item<'_>, (cas, last): (Option<u64>, bool), output: &mut Output) {
+fn write_long<S: Sharing>(
+    key: &[u8],
+    item: &Item<'_, S>,
+    (cas, last): (Option<u64>, bool),
+    output: &mut Output,
+) {
     let mut writer = Writer::new(output.spare(FRAME_BYTES + key.len()));
     put_header(&mut writer, key, (item.client_flags(), item.len()), cas);
     let written = writer.len();
@@ -124,7 +134,7 @@ fn put_header(writer: &mut Writer<'_>, key: &[u8], (flags, len): (u32, usize), c
 }
 
 /// Writes a value that is long or in pieces: copied where it is short all the same, or else sent from where it lies.
-pub(crate) fn write_pieces(item: &Item<'_>, output: &mut Output) {
+pub(crate) fn write_pieces<S: Sharing>(item: &Item<'_, S>, output: &mut Output) {
     if item.len() <= COPY_MAX_BYTES {
         for piece in item.pieces() {
             output.write(piece);

@@ -7,7 +7,7 @@ mod get;
 mod set;
 
 use mm_proto::memcached::{Meta, MetaVerb, Options, Writer, base64, limits, lines};
-use mm_store::Key;
+use mm_store::{Key, Sharing};
 
 use crate::clock::Time;
 use crate::service::{Call, Memcached};
@@ -22,7 +22,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) options: &'a Options,
 }
 
-impl Memcached {
+impl<S: Sharing> Memcached<S> {
     /// A meta command, whose data, if it has any, is there whole. `key` is the key as it came.
     #[inline]
     pub(crate) fn meta(&mut self, key: Key<'_>, meta: &Meta<'_>, data: &[u8], call: &mut Call<'_>) {

@@ -7,7 +7,7 @@ use mm_base::Now;
 use mm_base::buffer::Output;
 use mm_proto::memcached::{Meta, Parsed, Parser, Request, Store as StoreLine, lines};
 use mm_server::{Background, Peer, Ready, Service, Start, Step, Token};
-use mm_store::{KeyHash, Store};
+use mm_store::{KeyHash, Local, Sharing, Store};
 
 use crate::batch::{self, Ahead, Batch, Work};
 use crate::clock::Time;
@@ -20,8 +20,8 @@ use crate::settings::Shared;
 use crate::upload::Incoming;
 
 /// memcached's text protocols over one shard's store.
-pub struct Memcached {
-    pub(crate) store: Store,
+pub struct Memcached<S: Sharing = Local> {
+    pub(crate) store: Store<S>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) shard: usize,
     pub(crate) server: Arc<[mm_server::Stats]>,
@@ -65,10 +65,10 @@ pub struct Connection {
     pub(crate) registered: Registered,
 }
 
-impl Memcached {
+impl<S: Sharing> Memcached<S> {
     /// The service of one shard. `shared` must have been made for at least as many shards as `start` says.
     #[must_use]
-    pub fn new(start: &Start, shared: &Arc<Shared>, store: Store) -> Self {
+    pub fn new(start: &Start, shared: &Arc<Shared>, store: Store<S>) -> Self {
         Self {
             store,
             shared: Arc::clone(shared),
@@ -85,7 +85,7 @@ impl Memcached {
 
     /// The store, to be looked at by tests.
     #[must_use]
-    pub fn store(&self) -> &Store {
+    pub fn store(&self) -> &Store<S> {
         &self.store
     }
 
@@ -201,7 +201,7 @@ impl Memcached {
     }
 }
 
-impl Service for Memcached {
+impl<S: Sharing> Service for Memcached<S> {
     type Connection = Connection;
 
     fn connect(&mut self, peer: &Peer) -> Connection {
@@ -301,7 +301,7 @@ pub(crate) fn after(more: usize, step: Step) -> Step {
 /// How often the store is looked after when nothing else happens.
 const BACKGROUND_INTERVAL_MS: u64 = 1000;
 
-impl fmt::Debug for Memcached {
+impl<S: Sharing> fmt::Debug for Memcached<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Memcached").field("shard", &self.shard).finish_non_exhaustive()
     }

@@ -5,6 +5,7 @@ mod connections;
 mod general;
 mod settings;
 
+use mm_store::Sharing;
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
 
@@ -19,7 +20,7 @@ use crate::service::{Call, Memcached};
 /// The classes that a client may ask for.
 const CLASSES_MAX: u32 = 64;
 
-impl Memcached {
+impl<S: Sharing> Memcached<S> {
     /// stats and what follows it.
     ///
     /// Any beginning of the name of a group stands for it, the first that fits; items, slabs and sizes have to be

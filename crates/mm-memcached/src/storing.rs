@@ -2,7 +2,7 @@
 
 use mm_base::buffer::Output;
 use mm_proto::memcached::{Store as StoreLine, StoreVerb, lines};
-use mm_store::{Key, Miss, Mode, Outcome, Put, PutError, State, Upload};
+use mm_store::{Key, Miss, Mode, Outcome, Put, PutError, Sharing, State, Upload};
 
 use crate::clock::Time;
 use crate::limits::ITEM_HEADER_BYTES;
@@ -44,7 +44,7 @@ struct Decision {
     vivify: bool,
 }
 
-impl Memcached {
+impl<S: Sharing> Memcached<S> {
     /// A classic storage command whose data is there whole.
     #[inline]
     pub(crate) fn store_line(

@@ -2,7 +2,7 @@
 
 use mm_proto::memcached::{Meta, MetaVerb, Store as StoreLine, StoreVerb, lines};
 use mm_server::Step;
-use mm_store::{Key, Store, Upload};
+use mm_store::{Key, Sharing, Store, Upload};
 
 use crate::clock::Time;
 use crate::limits::IDLE_UPLOADS_MAX;
@@ -41,7 +41,7 @@ pub(crate) enum Command {
 
 impl Incoming {
     /// Where the next bytes go.
-    pub(crate) fn space<'a>(&'a mut self, store: &'a mut Store) -> &'a mut [u8] {
+    pub(crate) fn space<'a, S: Sharing>(&'a mut self, store: &'a mut Store<S>) -> &'a mut [u8] {
         let Some(mut upload) = self.upload.take() else { return &mut [] };
         if upload.missing() == 0 {
             self.upload = Some(upload);
@@ -55,7 +55,7 @@ impl Incoming {
     }
 
     /// So many bytes have been put there.
-    pub(crate) fn filled(&mut self, store: &mut Store, bytes: usize) {
+    pub(crate) fn filled<S: Sharing>(&mut self, store: &mut Store<S>, bytes: usize) {
         if let Some(upload) = &mut self.upload {
             store.filled(upload, bytes);
             self.missing = upload.missing();
@@ -63,7 +63,7 @@ impl Incoming {
     }
 }
 
-impl Memcached {
+impl<S: Sharing> Memcached<S> {
     /// The line of a classic storage command has come, and not all of its data.
     pub(crate) fn begin_store(
         &mut self,

@@ -21,11 +21,13 @@ pub mod limits;
 mod memory;
 mod narrow;
 mod segment;
+mod sharing;
 mod stats;
 mod store;
 
 pub use config::Config;
 pub use hash::KeyHash;
+pub use sharing::{Local, Sharing};
 pub use stats::Stats;
 pub use store::{
     ArithmeticError, Broken, CasRule, Cursor, Item, Key, Miss, Mode, Operation, Outcome, Put, PutError,

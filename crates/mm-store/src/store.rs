@@ -12,6 +12,7 @@ mod verify;
 mod write;
 
 use std::io;
+use std::marker::PhantomData;
 use std::rc::Rc;
 
 use crate::config::{Config, Sizes};
@@ -22,6 +23,7 @@ use crate::limits::{KEY_MAX_BYTES, RESERVE_FACTOR, RESERVE_FROM_BYTES};
 use crate::memory::{Arena, ArenaConfig, Location, Pins, Record, RecordKind, flag};
 use crate::narrow::to_u32;
 use crate::segment::{QUEUES, Segments};
+use crate::sharing::{Local, Sharing};
 use crate::stats::Stats;
 
 pub use change::{ArithmeticError, CasRule, Operation, State};
@@ -59,7 +61,7 @@ impl<'a> Key<'a> {
 ///
 /// Times are seconds on a clock of the caller's that starts above 0 and never goes back; an expiry of 0 is never.
 #[derive(Debug)]
-pub struct Store {
+pub struct Store<S: Sharing = Local> {
     sizes: Sizes,
     evict: bool,
     hasher: KeyHasher,
@@ -83,6 +85,7 @@ pub struct Store {
     wanted_index_bytes: usize,
     sweep: expire::Sweep,
     stats: Stats,
+    sharing: PhantomData<S>,
 }
 
 /// An item of the index that is neither expired nor flushed.
@@ -92,7 +95,7 @@ struct Found {
     location: Location,
 }
 
-impl Store {
+impl<S: Sharing> Store<S> {
     /// Opens a store. Memory becomes resident as it is used.
     ///
     /// # Errors
@@ -131,6 +134,7 @@ impl Store {
             wanted_index_bytes: 0,
             sweep: expire::Sweep::default(),
             stats: Stats::default(),
+            sharing: PhantomData,
             arena,
         })
     }

@@ -1,7 +1,7 @@
 //! ma.
 
 use mm_proto::memcached::{Writer, decimal_len, lines};
-use mm_store::{ArithmeticError, CasRule, Operation, Put};
+use mm_store::{ArithmeticError, CasRule, Operation, Put, Sharing};
 
 use super::{Asked, put_numbered, put_opaque, put_time_left};
 use crate::clock::Time;
@@ -29,7 +29,7 @@ struct After {
     expiry_s: u32,
 }
 
-impl Memcached {
+impl<S: Sharing> Memcached<S> {
     /// ma.
     pub(super) fn meta_arithmetic(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) {
         let Asked { key, options, .. } = *asked;

@@ -1,6 +1,7 @@
 //! me.
 
 use mm_proto::memcached::{Writer, base64};
+use mm_store::Sharing;
 
 use super::Asked;
 use crate::classes::class_of;
@@ -8,7 +9,7 @@ use crate::limits::HEADER_MAX_BYTES;
 use crate::service::{Call, Memcached};
 use crate::storing::item_bytes;
 
-impl Memcached {
+impl<S: Sharing> Memcached<S> {
     /// me: what is known of an item, without touching it.
     pub(super) fn meta_debug(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) {
         self.counters().cmd_meta.count();

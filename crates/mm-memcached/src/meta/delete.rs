@@ -1,14 +1,14 @@
 //! md.
 
 use mm_proto::memcached::{Writer, lines};
-use mm_store::{Put, PutError};
+use mm_store::{Put, PutError, Sharing};
 
 use super::Asked;
 use crate::clock::Time;
 use crate::limits::HEADER_MAX_BYTES;
 use crate::service::{Call, Memcached};
 
-impl Memcached {
+impl<S: Sharing> Memcached<S> {
     /// md.
     pub(super) fn meta_delete(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) {
         let Asked { key, options, .. } = *asked;

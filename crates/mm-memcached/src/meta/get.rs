@@ -1,7 +1,7 @@
 //! mg.
 
 use mm_proto::memcached::Writer;
-use mm_store::{Item, Put, State};
+use mm_store::{Item, Put, Sharing, State};
 
 use super::{Asked, put_encoded, put_numbered, put_opaque, put_time_left};
 use crate::clock::Time;
@@ -18,7 +18,7 @@ struct Hit {
     shows_value: bool,
 }
 
-impl Memcached {
+impl<S: Sharing> Memcached<S> {
     /// mg.
     #[inline]
     pub(super) fn meta_get(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) {
@@ -106,7 +106,7 @@ impl Memcached {
 
 /// What the client gets of an item that was there.
 #[inline]
-fn hit(asked: &Asked<'_>, item: &Item<'_>, time: &Time) -> Hit {
+fn hit<S: Sharing>(asked: &Asked<'_>, item: &Item<'_, S>, time: &Time) -> Hit {
     let options = asked.options;
     let won = !item.is_win_sent()
         && (item.is_stale() || (options.has(b'R') && is_to_be_made_anew(asked, item, time)));
@@ -115,7 +115,7 @@ fn hit(asked: &Asked<'_>, item: &Item<'_>, time: &Time) -> Hit {
 }
 
 /// Whether the item has less time left than the client gave, counted with a new time given before that.
-fn is_to_be_made_anew(asked: &Asked<'_>, item: &Item<'_>, time: &Time) -> bool {
+fn is_to_be_made_anew<S: Sharing>(asked: &Asked<'_>, item: &Item<'_, S>, time: &Time) -> bool {
     let letters = asked.meta.flags().map(|flag| flag.letter);
     let touched = letters.take_while(|&letter| letter != b'R').any(|letter| letter == b'T');
     let expiry_s = if touched { time.expiry_s(asked.options.exptime) } else { item.expiry_s() };
@@ -123,7 +123,7 @@ fn is_to_be_made_anew(asked: &Asked<'_>, item: &Item<'_>, time: &Time) -> bool {
 }
 
 /// Writes the header of a hit, and its value where that is short and in one piece.
-fn write_hit(asked: &Asked<'_>, item: &Item<'_>, hit: &Hit, call: &mut Call<'_>) {
+fn write_hit<S: Sharing>(asked: &Asked<'_>, item: &Item<'_, S>, hit: &Hit, call: &mut Call<'_>) {
     let copied = item.value().filter(|value| hit.shows_value && value.len() <= COPY_MAX_BYTES);
     let room = call.output.spare(HEADER_MAX_BYTES + copied.map_or(0, <[u8]>::len));
     let mut writer = Writer::new(room);
@@ -155,7 +155,13 @@ fn write_hit(asked: &Asked<'_>, item: &Item<'_>, hit: &Hit, call: &mut Call<'_>)
 }
 
 /// Writes what the flags ask for, in their order.
-fn put_flags(asked: &Asked<'_>, item: &Item<'_>, hit: &Hit, writer: &mut Writer<'_>, time: &Time) {
+fn put_flags<S: Sharing>(
+    asked: &Asked<'_>,
+    item: &Item<'_, S>,
+    hit: &Hit,
+    writer: &mut Writer<'_>,
+    time: &Time,
+) {
     let mut expiry_s = if hit.created { 0 } else { item.expiry_s() };
     for flag in asked.meta.flags() {
         match flag.letter {

@@ -1,7 +1,7 @@
 //! ms.
 
 use mm_proto::memcached::{Meta, Options, Writer, lines};
-use mm_store::{Key, Mode, Outcome, Put, PutError};
+use mm_store::{Key, Mode, Outcome, Put, PutError, Sharing};
 
 use super::{Asked, put_numbered, put_opaque};
 use crate::clock::Time;
@@ -9,7 +9,7 @@ use crate::limits::HEADER_MAX_BYTES;
 use crate::service::{Call, Memcached};
 use crate::storing::{How, Plan, Value};
 
-impl Memcached {
+impl<S: Sharing> Memcached<S> {
     /// ms, whose data is there whole.
     pub(super) fn meta_set(&mut self, asked: &Asked<'_>, data: &[u8], call: &mut Call<'_>) {
         let plan = match plan(asked.options, &call.time) {

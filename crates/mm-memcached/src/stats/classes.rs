@@ -4,6 +4,7 @@
 //! show all items in the class of their mean size, so that sums are right.
 
 use mm_base::buffer::Output;
+use mm_store::Sharing;
 
 use super::{class_stat, stat};
 use crate::classes::{chunk_of, class_of};
@@ -13,7 +14,7 @@ use crate::service::Memcached;
 /// A page of memcached's.
 const PAGE_BYTES: u64 = 1 << 20;
 
-impl Memcached {
+impl<S: Sharing> Memcached<S> {
     /// The class that all items are shown in; none where there are none.
     fn shown_class(&self) -> Option<usize> {
         let store = self.store.stats();

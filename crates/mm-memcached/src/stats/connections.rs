@@ -1,5 +1,6 @@
 //! `stats conns`.
 
+use mm_store::Sharing;
 use std::fmt::Display;
 
 use mm_base::buffer::Output;
@@ -13,7 +14,7 @@ use crate::service::Memcached;
 /// The numbers of connections begin here, as if they were descriptors.
 const FIRST_NUMBER: usize = 32;
 
-impl Memcached {
+impl<S: Sharing> Memcached<S> {
     /// One group of lines for each listener and each connection of this shard. `asking` is the one that asks.
     pub(super) fn stats_connections(&self, asking: Registered, output: &mut Output, time: &Time) {
         for (number, listener) in self.shared.settings.listeners().iter().enumerate() {

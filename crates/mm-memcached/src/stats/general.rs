@@ -1,5 +1,6 @@
 //! `stats` without more.
 
+use mm_store::Sharing;
 use std::sync::atomic::Ordering;
 
 use mm_base::buffer::Output;
@@ -11,7 +12,7 @@ use crate::service::{Call, Memcached};
 /// Bytes that the store keeps with an item besides key and value: its header, and its slot of the index.
 const KEPT_WITH_ITEM_BYTES: u64 = 14;
 
-impl Memcached {
+impl<S: Sharing> Memcached<S> {
     /// The general statistics, in memcached's order.
     pub(super) fn stats_general(&self, call: &mut Call<'_>) {
         self.process_stats(call);

@@ -1,5 +1,6 @@
 //! `stats settings`.
 
+use mm_store::Sharing;
 use std::sync::atomic::Ordering;
 
 use mm_base::buffer::Output;
@@ -47,7 +48,7 @@ const BUFFER_SETTINGS: [(&str, &str); 5] = [
     ("inline_ascii_response", "no"),
 ];
 
-impl Memcached {
+impl<S: Sharing> Memcached<S> {
     /// The settings, in memcached's order.
     pub(super) fn stats_settings(&self, output: &mut Output) {
         let yes_no = |on: bool| if on { "yes" } else { "no" };

@@ -4,6 +4,7 @@ use super::relocate::Rewrite;
 use super::{CAS_BYTES, Key, Miss, Mode, Put, PutError, Store};
 use crate::index::mark;
 use crate::memory::{Location, flag};
+use crate::sharing::Sharing;
 
 /// What to do with a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +43,7 @@ const OPTIONS_BYTES: usize = 4 + CAS_BYTES;
 /// Longest decimal number of 64 bits.
 const DIGITS_MAX: usize = 20;
 
-impl Store {
+impl<S: Sharing> Store<S> {
     /// Removes an item.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use crate::limits::{
 };
 use crate::memory::{Location, RecordKind, SegmentId, flag};
 use crate::segment::{Queue, Segment, State};
+use crate::sharing::Sharing;
 
 /// The segment that is being emptied.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,7 +44,7 @@ struct Candidate {
     hash: Option<KeyHash>,
 }
 
-impl Store {
+impl<S: Sharing> Store<S> {
     /// Empties segments until one more than before is free. False where nothing can be emptied.
     pub(super) fn empty_one(&mut self) -> bool {
         let before = self.stats.segments_reused;

@@ -4,6 +4,7 @@ use super::{Found, Store, is_expired};
 use crate::limits::{EVICTION_STEP_RECORDS, RECORDS_PER_RESIZE_STEP, RESERVE_SEGMENTS};
 use crate::memory::{RecordKind, SegmentId, flag};
 use crate::segment::{NEVER, State};
+use crate::sharing::Sharing;
 
 /// Where the search for expired items stands.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +33,7 @@ impl Sweep {
     }
 }
 
-impl Store {
+impl<S: Sharing> Store<S> {
     /// Background work: looks at up to `records` records for expired items, empties segments from before a flush,
     /// and goes on with the index's growth or shrink. Returns false when there is nothing to do for now.
     ///

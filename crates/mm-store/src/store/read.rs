@@ -5,6 +5,7 @@ use mm_base::buffer::Pinned;
 use super::{Found, Key, Store};
 use crate::index::mark;
 use crate::memory::{Location, Record, flag};
+use crate::sharing::{Local, Sharing};
 
 /// Why there is no item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +20,8 @@ pub enum Miss {
 
 /// A live item, borrowed from the store.
 #[derive(Debug, Clone, Copy)]
-pub struct Item<'a> {
-    store: &'a Store,
+pub struct Item<'a, S: Sharing = Local> {
+    store: &'a Store<S>,
     found: Found,
     record: Record<'a>,
     /// The mark byte as it was before this access.
@@ -29,7 +30,7 @@ pub struct Item<'a> {
     last_access_s: u32,
 }
 
-impl<'a> Item<'a> {
+impl<'a, S: Sharing> Item<'a, S> {
     /// The item's key.
     #[must_use]
     pub fn key(&self) -> &'a [u8] {
@@ -57,7 +58,7 @@ impl<'a> Item<'a> {
     }
 
     /// The value's pieces in order.
-    pub fn pieces(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub fn pieces(&self) -> impl Iterator<Item = &'a [u8]> + use<'a, S> {
         let store = self.store;
         store.chain(self.found.location).map(|location| store.arena.record(location).value())
     }
@@ -138,13 +139,13 @@ impl<'a> Item<'a> {
     }
 }
 
-impl Store {
+impl<S: Sharing> Store<S> {
     /// Reads an item and notes that it was read.
     ///
     /// # Errors
     /// Why there is none.
     #[inline]
-    pub fn get(&mut self, key: Key<'_>, now_s: u32) -> Result<Item<'_>, Miss> {
+    pub fn get(&mut self, key: Key<'_>, now_s: u32) -> Result<Item<'_, S>, Miss> {
         self.now_s = now_s;
         let found = self.find(key)?;
         let mark = self.index.mark(found.slot);
@@ -159,7 +160,7 @@ impl Store {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn peek(&mut self, key: Key<'_>, now_s: u32) -> Result<Item<'_>, Miss> {
+    pub fn peek(&mut self, key: Key<'_>, now_s: u32) -> Result<Item<'_, S>, Miss> {
         self.now_s = now_s;
         let found = self.find(key)?;
         let mark = self.index.mark(found.slot);
@@ -167,7 +168,7 @@ impl Store {
     }
 
     #[inline]
-    pub(super) fn item(&self, found: Found, mark: u8, accessed: bool) -> Item<'_> {
+    pub(super) fn item(&self, found: Found, mark: u8, accessed: bool) -> Item<'_, S> {
         let record = self.arena.record(found.location);
         let segment = self.segments.get(self.arena.segment_of(found.location));
         let encoded = record.last_access();

@@ -6,6 +6,7 @@ use crate::limits::{KEY_MAX_BYTES, MIN_EXTENT_BYTES};
 use crate::memory::{Head, Location, SegmentId, flag};
 use crate::narrow::to_u32;
 use crate::segment::Queue;
+use crate::sharing::Sharing;
 
 /// What a rewritten item has that it had not before.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +17,7 @@ pub(super) struct Rewrite {
     pub(super) cas: Option<u64>,
 }
 
-impl Store {
+impl<S: Sharing> Store<S> {
     /// The segment for a copy of `bytes` at the end of `queue`: it may come out of the reserve.
     fn room_for_copy(&mut self, queue: Queue, bytes: usize) -> Option<SegmentId> {
         self.open_with_room(queue, bytes).or_else(|| self.open_head(queue))

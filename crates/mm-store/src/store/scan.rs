@@ -3,6 +3,7 @@
 use super::{Found, Item, Store, is_expired};
 use crate::memory::{RecordKind, SegmentId, flag};
 use crate::segment::State;
+use crate::sharing::Sharing;
 
 /// Where a walk stands. A new one begins at the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub struct Cursor {
     at: usize,
 }
 
-impl Store {
+impl<S: Sharing> Store<S> {
     /// Looks at up to `records` records and calls `visit` with each live item among them. Returns false when the
     /// walk is over.
     ///
@@ -22,7 +23,7 @@ impl Store {
         cursor: &mut Cursor,
         records: usize,
         now_s: u32,
-        mut visit: impl FnMut(&Item<'_>),
+        mut visit: impl FnMut(&Item<'_, S>),
     ) -> bool {
         self.now_s = now_s;
         for _ in 0..records {

@@ -10,8 +10,9 @@ use crate::limits::{
 };
 use crate::memory::SegmentId;
 use crate::segment::{Queue, SEGMENT_BOOK_BYTES};
+use crate::sharing::Sharing;
 
-impl Store {
+impl<S: Sharing> Store<S> {
     /// The segment where `queue`'s next record goes, if it has room for `bytes`.
     #[inline]
     pub(super) fn open_with_room(&self, queue: Queue, bytes: usize) -> Option<SegmentId> {

@@ -6,6 +6,7 @@ use crate::limits::{KEY_MAX_BYTES, MIN_EXTENT_BYTES};
 use crate::memory::{Head, Location, OpenRecord, flag};
 use crate::narrow::to_u32;
 use crate::segment::State;
+use crate::sharing::Sharing;
 
 /// A value on its way into the store. Ends by [`Store::commit`] or [`Store::abort`]; until then nobody sees it, and the
 /// memory that it takes stays taken.
@@ -59,7 +60,7 @@ impl Upload {
     }
 }
 
-impl Store {
+impl<S: Sharing> Store<S> {
     /// Begins to store a value of `len` bytes that comes in pieces. The mode's condition is looked at in the end.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use super::{Store, is_expired};
 use crate::hash::KeyHash;
 use crate::memory::{RecordKind, SegmentId, flag};
 use crate::segment::State;
+use crate::sharing::Sharing;
 
 /// An invariant that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +18,7 @@ impl std::fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-impl Store {
+impl<S: Sharing> Store<S> {
     /// Walks the whole store and checks every invariant. Takes time in proportion to the memory.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use crate::index::{Full, mark};
 use crate::memory::{Head, Location, SegmentId, flag};
 use crate::narrow::to_u32;
 use crate::segment::Queue;
+use crate::sharing::Sharing;
 
 /// How a value is stored, and what is stored beside it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -76,7 +77,7 @@ impl std::fmt::Display for PutError {
 
 impl std::error::Error for PutError {}
 
-impl Store {
+impl<S: Sharing> Store<S> {
     /// Stores a whole value.
     ///
     /// # Errors
