@@ -95,7 +95,7 @@ struct Found {
     location: Location,
 }
 
-impl<S: Sharing> Store<S> {
+impl Store<Local> {
     /// Opens a store. Memory becomes resident as it is used.
     ///
     /// # Errors
@@ -138,7 +138,9 @@ impl<S: Sharing> Store<S> {
             arena,
         })
     }
+}
 
+impl<S: Sharing> Store<S> {
     /// `bytes` as a key; `None` where they are none or too many.
     #[inline]
     #[must_use]
