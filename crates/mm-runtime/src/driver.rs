@@ -123,6 +123,38 @@ pub trait Driver {
 
     /// Closes a stream and drops at once what the peer has not yet been sent, with a reset.
     fn reset(&mut self, stream: SourceId);
+
+    /// Takes over a bound socket for datagrams. Its events are [`Event::readable`] ones.
+    ///
+    /// # Errors
+    /// The operating system has no resources for it, or the driver has no datagrams.
+    fn add_datagrams(&mut self, socket: Self::Listener, owner: Owner) -> io::Result<SourceId> {
+        drop((socket, owner));
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Receives one datagram: its length and its sender. What does not fit into `space` is lost. `None`: nothing now;
+    /// an event will tell when there is something.
+    ///
+    /// # Errors
+    /// What an earlier datagram met on its way, or a failure of the socket. The next call may succeed.
+    fn receive_datagram(
+        &mut self,
+        socket: SourceId,
+        space: &mut [u8],
+    ) -> io::Result<Option<(usize, SocketAddr)>> {
+        let _ = (socket, space);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Sends one datagram, or, where there is no room for it now, does not: then it returns false.
+    ///
+    /// # Errors
+    /// It is too long, or cannot be sent there.
+    fn send_datagram(&mut self, socket: SourceId, bytes: &[u8], to: SocketAddr) -> io::Result<bool> {
+        let _ = (socket, bytes, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// The outcome of a receive.

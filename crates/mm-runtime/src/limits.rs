@@ -15,6 +15,9 @@ pub const INBOX_BYTES: usize = 256 * 1024;
 /// Pieces of output that are gathered into one send.
 pub const GATHER_MAX: usize = 64;
 
+/// Bytes of the kernel's buffers that a server's socket for datagrams asks for, in each direction.
+pub const DATAGRAM_BUFFER_BYTES: usize = 1024 * 1024;
+
 /// The longest wait for events: a bound to how late a clock that stood still is noticed.
 pub const WAIT_MS_MAX: u64 = 60_000;
 

@@ -6,6 +6,7 @@
 //! queued again for the next turn, behind the others.
 
 mod accept;
+mod datagrams;
 mod outputs;
 mod sweep;
 mod turn;
@@ -27,6 +28,7 @@ use crate::ready::Wakes;
 use crate::signals::Signals;
 use crate::{Background, Config, Peer, Ready, Service, Stats, Token};
 use accept::Listeners;
+use datagrams::Datagrams;
 use outputs::Outputs;
 use sweep::Sweep;
 use turn::Batch;
@@ -43,6 +45,7 @@ pub(crate) struct Engine<S: Service, D: Driver> {
     outputs: Outputs,
     pool: Pool,
     listeners: Listeners,
+    datagrams: Datagrams,
     sweep: Sweep,
     ready: Ready,
     wakes: Wakes,
@@ -130,6 +133,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             outputs: Outputs::new(&pool, config.output_cap_bytes),
             pool,
             listeners: Listeners::default(),
+            datagrams: Datagrams::default(),
             sweep: Sweep::new(&config),
             ready,
             wakes: Wakes::default(),
@@ -172,7 +176,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             self.control.leave(self.config.connections_max, self.shard);
             return;
         };
-        let peer = Peer { token: Token(key), address, listener };
+        let peer = Peer { token: Token(key), address, listener, is_datagram: false };
         let Ok(state) = catch_unwind(AssertUnwindSafe(|| self.service.connect(&peer))) else {
             self.stats().panics.add(1);
             driver.close(stream);
@@ -257,6 +261,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         let overdue = now.monotonic_ms - since >= self.config.drain_ms;
         if began {
             self.listeners.close_all(driver);
+            self.datagrams.close_all(driver);
         }
         if how == Stop::AtOnce || overdue {
             let open = u64::try_from(self.connections.len()).unwrap_or(u64::MAX);
@@ -302,6 +307,7 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
                     signals.arrived();
                 }
             }
+            Some(socket @ datagrams::FIRST..) => self.datagrams.arrived(socket),
             Some(listener) => self.listeners.arrived(listener),
         }
     }
@@ -320,6 +326,7 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
         }
         self.deliver_wakes();
         self.serve_queue(driver, now);
+        self.serve_datagrams(driver, now);
     }
 
     fn finish(&mut self, driver: &mut D, now: Now) -> Next {
@@ -335,7 +342,8 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
         let drained = self.drain_since_ms.map_or(Next::Never, |since| Next::At(since + self.config.drain_ms));
         self.feed_starved();
         let served = if self.queue.is_empty() && self.ready.is_empty() { Next::Never } else { Next::Now };
-        background.min(swept).min(drained).min(served).min(self.listeners.next(now))
+        let arrivals = self.listeners.next(now).min(self.datagrams.next(now));
+        background.min(swept).min(drained).min(served).min(arrivals)
     }
 }
 
@@ -343,6 +351,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
     /// Ends every connection, after the shard's last turn.
     pub(crate) fn end(mut self, driver: &mut D) -> S {
         self.listeners.close_all(driver);
+        self.datagrams.close_all(driver);
         self.close_where(driver, |_| true);
         self.service
     }

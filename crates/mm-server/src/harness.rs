@@ -26,6 +26,7 @@
 //! ```
 
 mod cuts;
+mod datagrams;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -148,7 +149,7 @@ impl<S: Service> Harness<S> {
         self.accepted = self.accepted.wrapping_add(1);
         let address = Address::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, self.accepted)));
         let key = self.clients.next_key().unwrap_or_else(|| Key::from_u64(0));
-        let peer = Peer { token: Token(key), address, listener: 0 };
+        let peer = Peer { token: Token(key), address, listener: 0, is_datagram: false };
         let machine = Machine::new(self.service.connect(&peer));
         let output = Output::new(&self.pool, self.output_cap);
         let client = Client { machine, output, inbox: VecDeque::new(), finished: false };

@@ -10,6 +10,7 @@
 mod config;
 mod connection;
 mod control;
+pub mod datagrams;
 mod engine;
 mod exchange;
 pub mod harness;

@@ -23,6 +23,12 @@ pub const CONNECTIONS_PER_TURN_MAX: usize = 512;
 /// Connections accepted from one listener in one turn.
 pub const ACCEPTS_PER_TURN_MAX: usize = 64;
 
+/// Datagrams received from one socket in one turn.
+pub const DATAGRAMS_PER_TURN_MAX: usize = 64;
+
+/// The longest datagram there is. What were longer would be cut.
+pub const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
+
 /// Bytes that one connection may receive into a service's space in one turn.
 pub const SPACE_BYTES_PER_TURN_MAX: usize = 256 * 1024;
 

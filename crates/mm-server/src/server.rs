@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use mm_runtime::shard::Shard;
 use mm_runtime::sys::socket::{ListenAddress, Listener};
 
 use crate::control::Control;
+use crate::datagrams::Framing;
 use crate::engine::{Engine, Parts};
 use crate::exchange::Exchange;
 use crate::signals::{Hook, Signal, Signals};
@@ -44,6 +46,7 @@ use crate::{Config, DriverChoice, Handle, Ready, Service, Start, Stats, Stop};
 pub struct Server {
     config: Config,
     listeners: Vec<Listener>,
+    datagrams: Vec<(Listener, &'static dyn Framing)>,
     control: Arc<Control>,
     hooks: Vec<(Signal, Hook)>,
 }
@@ -62,7 +65,7 @@ impl Server {
     #[must_use]
     pub fn new(config: Config) -> Self {
         let control = Arc::new(Control::new(config.shards.get()));
-        Self { config, listeners: Vec::new(), control, hooks: Vec::new() }
+        Self { config, listeners: Vec::new(), datagrams: Vec::new(), control, hooks: Vec::new() }
     }
 
     /// Listens here, too, from now on; what connects waits until the server serves.
@@ -83,6 +86,19 @@ impl Server {
         Ok(())
     }
 
+    /// Answers datagrams that come here, too, each as a [conversation of its own](crate::datagrams).
+    ///
+    /// # Errors
+    /// What [`Listener::bind_datagrams`] says, with the address in it; the server is as before.
+    pub fn try_listen_datagrams(
+        &mut self,
+        address: SocketAddr,
+        framing: &'static dyn Framing,
+    ) -> io::Result<()> {
+        self.datagrams.push((Listener::bind_datagrams(address)?, framing));
+        Ok(())
+    }
+
     /// What to do on a signal, on the first shard's thread, between two requests. Without this a server stops
     /// on TERM and INT, gracefully the first time, and leaves the other signals alone.
     #[must_use]
@@ -94,6 +110,11 @@ impl Server {
     /// Where it listens, in the order given, with the ports that the system chose.
     pub fn addresses(&self) -> impl Iterator<Item = &ListenAddress> {
         self.listeners.iter().map(Listener::address)
+    }
+
+    /// Where it takes datagrams, in the order given, with the ports that the system chose.
+    pub fn datagram_addresses(&self) -> impl Iterator<Item = &ListenAddress> {
+        self.datagrams.iter().map(|(socket, _)| socket.address())
     }
 
     /// The driver that it uses.
@@ -135,11 +156,14 @@ impl Server {
             let listeners = self.listeners.iter().map(Listener::try_clone).collect::<io::Result<_>>()?;
             let (config, control) = (self.config.clone(), Arc::clone(&self.control));
             let exchange = Arc::clone(&exchange);
-            plans.push(Plan { shard, driver: self.driver(), config, control, exchange, listeners });
+            let clone = |(socket, framing): &(Listener, _)| Ok((socket.try_clone()?, *framing));
+            let datagrams = self.datagrams.iter().map(clone).collect::<io::Result<_>>()?;
+            let driver = self.driver();
+            plans.push(Plan { shard, driver, config, control, exchange, listeners, datagrams });
         }
         // From here on the shards hold the listening sockets, so that a stop closes them.
         let (signals, paths) = (self.config.signals.then_some(self.hooks), unix_paths(&self.listeners));
-        drop(self.listeners);
+        drop((self.listeners, self.datagrams));
         let first = plans.remove(0);
         let factory = &factory;
         let result = std::thread::scope(|scope| {
@@ -172,6 +196,10 @@ impl fmt::Display for Server {
         f.write_str("listening on ")?;
         for (number, address) in self.addresses().enumerate() {
             write!(f, "{}{address}", if number > 0 { ", " } else { "" })?;
+        }
+        for (number, address) in self.datagram_addresses().enumerate() {
+            let is_first = number == 0 && self.listeners.is_empty();
+            write!(f, "{}UDP {address}", if is_first { "" } else { ", " })?;
         }
         let shards = self.config.shards;
         write!(
@@ -209,6 +237,7 @@ struct Plan {
     control: Arc<Control>,
     exchange: Arc<Exchange<OwnedFd>>,
     listeners: Vec<Listener>,
+    datagrams: Vec<(Listener, &'static dyn Framing)>,
 }
 
 impl Plan {
@@ -233,7 +262,7 @@ impl Plan {
         factory: &impl Fn(&Start) -> io::Result<S>,
         signals: Option<Vec<(Signal, Hook)>>,
     ) -> io::Result<()> {
-        let Self { shard, config, control, exchange, listeners, .. } = self;
+        let Self { shard, config, control, exchange, listeners, datagrams, .. } = self;
         control.add_waker(shard, driver.waker());
         let ready = Ready::default();
         let stats = Arc::clone(&control.stats);
@@ -241,8 +270,16 @@ impl Plan {
         let service = factory(&start)?;
         let mut engine = Engine::new(Parts { service, ready, config, control, exchange, shard });
         let mut runner = Shard::new(driver);
+        let streams = listeners.len();
         for listener in listeners {
             engine.add_listener(&mut *runner.driver(), listener)?;
+        }
+        for (place, (socket, framing)) in datagrams.into_iter().enumerate() {
+            let port = match socket.address() {
+                ListenAddress::Ip(address) => address.port(),
+                ListenAddress::Unix(..) => 0,
+            };
+            engine.add_datagrams(&mut *runner.driver(), socket, (framing, port, streams + place))?;
         }
         if let Some(hooks) = signals {
             engine.set_signals(Signals::install(&mut *runner.driver(), hooks)?);

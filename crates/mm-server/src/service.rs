@@ -129,8 +129,11 @@ pub struct Peer {
     pub token: Token,
     /// The other end's address.
     pub address: Address,
-    /// Which of the server's listeners accepted it, in the order they were given, from nought.
+    /// Which of the server's listeners accepted it, in the order they were given, from nought; those for datagrams
+    /// come behind the others.
     pub listener: usize,
+    /// Whether it is the conversation of one [datagram](crate::datagrams), which will not be run again.
+    pub is_datagram: bool,
 }
 
 /// What a service is given when its shard starts.

@@ -44,6 +44,7 @@ use mm_runtime::driver::sim::{Faults, Network, PeerId, Port, SimDriver};
 use mm_runtime::shard::{Next, Shard};
 
 use crate::control::Control;
+use crate::datagrams::Framing;
 use crate::engine::{Engine, Parts};
 use crate::exchange::Exchange;
 use crate::{Config, Handle, Ready, Service, Start};
@@ -105,7 +106,8 @@ impl<S: Service> Simulation<S> {
             Simulated { shard, engine, next: Next::Now }
         });
         let shards = shards.collect();
-        Self { network, port, control, shards, choices: Choices::new(seed).fork(1), turns_without_time: 0 }
+        let choices = Choices::new(seed).fork(1);
+        Self { network, port, control, shards, choices, turns_without_time: 0 }
     }
 
     /// The network, with the clock and the far ends of the connections.
@@ -118,6 +120,16 @@ impl<S: Service> Simulation<S> {
     #[must_use]
     pub fn connect(&self) -> PeerId {
         self.network.connect(self.port)
+    }
+
+    /// Has the server answer datagrams, too. Returns the port to send them to.
+    pub fn listen_datagrams(&mut self, framing: &'static dyn Framing) -> Port {
+        let port = self.network.datagram_port();
+        for Simulated { shard, engine, .. } in &mut self.shards {
+            let added = engine.add_datagrams(&mut *shard.driver(), port, (framing, 0, 1));
+            debug_assert!(added.is_ok(), "a simulated driver refused a socket");
+        }
+        port
     }
 
     /// What stops it, and shows what it does.

@@ -64,6 +64,15 @@ pub struct Stats {
     pub faults: Counter,
     /// Connections ended by a panic of the service.
     pub panics: Counter,
+    /// Datagrams received.
+    pub datagrams_received: Counter,
+    /// Datagrams sent.
+    pub datagrams_sent: Counter,
+    /// Datagrams received that were not what the protocol's are, or came from where no client can be, or when
+    /// connection memory was used up: they got no answer.
+    pub datagrams_refused: Counter,
+    /// Datagrams that could not be sent.
+    pub datagrams_unsent: Counter,
     /// Connections closed at a stop because their output had not drained by the deadline.
     pub drain_timeouts: Counter,
 }

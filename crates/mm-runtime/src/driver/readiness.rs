@@ -11,6 +11,7 @@ mod table;
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 
 use mm_base::Now;
 use mm_base::buffer::Output;
@@ -85,6 +86,23 @@ pub trait Kernel {
     /// # Errors
     /// [`Errno::AGAIN`], or why the stream is broken.
     fn send(&mut self, stream: &mut Self::Handle, output: &Output) -> Result<usize, Errno>;
+
+    /// Receives one datagram: its length, at most that of `space`, and its sender.
+    ///
+    /// # Errors
+    /// [`Errno::AGAIN`], what an earlier datagram met on its way, or a failure of the socket.
+    fn receive_datagram(
+        &mut self,
+        socket: &mut Self::Handle,
+        space: &mut [u8],
+    ) -> Result<(usize, SocketAddr), Errno>;
+
+    /// Sends one datagram.
+    ///
+    /// # Errors
+    /// [`Errno::AGAIN`], or why it cannot be sent there.
+    fn send_datagram(&mut self, socket: &mut Self::Handle, bytes: &[u8], to: SocketAddr)
+    -> Result<(), Errno>;
 
     /// Finishes sending.
     ///
@@ -268,6 +286,44 @@ impl<K: Kernel> Driver for ReadinessDriver<K> {
         if let Some(handle) = self.table.remove(stream) {
             self.kernel.unwatch(&handle, stream.0);
             self.kernel.reset(handle);
+        }
+    }
+
+    fn add_datagrams(&mut self, socket: K::Listener, owner: Owner) -> io::Result<SourceId> {
+        self.add(socket.into(), owner, Role::Datagrams)
+    }
+
+    fn receive_datagram(
+        &mut self,
+        socket: SourceId,
+        space: &mut [u8],
+    ) -> io::Result<Option<(usize, SocketAddr)>> {
+        let source = self.table.find(socket)?;
+        if !source.readable {
+            return Ok(None);
+        }
+        match self.kernel.receive_datagram(&mut source.handle, space) {
+            Ok(received) => Ok(Some(received)),
+            Err(Errno::AGAIN | Errno::INTR) => {
+                source.readable = false;
+                source.blocked(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn send_datagram(&mut self, socket: SourceId, bytes: &[u8], to: SocketAddr) -> io::Result<bool> {
+        let source = self.table.find(socket)?;
+        if !source.writable {
+            return Ok(false);
+        }
+        match self.kernel.send_datagram(&mut source.handle, bytes, to) {
+            Ok(()) => Ok(true),
+            Err(Errno::AGAIN) => {
+                source.writable = false;
+                source.blocked(false)
+            }
+            Err(error) => Err(error.into()),
         }
     }
 }

@@ -3,10 +3,12 @@
 //! The same seed gives the same bytes, cut in the same places, at the same times. [`Faults`] say how unkind the network
 //! is: what the contract allows a driver to do, this one does, more often than a kernel would.
 
+mod datagrams;
 mod network;
 
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -49,6 +51,7 @@ pub struct SimHandle {
 #[derive(Clone, Copy, Debug)]
 enum Of {
     Port(usize),
+    Datagrams(usize),
     Stream(Key),
 }
 
@@ -60,7 +63,8 @@ impl From<SimSocket> for SimHandle {
 
 impl From<Port> for SimHandle {
     fn from(port: Port) -> Self {
-        Self { of: Of::Port(port.0), announced: 0, hung_up: false }
+        let of = if port.takes_datagrams { Of::Datagrams(port.number) } else { Of::Port(port.number) };
+        Self { of, announced: 0, hung_up: false }
     }
 }
 
@@ -69,7 +73,15 @@ impl SimHandle {
     fn stream(&self) -> Result<Key, Errno> {
         match self.of {
             Of::Stream(key) => Ok(key),
-            Of::Port(_) => Err(Errno::NOTCONN),
+            Of::Port(_) | Of::Datagrams(_) => Err(Errno::NOTCONN),
+        }
+    }
+
+    /// The port for datagrams that it is.
+    fn datagrams(&self) -> Result<usize, Errno> {
+        match self.of {
+            Of::Datagrams(port) => Ok(port),
+            Of::Port(_) | Of::Stream(_) => Err(Errno::INVAL),
         }
     }
 }
@@ -109,6 +121,7 @@ fn edges(source: &mut Source<SimHandle>, state: &mut State) -> (bool, bool) {
     let handle = source.handle_mut();
     match handle.of {
         Of::Port(port) => (awaits_input && state.has_arrivals(port), false),
+        Of::Datagrams(port) => (awaits_input && state.has_datagrams(port), false),
         Of::Stream(key) => {
             let capacity = state.faults.capacity_bytes;
             let Some(link) = state.link(key) else { return (false, false) };
@@ -219,6 +232,21 @@ impl Kernel for SimKernel {
             0 => Err(Errno::AGAIN),
             sent => Ok(sent),
         }
+    }
+
+    fn receive_datagram(
+        &mut self,
+        socket: &mut SimHandle,
+        space: &mut [u8],
+    ) -> Result<(usize, SocketAddr), Errno> {
+        let port = socket.datagrams()?;
+        self.network.state.borrow_mut().receive_datagram(port, space).ok_or(Errno::AGAIN)
+    }
+
+    fn send_datagram(&mut self, socket: &mut SimHandle, bytes: &[u8], to: SocketAddr) -> Result<(), Errno> {
+        let port = socket.datagrams()?;
+        self.network.state.borrow_mut().send_datagram(port, bytes, to);
+        Ok(())
     }
 
     fn shutdown_output(&mut self, stream: &mut SimHandle) -> Result<(), Errno> {

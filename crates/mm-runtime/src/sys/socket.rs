@@ -19,6 +19,7 @@ use rustix::net::{SocketFlags, acceptfrom_with, socket_with};
 use rustix::net::{acceptfrom, socket};
 
 use crate::driver::Address;
+use crate::limits::DATAGRAM_BUFFER_BYTES;
 
 /// Where a server can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Default for StreamOptions {
     }
 }
 
-/// A bound and listening socket.
+/// A bound socket that listens for connections, or one for datagrams.
 #[derive(Debug)]
 pub struct Listener {
     socket: OwnedFd,
@@ -77,6 +78,16 @@ impl Listener {
         };
         bound.map_err(|error| {
             io::Error::new(error.kind(), format!("cannot listen on {address}: {}", plain(&error)))
+        })
+    }
+
+    /// Binds a socket for datagrams. An IPv6 address takes none of IPv4.
+    ///
+    /// # Errors
+    /// The system's error, with the address in the message: in use, not ours, not permitted.
+    pub fn bind_datagrams(address: SocketAddr) -> io::Result<Self> {
+        bind_udp(address).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot listen on UDP {address}: {}", plain(&error)))
         })
     }
 
@@ -113,6 +124,19 @@ fn bind_ip(address: SocketAddr, backlog: i32) -> io::Result<Listener> {
     }
     bind(&socket, &address)?;
     listen(&socket, backlog)?;
+    let bound = SocketAddr::try_from(getsockname(&socket)?)?;
+    Ok(Listener { socket, address: ListenAddress::Ip(bound) })
+}
+
+fn bind_udp(address: SocketAddr) -> io::Result<Listener> {
+    let socket = new_socket(family(address), SocketType::DGRAM)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    // As large as the system allows, which may be less: what comes in a burst shall wait, not be lost.
+    sockopt::set_socket_recv_buffer_size(&socket, DATAGRAM_BUFFER_BYTES).ok();
+    sockopt::set_socket_send_buffer_size(&socket, DATAGRAM_BUFFER_BYTES).ok();
+    bind(&socket, &address)?;
     let bound = SocketAddr::try_from(getsockname(&socket)?)?;
     Ok(Listener { socket, address: ListenAddress::Ip(bound) })
 }

@@ -95,6 +95,7 @@ fn faults(choices: &mut Choices) -> Faults {
         failed_accepts: rate(),
         resets: rate() * 20,
         capacity_bytes: if rate() == 0 { 4096 } else { 100_000 },
+        ..Faults::default()
     }
 }
 

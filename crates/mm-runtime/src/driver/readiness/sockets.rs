@@ -4,14 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SocketAddrUnix, SocketType, bind, getsockname, recvfrom, sendto, sockopt,
-};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, getsockname, sockopt};
 
 use super::{Poller, ReadinessDriver, Role, System};
 use crate::driver::sockets::{Endpoint, Sockets};
 use crate::driver::{Driver, Owner, SourceId};
-use crate::sys::socket::{ListenAddress, Listener, QUIETLY, family, new_socket};
+use crate::sys::socket::{ListenAddress, Listener, family, new_socket};
 
 impl<P: Poller> Sockets for ReadinessDriver<System<P>> {
     fn listen(&mut self, address: &ListenAddress, backlog: u32) -> io::Result<(SourceId, ListenAddress)> {
@@ -68,35 +66,10 @@ impl<P: Poller> Sockets for ReadinessDriver<System<P>> {
         socket: SourceId,
         space: &mut [u8],
     ) -> io::Result<Option<(usize, SocketAddr)>> {
-        let source = self.table.find(socket)?;
-        if !source.readable {
-            return Ok(None);
-        }
-        match recvfrom(&source.handle, space, RecvFlags::empty()) {
-            Ok((_, received, from)) => {
-                let from = from.ok_or(io::ErrorKind::InvalidData)?;
-                Ok(Some((received, SocketAddr::try_from(from)?)))
-            }
-            Err(Errno::AGAIN | Errno::INTR) => {
-                source.readable = false;
-                source.blocked(None)
-            }
-            Err(error) => Err(error.into()),
-        }
+        self.receive_datagram(socket, space)
     }
 
     fn send_to(&mut self, socket: SourceId, bytes: &[u8], to: SocketAddr) -> io::Result<bool> {
-        let source = self.table.find(socket)?;
-        if !source.writable {
-            return Ok(false);
-        }
-        match sendto(&source.handle, bytes, QUIETLY, &to) {
-            Ok(_) => Ok(true),
-            Err(Errno::AGAIN) => {
-                source.writable = false;
-                source.blocked(false)
-            }
-            Err(error) => Err(error.into()),
-        }
+        self.send_datagram(socket, bytes, to)
     }
 }

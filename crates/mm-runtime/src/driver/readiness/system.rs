@@ -1,6 +1,7 @@
 //! The operating system's sockets, whichever way it tells that they are ready.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use mm_base::Now;
@@ -117,6 +118,20 @@ impl<P: Poller> Kernel for System<P> {
         let count = output.gather(&mut slices);
         let mut control = SendAncillaryBuffer::default();
         rustix::net::sendmsg(stream, &slices[..count], &mut control, QUIETLY)
+    }
+
+    fn receive_datagram(
+        &mut self,
+        socket: &mut OwnedFd,
+        space: &mut [u8],
+    ) -> Result<(usize, SocketAddr), Errno> {
+        let (_, received, from) = rustix::net::recvfrom(socket, space, RecvFlags::empty())?;
+        let from = from.and_then(|from| SocketAddr::try_from(from).ok()).ok_or(Errno::INVAL)?;
+        Ok((received, from))
+    }
+
+    fn send_datagram(&mut self, socket: &mut OwnedFd, bytes: &[u8], to: SocketAddr) -> Result<(), Errno> {
+        rustix::net::sendto(socket, bytes, QUIETLY, &to).map(|_| ())
     }
 
     fn shutdown_output(&mut self, stream: &mut OwnedFd) -> Result<(), Errno> {

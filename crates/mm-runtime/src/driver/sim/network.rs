@@ -12,6 +12,7 @@ use mm_base::choice::Choices;
 use mm_base::slab::{Key, Slab};
 use rustix::io::Errno;
 
+use super::datagrams::Datagrams;
 use super::{SimDriver, SimKernel};
 use crate::driver::{Address, Received};
 
@@ -38,6 +39,10 @@ pub struct Faults {
     pub failed_accepts: u64,
     /// One send in so many finds its stream reset. 0: none does.
     pub resets: u64,
+    /// One datagram in so many is lost. 0: none is.
+    pub lost_datagrams: u64,
+    /// One datagram in so many arrives twice. 0: none does.
+    pub doubled_datagrams: u64,
 }
 
 impl Default for Faults {
@@ -50,6 +55,8 @@ impl Default for Faults {
             spurious_events: 0,
             failed_accepts: 0,
             resets: 0,
+            lost_datagrams: 0,
+            doubled_datagrams: 0,
         }
     }
 }
@@ -62,7 +69,10 @@ pub struct Network {
 
 /// A port that a listener can be made for and peers can connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Port(pub(super) usize);
+pub struct Port {
+    pub(super) number: usize,
+    pub(super) takes_datagrams: bool,
+}
 
 /// The far end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +86,8 @@ pub(super) struct State {
     pub(super) faults: Faults,
     pub(super) links: Slab<Link>,
     pub(super) ports: Vec<Queue>,
+    /// The datagrams of each port that takes some.
+    pub(super) datagrams: Vec<Datagrams>,
 }
 
 /// Connections on their way to a listener.
@@ -151,13 +163,18 @@ impl State {
         Now { monotonic_ms: self.now_ms, unix_s: UNIX_START_S + (self.now_ms - MONOTONIC_START_MS) / 1000 }
     }
 
+    /// The reading of the monotonic clock.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
     /// Whether a fault happens now.
     pub(super) fn happens(&mut self, fault: fn(&Faults) -> u64) -> bool {
         self.choices.one_in(fault(&self.faults))
     }
 
     /// When something sent now arrives.
-    fn arrival_ms(&mut self) -> u64 {
+    pub(super) fn arrival_ms(&mut self) -> u64 {
         self.now_ms + self.choices.between(0, self.faults.delay_ms_max)
     }
 
@@ -221,7 +238,9 @@ impl State {
     pub(super) fn next_ms(&self) -> Option<u64> {
         let connects = self.ports.iter().filter_map(|queue| queue.waiting.front().map(|(time, _)| *time));
         let directions = self.links.iter().flat_map(|(_, link)| [&link.to_server, &link.to_peer]);
-        connects.chain(directions.filter_map(Direction::next_ms)).filter(|time| *time > self.now_ms).min()
+        let datagrams = self.datagrams.iter().flat_map(Datagrams::times_ms);
+        let all = connects.chain(directions.filter_map(Direction::next_ms)).chain(datagrams);
+        all.filter(|time| *time > self.now_ms).min()
     }
 
     pub(super) fn advance_to(&mut self, time_ms: u64) {
@@ -240,6 +259,7 @@ impl Network {
             faults,
             links: Slab::new(),
             ports: Vec::new(),
+            datagrams: Vec::new(),
         };
         Self { state: Rc::new(RefCell::new(state)) }
     }
@@ -256,7 +276,7 @@ impl Network {
     pub fn port(&self) -> Port {
         let mut state = self.state.borrow_mut();
         state.ports.push(Queue::default());
-        Port(state.ports.len() - 1)
+        Port { number: state.ports.len() - 1, takes_datagrams: false }
     }
 
     /// The time.
@@ -295,7 +315,7 @@ impl Network {
         let time = state.arrival_ms();
         let link = Link { to_server: Direction::default(), to_peer: Direction::default(), reset: false };
         let key = state.links.insert(link).unwrap_or_else(|_| Key::reserved(0));
-        let queue = &mut state.ports[port.0];
+        let queue = &mut state.ports[port.number];
         let time = queue.waiting.back().map_or(time, |(last, _)| time.max(*last));
         queue.waiting.push_back((time, key));
         PeerId(key)
