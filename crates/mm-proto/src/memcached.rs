@@ -1,4 +1,4 @@
-//! memcached's text protocols: the classic commands and the meta commands.
+//! memcached's protocols. Here its text protocols, the classic commands and the meta commands; [`binary`] is the other.
 //!
 //! [`Parser`] turns a connection's bytes into [`Request`]s, one key or one command at a time. What stands in
 //! a line is parsed here; the data block after a storage command's line is the caller's, who takes `bytes`
@@ -9,6 +9,8 @@
 
 pub mod admin;
 pub mod base64;
+pub mod binary;
+pub mod datagram;
 mod keys;
 pub mod limits;
 mod line;
