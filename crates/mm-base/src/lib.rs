@@ -6,6 +6,7 @@ pub mod doorbell;
 pub mod mailbox;
 mod now;
 mod primitive;
+pub mod scan;
 pub mod slab;
 pub mod timer_wheel;
 pub mod wake_list;

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use mm_base::buffer::Output;
-use mm_proto::memcached::{Fetch, Writer, lines};
+use mm_proto::memcached::{Fetch, VALUE_FRAME_BYTES, Writer, lines, put_plain_value};
 use mm_store::{Item, Key, Miss, Sharing};
 
 use crate::limits::COPY_MAX_BYTES;
@@ -12,6 +12,8 @@ use crate::service::{Call, Memcached};
 
 /// The longest rest of a header behind the key, the line end of the value, and the end of the response.
 const FRAME_BYTES: usize = b"VALUE  4294967295 4294967295 18446744073709551615\r\n\r\nEND\r\n".len();
+
+const _: () = assert!(VALUE_FRAME_BYTES <= FRAME_BYTES, "room for the shorter form");
 
 impl<S: Sharing> Memcached<S> {
     /// One key of get or gets.
@@ -87,15 +89,32 @@ fn write_value<S: Sharing>(
 ) {
     match item.value() {
         Some(value) if value.len() <= COPY_MAX_BYTES => {
-            let mut writer = Writer::new(output.spare(FRAME_BYTES + key.len() + value.len()));
-            put_header(&mut writer, key, (item.client_flags(), value.len()), cas);
-            writer.put(value);
-            writer.put(if last { b"\r\nEND\r\n" } else { b"\r\n" });
-            let written = writer.len();
+            let flags = item.client_flags();
+            let room = output.spare(FRAME_BYTES + key.len() + value.len());
+            let plain = cas.is_none() && flags == 0;
+            let written = match plain.then(|| put_plain_value(room, key, value, last)).flatten() {
+                Some(written) => written,
+                None => put_value(room, key, (flags, value), (cas, last)),
+            };
             output.commit(written);
         }
         _ => write_long(key, item, (cas, last), output),
     }
+}
+
+/// The same for a value in one piece, into `room`, which suffices. Returns how many bytes were written.
+#[inline(never)]
+fn put_value(
+    room: &mut [u8],
+    key: &[u8],
+    (flags, value): (u32, &[u8]),
+    (cas, last): (Option<u64>, bool),
+) -> usize {
+    let mut writer = Writer::new(room);
+    put_header(&mut writer, key, (flags, value.len()), cas);
+    writer.put(value);
+    writer.put(if last { b"\r\nEND\r\n" } else { b"\r\n" });
+    writer.len()
 }
 
 /// The same for a value that is not copied in one go.
@@ -114,17 +133,12 @@ fn write_long<S: Sharing>(
     output.write(if last { b"\r\nEND\r\n" } else { b"\r\n" });
 }
 
-#[inline(always)]
 fn put_header(writer: &mut Writer<'_>, key: &[u8], (flags, len): (u32, usize), cas: Option<u64>) {
     writer.put(b"VALUE ");
-    writer.put(key);
-    if flags == 0 {
-        writer.put(b" 0 ");
-    } else {
-        writer.put_byte(b' ');
-        writer.put_number(u64::from(flags));
-        writer.put_byte(b' ');
-    }
+    writer.put_word(key);
+    writer.put_byte(b' ');
+    writer.put_number(u64::from(flags));
+    writer.put_byte(b' ');
     writer.put_number(len as u64);
     if let Some(cas) = cas {
         writer.put_byte(b' ');

@@ -37,4 +37,4 @@ pub use request::{
     Touch,
 };
 pub use token::{Tokens, tokens};
-pub use write::{Writer, decimal_len};
+pub use write::{VALUE_FRAME_BYTES, Writer, decimal_len, put_plain_value};

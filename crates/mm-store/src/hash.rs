@@ -1,6 +1,6 @@
 //! Hashing of keys.
 
-use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_nano_inline};
 
 /// A key's hash under the store's seed. Index positions and tag are taken from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,6 +41,6 @@ impl KeyHasher {
 
     #[inline]
     pub(crate) fn hash(&self, key: &[u8]) -> KeyHash {
-        KeyHash(rapidhash_v3_seeded(key, &self.secrets))
+        KeyHash(rapidhash_v3_nano_inline::<true, false>(key, &self.secrets))
     }
 }

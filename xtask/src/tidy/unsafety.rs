@@ -11,6 +11,7 @@ use super::tree::Tree;
 const UNSAFE_PLACES: &[&str] = &[
     "crates/mm-base/src/buffer/pinned.rs",
     "crates/mm-base/src/mailbox.rs",
+    "crates/mm-base/src/scan/block.rs",
     "crates/mm-base/src/wake_list.rs",
     "crates/mm-base/tests/loom.rs",
     "crates/mm-bench/src/floor/",

@@ -28,11 +28,13 @@ use super::{Buffer, Pinned, Pool, Size};
 /// ```
 pub struct Output {
     pool: Pool,
-    /// The buffers that inline bytes lie in, oldest first. Only the last has room.
-    buffers: VecDeque<Buffer>,
+    /// The buffer that is being written to.
+    current: Option<Buffer>,
+    /// The buffers before it, oldest first.
+    full: VecDeque<Buffer>,
     /// What comes before the tail.
     pieces: VecDeque<Piece>,
-    /// The tail: bytes `start..end` of the last buffer, which no piece has taken up yet.
+    /// The tail: bytes `start..end` of the current buffer, which no piece has taken up yet.
     tail_start: usize,
     tail_end: usize,
     /// Unsent bytes in all.
@@ -53,7 +55,8 @@ impl Output {
     pub fn new(pool: &Pool, cap: usize) -> Self {
         Self {
             pool: pool.clone(),
-            buffers: VecDeque::new(),
+            current: None,
+            full: VecDeque::new(),
             pieces: VecDeque::new(),
             tail_start: 0,
             tail_end: 0,
@@ -76,6 +79,7 @@ impl Output {
 
     /// Whether the cap is reached and the service should return to let the peer read.
     #[must_use]
+    #[inline]
     pub fn is_full(&self) -> bool {
         self.len >= self.cap
     }
@@ -100,14 +104,16 @@ impl Output {
     /// Room for at least `bytes` bytes in one piece, which must be at most
     /// [`SPARE_MAX`](super::limits::SPARE_MAX). What is written to its start counts after
     /// [`commit`](Output::commit).
+    #[inline]
     pub fn spare(&mut self, bytes: usize) -> &mut [u8] {
         debug_assert!(bytes <= SPARE_MAX, "{bytes} bytes do not fit a buffer");
         self.room(bytes)
     }
 
     /// Appends the first `bytes` bytes of the slice that the last [`spare`](Output::spare) returned.
+    #[inline]
     pub fn commit(&mut self, bytes: usize) {
-        let room = self.buffers.back().map_or(0, |buffer| buffer.len() - self.tail_end);
+        let room = self.room_bytes();
         debug_assert!(bytes <= room, "commit of {bytes} bytes into {room}");
         let bytes = bytes.min(room);
         self.tail_end += bytes;
@@ -140,7 +146,7 @@ impl Output {
                 return filled;
             }
             slices[filled] = IoSlice::new(match piece {
-                Piece::Inline { start, end, .. } => &self.buffers[buffer][*start..*end],
+                Piece::Inline { start, end, .. } => &self.buffer(buffer)[*start..*end],
                 Piece::Pinned { pinned, start, end } => &pinned.bytes()[*start..*end],
             });
             filled += 1;
@@ -180,7 +186,7 @@ impl Output {
                 return;
             }
             if matches!(self.pieces.pop_front(), Some(Piece::Inline { last: true, .. })) {
-                self.buffers.pop_front();
+                self.full.pop_front();
             }
         }
         self.tail_start += left;
@@ -199,13 +205,12 @@ impl Output {
     /// Moves a short rest out of a large buffer into a small one, since the peer makes us wait.
     pub fn shrink(&mut self) {
         let Some(rest) = self.contiguous() else { return };
-        let is_large = self.buffers.back().is_some_and(|buffer| buffer.size() == Size::Large);
+        let is_large = self.current.as_ref().is_some_and(|buffer| buffer.size() == Size::Large);
         if is_large && rest.len() <= Size::Small.bytes() {
             let mut small = self.pool.take(Size::Small);
             small[..rest.len()].copy_from_slice(rest);
             (self.tail_start, self.tail_end) = (0, rest.len());
-            self.buffers.clear();
-            self.buffers.push_back(small);
+            self.current = Some(small);
         }
     }
 
@@ -225,28 +230,37 @@ impl Output {
 
     /// The bytes that no piece has taken up.
     fn tail(&self) -> &[u8] {
-        self.buffers.back().map_or(&[], |buffer| &buffer[self.tail_start..self.tail_end])
+        self.current.as_ref().map_or(&[], |buffer| &buffer[self.tail_start..self.tail_end])
     }
 
-    /// The unwritten end of the last buffer, or of a new one where that is shorter than `bytes`.
+    /// Buffer `number`, counted from the oldest.
+    fn buffer(&self, number: usize) -> &[u8] {
+        self.full.get(number).or(self.current.as_ref()).map_or(&[], |buffer| buffer)
+    }
+
+    /// How many bytes of the current buffer are unwritten.
+    #[inline]
+    fn room_bytes(&self) -> usize {
+        self.current.as_ref().map_or(0, |buffer| buffer.len() - self.tail_end)
+    }
+
+    /// The unwritten end of the current buffer, or of a new one where that is shorter than `bytes`.
     #[inline]
     fn room(&mut self, bytes: usize) -> &mut [u8] {
-        let room = self.buffers.back().map_or(0, |buffer| buffer.len() - self.tail_end);
-        if room < bytes || room == 0 {
+        if self.room_bytes() < bytes.max(1) {
             self.grow();
         }
         let end = self.tail_end;
-        self.buffers.back_mut().map_or(&mut [], |buffer| &mut buffer[end..])
+        self.current.as_mut().map_or(&mut [], |buffer| &mut buffer[end..])
     }
 
     #[cold]
     fn grow(&mut self) {
         if self.tail_end > 0 {
             self.seal(true);
-        } else {
-            self.buffers.pop_back();
+            self.full.extend(self.current.take());
         }
-        self.buffers.push_back(self.pool.take(Size::Large));
+        self.current = Some(self.pool.take(Size::Large));
         (self.tail_start, self.tail_end) = (0, 0);
     }
 
@@ -260,7 +274,8 @@ impl Output {
 
     /// Gives the buffers of an empty output back.
     fn reset(&mut self) {
-        self.buffers.clear();
+        self.full.clear();
+        self.current = None;
         (self.tail_start, self.tail_end) = (0, 0);
     }
 }
@@ -278,7 +293,7 @@ impl fmt::Debug for Output {
             .field("len", &self.len)
             .field("cap", &self.cap)
             .field("pieces", &self.pieces.len())
-            .field("buffers", &self.buffers.len())
+            .field("buffers", &(self.full.len() + usize::from(self.current.is_some())))
             .finish()
     }
 }

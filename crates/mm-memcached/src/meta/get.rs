@@ -133,7 +133,7 @@ fn write_hit<S: Sharing>(asked: &Asked<'_>, item: &Item<'_, S>, hit: &Hit, call:
     } else {
         writer.put(b"HD");
     }
-    if asked.meta.flags.len() > 1 {
+    if asked.options.has_any(b"tscflhOk") {
         put_flags(asked, item, hit, &mut writer, &call.time);
     }
     if item.is_win_sent() {

@@ -63,14 +63,23 @@ impl Options {
     pub const fn has(&self, letter: u8) -> bool {
         self.letters & bit(letter) != 0
     }
+
+    /// Whether one of several flags is there.
+    #[inline]
+    #[must_use]
+    pub const fn has_any(&self, letters: &[u8]) -> bool {
+        self.letters & bits(letters) != 0
+    }
 }
 
 /// The bit of a letter; 0 for what is none.
+#[inline]
 const fn bit(letter: u8) -> u64 {
     let index = letter.wrapping_sub(b'A');
     if index < 58 { 1 << index } else { 0 }
 }
 
+#[inline(always)]
 const fn bits(letters: &[u8]) -> u64 {
     let mut all = 0;
     let mut index = 0;
@@ -103,7 +112,16 @@ impl<'a> Meta<'a> {
         let mut options = Options { delta: 1, ..Options::default() };
         let mut fault = None;
         let mut words = 2 + usize::from(self.verb == MetaVerb::Set);
-        for Flag { letter, argument } in self.flags() {
+        // As `flags` would, which is not used here because it costs most of the time of a short line.
+        let mut rest = self.flags;
+        while let Some((&letter, after)) = rest.split_first() {
+            if letter == b' ' {
+                rest = after;
+                continue;
+            }
+            let len = after.iter().position(|&byte| byte == b' ').unwrap_or(after.len());
+            let (argument, after) = after.split_at(len);
+            rest = after;
             let bit = bit(letter);
             if bit & KNOWN == 0 || bit & options.letters != 0 {
                 return Err(self.word_fault(bit & options.letters != 0));

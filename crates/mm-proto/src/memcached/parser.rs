@@ -82,7 +82,7 @@ impl Parser {
         match self.state {
             State::Line => quick::parse(input),
             State::Keys(keys) => {
-                let (get, consumed) = quick::parse_key(input, keys)?;
+                let (get, consumed) = quick::parse_key(input, 0, keys)?;
                 self.state = if get.last { State::Line } else { State::Keys(Keys { any: true, ..keys }) };
                 Some(Quick::Get(get, consumed))
             }

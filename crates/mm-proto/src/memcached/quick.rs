@@ -3,7 +3,9 @@
 //! Whatever is unusual in any way is left to the parser for whole lines, so this one never refuses: it finds
 //! exactly what that one would find, or nothing. (The fuzz tests compare the two.)
 
-use super::keys::{Keys, WINDOW_BYTES, without_return};
+use mm_base::scan::{find, find_blank};
+
+use super::keys::{Keys, without_return};
 use super::limits::{KEY_MAX_BYTES, LINE_MAX_BYTES, VALUE_MAX_BYTES};
 use super::parser::Next;
 use super::request::{Fetch, Get, Meta, MetaVerb, Request, Store, StoreVerb};
@@ -54,64 +56,85 @@ pub(super) fn parse(input: &[u8]) -> Option<Quick<'_>> {
 }
 
 /// get and gets of one key, which begins at byte `start`.
-#[inline]
+#[inline(always)]
 fn parse_get(input: &[u8], start: usize, fetch: Fetch) -> Option<Quick<'_>> {
-    let (get, consumed) = parse_key(&input[start..], Keys { fetch, exptime: Some(0), any: false })?;
-    get.last.then_some(Quick::Get(get, start + consumed))
+    let (get, consumed) = parse_key(input, start, Keys { fetch, exptime: Some(0), any: false })?;
+    get.last.then_some(Quick::Get(get, consumed))
 }
 
-/// A key of a line of keys, and how many bytes it takes.
-#[inline]
-pub(super) fn parse_key(input: &[u8], keys: Keys) -> Option<(Get<'_>, usize)> {
-    let window = &input[..input.len().min(WINDOW_BYTES)];
-    let end = memchr::memchr2(b' ', b'\n', window)?;
-    let last = window[end] == b'\n';
-    let key = if last { without_return(&window[..end]) } else { &window[..end] };
+/// A key of a line of keys, which begins at byte `start`, and where the next byte after it is.
+#[inline(always)]
+pub(super) fn parse_key(input: &[u8], start: usize, keys: Keys) -> Option<(Get<'_>, usize)> {
+    let end = find_blank(input, start)?;
+    let key = &input[start..end];
     if key.is_empty() || key.len() > KEY_MAX_BYTES {
         return None;
     }
-    Some((Get { key, fetch: keys.fetch, last, exptime: keys.exptime? }, end + 1))
+    let after = input.get(end + 1);
+    let (last, next) = match (input[end], after) {
+        (b' ', _) => (false, end + 1),
+        (b'\r', Some(b'\n')) => (true, end + 2),
+        (b'\n', _) => (true, end + 1),
+        _ => return None,
+    };
+    Some((Get { key, fetch: keys.fetch, last, exptime: keys.exptime? }, next))
 }
 
 /// set and add.
-#[inline]
+#[inline(always)]
 fn parse_store(input: &[u8], verb: StoreVerb) -> Option<Quick<'_>> {
-    let rest = &input[4..];
-    let end = memchr::memchr2(b' ', b'\n', &rest[..rest.len().min(KEY_MAX_BYTES + 1)])?;
-    if end == 0 || rest[end] != b' ' {
+    let end = find_blank(input, 4)?;
+    let key = &input[4..end];
+    if key.is_empty() || key.len() > KEY_MAX_BYTES {
         return None;
     }
-    let key = &rest[..end];
-    let (flags, at) = parse_digits(rest, end + 1, b' ')?;
-    let (exptime, at) = parse_digits(rest, at, b' ')?;
-    let (bytes, at) = parse_digits(rest, at, b'\r')?;
-    if rest.get(at) != Some(&b'\n') {
+    let numbers = &input[end..];
+    // Most have neither flags nor an expiration time.
+    let (flags, exptime, at) = if numbers.starts_with(b" 0 0 ") {
+        (0, 0, 5)
+    } else {
+        let (flags, at) = parse_number(numbers, 0)?;
+        let (exptime, at) = parse_number(numbers, at)?;
+        (numbers.get(at) == Some(&b' ')).then_some((flags, exptime.cast_signed(), at + 1))?
+    };
+    let (bytes, at) = parse_digits(numbers, at)?;
+    if numbers.get(at..at + 2) != Some(b"\r\n") {
         return None;
     }
     debug_assert!(bytes <= VALUE_MAX_BYTES);
-    let store = Store { key, verb, noreply: false, flags, exptime: exptime.cast_signed(), bytes, cas: 0 };
-    Some(Quick::Store(store, 4 + at + 1))
+    let store = Store { key, verb, noreply: false, flags, exptime, bytes, cas: 0 };
+    Some(Quick::Store(store, end + at + 2))
 }
 
-/// At most nine digits from byte `at`, then `end`: the number, and where the next byte is.
+/// A space and [digits](parse_digits).
 #[inline]
-fn parse_digits(line: &[u8], at: usize, end: u8) -> Option<(u32, usize)> {
-    let mut number = 0;
-    for (count, &byte) in line.get(at..)?.iter().take(10).enumerate() {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return (byte == end && count > 0).then_some((number, at + count + 1));
-        }
-        if count == 9 {
-            return None;
-        }
-        number = number * 10 + u32::from(digit);
+fn parse_number(line: &[u8], at: usize) -> Option<(u32, usize)> {
+    if line.get(at) == Some(&b' ') { parse_digits(line, at + 1) } else { None }
+}
+
+/// The number of one to seven digits from byte `at`, and where the next byte is. Eight bytes have to be there.
+///
+/// They are looked at together: the digits are moved to the upper end of a word, noughts before them, and then
+/// neighbours are put together three times.
+#[inline(always)]
+fn parse_digits(line: &[u8], at: usize) -> Option<(u32, usize)> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let word = u64::from_le_bytes(*line.get(at..)?.first_chunk()?) ^ (ONES * 0x30);
+    // Upper bits are set in bytes that are no digits. A carry can only come from such a byte.
+    let others = (word.wrapping_add(ONES * 0x76) | word) & (ONES * 0x80);
+    let len = others.trailing_zeros() / 8;
+    if len == 0 || others == 0 {
+        return None;
     }
-    None
+    let digits = word << (64 - 8 * len);
+    let pairs = (digits.wrapping_mul(10).wrapping_add(digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs.wrapping_mul(100).wrapping_add(pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    let number = fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff;
+    Some((number as u32, at + len as usize))
 }
 
 /// mg, md and ma, whose key begins at byte 3.
-#[inline]
+#[inline(always)]
 fn parse_meta(input: &[u8]) -> Option<Quick<'_>> {
     let verb = match input[1] {
         b'g' => MetaVerb::Get,
@@ -119,13 +142,20 @@ fn parse_meta(input: &[u8]) -> Option<Quick<'_>> {
         b'a' => MetaVerb::Arithmetic,
         _ => return None,
     };
-    let rest = &input[3..];
-    let newline = memchr::memchr(b'\n', &rest[..rest.len().min(LINE_MAX_BYTES - 2)])?;
-    let line = without_return(&rest[..newline]);
-    let end = line.iter().position(|&byte| byte == b' ').unwrap_or(line.len());
-    let (key, flags) = line.split_at(end);
+    let end = find_blank(input, 3)?;
+    let key = &input[3..end];
     if key.is_empty() || key.len() > KEY_MAX_BYTES {
         return None;
     }
-    Some(Quick::Meta(Meta { key, flags, verb, bytes: 0 }, 3 + newline + 1))
+    let newline = match (input[end], input.get(end + 1)) {
+        (b' ', _) => find(input, end, b'\n')?,
+        (b'\r', Some(b'\n')) => end + 1,
+        (b'\n', _) => end,
+        _ => return None,
+    };
+    if newline > LINE_MAX_BYTES {
+        return None;
+    }
+    let flags = without_return(&input[end..newline]);
+    Some(Quick::Meta(Meta { key, flags, verb, bytes: 0 }, newline + 1))
 }

@@ -36,7 +36,8 @@ impl<'a> Iterator for Tokens<'a> {
             self.rest = rest;
             return None;
         }
-        let end = memchr::memchr(b' ', rest).unwrap_or(rest.len());
+        // Most words are short.
+        let end = rest.iter().position(|&byte| byte == b' ').unwrap_or(rest.len());
         let (word, rest) = rest.split_at(end);
         self.rest = rest;
         Some(word)

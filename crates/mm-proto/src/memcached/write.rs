@@ -26,28 +26,29 @@ pub const fn decimal_len(number: u64) -> usize {
 /// What does not fit is left out; in debug builds that is an assertion that fails.
 #[derive(Debug)]
 pub struct Writer<'a> {
+    /// What has not been written yet.
     room: &'a mut [u8],
-    len: usize,
+    bytes: usize,
 }
 
 impl<'a> Writer<'a> {
     /// A writer that begins at the start of `room`.
     #[inline]
     pub fn new(room: &'a mut [u8]) -> Self {
-        Self { room, len: 0 }
+        Self { bytes: room.len(), room }
     }
 
     /// How many bytes have been written.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        self.bytes - self.room.len()
     }
 
     /// Whether nothing has been written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Appends `bytes`.
@@ -56,6 +57,13 @@ impl<'a> Writer<'a> {
         if let Some(room) = self.take(bytes.len()) {
             room.copy_from_slice(bytes);
         }
+    }
+
+    /// Appends `word`, which often has 8 to 32 bytes: these are copied in place, without a call.
+    #[inline]
+    pub fn put_word(&mut self, word: &[u8]) {
+        let Some(room) = self.take(word.len()) else { return };
+        copy_word(room, word);
     }
 
     /// Appends one byte.
@@ -69,13 +77,28 @@ impl<'a> Writer<'a> {
     /// Appends `number` in decimal.
     #[inline]
     pub fn put_number(&mut self, number: u64) {
-        match u8::try_from(number) {
-            Ok(digit @ 0..10) => self.put_byte(b'0' + digit),
-            Ok(pair @ 10..100) => self.put(&PAIRS[usize::from(pair)]),
-            _ => self.put_digits(number),
+        if number < 10 {
+            self.put_byte(b'0' + (number & 0xf) as u8);
+        } else if number < 10_000 {
+            self.put_four(number);
+        } else {
+            self.put_digits(number);
         }
     }
 
+    /// Appends a number below 10,000: its four digits are made together, and noughts at their front cut off.
+    #[inline]
+    fn put_four(&mut self, number: u64) {
+        let (digits, len) = four_digits(number);
+        if let Some(room) = self.room.first_chunk_mut() {
+            *room = digits.to_le_bytes();
+            self.take(len);
+        } else {
+            self.put(&digits.to_le_bytes()[..len]);
+        }
+    }
+
+    #[inline(never)]
     fn put_digits(&mut self, mut number: u64) {
         let Some(room) = self.take(decimal_len(number)) else { return };
         let mut pairs = room.rchunks_exact_mut(2);
@@ -89,14 +112,78 @@ impl<'a> Writer<'a> {
     }
 
     #[inline]
-    fn take(&mut self, bytes: usize) -> Option<&mut [u8]> {
-        let room = self.room.get_mut(self.len..self.len + bytes);
-        debug_assert!(room.is_some(), "{bytes} bytes too many");
-        if room.is_some() {
-            self.len += bytes;
+    fn take(&mut self, bytes: usize) -> Option<&'a mut [u8]> {
+        debug_assert!(bytes <= self.room.len(), "{bytes} bytes into {}", self.room.len());
+        if bytes > self.room.len() {
+            return None;
         }
-        room
+        let (taken, room) = std::mem::take(&mut self.room).split_at_mut(bytes);
+        self.room = room;
+        Some(taken)
     }
+}
+
+/// The digits of a number below 10,000, in the order of bytes, and how many they are.
+#[inline(always)]
+fn four_digits(number: u64) -> (u32, usize) {
+    let number = (number % 10_000) as u16;
+    let ([a, b], [c, d]) = (PAIRS[usize::from(number / 100)], PAIRS[usize::from(number % 100)]);
+    let len = 1 + usize::from(number > 9) + usize::from(number > 99) + usize::from(number > 999);
+    (u32::from_le_bytes([a, b, c, d]) >> (8 * (4 - len)), len)
+}
+
+/// Writes the answer to get for one key whose item has no client flags, and the end of the whole answer where
+/// this is the `last` key. Returns how many bytes that were.
+///
+/// `None` for a value above 9,999 bytes, and where `room` does not exceed [`VALUE_FRAME_BYTES`] with key and value.
+#[inline]
+pub fn put_plain_value(room: &mut [u8], key: &[u8], value: &[u8], last: bool) -> Option<usize> {
+    if value.len() > 9_999 || room.len() < VALUE_FRAME_BYTES + key.len() + value.len() {
+        return None;
+    }
+    let (command, room) = room.split_first_chunk_mut()?;
+    *command = *b"VALUE ";
+    let (word, room) = room.split_at_mut_checked(key.len())?;
+    copy_word(word, key);
+    // A space, the flags, a space; the digits; and the line end, whose second byte may be the ninth.
+    let (digits, len) = four_digits(value.len() as u64);
+    let header =
+        u64::from_le_bytes(*b" 0 \0\0\0\0\0") | u64::from(digits) << 24 | u64::from(b'\r') << (24 + 8 * len);
+    *room.first_chunk_mut()? = header.to_le_bytes();
+    let header_len = 5 + len;
+    *room.get_mut(header_len - 1)? = b'\n';
+    let (copy, room) = room.get_mut(header_len..)?.split_at_mut_checked(value.len())?;
+    copy.copy_from_slice(value);
+    *room.first_chunk_mut()? = *b"\r\nEND\r\n\0";
+    let end_len = if last { b"\r\nEND\r\n".len() } else { b"\r\n".len() };
+    Some(b"VALUE ".len() + key.len() + header_len + value.len() + end_len)
+}
+
+/// What [`put_plain_value`] may write beside key and value.
+pub const VALUE_FRAME_BYTES: usize = b"VALUE  0 9999\r\n\r\nEND\r\n\0".len();
+
+/// Copies `from` to `to`, which is as long: without a call where it is 8 to 32 bytes.
+#[inline(always)]
+fn copy_word(to: &mut [u8], from: &[u8]) {
+    if !(copy_by::<16>(to, from) || copy_by::<8>(to, from)) {
+        to.copy_from_slice(from);
+    }
+}
+
+/// Copies `from` to `to`, which is as long, where that is one or two blocks (which may overlap).
+#[inline(always)]
+fn copy_by<const BLOCK: usize>(to: &mut [u8], from: &[u8]) -> bool {
+    let fits = (BLOCK..=2 * BLOCK).contains(&from.len()) && to.len() == from.len();
+    if fits && let (Some(first), Some(last)) = (from.first_chunk::<BLOCK>(), from.last_chunk::<BLOCK>()) {
+        let (first, last) = (*first, *last);
+        if let Some(room) = to.first_chunk_mut::<BLOCK>() {
+            *room = first;
+        }
+        if let Some(room) = to.last_chunk_mut::<BLOCK>() {
+            *room = last;
+        }
+    }
+    fits
 }
 
 #[cfg(test)]
@@ -119,5 +206,49 @@ mod tests {
             assert_eq!(&room[..len], number.to_string().as_bytes());
             assert_eq!(len, decimal_len(number));
         }
+    }
+
+    #[test]
+    fn words_of_every_length() {
+        let word: Vec<u8> = (0..100).collect();
+        for len in 0..=word.len() {
+            let mut room = [0xff; 101];
+            let mut writer = Writer::new(&mut room);
+            writer.put_word(&word[..len]);
+            assert_eq!(writer.len(), len);
+            assert_eq!((&room[..len], room[len]), (&word[..len], 0xff));
+        }
+    }
+
+    #[test]
+    fn short_numbers_in_scarce_room() {
+        for number in (0..11_000).step_by(7).chain([9, 10, 99, 100, 999, 1000, 9999]) {
+            let text = number.to_string();
+            let mut room = vec![0; text.len()];
+            let mut writer = Writer::new(&mut room);
+            writer.put_number(number);
+            assert_eq!(writer.len(), text.len());
+            assert_eq!(room, text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn plain_values_are_written_as_piece_by_piece() {
+        for (len, key_len) in
+            (0..9_999).step_by(13).chain([9, 10, 99, 100, 999, 1000, 9999]).zip((1..=250).cycle())
+        {
+            let (key, value) = (vec![b'k'; key_len], vec![b'v'; len]);
+            for last in [false, true] {
+                let mut room = vec![0; VALUE_FRAME_BYTES + key_len + len];
+                let written = put_plain_value(&mut room, &key, &value, last);
+                let end = if last { "END\r\n" } else { "" };
+                let header = format!("VALUE {} 0 {len}\r\n", "k".repeat(key_len));
+                let expected = [header.as_bytes(), &value, b"\r\n", end.as_bytes()].concat();
+                assert_eq!(&room[..written.unwrap()], expected);
+                room.pop();
+                assert_eq!(put_plain_value(&mut room, &key, &value, last), None);
+            }
+        }
+        assert_eq!(put_plain_value(&mut [0; 11_000], b"k", &[0; 10_000], true), None);
     }
 }

@@ -56,8 +56,15 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         20 => proptest::sample::select(words.to_vec()).prop_map(<[u8]>::to_vec),
         1 => proptest::collection::vec(any::<u8>(), 0..6),
+        2 => (0u32..40, 0u64..4).prop_map(|(bits, end)| number((1 << bits) - 1, end)),
         1 => (1usize..300).prop_map(|len| vec![b'k'; len]),
     ]
+}
+
+/// A number and what may come after it.
+fn number(number: u64, end: u64) -> Vec<u8> {
+    let end = [" ", "\r\n", " 0 ", " 0 0 "][usize::try_from(end).unwrap()];
+    format!("{number}{end}").into_bytes()
 }
 
 fn stream() -> impl Strategy<Value = Vec<u8>> {
