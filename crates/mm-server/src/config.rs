@@ -22,8 +22,9 @@ pub struct Config {
     pub write_timeout_ms: Option<u64>,
     /// Unsent bytes from which on a connection's service is told that the output is full.
     pub output_cap_bytes: usize,
-    /// What all connections of a shard may hold in buffers. When it is used up, no more is received until
-    /// some is freed, if need be by closing those that do not read their answers.
+    /// What all connections may hold in buffers, over all shards; each shard has an equal part. When its part
+    /// is used up, a shard receives no more until some is freed, if need be by closing those that do not read
+    /// their answers.
     pub buffer_bytes_max: usize,
     /// How many connections may wait to be accepted.
     pub backlog: u32,
@@ -46,6 +47,13 @@ pub enum DriverChoice {
     Epoll,
     /// `poll`, which every Unix has, and which costs time for each idle connection.
     Poll,
+}
+
+/// How many shards keep this process's share of the machine busy: the processors it may run on, fewer where its
+/// control group (a container's limit) grants it less time than those have; at least one.
+#[must_use]
+pub fn available_shards() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 impl Default for Config {

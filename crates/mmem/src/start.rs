@@ -70,7 +70,7 @@ fn run(server: Server, config: &Config) -> Result<(), Refusal> {
     let greeting = greeting(&server, config);
     let shared = Shared::new(settings(config), shards, Box::new(ThisProcess::new(server.handle())));
     let store_config = store_config(config, random_seed());
-    let served = server.try_serve(|start| {
+    let served = server.try_serve_with(|start| {
         let store = Store::open(&store_config)?;
         greeting.iter().for_each(|line| say(line));
         if config.process.daemon {

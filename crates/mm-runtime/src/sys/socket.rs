@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use rustix::fs::Mode;
@@ -36,6 +37,27 @@ impl fmt::Display for ListenAddress {
             Self::Ip(address) => address.fmt(f),
             Self::Unix(path, _) => path.display().fmt(f),
         }
+    }
+}
+
+impl From<SocketAddr> for ListenAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self::Ip(address)
+    }
+}
+
+/// `127.0.0.1:7007` or `[::1]:7007`; what has a slash is the path of a Unix socket that its owner alone may use.
+impl FromStr for ListenAddress {
+    type Err = io::Error;
+
+    fn from_str(text: &str) -> io::Result<Self> {
+        if text.contains('/') {
+            return Ok(Self::Unix(text.into(), 0o700));
+        }
+        text.parse().map(Self::Ip).map_err(|_not_ip| {
+            let expected = "an address and port such as 127.0.0.1:7007, or a path with a slash";
+            io::Error::new(io::ErrorKind::InvalidInput, format!("cannot listen on {text:?}: give {expected}"))
+        })
     }
 }
 
