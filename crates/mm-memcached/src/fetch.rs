@@ -65,8 +65,7 @@ impl<S: Sharing> Memcached<S> {
     #[inline]
     pub(crate) fn count_deed(&mut self, key: Key<'_>, deed: Deed) {
         if self.shared.counts_prefixes.load(Ordering::Relaxed) {
-            let delimiter = self.shared.settings.prefix_delimiter;
-            self.shared.prefixes[self.shard].lock().count(key.bytes(), delimiter, deed);
+            self.prefixes.count(key.bytes(), self.shared.settings.prefix_delimiter, deed);
         }
     }
 

@@ -12,9 +12,10 @@ use mm_store::{KeyHash, Local, Sharing, Store};
 use crate::batch::{self, Ahead, Batch, Work};
 use crate::clock::Time;
 use crate::counters::Counters;
+use crate::dump::Dump;
 use crate::limits::{BACKGROUND_RECORDS, WAIT_MAX_BYTES};
-use crate::long::Long;
-use crate::registry::Registered;
+use crate::prefixes::Prefixes;
+use crate::registry::{Registered, Registry};
 use crate::settings::Shared;
 use crate::upload::Incoming;
 
@@ -28,6 +29,8 @@ pub struct Memcached<S: Sharing = Local> {
     #[expect(clippy::vec_box, reason = "they go back and forth between here and their connections")]
     pub(crate) idle_uploads: Vec<Box<Incoming>>,
     pub(crate) ready: Ready,
+    pub(crate) registry: Registry,
+    pub(crate) prefixes: Prefixes,
     /// The store has just been flushed, and is not looked after until the next interval: whoever asks for an item in
     /// the meantime is told, and counted, that it was flushed.
     rests: bool,
@@ -40,10 +43,10 @@ pub(crate) struct Call<'a> {
     /// Where responses go.
     pub(crate) output: &'a mut Output,
     pub(crate) time: Time,
-    /// The number of the connection that asks.
-    pub(crate) asking: usize,
-    /// An answer in steps that the request has begun.
-    pub(crate) long: Option<Box<Long>>,
+    /// The connection that asks.
+    pub(crate) asking: Registered,
+    /// A dump that the request has begun.
+    pub(crate) dump: Option<Box<Dump>>,
     /// The value of a command has not arrived whole.
     waits_for_value: bool,
 }
@@ -56,8 +59,8 @@ pub struct Connection {
     prepared: Option<KeyHash>,
     /// A value on its way into the store.
     pub(crate) incoming: Option<Box<Incoming>>,
-    /// An answer that is given in steps.
-    pub(crate) long: Option<Box<Long>>,
+    /// A dump on its way out.
+    pub(crate) dump: Option<Box<Dump>>,
     pub(crate) token: Token,
     pub(crate) registered: Registered,
 }
@@ -73,6 +76,8 @@ impl<S: Sharing> Memcached<S> {
             server: Arc::clone(&start.stats),
             idle_uploads: Vec::new(),
             ready: start.ready.clone(),
+            registry: Registry::new(),
+            prefixes: Prefixes::default(),
             rests: false,
             rests_until_ms: 0,
         }
@@ -94,7 +99,8 @@ impl<S: Sharing> Memcached<S> {
     #[inline]
     fn time(&mut self, now: Now) -> Time {
         let time = self.shared.time(now);
-        if self.shared.is_flush_due(&time) && self.shared.take_flush(&time) {
+        if self.shared.is_flush_due(&time) {
+            self.shared.set_flush(0);
             self.flush();
         }
         time
@@ -119,13 +125,13 @@ impl<S: Sharing> Memcached<S> {
                 self.execute(&slot.work, call);
                 if call.output.is_full() {
                     connection.parser = slot.parser;
-                    connection.long = call.long.take();
+                    connection.dump = call.dump.take();
                     return Step::Read { consumed: slot.end };
                 }
             }
-            if call.long.is_some() {
-                connection.long = call.long.take();
-                if let Some(step) = self.resume_long(connection, call) {
+            if call.dump.is_some() {
+                connection.dump = call.dump.take();
+                if let Some(step) = self.resume_dump(connection, call) {
                     return after(at, step);
                 }
             }
@@ -203,9 +209,9 @@ impl<S: Sharing> Service for Memcached<S> {
             parser: Parser::new(),
             prepared: None,
             incoming: None,
-            long: None,
+            dump: None,
             token: peer.token,
-            registered: self.shared.registry.insert(self.shard, peer),
+            registered: self.registry.insert(peer),
         }
     }
 
@@ -231,9 +237,9 @@ impl<S: Sharing> Service for Memcached<S> {
     fn run(&mut self, connection: &mut Connection, input: &[u8], output: &mut Output, now: Now) -> Step {
         let time = self.time(now);
         let mut call =
-            Call { output, time, asking: connection.registered.number, long: None, waits_for_value: false };
-        if connection.long.is_some()
-            && let Some(step) = self.resume_long(connection, &mut call)
+            Call { output, time, asking: connection.registered, dump: None, waits_for_value: false };
+        if connection.dump.is_some()
+            && let Some(step) = self.resume_dump(connection, &mut call)
         {
             return step;
         }
@@ -242,7 +248,7 @@ impl<S: Sharing> Service for Memcached<S> {
             None => self.serve(connection, input, &mut call),
         };
         let is_storing = connection.incoming.is_some() || call.waits_for_value;
-        connection.registered.note(time.now_s, is_storing);
+        self.registry.note(connection.registered, time.now_s, is_storing);
         step
     }
 
@@ -260,7 +266,7 @@ impl<S: Sharing> Service for Memcached<S> {
     }
 
     fn disconnect(&mut self, connection: Connection) {
-        self.shared.registry.remove(self.shard, &connection.registered);
+        self.registry.remove(connection.registered);
         if let Some(incoming) = connection.incoming {
             self.give_up(incoming);
         }

@@ -1,7 +1,5 @@
 //! From one thread to a task of another shard.
 
-mod channel;
-
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -10,8 +8,6 @@ use std::task::{Context, Poll, Waker};
 
 use super::Closed;
 use crate::task::take_interrupt;
-
-pub use channel::{Receiver, Sender, channel};
 
 #[derive(Debug)]
 struct Slot<T> {

@@ -3,8 +3,6 @@
 #[cfg(test)]
 mod datagrams;
 #[cfg(test)]
-mod handlers;
-#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod running;
