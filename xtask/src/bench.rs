@@ -6,8 +6,8 @@ use crate::process::{cargo, run as run_program};
 /// The command.
 pub(crate) const COMMAND: Command = Command {
     name: "bench",
-    arguments: "[instructions] [--quick] [--only ROW] [--rounds N] [--peer PATH] [--json FILE]",
-    summary: "compare mmem with the floors, memcached and redis; `instructions` counts them by callgrind",
+    arguments: "[instructions | store] [--all] [--quick] [--only ROW] [--twice] [--driver NAME] [--json FILE] [--svg FILE]",
+    summary: "compare mmem with the floors, memcached and redis; `instructions` counts them by callgrind, `store` is in process",
     run,
 };
 

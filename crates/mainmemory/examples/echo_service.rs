@@ -2,13 +2,11 @@
 //!
 //! `cargo run --release --example echo_service -- 127.0.0.1:7007`, then `nc 127.0.0.1 7007`.
 
-use std::error::Error;
+use std::io::{self, Write};
 
-use mm_base::Now;
-use mm_base::buffer::Output;
-use mm_server::{Config, ListenAddress, Peer, Server, Service, Step};
+use mainmemory::{Config, Now, Output, Peer, Server, Service, Step};
 
-struct Echo;
+pub(crate) struct Echo;
 
 impl Service for Echo {
     type Connection = ();
@@ -21,11 +19,10 @@ impl Service for Echo {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "says where it listens")]
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7007".into());
-    let server = Server::new(Config::default()).listen(&ListenAddress::Ip(address.parse()?))?;
-    println!("{server}");
-    server.serve(|_start| Echo)?;
+    let server = Server::new(Config::default()).listen(&address.parse()?)?;
+    writeln!(io::stdout(), "{server}")?;
+    server.serve_with(|_start| Echo)?;
     Ok(())
 }

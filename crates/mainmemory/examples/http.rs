@@ -2,11 +2,10 @@
 //!
 //! `cargo run --release --example http -- 127.0.0.1:8080`, then `curl http://127.0.0.1:8080/hello`.
 
-use std::io;
+use std::io::{self, Write};
 
-use mm_runtime::net::{BufferedReader, Listener, Stream};
-use mm_runtime::sys::socket::ListenAddress;
-use mm_runtime::task::spawn;
+use mainmemory::runtime::net::BufferedReader;
+use mainmemory::{Config, Server, Stream};
 
 /// The next line without its end; None when the peer has finished.
 async fn line(reader: &mut BufferedReader) -> io::Result<Option<String>> {
@@ -28,7 +27,7 @@ fn respond(request: &str) -> (&'static str, String) {
     }
 }
 
-async fn talk(stream: Stream) -> io::Result<()> {
+pub(crate) async fn talk(stream: Stream) -> io::Result<()> {
     let (mut reader, mut writer) = stream.buffered();
     reader.set_timeout_ms(Some(10_000));
     while let Some(request) = line(&mut reader).await? {
@@ -55,16 +54,10 @@ async fn talk(stream: Stream) -> io::Result<()> {
     Ok(())
 }
 
-/// Serves each connection by a task of its own.
-pub(crate) async fn serve(mut listener: Listener) -> io::Result<()> {
-    loop {
-        spawn(talk(listener.accept().await?)).detach();
-    }
-}
-
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
-    let address = ListenAddress::Ip(address.parse()?);
-    mm_runtime::block_on(async move { serve(Listener::bind(&address)?).await })??;
+    let server = Server::new(Config::default()).listen(&address.parse()?)?;
+    writeln!(io::stdout(), "{server}")?;
+    server.serve(talk)?;
     Ok(())
 }

@@ -1,18 +1,16 @@
 //! A line-based key-value server: `set KEY VALUE`, `get KEY`, `del KEY`, `quit`.
 //!
-//! `cargo run --release --example lines -- 127.0.0.1:7009`, then `nc 127.0.0.1 7009`. The tasks of a shard share the
-//! map without a lock: between two awaits nobody else runs.
+//! `cargo run --release --example lines -- 127.0.0.1:7009`, then `nc 127.0.0.1 7009`. The tasks of a shard share a map
+//! without a lock: between two awaits nobody else runs. There is one shard, hence one map.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io;
-use std::rc::Rc;
+use std::io::{self, Write};
 
-use mm_runtime::net::{Listener, Stream};
-use mm_runtime::sys::socket::ListenAddress;
-use mm_runtime::task::spawn;
+use mainmemory::runtime::shards::Sharded;
+use mainmemory::{Config, Server, Stream};
 
-type Map = Rc<RefCell<HashMap<String, String>>>;
+type Map = RefCell<HashMap<String, String>>;
 
 /// The keys a server keeps; more are refused.
 const KEYS_MAX: usize = 100_000;
@@ -36,9 +34,10 @@ fn answer(map: &Map, line: &str) -> Option<String> {
     })
 }
 
-async fn talk(stream: Stream, map: Map) -> io::Result<()> {
+pub(crate) async fn talk(stream: Stream, maps: &Sharded<Map>) -> io::Result<()> {
     let (mut reader, mut writer) = stream.buffered();
     reader.set_timeout_ms(Some(60_000));
+    let map = maps.local().ok_or_else(|| io::Error::other("too many sharded things"))?;
     loop {
         let length = reader.read_until(b'\n').await?;
         let line = String::from_utf8_lossy(&reader.buffered()[..length]);
@@ -52,17 +51,11 @@ async fn talk(stream: Stream, map: Map) -> io::Result<()> {
     }
 }
 
-/// Serves each connection by a task of its own.
-pub(crate) async fn serve(mut listener: Listener) -> io::Result<()> {
-    let map = Map::default();
-    loop {
-        spawn(talk(listener.accept().await?, Rc::clone(&map))).detach();
-    }
-}
-
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7009".into());
-    let address = ListenAddress::Ip(address.parse()?);
-    mm_runtime::block_on(async move { serve(Listener::bind(&address)?).await })??;
+    let server = Server::new(Config::default()).listen(&address.parse()?)?;
+    writeln!(io::stdout(), "{server}")?;
+    let maps = Sharded::new(Map::default);
+    server.serve(async move |stream| talk(stream, &maps).await)?;
     Ok(())
 }

@@ -5,11 +5,10 @@
 use std::io;
 use std::net::SocketAddr;
 
-use mm_runtime::net::{Listener, ReadHalf, Stream, WriteHalf};
-use mm_runtime::sync::join;
-use mm_runtime::sys::socket::ListenAddress;
-use mm_runtime::task::spawn;
-use mm_runtime::timers::timeout;
+use mainmemory::runtime::net::{ReadHalf, Stream, WriteHalf};
+use mainmemory::runtime::sync::join;
+use mainmemory::runtime::timers::timeout;
+use mainmemory::{Config, Server};
 
 /// How long the server may take to answer a connection attempt.
 const CONNECT_TIMEOUT_MS: u64 = 5_000;
@@ -25,7 +24,7 @@ async fn carry(mut from: ReadHalf, mut to: WriteHalf) -> io::Result<()> {
     }
 }
 
-async fn proxy(client: Stream, server: SocketAddr) -> io::Result<()> {
+pub(crate) async fn proxy(client: Stream, server: SocketAddr) -> io::Result<()> {
     let server = timeout(CONNECT_TIMEOUT_MS, Stream::connect(server)).await??;
     let (client_read, client_write) = client.split();
     let (server_read, server_write) = server.split();
@@ -33,19 +32,13 @@ async fn proxy(client: Stream, server: SocketAddr) -> io::Result<()> {
     there.and(back)
 }
 
-/// Serves each client by a task of its own.
-pub(crate) async fn serve(mut listener: Listener, server: SocketAddr) -> io::Result<()> {
-    loop {
-        spawn(proxy(listener.accept().await?, server)).detach();
-    }
-}
-
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(listen), Some(server)) = (arguments.next(), arguments.next()) else {
+    let (Some(listen), Some(to)) = (arguments.next(), arguments.next()) else {
         return Err("usage: proxy LISTEN SERVER, both as ADDRESS:PORT".into());
     };
-    let (listen, server) = (ListenAddress::Ip(listen.parse()?), server.parse()?);
-    mm_runtime::block_on(async move { serve(Listener::bind(&listen)?, server).await })??;
+    let to = to.parse()?;
+    let server = Server::new(Config::default()).listen(&listen.parse()?)?;
+    server.serve(async move |client| proxy(client, to).await)?;
     Ok(())
 }

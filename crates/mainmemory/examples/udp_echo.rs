@@ -4,7 +4,7 @@
 
 use std::io;
 
-use mm_runtime::net::Datagrams;
+use mainmemory::runtime::net::Datagrams;
 
 /// Echoes for ever.
 pub(crate) async fn serve(mut datagrams: Datagrams) -> io::Result<()> {
@@ -18,6 +18,6 @@ pub(crate) async fn serve(mut datagrams: Datagrams) -> io::Result<()> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7010".into());
     let address = address.parse()?;
-    mm_runtime::block_on(async move { serve(Datagrams::bind(address)?).await })??;
+    mainmemory::runtime::block_on(async move { serve(Datagrams::bind(address)?).await })??;
     Ok(())
 }

@@ -1,4 +1,53 @@
-//! The framework's front door.
+//! A framework for network servers: a connection is written as sequential code and served by an event loop, one loop
+//! per core.
+//!
+//! A server is a configuration, the addresses it listens on, and what it does with a connection:
+//!
+//! ```no_run
+//! use std::io;
+//!
+//! use mainmemory::{Config, Server, Stream};
+//!
+//! /// Answers each line with its length.
+//! async fn lengths(stream: Stream) -> io::Result<()> {
+//!     let (mut reader, mut writer) = stream.buffered();
+//!     loop {
+//!         let length = reader.read_until(b'\n').await?;
+//!         if length == 0 {
+//!             return Ok(());
+//!         }
+//!         reader.consume(length);
+//!         writer.write_all(format!("{length}\n").as_bytes()).await?;
+//!     }
+//! }
+//!
+//! fn main() -> io::Result<()> {
+//!     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7007".into());
+//!     let config = Config { idle_timeout_ms: Some(60_000), ..Config::default() };
+//!     let server = Server::new(config).listen(&address.parse()?)?;
+//!     println!("{server}");
+//!     server.serve(lengths)?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Limits, time-outs, back-pressure, draining and signals are the [`Config`]'s and the server's affair. A handler that
+//! waits costs its shard nothing; everything between two awaits is uninterrupted, so what the tasks of a shard share
+//! needs no lock.
+//!
+//! | for | look at |
+//! |---|---|
+//! | the fast path: a protocol without sockets | [`Service`], [`Server::serve_with`] |
+//! | streams, datagrams, connecting, names | [`runtime::net`] |
+//! | tasks: spawning, joining, groups, priorities, data of their own | [`runtime::task`] |
+//! | channels, semaphores, conditions; waiting for several things | [`runtime::sync`] |
+//! | other shards: a value on each, work submitted to them | [`runtime::shards`] |
+//! | sleeping, time-outs | [`runtime::timers`] |
+//! | work that blocks: files | [`runtime::offload`] |
+//! | a whole server in virtual time, with faults, from a seed | [`server::simulation`] |
+//! | a cache's memory | [`store`] |
+//!
+//! The examples of this crate are servers of other kinds: echo, chat, a line protocol, a proxy, UDP, HTTP.
 
 #![forbid(unsafe_code)]
 
@@ -6,3 +55,10 @@ pub use mm_base as base;
 pub use mm_runtime as runtime;
 pub use mm_server as server;
 pub use mm_store as store;
+
+pub use mm_base::Now;
+pub use mm_base::buffer::Output;
+pub use mm_runtime::block_on;
+pub use mm_server::{
+    Config, Handle, ListenAddress, Peer, Server, Service, Signal, Start, Step, Stop, Stream, available_shards,
+};

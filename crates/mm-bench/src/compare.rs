@@ -3,7 +3,9 @@
 //! Every server runs on one core and the load on another. A row is one kind of work; its rounds load one server after
 //! the other for a fraction of a second, so that all meet the same weather on the host, and medians are taken.
 
+mod chart;
 mod contenders;
+mod latency;
 mod report;
 mod rows;
 
@@ -14,8 +16,8 @@ use clap::Args;
 
 use crate::load::{Load, Plan, Sizes, Stop};
 use crate::machine::tell;
-use contenders::{Contender, Contenders};
-use report::Figures;
+use contenders::{Contender, Contenders, Wanted};
+use report::{Figures, Measured};
 use rows::{ROWS, Row};
 
 /// How long a server is loaded each time before it is measured, in seconds: its caches are cold by then.
@@ -23,7 +25,11 @@ const WARM_UP_S: f64 = 0.02;
 
 /// What to compare.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
 pub(crate) struct CompareArguments {
+    /// Every row, mmem with every driver and with one and two shards, and latency at fixed rates of arrival.
+    #[arg(long)]
+    all: bool,
     /// Fewer and shorter rounds: good for a look, not for a record.
     #[arg(long)]
     quick: bool,
@@ -36,64 +42,125 @@ pub(crate) struct CompareArguments {
     /// Rounds per row [default: 15, with --quick 4].
     #[arg(long)]
     rounds: Option<usize>,
+    /// Measure all twice, and fail where a multiple of mmem differs by more than a tenth.
+    #[arg(long)]
+    twice: bool,
     /// Write all figures to this file too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw the multiples to this file too.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Let the load watch for answers without sleeping, so that servers need not wake it.
     #[arg(long)]
     spin: bool,
     /// The mmem to measure [default: the one beside this program].
     #[arg(long, value_name = "PATH")]
     mmem: Option<PathBuf>,
+    /// A driver mmem is measured with; may be given several times [default: the one it chooses; with --all epoll
+    /// and uring].
+    #[arg(long, value_name = "NAME")]
+    driver: Vec<String>,
+    /// How many shards mmem is measured with; may be given several times [default: 1; with --all 1 and 2].
+    #[arg(long, value_name = "N")]
+    threads: Vec<u32>,
 }
 
-/// Measures, prints the table, writes the file asked for.
+/// Measures, prints the table, writes the files asked for.
 ///
 /// # Errors
 /// Two cores are not to be had, a server does not start or answers wrongly, or the arguments name nothing.
 pub(crate) fn run(arguments: &CompareArguments) -> Result<ExitCode, String> {
-    let rows: Vec<&Row> = ROWS.iter().filter(|row| row.is_wanted(&arguments.only)).collect();
+    let rows: Vec<&Row> = ROWS.iter().filter(|row| row.is_wanted(&arguments.only, arguments.all)).collect();
     if rows.is_empty() {
         let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
         return Err(format!("--only names no row; there are {}", names.join(", ")));
     }
-    let mut contenders = contenders::start(arguments.mmem.as_deref(), &arguments.peer)?;
-    let rounds = arguments.rounds.unwrap_or(if arguments.quick { 4 } else { 15 });
-    let seconds = if arguments.quick { 0.15 } else { 0.3 };
-    let mut tables = Vec::new();
-    for row in rows {
-        contenders.fill(row)?;
-        tables.push((row, measure(row, &contenders, rounds, seconds, arguments.spin)?));
-    }
+    let mut contenders = contenders::start(&wanted(arguments), &rows)?;
+    let first = measure_all(arguments, &mut contenders, &rows)?;
     tell("");
-    report::print(&tables, contenders.remarks())?;
+    report::print(&first, contenders.remarks())?;
     if let Some(path) = &arguments.json {
-        report::write_json(&tables, path)?;
+        report::write_json(&first, path)?;
     }
-    Ok(ExitCode::SUCCESS)
+    if let Some(path) = &arguments.svg {
+        chart::write(&first, path)?;
+    }
+    if !arguments.twice {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let second = measure_all(arguments, &mut contenders, &rows)?;
+    tell("");
+    let agree = report::print_difference(&first, &second)?;
+    Ok(if agree { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// One row: all contenders, round by round.
-fn measure(
-    row: &Row,
-    contenders: &Contenders,
+fn wanted(arguments: &CompareArguments) -> Wanted<'_> {
+    let mut wanted = Wanted {
+        mmem: arguments.mmem.as_deref(),
+        drivers: arguments.driver.clone(),
+        threads: arguments.threads.clone(),
+        peers: &arguments.peer,
+    };
+    if arguments.all && wanted.drivers.is_empty() {
+        wanted.drivers = ["epoll", "uring"].map(str::to_owned).to_vec();
+    }
+    if arguments.all && wanted.threads.is_empty() {
+        wanted.threads = vec![1, 2];
+    }
+    wanted
+}
+
+/// All rows, one after the other.
+fn measure_all<'a>(
+    arguments: &CompareArguments,
+    contenders: &mut Contenders,
+    rows: &[&'a Row],
+) -> Result<Vec<Measured<'a>>, String> {
+    let pace = Pace {
+        rounds: arguments.rounds.unwrap_or(if arguments.quick { 4 } else { 15 }),
+        seconds: if arguments.quick { 0.15 } else { 0.3 },
+        spin: arguments.spin,
+    };
+    let mut all = Vec::new();
+    for row in rows {
+        contenders.fill(row)?;
+        let figures = measure(row, contenders, &pace)?;
+        let paced = row.paced && arguments.all;
+        let latencies = if paced { latency::measure(row, contenders, &figures, &pace)? } else { Vec::new() };
+        all.push(Measured { row, figures, latencies });
+    }
+    Ok(all)
+}
+
+/// How long and how often.
+struct Pace {
     rounds: usize,
     seconds: f64,
     spin: bool,
-) -> Result<Vec<Figures>, String> {
+}
+
+/// One row: all contenders, round by round.
+fn measure(row: &Row, contenders: &Contenders, pace: &Pace) -> Result<Vec<Figures>, String> {
     let mut entries = Vec::new();
     for contender in contenders.of(row) {
         let mut plan = plan(row, contender);
-        plan.spin = spin;
-        entries.push((contender, Load::connect(&plan)?, Figures::new(&contender.name)));
+        plan.spin = pace.spin;
+        let load = if row.connects_anew() { None } else { Some(Load::connect(&plan)?) };
+        entries.push((contender, plan, load, Figures::new(&contender.name, contender.is_mmem)));
     }
-    for round in 1..=rounds {
+    for round in 1..=pace.rounds {
         let mut floor_ns = None;
-        for (contender, load, figures) in &mut entries {
-            tell(&format!("{}: round {round} of {rounds}: {}", row.name, contender.name));
+        for (contender, plan, load, figures) in &mut entries {
+            tell(&format!("{}: round {round} of {}: {}", row.name, pace.rounds, contender.name));
+            let mut own = match load {
+                Some(_) => None,
+                None => Some(Load::connect(plan)?),
+            };
+            let Some(load) = load.as_mut().or(own.as_mut()) else { continue };
             load.run(Stop::Seconds(WARM_UP_S))?;
             let before = contender.server.cpu_ns()?;
-            let report = load.run(Stop::Seconds(seconds))?;
+            let report = load.run(Stop::Seconds(pace.seconds))?;
             let used_ns = contender.server.cpu_ns()? - before;
             if let Some(complaint) = report.complaint() {
                 return Err(format!("{}, {}: {complaint}", row.name, contender.name));
@@ -104,7 +171,7 @@ fn measure(
             figures.add(cpu_ns, cpu_ns / floor_ns, &report);
         }
     }
-    Ok(entries.into_iter().map(|(_, _, figures)| figures).collect())
+    Ok(entries.into_iter().map(|(.., figures)| figures).collect())
 }
 
 /// The load of a row on one of the servers.
@@ -117,8 +184,8 @@ fn plan(row: &Row, contender: &Contender) -> Plan {
     plan.multiget = row.multiget;
     plan.set_ratio = row.set_ratio;
     plan.zipf = row.zipf;
-    plan.keys = row.values.keys();
-    plan.prefix = row.values.prefix().to_owned();
-    plan.sizes = Sizes::fixed(row.values.bytes());
+    plan.keys = row.values.keys;
+    plan.prefix = row.values.prefix.to_owned();
+    plan.sizes = Sizes::fixed(row.values.bytes);
     plan
 }

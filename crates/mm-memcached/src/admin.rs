@@ -11,10 +11,10 @@ use mm_proto::memcached::admin::{
 use mm_proto::memcached::number::{parse_i32, parse_u32};
 use mm_proto::memcached::{Admin, AdminVerb, lines, tokens};
 
-use crate::classes::CLASSES;
 use crate::clock::Time;
 use crate::dump::{Dump, Form, parse_classes};
 use crate::limits::VERBOSITY_MAX;
+use crate::long::Long;
 use crate::service::{Call, Memcached};
 use crate::storing::reply;
 
@@ -39,7 +39,7 @@ impl<S: Sharing> Memcached<S> {
             AdminVerb::Verbosity => self.set_verbosity(arguments),
             AdminVerb::CacheMemlimit => self.set_limit(arguments),
             AdminVerb::DebugTime => self.move_time(arguments, call),
-            AdminVerb::Slabs => slabs(arguments),
+            AdminVerb::Slabs => slabs(arguments, self.shared.classes.len()),
             AdminVerb::Lru => lru(arguments),
             AdminVerb::Watch => b"WATCHER_FAILED failed to add log watcher\r\n",
             AdminVerb::Extstore | AdminVerb::RefreshCerts => lines::ERROR,
@@ -135,7 +135,7 @@ impl<S: Sharing> Memcached<S> {
                 Ok(classes) => {
                     let form = if word == b"mgdump" { Form::Commands } else { Form::Meta };
                     call.output.write(lines::OK);
-                    call.dump = Some(Box::new(Dump::new(form, classes)));
+                    call.long = Some(Box::new(Long::Dump(Dump::new(form, classes))));
                     return None;
                 }
             },
@@ -153,14 +153,14 @@ impl<S: Sharing> Memcached<S> {
 }
 
 /// There are no slabs; the answers are those of a server whose slabs have nothing to spare.
-fn slabs(arguments: &[u8]) -> &'static [u8] {
+fn slabs(arguments: &[u8], classes: usize) -> &'static [u8] {
     let words: Vec<&[u8]> = tokens(arguments).take(4).collect();
     match words[..] {
         [word, source, destination] if is_abbreviation(word, b"reassign") => {
             let (Some(source), Some(destination)) = (parse_i32(source), parse_i32(destination)) else {
                 return lines::BAD_FORMAT;
             };
-            let classes = 1..=CLASSES;
+            let classes = 1..=i32::try_from(classes).unwrap_or(i32::MAX);
             if source == destination {
                 b"SAME src and dst class are identical\r\n"
             } else if !(source == -1 || classes.contains(&source))

@@ -4,13 +4,13 @@ use mm_base::buffer::Output;
 use mm_proto::memcached::limits::KEY_MAX_BYTES;
 use mm_proto::memcached::number::parse_u32;
 use mm_proto::memcached::{Writer, base64, lines};
-use mm_server::Step;
 use mm_store::{Cursor, Item, Sharing};
 
-use crate::classes::class_of;
+use crate::classes::Classes;
 use crate::clock::Time;
 use crate::limits::{CACHEDUMP_MAX_BYTES, DUMP_RECORDS, DUMP_STEPS_MAX};
-use crate::service::{Call, Connection, Memcached};
+use crate::long::Progress;
+use crate::service::{Call, Memcached};
 use crate::storing::item_bytes;
 
 /// The longest line of a dump: a key with every byte written as three, and its numbers.
@@ -52,9 +52,14 @@ impl Dump {
         Self { items_left, bytes_left: CACHEDUMP_MAX_BYTES, ..Self::new(Form::Cache, 1 << class) }
     }
 
-    fn show<S: Sharing>(&mut self, item: &Item<'_, S>, output: &mut Output, time: &Time) {
+    fn show<S: Sharing>(
+        &mut self,
+        item: &Item<'_, S>,
+        output: &mut Output,
+        (time, classes): (&Time, &Classes),
+    ) {
         let bytes = item_bytes(item.key().len(), item.client_flags(), item.len());
-        let class = class_of(bytes);
+        let class = classes.class_of(bytes);
         let hidden = self.form == Form::Cache && item.is_binary_key();
         if self.classes & 1 << class == 0 || self.items_left == 0 || hidden {
             return;
@@ -86,26 +91,24 @@ pub(crate) fn parse_classes(words: &[u8]) -> Option<u64> {
 }
 
 impl<S: Sharing> Memcached<S> {
-    /// Goes on with a dump. Returns what the connection waits for until the next step, or nothing when it is over.
-    pub(crate) fn resume_dump(&mut self, connection: &mut Connection, call: &mut Call<'_>) -> Option<Step> {
-        let dump = connection.dump.as_mut()?;
+    /// Goes on with a dump.
+    pub(crate) fn resume_dump(&mut self, dump: &mut Dump, call: &mut Call<'_>) -> Progress {
+        let classes = &self.shared.classes;
         for _ in 0..DUMP_STEPS_MAX {
             if call.output.is_full() {
-                return Some(Step::Read { consumed: 0 });
+                return Progress::Full;
             }
             let mut cursor = dump.cursor;
             let more = self.store.scan(&mut cursor, DUMP_RECORDS, call.time.now_s, |item| {
-                dump.show(item, call.output, &call.time);
+                dump.show(item, call.output, (&call.time, classes));
             });
             dump.cursor = cursor;
             if !more || dump.items_left == 0 {
                 call.output.write(if dump.form == Form::Commands { b"EN\r\n" } else { lines::END });
-                connection.dump = None;
-                return None;
+                return Progress::Over;
             }
         }
-        self.ready.wake(connection.token);
-        Some(Step::Park { consumed: 0 })
+        Progress::More
     }
 }
 

@@ -65,7 +65,8 @@ impl<S: Sharing> Memcached<S> {
     #[inline]
     pub(crate) fn count_deed(&mut self, key: Key<'_>, deed: Deed) {
         if self.shared.counts_prefixes.load(Ordering::Relaxed) {
-            self.prefixes.count(key.bytes(), self.shared.settings.prefix_delimiter, deed);
+            let delimiter = self.shared.settings.prefix_delimiter;
+            self.shared.prefixes[self.shard].lock().count(key.bytes(), delimiter, deed);
         }
     }
 

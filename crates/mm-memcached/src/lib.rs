@@ -14,6 +14,7 @@ mod counters;
 mod dump;
 mod fetch;
 pub mod limits;
+mod long;
 mod meta;
 mod prefixes;
 mod registry;
@@ -21,6 +22,7 @@ mod service;
 mod settings;
 mod stats;
 mod storing;
+mod survey;
 mod upload;
 
 pub use mm_proto::memcached::admin::Shutdown;

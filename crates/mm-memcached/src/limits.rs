@@ -38,3 +38,21 @@ pub const DUMP_RECORDS: usize = 64;
 
 /// Steps of a dump in one run of its connection.
 pub const DUMP_STEPS_MAX: usize = 64;
+
+/// Classes of item sizes. memcached's bound.
+pub const CLASSES_MAX: usize = 63;
+
+/// Records that a look at the sizes of items takes in altogether, unless there are very many segments.
+pub const SURVEY_RECORDS: usize = 64 * 1024;
+
+/// The fewest records of a segment that it takes in.
+pub const SURVEY_SEGMENT_MIN: usize = 16;
+
+/// The most.
+pub const SURVEY_SEGMENT_MAX: usize = 4096;
+
+/// Records that one step of it looks at.
+pub const SURVEY_STEP_RECORDS: usize = 64;
+
+/// Records that it looks at in one run of its connection.
+pub const SURVEY_RECORDS_PER_RUN: usize = 4096;

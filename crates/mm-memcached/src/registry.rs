@@ -1,21 +1,47 @@
-//! The connections of a shard, as `stats conns` shows them.
+//! The connections of all shards, as `stats conns` shows them.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mm_base::slab::{Key, Slab};
 use mm_server::{Address, Peer};
 
-/// Names a connection to the registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Registered(Key);
+/// The numbers of connections begin here, as if they were descriptors.
+const FIRST_NUMBER: usize = 32;
+
+/// A connection of the registry.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    key: Key,
+    /// The number that stands for it in statistics and in the lines of watchers.
+    pub(crate) number: usize,
+    seen: Arc<Seen>,
+}
+
+/// When a connection last asked for something, in the store's seconds, and above them whether a value is on its way;
+/// 0 for never. Its shard changes it without a lock, every shard may read it.
+#[derive(Debug, Default)]
+struct Seen(AtomicU32);
+
+const STORING: u32 = 1 << 31;
 
 /// What is known of each connection.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    entries: Slab<Entry>,
+    shards: Box<[Mutex<Slab<Entry>>]>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    address: Address,
+    listener: usize,
+    seen: Arc<Seen>,
 }
 
 /// What is known of a connection.
-#[derive(Debug)]
-pub(crate) struct Entry {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) number: usize,
     pub(crate) address: Address,
     pub(crate) listener: usize,
     /// When it last asked for something, in the store's seconds; 0 for never.
@@ -24,39 +50,71 @@ pub(crate) struct Entry {
     pub(crate) is_storing: bool,
 }
 
+/// Where a walk over all connections stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    shard: usize,
+    index: usize,
+}
+
 impl Registry {
-    pub(crate) const fn new() -> Self {
-        Self { entries: Slab::new() }
+    /// A registry for so many shards.
+    pub(crate) fn new(shards: usize) -> Self {
+        Self { shards: (0..shards).map(|_| Mutex::new(Slab::new())).collect() }
     }
 
-    /// Takes a connection in.
-    pub(crate) fn insert(&mut self, peer: &Peer) -> Registered {
-        let entry = Entry { address: peer.address, listener: peer.listener, last_s: 0, is_storing: false };
+    fn lock(&self, shard: usize) -> MutexGuard<'_, Slab<Entry>> {
+        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn number(&self, shard: usize, key: Key) -> usize {
+        FIRST_NUMBER + key.index() * self.shards.len() + shard
+    }
+
+    /// Takes a connection of a shard in.
+    pub(crate) fn insert(&self, shard: usize, peer: &Peer) -> Registered {
+        let seen = Arc::new(Seen::default());
+        let entry = Entry { address: peer.address, listener: peer.listener, seen: Arc::clone(&seen) };
         // A slab that is full keeps nothing of the connection, which then is not shown.
-        Registered(self.entries.insert(entry).unwrap_or(Key::reserved(0)))
+        let key = self.lock(shard).insert(entry).unwrap_or(Key::reserved(0));
+        Registered { key, number: self.number(shard, key), seen }
     }
 
-    /// Notes that a connection was run, and whether a value is on its way.
-    #[inline]
-    pub(crate) fn note(&mut self, connection: Registered, now_s: u32, is_storing: bool) {
-        if let Some(entry) = self.entries.get_mut(connection.0) {
-            entry.last_s = now_s;
-            entry.is_storing = is_storing;
+    /// Forgets a connection of a shard, and returns its address.
+    pub(crate) fn remove(&self, shard: usize, connection: &Registered) -> Option<Address> {
+        self.lock(shard).remove(connection.key).map(|entry| entry.address)
+    }
+
+    /// The next few connections from `place` on, and where those after them begin; `None` at the end.
+    pub(crate) fn next_few(&self, place: Place, each: &mut impl FnMut(Known)) -> Option<Place> {
+        const FEW: usize = 32;
+        let Place { shard, index } = place;
+        if shard >= self.shards.len() {
+            return None;
         }
+        let slab = self.lock(shard);
+        let end = slab.places().min(index + FEW);
+        for key in (index..end).filter_map(|index| slab.key_at(index)) {
+            if let Some(entry) = slab.get(key) {
+                let seen = entry.seen.0.load(Ordering::Relaxed);
+                each(Known {
+                    number: self.number(shard, key),
+                    address: entry.address,
+                    listener: entry.listener,
+                    last_s: seen & !STORING,
+                    is_storing: seen & STORING != 0,
+                });
+            }
+        }
+        let is_done = end == slab.places();
+        Some(if is_done { Place { shard: shard + 1, index: 0 } } else { Place { shard, index: end } })
     }
+}
 
-    /// Forgets a connection.
-    pub(crate) fn remove(&mut self, connection: Registered) {
-        self.entries.remove(connection.0);
-    }
-
-    /// All connections with a number for each.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Entry)> {
-        self.entries.iter().map(|(key, entry)| (key.index(), entry))
-    }
-
-    /// The number of a connection.
-    pub(crate) fn number(connection: Registered) -> usize {
-        connection.0.index()
+impl Registered {
+    /// Notes that the connection was run, and whether a value is on its way.
+    #[inline]
+    pub(crate) fn note(&self, now_s: u32, is_storing: bool) {
+        self.seen.0.store(now_s & !STORING | if is_storing { STORING } else { 0 }, Ordering::Relaxed);
     }
 }

@@ -12,10 +12,9 @@ use mm_store::{KeyHash, Local, Sharing, Store};
 use crate::batch::{self, Ahead, Batch, Work};
 use crate::clock::Time;
 use crate::counters::Counters;
-use crate::dump::Dump;
 use crate::limits::{BACKGROUND_RECORDS, WAIT_MAX_BYTES};
-use crate::prefixes::Prefixes;
-use crate::registry::{Registered, Registry};
+use crate::long::Long;
+use crate::registry::Registered;
 use crate::settings::Shared;
 use crate::upload::Incoming;
 
@@ -29,8 +28,6 @@ pub struct Memcached<S: Sharing = Local> {
     #[expect(clippy::vec_box, reason = "they go back and forth between here and their connections")]
     pub(crate) idle_uploads: Vec<Box<Incoming>>,
     pub(crate) ready: Ready,
-    pub(crate) registry: Registry,
-    pub(crate) prefixes: Prefixes,
     /// The store has just been flushed, and is not looked after until the next interval: whoever asks for an item in
     /// the meantime is told, and counted, that it was flushed.
     rests: bool,
@@ -43,10 +40,10 @@ pub(crate) struct Call<'a> {
     /// Where responses go.
     pub(crate) output: &'a mut Output,
     pub(crate) time: Time,
-    /// The connection that asks.
-    pub(crate) asking: Registered,
-    /// A dump that the request has begun.
-    pub(crate) dump: Option<Box<Dump>>,
+    /// The number of the connection that asks.
+    pub(crate) asking: usize,
+    /// An answer in steps that the request has begun.
+    pub(crate) long: Option<Box<Long>>,
     /// The value of a command has not arrived whole.
     waits_for_value: bool,
 }
@@ -59,8 +56,8 @@ pub struct Connection {
     prepared: Option<KeyHash>,
     /// A value on its way into the store.
     pub(crate) incoming: Option<Box<Incoming>>,
-    /// A dump on its way out.
-    pub(crate) dump: Option<Box<Dump>>,
+    /// An answer that is given in steps.
+    pub(crate) long: Option<Box<Long>>,
     pub(crate) token: Token,
     pub(crate) registered: Registered,
 }
@@ -76,8 +73,6 @@ impl<S: Sharing> Memcached<S> {
             server: Arc::clone(&start.stats),
             idle_uploads: Vec::new(),
             ready: start.ready.clone(),
-            registry: Registry::new(),
-            prefixes: Prefixes::default(),
             rests: false,
             rests_until_ms: 0,
         }
@@ -99,8 +94,7 @@ impl<S: Sharing> Memcached<S> {
     #[inline]
     fn time(&mut self, now: Now) -> Time {
         let time = self.shared.time(now);
-        if self.shared.is_flush_due(&time) {
-            self.shared.set_flush(0);
+        if self.shared.is_flush_due(&time) && self.shared.take_flush(&time) {
             self.flush();
         }
         time
@@ -125,13 +119,13 @@ impl<S: Sharing> Memcached<S> {
                 self.execute(&slot.work, call);
                 if call.output.is_full() {
                     connection.parser = slot.parser;
-                    connection.dump = call.dump.take();
+                    connection.long = call.long.take();
                     return Step::Read { consumed: slot.end };
                 }
             }
-            if call.dump.is_some() {
-                connection.dump = call.dump.take();
-                if let Some(step) = self.resume_dump(connection, call) {
+            if call.long.is_some() {
+                connection.long = call.long.take();
+                if let Some(step) = self.resume_long(connection, call) {
                     return after(at, step);
                 }
             }
@@ -209,9 +203,9 @@ impl<S: Sharing> Service for Memcached<S> {
             parser: Parser::new(),
             prepared: None,
             incoming: None,
-            dump: None,
+            long: None,
             token: peer.token,
-            registered: self.registry.insert(peer),
+            registered: self.shared.registry.insert(self.shard, peer),
         }
     }
 
@@ -237,9 +231,9 @@ impl<S: Sharing> Service for Memcached<S> {
     fn run(&mut self, connection: &mut Connection, input: &[u8], output: &mut Output, now: Now) -> Step {
         let time = self.time(now);
         let mut call =
-            Call { output, time, asking: connection.registered, dump: None, waits_for_value: false };
-        if connection.dump.is_some()
-            && let Some(step) = self.resume_dump(connection, &mut call)
+            Call { output, time, asking: connection.registered.number, long: None, waits_for_value: false };
+        if connection.long.is_some()
+            && let Some(step) = self.resume_long(connection, &mut call)
         {
             return step;
         }
@@ -248,7 +242,7 @@ impl<S: Sharing> Service for Memcached<S> {
             None => self.serve(connection, input, &mut call),
         };
         let is_storing = connection.incoming.is_some() || call.waits_for_value;
-        self.registry.note(connection.registered, time.now_s, is_storing);
+        connection.registered.note(time.now_s, is_storing);
         step
     }
 
@@ -266,7 +260,7 @@ impl<S: Sharing> Service for Memcached<S> {
     }
 
     fn disconnect(&mut self, connection: Connection) {
-        self.registry.remove(connection.registered);
+        self.shared.registry.remove(self.shard, &connection.registered);
         if let Some(incoming) = connection.incoming {
             self.give_up(incoming);
         }

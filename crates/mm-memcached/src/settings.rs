@@ -7,8 +7,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use mm_base::Now;
 use mm_proto::memcached::admin::Shutdown;
 
+use crate::classes::Classes;
 use crate::clock::Time;
 use crate::counters::Counters;
+use crate::prefixes::Prefixes;
+use crate::registry::Registry;
 
 /// The configuration, in the units and with the defaults of memcached's flags.
 ///
@@ -57,6 +60,8 @@ pub struct Settings {
     pub growth_factor: f64,
     /// `-n`.
     pub chunk_size: u64,
+    /// `-o watcher_logbuf_size`, in bytes: what may wait for a watcher that reads slowly.
+    pub watcher_bytes: usize,
 }
 
 /// What items may be.
@@ -70,9 +75,12 @@ pub struct Items {
     pub evicts: bool,
     /// Not `-C`: items have a CAS value.
     pub has_cas: bool,
+    /// `-o track_sizes`: `stats sizes` tells the sizes of items.
+    pub sizes_told: bool,
 }
 
 /// Which commands are allowed.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Clone, Copy, Debug)]
 pub struct Allowed {
     /// Not `-F`: `flush_all`.
@@ -81,6 +89,8 @@ pub struct Allowed {
     pub dumps: bool,
     /// `-A`: `shutdown`.
     pub shutdown: bool,
+    /// Not `-W`: `watch`.
+    pub watch: bool,
 }
 
 impl Settings {
@@ -100,8 +110,14 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             version: "1.6.45".to_owned(),
-            items: Items { limit_bytes: 64 << 20, item_size_max: 1 << 20, evicts: true, has_cas: true },
-            allowed: Allowed { flush: true, dumps: true, shutdown: false },
+            items: Items {
+                limit_bytes: 64 << 20,
+                item_size_max: 1 << 20,
+                evicts: true,
+                has_cas: true,
+                sizes_told: false,
+            },
+            allowed: Allowed { flush: true, dumps: true, shutdown: false, watch: true },
             has_debug: false,
             verbosity: 0,
             prefix_delimiter: b':',
@@ -120,6 +136,7 @@ impl Default for Settings {
             protocol: "auto-negotiate".to_owned(),
             growth_factor: 1.25,
             chunk_size: 48,
+            watcher_bytes: 256 << 10,
         }
     }
 }
@@ -167,12 +184,18 @@ pub struct Shared {
     pub(crate) limit_bytes: AtomicU64,
     /// Whether deeds are counted by prefix.
     pub(crate) counts_prefixes: AtomicBool,
+    /// What was done to the keys of each prefix, by shard.
+    pub(crate) prefixes: Box<[Prefixes]>,
+    /// The connections of all shards.
+    pub(crate) registry: Registry,
+    /// The classes of item sizes that tools are shown.
+    pub(crate) classes: Classes,
     /// The server's counters when the statistics were last set back.
     pub(crate) server_base: ServerBase,
     start_ms: OnceLock<u64>,
     /// How far `debugtime` has moved the clock.
     moved_s: AtomicI64,
-    /// When the store is to be flushed, in its seconds; 0 for not. Each shard does it for itself.
+    /// When the store is to be flushed, in its seconds; 0 for not.
     flush_s: AtomicU32,
 }
 
@@ -184,6 +207,9 @@ impl Shared {
             verbosity: AtomicU32::new(settings.verbosity),
             limit_bytes: AtomicU64::new(settings.items.limit_bytes),
             counts_prefixes: AtomicBool::new(settings.counts_prefixes),
+            prefixes: (0..shards).map(|_| Prefixes::default()).collect(),
+            registry: Registry::new(shards),
+            classes: Classes::new(&settings),
             settings,
             host,
             counters: (0..shards).map(|_| Counters::default()).collect(),
@@ -215,6 +241,14 @@ impl Shared {
     pub(crate) fn is_flush_due(&self, time: &Time) -> bool {
         let flush_s = self.flush_s.load(Ordering::Relaxed);
         flush_s != 0 && flush_s <= time.now_s
+    }
+
+    /// Takes the flush whose time has come, so that of all shards only the first does it.
+    pub(crate) fn take_flush(&self, time: &Time) -> bool {
+        let flush_s = self.flush_s.load(Ordering::Relaxed);
+        flush_s != 0
+            && flush_s <= time.now_s
+            && self.flush_s.compare_exchange(flush_s, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 

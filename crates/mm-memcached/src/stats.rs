@@ -1,7 +1,7 @@
 //! Statistics, under memcached's names.
 
-mod classes;
-mod connections;
+pub(crate) mod classes;
+pub(crate) mod connections;
 mod general;
 mod settings;
 
@@ -14,8 +14,12 @@ use mm_proto::memcached::admin::is_abbreviation;
 use mm_proto::memcached::number::parse_u32;
 use mm_proto::memcached::{lines, tokens};
 
+use crate::counters::{Counter, Counters};
 use crate::dump::Dump;
+use crate::long::Long;
+use crate::prefixes::Prefixes;
 use crate::service::{Call, Memcached};
+use crate::survey::Subject;
 
 /// The classes that a client may ask for.
 const CLASSES_MAX: u32 = 64;
@@ -44,11 +48,14 @@ impl<S: Sharing> Memcached<S> {
         } else if is(b"cachedump") {
             return self.cachedump(words.next().zip(words.next()), call);
         } else if is(b"conns") {
-            self.stats_connections(call.asking, call.output, &call.time);
+            return self.stats_connections(call);
         } else {
             match group {
-                b"items" => self.stats_items(call.output),
-                b"slabs" => self.stats_slabs(call.output),
+                b"items" => return self.begin_survey(Subject::Items, call),
+                b"slabs" => return self.begin_survey(Subject::Slabs, call),
+                b"sizes" if self.shared.settings.items.sizes_told => {
+                    return self.begin_survey(Subject::Sizes, call);
+                }
                 b"sizes" => stat(call.output, "sizes_status", "disabled"),
                 _ => return call.output.write(lines::ERROR),
             }
@@ -62,7 +69,7 @@ impl<S: Sharing> Memcached<S> {
         }
         let switch = &self.shared.counts_prefixes;
         if is_abbreviation(word, b"dump") {
-            return self.prefixes.dump(output);
+            return Prefixes::dump(&self.shared.prefixes, output);
         } else if is_abbreviation(word, b"on") {
             switch.store(true, Ordering::Relaxed);
         } else if is_abbreviation(word, b"off") {
@@ -78,7 +85,7 @@ impl<S: Sharing> Memcached<S> {
             _ if !self.shared.settings.allowed.dumps => b"CLIENT_ERROR stats cachedump not allowed\r\n",
             None => lines::BAD_LINE,
             Some((Some(class), Some(limit))) if class < CLASSES_MAX => {
-                call.dump = Some(Box::new(Dump::of_class(class, limit)));
+                call.long = Some(Box::new(Long::Dump(Dump::of_class(class, limit))));
                 return;
             }
             Some((Some(_), Some(_))) => b"CLIENT_ERROR Illegal slab id\r\n",
@@ -87,12 +94,17 @@ impl<S: Sharing> Memcached<S> {
         call.output.write(line);
     }
 
+    /// A counter's sum over all shards.
+    fn sum(&self, counter: fn(&Counters) -> &Counter) -> u64 {
+        self.shared.counters.iter().map(|counters| counter(counters).get()).sum()
+    }
+
     fn reset_stats(&mut self) {
         for counters in &self.shared.counters {
             counters.reset();
         }
         self.store.reset_stats();
-        self.prefixes.clear();
+        self.shared.prefixes.iter().for_each(|prefixes| prefixes.lock().clear());
         self.shared.server_base.set(&self.server);
     }
 }

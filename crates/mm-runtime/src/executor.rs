@@ -16,6 +16,7 @@
 //! })
 //! ```
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
@@ -28,6 +29,7 @@ use mm_base::doorbell::Doorbell;
 
 use crate::limits::TASKS_MAX;
 use crate::net::Net;
+use crate::shards::Shards;
 use crate::task::raw::{self, AllTasks, Polled, Remote, RunQueues, Task};
 use crate::task::{JoinError, JoinHandle, Name, Options};
 use crate::timers::Timers;
@@ -75,6 +77,9 @@ pub(crate) struct Local {
     pub(crate) timers: Timers,
     pub(crate) stall: Stall,
     pub(crate) net: RefCell<Option<Rc<dyn Net>>>,
+    pub(crate) shards: RefCell<Option<Shards>>,
+    /// This shard's values of what is [`Sharded`](crate::shards::Sharded), by its number.
+    pub(crate) sharded: RefCell<Vec<Option<Rc<dyn Any>>>>,
     tasks_max: Cell<usize>,
     counters: Counters,
 }
@@ -115,6 +120,8 @@ impl Executor {
                 timers: Timers::new(now),
                 stall: Stall::new(),
                 net: RefCell::new(None),
+                shards: RefCell::new(None),
+                sharded: RefCell::default(),
                 tasks_max: Cell::new(TASKS_MAX),
                 counters: Counters::default(),
             }),
@@ -236,13 +243,20 @@ impl Drop for Executor {
             let left = local.queues.pop();
             debug_assert!(left.is_none(), "an unfinished task is on the list of all tasks");
             local.remote.close();
+            // A destructor may use another of them.
+            let sharded = local.sharded.take();
+            drop(sharded);
         });
     }
 }
 
 impl Local {
+    pub(crate) fn has_room(&self) -> bool {
+        self.all.len() < self.tasks_max.get()
+    }
+
     pub(crate) fn spawn<F: Future + 'static>(&self, options: Options, future: F) -> JoinHandle<F::Output> {
-        if self.all.len() >= self.tasks_max.get() {
+        if !self.has_room() {
             count(&self.counters.refused);
             return JoinHandle::refused();
         }

@@ -5,9 +5,6 @@ use mm_base::buffer::limits::LARGE_BYTES;
 /// Events taken from the kernel in one turn. More wait for the next.
 pub const EVENTS_MAX: usize = 256;
 
-/// Changes to what a kqueue watches that are made together. Further ones are made one by one.
-pub const CHANGES_MAX: usize = EVENTS_MAX / 2;
-
 /// The most bytes that one receive puts into the inbox.
 pub const RECEIVE_BYTES_MAX: usize = LARGE_BYTES;
 
@@ -51,6 +48,12 @@ pub const BACKLOG: u32 = 1024;
 /// Bytes that one write of a task's stream queues before it sends.
 pub const WRITE_QUEUE_BYTES: usize = 4 * LARGE_BYTES;
 
+/// Output queues that a shard keeps for the streams of tasks that are going to write.
+pub const OUTPUTS_KEPT_MAX: usize = 128;
+
+/// How long a task's read waits, in milliseconds, before it looks again whether there is memory for its buffer.
+pub const STARVED_RETRY_MS: u64 = 10;
+
 /// Bytes of buffers that the tasks of one shard shall hold together.
 pub const TASK_BUFFER_BYTES: usize = 64 * 1024 * 1024;
 
@@ -65,3 +68,6 @@ pub const SHARD_MAILBOX_MESSAGES: usize = 1024;
 
 /// Pieces of work from other shards that are begun in one turn.
 pub const MESSAGES_PER_TURN: usize = 64;
+
+/// Things of one process that are [`Sharded`](crate::shards::Sharded).
+pub const SHARDED_MAX: usize = 4096;

@@ -7,35 +7,44 @@
 //!
 //! Sockets belong to the shard of the task that made them.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 
 use mm_base::buffer::{Output, Pool};
 
 use crate::driver::sockets::Sockets;
 use crate::driver::{Address, Received, Sent, SourceId};
 use crate::executor::Executor;
+use crate::limits::{OUTPUTS_KEPT_MAX, WRITE_QUEUE_BYTES};
 use crate::shard::Io;
 use crate::sys::socket::ListenAddress;
-use crate::task::{Interrupted, raw, take_interrupt};
-use crate::timers::{Elapsed, Sleep, now};
+use crate::task::raw;
 
 mod buffered;
 mod datagrams;
+mod handle;
 mod listener;
+mod served;
 mod stream;
 
 pub use crate::driver::sockets::Endpoint;
 pub use buffered::BufferedReader;
 pub use datagrams::Datagrams;
 pub use listener::Listener;
+pub use served::{Ledger, Served, Watch};
 pub use stream::{Incomplete, ReadHalf, Stream, WriteHalf};
+
+use handle::{Handle, Patience, Tried};
 
 /// A shard's driver and pool as tasks use them, whatever the driver's type.
 pub(crate) trait Net {
     fn pool(&self) -> &Pool;
+    /// An empty output; streams have one only while they write.
+    fn take_output(&self) -> Box<Output>;
+    fn put_output(&self, output: Box<Output>);
     fn listen(&self, address: &ListenAddress, backlog: u32) -> io::Result<(SourceId, ListenAddress)>;
     fn accept(&self, listener: SourceId) -> io::Result<Option<(SourceId, Address)>>;
     fn connect(&self, endpoint: &Endpoint) -> io::Result<SourceId>;
@@ -50,6 +59,8 @@ pub(crate) trait Net {
     fn receive_from(&self, socket: SourceId, space: &mut [u8]) -> io::Result<Option<(usize, SocketAddr)>>;
     fn send_to(&self, socket: SourceId, bytes: &[u8], to: SocketAddr) -> io::Result<bool>;
     fn wait(&self, source: SourceId, direction: Direction, waker: &Waker);
+    /// Wakes whoever waits for the source.
+    fn wake(&self, source: SourceId);
 }
 
 /// What a task waits for.
@@ -62,11 +73,26 @@ pub(crate) enum Direction {
 struct ShardNet<D> {
     io: Io<D>,
     pool: Pool,
+    #[expect(clippy::vec_box, reason = "a stream has room for a pointer only")]
+    outputs: RefCell<Vec<Box<Output>>>,
 }
 
 impl<D: Sockets> Net for ShardNet<D> {
     fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    fn take_output(&self) -> Box<Output> {
+        let kept = self.outputs.borrow_mut().pop();
+        kept.unwrap_or_else(|| Box::new(Output::new(&self.pool, WRITE_QUEUE_BYTES)))
+    }
+
+    fn put_output(&self, mut output: Box<Output>) {
+        output.clear();
+        let mut outputs = self.outputs.borrow_mut();
+        if outputs.len() < OUTPUTS_KEPT_MAX {
+            outputs.push(output);
+        }
     }
 
     fn listen(&self, address: &ListenAddress, backlog: u32) -> io::Result<(SourceId, ListenAddress)> {
@@ -130,85 +156,21 @@ impl<D: Sockets> Net for ShardNet<D> {
             Direction::Output => self.io.wake_when_writable(source, waker),
         }
     }
+
+    fn wake(&self, source: SourceId) {
+        self.io.wake_all(source);
+    }
 }
 
 /// Lets the tasks of `executor` use the sockets of the driver behind `io`, with buffers of `pool`.
 pub fn attach<D: Sockets + 'static>(executor: &Executor, io: Io<D>, pool: Pool) {
-    executor.set_net(Rc::new(ShardNet { io, pool }));
+    executor.set_net(Rc::new(ShardNet { io, pool, outputs: RefCell::default() }));
 }
 
 /// The present shard's sockets.
 fn current() -> io::Result<Rc<dyn Net>> {
     raw::with_current(|local| local.and_then(|local| local.net.borrow().clone()))
         .ok_or_else(|| io::Error::other("there are no sockets outside a shard's tasks"))
-}
-
-/// A source and its net, closed when the last handle is dropped.
-struct Handle {
-    net: Rc<dyn Net>,
-    source: SourceId,
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.net.close(self.source);
-    }
-}
-
-/// What a try came to.
-enum Tried<T> {
-    Done(T),
-    /// It must wait, but has got somewhere since the last try.
-    Progress,
-    /// It must wait.
-    Blocked,
-}
-
-/// How long one direction of a socket may wait.
-#[derive(Debug)]
-struct Patience {
-    timeout_ms: Option<u64>,
-    /// Stays armed between calls: moving it later is cheaper than setting it anew.
-    sleep: Sleep,
-}
-
-impl Patience {
-    fn new() -> Self {
-        Self { timeout_ms: None, sleep: Sleep::until(0) }
-    }
-
-    /// Tries until it is done, waiting for `direction` between tries.
-    async fn retry<T>(
-        &mut self,
-        handle: &Handle,
-        direction: Direction,
-        mut attempt: impl FnMut(&dyn Net, SourceId) -> io::Result<Tried<T>>,
-    ) -> io::Result<T> {
-        let mut waiting = false;
-        std::future::poll_fn(|context| {
-            match attempt(&*handle.net, handle.source) {
-                Ok(Tried::Done(value)) => return Poll::Ready(Ok(value)),
-                Ok(Tried::Progress) => waiting = false,
-                Ok(Tried::Blocked) => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-            if take_interrupt() {
-                return Poll::Ready(Err(Interrupted.into()));
-            }
-            if let Some(timeout_ms) = self.timeout_ms {
-                if !waiting {
-                    self.sleep.reset(now().monotonic_ms.saturating_add(timeout_ms));
-                    waiting = true;
-                }
-                if self.sleep.poll_elapsed(context).is_ready() {
-                    return Poll::Ready(Err(Elapsed.into()));
-                }
-            }
-            handle.net.wait(handle.source, direction, context.waker());
-            Poll::Pending
-        })
-        .await
-    }
 }
 
 /// The internet addresses of a name such as `localhost:11211`, looked up on the offload pool.

@@ -16,8 +16,12 @@ use mm_base::mailbox::{Receiver, SendError, Sender, mailbox};
 use crate::limits::{MESSAGES_PER_TURN, SHARD_MAILBOX_MESSAGES};
 use crate::sync::Closed;
 use crate::sync::cross::oneshot;
-use crate::task::{spawn, yield_now};
+use crate::task::{Name, Options, raw, spawn, spawn_with, yield_now};
 use crate::timers::sleep;
+
+mod sharded;
+
+pub use sharded::Sharded;
 
 type Message = Box<dyn FnOnce() + Send>;
 
@@ -92,7 +96,13 @@ impl Place {
     #[must_use]
     pub fn join(self) -> Shards {
         let shards = Shards { index: self.index, senders: Arc::clone(&self.senders) };
-        spawn(self.serve()).detach();
+        raw::with_current(|local| {
+            if let Some(local) = local {
+                *local.shards.borrow_mut() = Some(shards.clone());
+            }
+        });
+        let name = Options::new().name(Name::new("shard-mailbox"));
+        spawn_with(name, self.serve()).detach();
         shards
     }
 
@@ -129,6 +139,12 @@ impl fmt::Debug for Shards {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shards").field("index", &self.index).field("count", &self.count()).finish()
     }
+}
+
+/// The shards that the present one has met; None where it has met none.
+#[must_use]
+pub fn current() -> Option<Shards> {
+    raw::with_current(|local| local.and_then(|local| local.shards.borrow().clone()))
 }
 
 impl Shards {
@@ -182,67 +198,4 @@ impl Shards {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::thread;
-
-    use super::*;
-    use crate::block_on;
-    use crate::sync::join_all;
-
-    /// Has the other shard do something many times, then goes on serving it until it has done the same.
-    async fn ask_the_other(place: Place, done: Arc<AtomicUsize>) {
-        let shards = place.join();
-        let here = thread::current().id();
-        for round in 0..200_usize {
-            let work = move || async move { (thread::current().id(), round * 2) };
-            let (there, doubled) = shards.submit_to(1 - shards.index(), work).await.unwrap();
-            assert_ne!(there, here);
-            assert_eq!(doubled, round * 2);
-        }
-        done.fetch_add(1, Ordering::Relaxed);
-        while done.load(Ordering::Relaxed) < 2 {
-            sleep(1).await.unwrap();
-        }
-    }
-
-    #[test]
-    fn shards_do_work_for_each_other_and_sleep_between() {
-        let done = Arc::new(AtomicUsize::new(0));
-        let start = |place: Place| {
-            let done = Arc::clone(&done);
-            thread::spawn(move || block_on(ask_the_other(place, done)))
-        };
-        let threads: Vec<_> = meet(2).into_iter().map(start).collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
-    }
-
-    #[test]
-    fn a_flood_beyond_the_mailbox_is_worked_off() {
-        block_on(async {
-            let shards = meet(1).remove(0).join();
-            let work = (0..3 * SHARD_MAILBOX_MESSAGES).map(|number| {
-                let shards = shards.clone();
-                async move { shards.submit_to(0, move || async move { number }).await }
-            });
-            for (number, result) in join_all(work).await.into_iter().enumerate() {
-                assert_eq!(result, Ok(number));
-            }
-        })
-        .unwrap();
-    }
-
-    #[test]
-    fn work_that_fails_and_shards_that_are_gone_are_told() {
-        block_on(async {
-            let mut places = meet(2);
-            drop(places.pop());
-            let shards = places.remove(0).join();
-            assert_eq!(shards.submit_to(1, || async {}).await, Err(SubmitError::Gone));
-            assert_eq!(shards.submit_to(9, || async {}).await, Err(SubmitError::Gone));
-            let failed = shards.submit_to(0, || async { panic!("on its shard") }).await;
-            assert_eq!(failed, Err::<(), _>(SubmitError::Failed));
-        })
-        .unwrap();
-    }
-}
+mod tests;

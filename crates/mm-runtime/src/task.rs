@@ -292,6 +292,12 @@ pub fn spawn_with<F: Future + 'static>(options: Options, future: F) -> JoinHandl
     })
 }
 
+/// Whether the present executor would take another task.
+#[must_use]
+pub fn has_room() -> bool {
+    raw::with_current(|local| local.is_some_and(crate::executor::Local::has_room))
+}
+
 /// Lets the other ready tasks of this priority run first.
 pub async fn yield_now() {
     let yielded = Cell::new(false);

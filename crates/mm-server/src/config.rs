@@ -22,8 +22,9 @@ pub struct Config {
     pub write_timeout_ms: Option<u64>,
     /// Unsent bytes from which on a connection's service is told that the output is full.
     pub output_cap_bytes: usize,
-    /// What all connections of a shard may hold in buffers. When it is used up, no more is received until
-    /// some is freed, if need be by closing those that do not read their answers.
+    /// What all connections may hold in buffers, over all shards; each shard has an equal part. When its part
+    /// is used up, a shard receives no more until some is freed, if need be by closing those that do not read
+    /// their answers.
     pub buffer_bytes_max: usize,
     /// How many connections may wait to be accepted.
     pub backlog: u32,
@@ -44,40 +45,15 @@ pub enum DriverChoice {
     Auto,
     /// Linux's epoll.
     Epoll,
-    /// macOS's and the BSDs' kqueue.
-    Kqueue,
     /// `poll`, which every Unix has, and which costs time for each idle connection.
     Poll,
 }
 
-impl DriverChoice {
-    /// The choices that there are on this system, by name; the default comes first.
-    pub const HERE: &[(&str, Self)] = &[
-        ("auto", Self::Auto),
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        ("epoll", Self::Epoll),
-        #[cfg(any(
-            target_vendor = "apple",
-            target_os = "freebsd",
-            target_os = "dragonfly",
-            target_os = "netbsd",
-            target_os = "openbsd"
-        ))]
-        ("kqueue", Self::Kqueue),
-        ("poll", Self::Poll),
-    ];
-
-    /// The choice of this name.
-    ///
-    /// # Errors
-    /// There is none on this system; the message names those that there are.
-    pub fn named(name: &str) -> Result<Self, String> {
-        let found = Self::HERE.iter().find(|(known, _)| *known == name);
-        found.map(|(_, choice)| *choice).ok_or_else(|| {
-            let names: Vec<&str> = Self::HERE.iter().map(|(name, _)| *name).collect();
-            format!("there is no such driver here; there are {}", names.join(", "))
-        })
-    }
+/// How many shards keep this process's share of the machine busy: the processors it may run on, fewer where its
+/// control group (a container's limit) grants it less time than those have; at least one.
+#[must_use]
+pub fn available_shards() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 impl Default for Config {

@@ -7,6 +7,7 @@
 
 mod accept;
 mod datagrams;
+mod handled;
 mod outputs;
 mod sweep;
 mod turn;
@@ -29,6 +30,7 @@ use crate::signals::Signals;
 use crate::{Background, Config, Peer, Ready, Service, Stats, Token};
 use accept::Listeners;
 use datagrams::Datagrams;
+use handled::Handled;
 use outputs::Outputs;
 use sweep::Sweep;
 use turn::Batch;
@@ -37,6 +39,8 @@ use turn::Batch;
 pub(crate) struct Engine<S: Service, D: Driver> {
     service: S,
     connections: Slab<Connection<S::Connection>>,
+    /// Connections that the service has no part in.
+    handled: Option<Handled>,
     /// Connections to be served, each at most once.
     queue: VecDeque<Key>,
     /// Connections that are marked as queued and wait for connection memory.
@@ -113,6 +117,7 @@ impl<C> Connection<C> {
 /// The parts that an engine is made of.
 pub(crate) struct Parts<S, T> {
     pub(crate) service: S,
+    pub(crate) pool: Pool,
     pub(crate) ready: Ready,
     pub(crate) config: Config,
     pub(crate) control: Arc<Control>,
@@ -122,11 +127,11 @@ pub(crate) struct Parts<S, T> {
 
 impl<S: Service, D: Driver> Engine<S, D> {
     pub(crate) fn new(parts: Parts<S, D::Socket>) -> Self {
-        let Parts { service, ready, config, control, exchange, shard } = parts;
-        let pool = Pool::new(config.buffer_bytes_max);
+        let Parts { service, pool, ready, config, control, exchange, shard } = parts;
         Self {
             service,
             connections: Slab::new(),
+            handled: None,
             queue: VecDeque::new(),
             starved: Vec::new(),
             batch: Batch::default(),
@@ -166,6 +171,9 @@ impl<S: Service, D: Driver> Engine<S, D> {
 
     /// Takes over an accepted connection that has been counted.
     fn open(&mut self, driver: &mut D, arrival: Arrival<D::Socket>, now: Now) {
+        if self.handled.is_some() {
+            return self.open_handled(driver, arrival);
+        }
         let (socket, address, listener) = arrival;
         let opened = self.connections.next_key().and_then(|key| {
             let stream = driver.add_stream(socket, Owner::Work(key)).ok()?;
@@ -209,6 +217,11 @@ impl<S: Service, D: Driver> Engine<S, D> {
             self.stats().panics.add(1);
         }
         self.stats().connections.sub(1);
+        self.left();
+    }
+
+    /// A connection has ended, so that there may be a place for another.
+    fn left(&mut self) {
         let was_full = self.control.leave(self.config.connections_max, self.shard);
         if was_full && self.config.refusal.is_none() {
             self.listeners.place_free();
@@ -262,15 +275,17 @@ impl<S: Service, D: Driver> Engine<S, D> {
         if began {
             self.listeners.close_all(driver);
             self.datagrams.close_all(driver);
+            self.drain_handled();
         }
         if how == Stop::AtOnce || overdue {
-            let open = u64::try_from(self.connections.len()).unwrap_or(u64::MAX);
+            let open = self.connections.len() + self.end_handled(now);
+            let open = u64::try_from(open).unwrap_or(u64::MAX);
             self.stats().drain_timeouts.add(if how == Stop::AtOnce { 0 } else { open });
             self.close_where(driver, |_| true);
         } else {
             self.close_where(driver, Connection::is_between_requests);
         }
-        self.connections.is_empty()
+        self.connections.is_empty() && self.handled_is_done(now)
     }
 
     /// Closes the connections of which `doomed` is true.
@@ -335,6 +350,7 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
             Background::At(time) => Next::At(time),
             Background::More => Next::Now,
         };
+        self.note_handled();
         let swept = self.sweep(driver, now);
         if self.stop_if_asked(driver, now) {
             return Next::Stop;
@@ -342,6 +358,7 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
         let drained = self.drain_since_ms.map_or(Next::Never, |since| Next::At(since + self.config.drain_ms));
         self.feed_starved();
         let served = if self.queue.is_empty() && self.ready.is_empty() { Next::Never } else { Next::Now };
+        let drained = drained.min(self.next_handled());
         let arrivals = self.listeners.next(now).min(self.datagrams.next(now));
         background.min(swept).min(drained).min(served).min(arrivals)
     }

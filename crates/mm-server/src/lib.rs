@@ -1,9 +1,10 @@
 //! Services, listeners and the life cycle of connections.
 //!
-//! A [`Service`] is a protocol bound to an application: bytes in, bytes out, no sockets. Everything else
-//! about a server (listening, accepting, limits, time-outs, flow control, stopping) is this crate's affair,
-//! the same for every protocol. [`harness`] runs a service without any I/O, for tests, simulation and
-//! fuzzing.
+//! Connections are served in one of two ways. A *handler* is sequential code that runs as a task for each of
+//! them: `server.serve(async |stream| { ... })`. A [`Service`] is a protocol bound to an application: bytes in,
+//! bytes out, no sockets. It is the faster way, and [`harness`] runs it without any I/O, for tests, simulation
+//! and fuzzing. Everything else about a server (listening, accepting, limits, time-outs, flow control,
+//! stopping) is this crate's affair, the same for every protocol and for both ways.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,7 @@ mod control;
 pub mod datagrams;
 mod engine;
 mod exchange;
+mod handler;
 pub mod harness;
 pub mod limits;
 pub mod process;
@@ -23,9 +25,10 @@ mod signals;
 pub mod simulation;
 mod stats;
 
-pub use config::{Config, DriverChoice};
+pub use config::{Config, DriverChoice, available_shards};
 pub use control::{Handle, Stop};
 pub use mm_runtime::driver::Address;
+pub use mm_runtime::net::Stream;
 pub use mm_runtime::sys::socket::{ListenAddress, StreamOptions};
 pub use ready::{Ready, Token};
 pub use server::{Server, Summary};

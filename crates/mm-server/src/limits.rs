@@ -48,3 +48,6 @@ pub const SWEEP_MS_MAX: u64 = 1000;
 /// When connection memory is used up: how long the slowest reader may have taken nothing before it is closed
 /// for it.
 pub const STARVED_MS: u64 = 100;
+
+/// How long a stop waits for handlers that have been told to end at once, in milliseconds.
+pub const ENDING_MS: u64 = 1000;

@@ -6,49 +6,41 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+use mm_base::buffer::Pool;
+use mm_runtime::driver::Kind;
 use mm_runtime::driver::epoll::EpollDriver;
-#[cfg(any(
-    target_vendor = "apple",
-    target_os = "freebsd",
-    target_os = "dragonfly",
-    target_os = "netbsd",
-    target_os = "openbsd"
-))]
-use mm_runtime::driver::kqueue::KqueueDriver;
 use mm_runtime::driver::poll::PollDriver;
-use mm_runtime::driver::{DEFAULT_KIND, Driver, Kind};
+use mm_runtime::driver::sockets::Sockets;
+use mm_runtime::net::Stream;
 use mm_runtime::shard::Shard;
+use mm_runtime::shards::Place;
 use mm_runtime::sys::socket::{ListenAddress, Listener};
 
 use crate::control::Control;
 use crate::datagrams::Framing;
 use crate::engine::{Engine, Parts};
 use crate::exchange::Exchange;
+use crate::handler::{NoService, Spawn, spawner};
 use crate::signals::{Hook, Signal, Signals};
 use crate::{Config, DriverChoice, Handle, Ready, Service, Start, Stats, Stop};
 
 /// A server: where it listens, and by which rules.
 ///
 /// ```no_run
-/// use mm_base::{Now, buffer::Output};
-/// use mm_server::{Config, ListenAddress, Peer, Server, Service, Step};
-///
-/// struct Echo;
-///
-/// impl Service for Echo {
-///     type Connection = ();
-///     fn connect(&mut self, _peer: &Peer) {}
-///     fn run(&mut self, _: &mut (), input: &[u8], output: &mut Output, _now: Now) -> Step {
-///         output.write(input);
-///         Step::Read { consumed: input.len() }
-///     }
-/// }
+/// use mm_server::{Config, ListenAddress, Server};
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let server = Server::new(Config::default()).listen(&ListenAddress::Ip(([127, 0, 0, 1], 7).into()))?;
 /// println!("{server}");
-/// server.serve(|_start| Echo)?;
+/// server.serve(async |mut stream| {
+///     let mut space = [0; 1024];
+///     loop {
+///         match stream.read(&mut space).await? {
+///             0 => return Ok(()),
+///             received => stream.write_all(&space[..received]).await?,
+///         }
+///     }
+/// })?;
 /// # Ok(())
 /// # }
 /// ```
@@ -130,9 +122,7 @@ impl Server {
     #[must_use]
     pub fn driver(&self) -> Kind {
         match self.config.driver {
-            DriverChoice::Auto => DEFAULT_KIND,
-            DriverChoice::Epoll => Kind::Epoll,
-            DriverChoice::Kqueue => Kind::Kqueue,
+            DriverChoice::Auto | DriverChoice::Epoll => Kind::Epoll,
             DriverChoice::Poll => Kind::Poll,
         }
     }
@@ -143,40 +133,63 @@ impl Server {
         Handle::new(Arc::clone(&self.control))
     }
 
-    /// Serves until stopped. `factory` makes one service for each shard, on the shard's thread. The first
+    /// Serves until stopped: each connection by a task that runs `handler`, on the shard it has come to. The
+    /// first shard is the calling thread.
+    ///
+    /// The connection is closed when the handler has ended and dropped the stream. Limits, time-outs and stops
+    /// are those of the configuration: a connection past a time-out is ended where it waits; on a graceful
+    /// stop a stream that waits for the peer's next request sees the end of its input, and one whose last
+    /// request has not been answered goes on. What a handler returns as an error is counted, no more.
+    ///
+    /// # Errors
+    /// The system has no resources to start with, or a shard cannot go on.
+    pub fn serve<F>(self, handler: F) -> io::Result<Summary>
+    where
+        F: AsyncFn(Stream) -> io::Result<()> + Send + Sync + 'static,
+    {
+        let handler = Arc::new(handler);
+        self.run(&|_start| Ok((NoService, Some(spawner(Arc::clone(&handler))))))
+    }
+
+    /// Serves until stopped, by services: `factory` makes one for each shard, on the shard's thread. The first
     /// shard is the calling thread.
     ///
     /// # Errors
     /// The system has no resources to start with, or a shard cannot go on.
-    pub fn serve<S: Service>(self, factory: impl Fn(&Start) -> S + Sync) -> io::Result<Summary> {
-        self.try_serve(|start| Ok(factory(start)))
+    pub fn serve_with<S: Service>(self, factory: impl Fn(&Start) -> S + Sync) -> io::Result<Summary> {
+        self.try_serve_with(|start| Ok(factory(start)))
     }
 
-    /// As [`serve`](Self::serve), with services that may fail to start: one failure ends the server.
+    /// As [`serve_with`](Self::serve_with), with services that may fail to start: one failure ends the server.
     ///
     /// # Errors
     /// The factory's, too.
-    pub fn try_serve<S: Service>(
+    pub fn try_serve_with<S: Service>(
         self,
         factory: impl Fn(&Start) -> io::Result<S> + Sync,
     ) -> io::Result<Summary> {
+        self.run(&|start| Ok((factory(start)?, None)))
+    }
+
+    /// Runs all shards until the server stops.
+    fn run<S: Service>(self, factory: &(impl Factory<S> + Sync)) -> io::Result<Summary> {
         let shards = self.config.shards.get();
         let exchange = Arc::new(Exchange::new(shards));
         let mut plans = Vec::with_capacity(shards);
-        for shard in 0..shards {
+        for place in mm_runtime::shards::meet(shards) {
+            let shard = plans.len();
             let listeners = self.listeners.iter().map(Listener::try_clone).collect::<io::Result<_>>()?;
             let (config, control) = (self.config.clone(), Arc::clone(&self.control));
             let exchange = Arc::clone(&exchange);
             let clone = |(socket, framing): &(Listener, _)| Ok((socket.try_clone()?, *framing));
             let datagrams = self.datagrams.iter().map(clone).collect::<io::Result<_>>()?;
             let driver = self.driver();
-            plans.push(Plan { shard, driver, config, control, exchange, listeners, datagrams });
+            plans.push(Plan { shard, place, driver, config, control, exchange, listeners, datagrams });
         }
         // From here on the shards hold the listening sockets, so that a stop closes them.
         let (signals, paths) = (self.config.signals.then_some(self.hooks), unix_paths(&self.listeners));
         drop((self.listeners, self.datagrams));
         let first = plans.remove(0);
-        let factory = &factory;
         let result = std::thread::scope(|scope| {
             let mut others = Vec::with_capacity(plans.len());
             for plan in plans {
@@ -240,10 +253,17 @@ fn unix_paths(listeners: &[Listener]) -> Vec<std::path::PathBuf> {
     listeners.iter().filter_map(path).collect()
 }
 
+/// Makes what serves a shard's connections: a service, or the handler to be used in its stead.
+trait Factory<S>: Fn(&Start) -> io::Result<(S, Option<Spawn>)> {}
+
+impl<S, F: Fn(&Start) -> io::Result<(S, Option<Spawn>)>> Factory<S> for F {}
+
 /// What a shard starts with.
 struct Plan {
     shard: usize,
     driver: Kind,
+    /// Among the shards that give each other work.
+    place: Place,
     config: Config,
     control: Arc<Control>,
     exchange: Arc<Exchange<OwnedFd>>,
@@ -255,44 +275,42 @@ impl Plan {
     /// Runs the shard on this thread until the server stops. However it ends, the others then end too.
     fn run<S: Service>(
         self,
-        factory: &impl Fn(&Start) -> io::Result<S>,
+        factory: &impl Factory<S>,
         signals: Option<Vec<(Signal, Hook)>>,
     ) -> io::Result<()> {
         let _stop = StopOthers(Arc::clone(&self.control));
         let options = self.config.stream;
         match self.driver {
             Kind::Poll => self.run_on(PollDriver::new(options)?, factory, signals),
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            Kind::Epoll => self.run_on(EpollDriver::new(options)?, factory, signals),
-            #[cfg(any(
-                target_vendor = "apple",
-                target_os = "freebsd",
-                target_os = "dragonfly",
-                target_os = "netbsd",
-                target_os = "openbsd"
-            ))]
-            Kind::Kqueue => self.run_on(KqueueDriver::new(options)?, factory, signals),
-            other => {
-                Err(io::Error::new(io::ErrorKind::Unsupported, format!("this system has no driver {other}")))
-            }
+            _ => self.run_on(EpollDriver::new(options)?, factory, signals),
         }
     }
 
     /// Runs the shard on this driver.
-    fn run_on<S: Service, D: Driver<Socket = OwnedFd, Listener = Listener>>(
+    fn run_on<S: Service, D>(
         self,
         driver: D,
-        factory: &impl Fn(&Start) -> io::Result<S>,
+        factory: &impl Factory<S>,
         signals: Option<Vec<(Signal, Hook)>>,
-    ) -> io::Result<()> {
-        let Self { shard, config, control, exchange, listeners, datagrams, .. } = self;
+    ) -> io::Result<()>
+    where
+        D: Sockets<Socket = OwnedFd, Listener = Listener> + 'static,
+    {
+        let Self { shard, place, config, control, exchange, listeners, datagrams, .. } = self;
         control.add_waker(shard, driver.waker());
+        let mut runner = Shard::new(driver);
+        let pool = Pool::new(config.buffer_bytes_max / control.shards());
+        mm_runtime::net::attach(runner.executor(), runner.io(), pool.clone());
         let ready = Ready::default();
         let stats = Arc::clone(&control.stats);
         let start = Start { shard, shards: stats.len(), ready: ready.clone(), stats };
-        let service = factory(&start)?;
-        let mut engine = Engine::new(Parts { service, ready, config, control, exchange, shard });
-        let mut runner = Shard::new(driver);
+        let executor = runner.executor();
+        executor.enter(|| drop(place.join()));
+        let (service, handler) = executor.enter(|| factory(&start))?;
+        let mut engine = Engine::new(Parts { service, pool, ready, config, control, exchange, shard });
+        if let Some(spawn) = handler {
+            runner.executor().enter(|| engine.set_handler(spawn))?;
+        }
         let streams = listeners.len();
         for listener in listeners {
             engine.add_listener(&mut *runner.driver(), listener)?;

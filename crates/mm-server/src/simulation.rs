@@ -39,6 +39,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use mm_base::buffer::Pool;
 use mm_base::choice::Choices;
 use mm_runtime::driver::sim::{Faults, Network, PeerId, Port, SimDriver};
 use mm_runtime::shard::{Next, Shard};
@@ -98,7 +99,8 @@ impl<S: Service> Simulation<S> {
             let start = Start { shard, shards: count, ready: ready.clone(), stats };
             let service = factory(&start);
             let (config, control, exchange) = (config.clone(), Arc::clone(&control), Arc::clone(&exchange));
-            let mut engine = Engine::new(Parts { service, ready, config, control, exchange, shard });
+            let pool = Pool::new(config.buffer_bytes_max / count);
+            let mut engine = Engine::new(Parts { service, pool, ready, config, control, exchange, shard });
             let mut shard = Shard::new(network.driver(false));
             // A simulated driver has room for as many sources as a table.
             let listening = engine.add_listener(&mut *shard.driver(), port);

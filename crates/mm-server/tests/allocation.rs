@@ -62,7 +62,7 @@ fn check(driver: DriverChoice) {
     let server = Server::new(config).listen(&any).unwrap();
     let Some(ListenAddress::Ip(address)) = server.addresses().next().cloned() else { panic!("no address") };
     let handle = server.handle();
-    let thread = std::thread::spawn(move || server.serve(|_start| Echo));
+    let thread = std::thread::spawn(move || server.serve_with(|_start| Echo));
     let mut clients: Vec<TcpStream> = Vec::with_capacity(CONNECTIONS);
     let connect = || {
         let mut client = TcpStream::connect(address).unwrap();

@@ -46,7 +46,7 @@ fn check(driver: DriverChoice) {
     let server = Server::new(config).listen(&any).unwrap();
     let Some(ListenAddress::Ip(address)) = server.addresses().next().cloned() else { panic!("no address") };
     let handle = server.handle();
-    let thread = std::thread::spawn(move || server.serve(|_start| Echo));
+    let thread = std::thread::spawn(move || server.serve_with(|_start| Echo));
     let mut first = TcpStream::connect(address).unwrap();
     exchange(&mut first);
 

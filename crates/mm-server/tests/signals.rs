@@ -36,7 +36,7 @@ fn signals_do_what_they_are_for() {
         .unwrap()
         .on_signal(Signal::Hangup, move |handle| hooked.send(handle.is_stopping()).unwrap());
     let Some(ListenAddress::Ip(address)) = server.addresses().next().cloned() else { panic!("no address") };
-    let thread = std::thread::spawn(move || server.serve(|_start| Lines));
+    let thread = std::thread::spawn(move || server.serve_with(|_start| Lines));
     let mut client = TcpStream::connect(address).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut answer = [0; 4];

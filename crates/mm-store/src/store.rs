@@ -5,6 +5,7 @@ mod evict;
 mod expire;
 mod read;
 mod relocate;
+mod sample;
 mod scan;
 mod space;
 mod upload;
@@ -28,6 +29,7 @@ use crate::stats::Stats;
 
 pub use change::{ArithmeticError, CasRule, Operation, State};
 pub use read::{Item, Miss};
+pub use sample::Looked;
 pub use scan::Cursor;
 pub use upload::Upload;
 pub use verify::Broken;

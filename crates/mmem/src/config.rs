@@ -182,6 +182,8 @@ pub(crate) struct Service {
     pub(crate) requests_per_turn: u32,
     /// `-o idle_timeout`, in seconds; 0 for none.
     pub(crate) idle_timeout_s: u32,
+    /// `-o watcher_logbuf_size`, in KiB.
+    pub(crate) watcher_kib: u32,
     /// Whether connections beyond the limit are told so and closed, or wait.
     pub(crate) refuses_when_full: bool,
     /// `--driver`: which kernel interface to use.
@@ -189,6 +191,7 @@ pub(crate) struct Service {
 }
 
 /// Which commands are answered.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Commands {
     /// `-A`: `shutdown`.
@@ -197,17 +200,21 @@ pub(crate) struct Commands {
     pub(crate) flush: bool,
     /// Not `-X`: dumps of keys and statistics by prefix.
     pub(crate) dump: bool,
+    /// Not `-W`: `watch`.
+    pub(crate) watch: bool,
     /// `-D`: what ends a prefix in the statistics by prefix; given, they are counted from the start.
     pub(crate) prefix_delimiter: Option<u8>,
 }
 
-/// What has no effect and is shown all the same, in `stats settings`.
+/// What has no effect but on what statistics show.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Shown {
     /// `-f`.
     pub(crate) growth_factor: f64,
     /// `-n`, in bytes.
     pub(crate) chunk_bytes: u32,
+    /// `-o track_sizes`: `stats sizes` tells the sizes of items.
+    pub(crate) tracks_sizes: bool,
 }
 
 /// What kind of process to be.
@@ -250,12 +257,19 @@ impl Config {
                 threads: 1,
                 requests_per_turn: 20,
                 idle_timeout_s: 0,
+                watcher_kib: 256,
                 refuses_when_full: true,
                 driver: "auto".to_owned(),
             },
-            commands: Commands { shutdown: false, flush: true, dump: true, prefix_delimiter: None },
+            commands: Commands {
+                shutdown: false,
+                flush: true,
+                dump: true,
+                watch: true,
+                prefix_delimiter: None,
+            },
             process: Process { user: None, daemon: false, pid_file: None, dumps_core: false, verbosity: 0 },
-            shown: Shown { growth_factor: 1.25, chunk_bytes: 48 },
+            shown: Shown { growth_factor: 1.25, chunk_bytes: 48, tracks_sizes: false },
             for_tests: false,
             without_meaning: Vec::new(),
         }

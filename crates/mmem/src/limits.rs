@@ -16,3 +16,6 @@ pub(crate) const ITEM_SIZE_MIN: u64 = 1024;
 pub(crate) const ITEM_SIZE_MAX: u64 = 1 << 30;
 /// Descriptors that the program needs besides its connections.
 pub(crate) const DESCRIPTORS_RESERVED: u64 = 64;
+
+/// The most KiB that may wait for a watcher, of which there are twenty at most.
+pub(crate) const WATCHER_KIB_MAX: u32 = 64 << 10;

@@ -17,8 +17,14 @@ pub(crate) fn settings(config: &Config) -> Settings {
             item_size_max: usize::try_from(memory.item_size_max).unwrap_or(usize::MAX),
             evicts: memory.evicts,
             has_cas: memory.has_cas,
+            sizes_told: config.shown.tracks_sizes,
         },
-        allowed: Allowed { flush: commands.flush, dumps: commands.dump, shutdown: commands.shutdown },
+        allowed: Allowed {
+            flush: commands.flush,
+            dumps: commands.dump,
+            shutdown: commands.shutdown,
+            watch: commands.watch,
+        },
         has_debug: config.for_tests,
         verbosity: u32::from(config.process.verbosity),
         prefix_delimiter: commands.prefix_delimiter.unwrap_or(b':'),
@@ -39,6 +45,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
         backlog: u64::from(listening.backlog),
         growth_factor: config.shown.growth_factor,
         chunk_size: u64::from(config.shown.chunk_bytes),
+        watcher_bytes: usize::try_from(service.watcher_kib).unwrap_or(usize::MAX) << 10,
         ..Settings::default()
     }
 }

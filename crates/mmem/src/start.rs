@@ -70,7 +70,7 @@ fn run(server: Server, config: &Config) -> Result<(), Refusal> {
     let greeting = greeting(&server, config);
     let shared = Shared::new(settings(config), shards, Box::new(ThisProcess::new(server.handle())));
     let store_config = store_config(config, random_seed());
-    let served = server.try_serve(|start| {
+    let served = server.try_serve_with(|start| {
         let store = Store::open(&store_config)?;
         greeting.iter().for_each(|line| say(line));
         if config.process.daemon {
@@ -146,9 +146,16 @@ fn server_shards(config: &Config) -> NonZeroUsize {
 }
 
 fn server_config(config: &Config) -> Result<server::Config, Refusal> {
-    let name = &config.service.driver;
-    let driver = DriverChoice::named(name)
-        .map_err(|what| Refusal::new(exit::USAGE, format!("--driver {name}: {what}")))?;
+    let driver = match config.service.driver.as_str() {
+        "auto" => DriverChoice::Auto,
+        "epoll" => DriverChoice::Epoll,
+        "poll" => DriverChoice::Poll,
+        other => {
+            let message =
+                format!("--driver {other}: there is no such driver; there are auto, epoll and poll");
+            return Err(Refusal::new(exit::USAGE, message));
+        }
+    };
     let service = &config.service;
     let idle_ms = u64::from(service.idle_timeout_s) * 1000;
     Ok(server::Config {

@@ -1,17 +1,25 @@
 //! One client per example.
 
-use std::future::Future;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::num::NonZeroUsize;
 use std::sync::mpsc;
 use std::thread;
 
-use mm_runtime::net::{Datagrams, Listener};
-use mm_runtime::sys::socket::ListenAddress;
+use mainmemory::runtime::net::Datagrams;
+use mainmemory::runtime::shards::Sharded;
+use mainmemory::server::Summary;
+use mainmemory::{Config, ListenAddress, Server};
 
+#[path = "../../examples/chat.rs"]
+#[expect(dead_code, reason = "its main is not called")]
+mod chat;
 #[path = "../../examples/echo.rs"]
 #[expect(dead_code, reason = "its main is not called")]
 mod echo;
+#[path = "../../examples/echo_service.rs"]
+#[expect(dead_code, reason = "its main is not called")]
+mod echo_service;
 #[path = "../../examples/http.rs"]
 #[expect(dead_code, reason = "its main is not called")]
 mod http;
@@ -30,20 +38,15 @@ fn loopback() -> SocketAddr {
 }
 
 /// Starts a server that lives as long as the test's process, and gives its address.
-fn start<F: Future<Output = io::Result<()>> + 'static>(
-    serve: impl FnOnce(Listener) -> F + Send + 'static,
-) -> SocketAddr {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        mm_runtime::block_on(async move {
-            let listener = Listener::bind(&ListenAddress::Ip(loopback()))?;
-            sender.send(listener.address().clone()).unwrap();
-            serve(listener).await
-        })
-    });
-    match receiver.recv().unwrap() {
-        ListenAddress::Ip(address) => address,
-        ListenAddress::Unix(..) => unreachable!(),
+fn start(shards: usize, serve: impl FnOnce(Server) -> io::Result<Summary> + Send + 'static) -> SocketAddr {
+    let shards = NonZeroUsize::new(shards).unwrap();
+    let config = Config { shards, signals: false, ..Config::default() };
+    let server = Server::new(config).listen(&loopback().into()).unwrap();
+    let address = server.addresses().next().cloned();
+    thread::spawn(move || serve(server).unwrap());
+    match address {
+        Some(ListenAddress::Ip(address)) => address,
+        _ => unreachable!(),
     }
 }
 
@@ -57,7 +60,7 @@ fn ask(stream: &mut TcpStream, question: &[u8], answer: &str) {
 
 #[test]
 fn echo_gives_back_what_it_gets() {
-    let address = start(echo::serve);
+    let address = start(2, |server| server.serve(echo::echo));
     let mut clients: Vec<_> = (0..10).map(|_| TcpStream::connect(address).unwrap()).collect();
     for (name, client) in clients.iter_mut().enumerate() {
         let text = format!("client {name}");
@@ -66,9 +69,52 @@ fn echo_gives_back_what_it_gets() {
 }
 
 #[test]
+fn the_echo_service_gives_back_what_it_gets() {
+    let address = start(2, |server| server.serve_with(|_start| echo_service::Echo));
+    for round in 0..10 {
+        let mut client = TcpStream::connect(address).unwrap();
+        let text = format!("round {round}");
+        ask(&mut client, text.as_bytes(), &text);
+    }
+}
+
+/// Reads lines of a chat until one ends like this, and gives all of them.
+fn listen_until(member: &mut BufReader<TcpStream>, end: &str) -> Vec<String> {
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|line: &String| !line.ends_with(end)) {
+        let mut line = String::new();
+        assert!(member.read_line(&mut line).unwrap() > 0, "the chat ended after {heard:?}");
+        heard.push(line);
+    }
+    heard
+}
+
+#[test]
+fn chat_reaches_everybody_on_every_shard() {
+    let chat = chat::Chat::new();
+    let address = start(3, |server| server.serve(async move |stream| chat.talk(stream).await));
+    let mut members: Vec<_> = (0..9)
+        .map(|_| {
+            let mut member = BufReader::new(TcpStream::connect(address).unwrap());
+            let own = format!("{} is here\n", member.get_ref().local_addr().unwrap());
+            listen_until(&mut member, &own);
+            member
+        })
+        .collect();
+    for speaker in 0..members.len() {
+        let name = members[speaker].get_ref().local_addr().unwrap();
+        let said = format!("{name}: hello from {speaker}\n");
+        members[speaker].get_mut().write_all(format!("hello from {speaker}\n").as_bytes()).unwrap();
+        members.iter_mut().for_each(|member| drop(listen_until(member, &said)));
+    }
+    let gone = members.pop().unwrap().get_ref().local_addr().unwrap();
+    members.iter_mut().for_each(|member| drop(listen_until(member, &format!("{gone} has left\n"))));
+}
+
+#[test]
 fn proxy_carries_both_ways_and_hands_the_end_on() {
-    let echo = start(echo::serve);
-    let address = start(move |listener| proxy::serve(listener, echo));
+    let echo = start(1, |server| server.serve(echo::echo));
+    let address = start(2, move |server| server.serve(async move |client| proxy::proxy(client, echo).await));
     let mut client = TcpStream::connect(address).unwrap();
     let bytes: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
     let mut writer = client.try_clone().unwrap();
@@ -85,7 +131,8 @@ fn proxy_carries_both_ways_and_hands_the_end_on() {
 
 #[test]
 fn lines_keeps_values_and_survives_nonsense() {
-    let address = start(lines::serve);
+    let maps = Sharded::new(Default::default);
+    let address = start(1, |server| server.serve(async move |stream| lines::talk(stream, &maps).await));
     let mut client = TcpStream::connect(address).unwrap();
     ask(&mut client, b"set a hello world\n", "ok\n");
     ask(&mut client, b"get a\nget b\n", "hello world\nnone\n");
@@ -100,7 +147,7 @@ fn lines_keeps_values_and_survives_nonsense() {
 fn udp_echo_answers_the_sender() {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        mm_runtime::block_on(async move {
+        mainmemory::block_on(async move {
             let datagrams = Datagrams::bind(loopback())?;
             sender.send(datagrams.address()).unwrap();
             udp_echo::serve(datagrams).await
@@ -116,7 +163,7 @@ fn udp_echo_answers_the_sender() {
 
 #[test]
 fn http_answers_two_requests_on_one_connection() {
-    let address = start(http::serve);
+    let address = start(2, |server| server.serve(http::talk));
     let mut client = TcpStream::connect(address).unwrap();
     client
         .write_all(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nConnection: close\r\n\r\n")

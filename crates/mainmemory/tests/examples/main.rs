@@ -1,4 +1,4 @@
-//! The examples of tasks, served on threads of their own and asked by ordinary blocking clients.
+//! The examples, served on threads of their own and asked by ordinary blocking clients.
 
 #[cfg(test)]
 mod clients;

@@ -1,9 +1,6 @@
 //! Sixteen bytes looked at together.
 
-#![cfg_attr(
-    target_arch = "x86_64",
-    expect(unsafe_code, reason = "vector instructions; see the SAFETY lines")
-)]
+#![expect(unsafe_code, reason = "vector instructions; see the SAFETY lines")]
 
 /// Bytes of a block.
 pub(super) const BLOCK_BYTES: usize = 16;

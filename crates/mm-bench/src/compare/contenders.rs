@@ -10,6 +10,12 @@ use crate::machine::{Server, free_port, tell};
 /// Memory each cache may use, in MiB: everything fits.
 const MEMORY_MIB: &str = "1024";
 
+/// Connections each cache may have.
+const CONNECTIONS: &str = "12000";
+
+/// The largest value each cache takes, with some room for its key.
+const ITEM_SIZE: &str = "2m";
+
 /// One server.
 pub(super) struct Contender {
     /// What the table calls it.
@@ -17,6 +23,8 @@ pub(super) struct Contender {
     pub(super) server: Server,
     pub(super) protocol: Protocol,
     pub(super) is_floor: bool,
+    /// It is what is being judged.
+    pub(super) is_mmem: bool,
     /// Floors answer with values of one kind.
     only: Option<Values>,
     filled: Vec<Values>,
@@ -28,32 +36,52 @@ pub(super) struct Contenders {
     remarks: Vec<String>,
 }
 
-/// Starts whatever can be had. The canned epoll floor comes first.
+/// Which servers are wanted.
+#[derive(Debug, Default)]
+pub(super) struct Wanted<'a> {
+    /// mmem's program; none is the one beside this.
+    pub(super) mmem: Option<&'a Path>,
+    /// Its drivers; none is the one it chooses.
+    pub(super) drivers: Vec<String>,
+    /// Its numbers of shards; none is one.
+    pub(super) threads: Vec<u32>,
+    /// Further programs with memcached's flags.
+    pub(super) peers: &'a [PathBuf],
+}
+
+/// Starts whatever can be had. The canned epoll floors for the values of `rows` come first.
 ///
 /// # Errors
 /// A server that is there does not start.
-pub(super) fn start(mmem: Option<&Path>, peers: &[PathBuf]) -> Result<Contenders, String> {
+pub(super) fn start(wanted: &Wanted<'_>, rows: &[&Row]) -> Result<Contenders, String> {
     let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-    if let Some(peer) = peers.iter().find(|peer| !is_there(peer)) {
+    if let Some(peer) = wanted.peers.iter().find(|peer| !is_there(peer)) {
         return Err(format!("--peer {}: there is no such program", peer.display()));
     }
     let mut contenders = Contenders { list: Vec::new(), remarks: Vec::new() };
+    let mut kinds: Vec<Values> = Vec::new();
+    for row in rows {
+        if !kinds.contains(&row.values) {
+            kinds.push(row.values);
+        }
+    }
     for floor in ["canned-epoll", "canned-uring"] {
-        for values in [Values::Small, Values::Large] {
-            contenders.start_floor(&program, floor, values)?;
+        for values in &kinds {
+            contenders.start_floor(&program, floor, *values)?;
         }
     }
     let beside = program.with_file_name("mmem");
-    contenders.start_cache("mmem", mmem.unwrap_or(&beside), "build it with `cargo build --release`")?;
-    for (number, peer) in (1..).zip(peers) {
+    contenders.start_variants(wanted.mmem.unwrap_or(&beside), wanted)?;
+    for (number, peer) in (1..).zip(wanted.peers) {
         // Numbered, since a peer is often another version of what is compared anyway.
         let name =
             format!("{}, peer {number}", peer.file_name().unwrap_or(peer.as_os_str()).to_string_lossy());
-        contenders.start_cache(&name, peer, "")?;
+        contenders.start_cache(&name, peer, &["-t", "1"], "")?;
     }
     contenders.start_cache(
         "memcached",
         Path::new("memcached"),
+        &["-t", "1"],
         "install it with `apt-get install memcached`",
     )?;
     contenders.start_redis()?;
@@ -70,7 +98,7 @@ fn is_there(program: &Path) -> bool {
 impl Contenders {
     fn start_floor(&mut self, program: &Path, floor: &str, values: Values) -> Result<(), String> {
         let port = free_port()?;
-        let (port_text, bytes) = (port.to_string(), values.bytes().to_string());
+        let (port_text, bytes) = (port.to_string(), values.bytes.to_string());
         let mut command = Command::new(program);
         command.args(["floor", floor, "--port", &port_text, "--value-bytes", &bytes]);
         match Server::start(&mut command, port) {
@@ -84,8 +112,45 @@ impl Contenders {
         Ok(())
     }
 
+    /// mmem with each driver and number of shards. What it refuses to run with is left out, unless it is all.
+    fn start_variants(&mut self, program: &Path, wanted: &Wanted<'_>) -> Result<(), String> {
+        let drivers: Vec<Option<&str>> = match &wanted.drivers[..] {
+            [] => vec![None],
+            drivers => drivers.iter().map(|driver| Some(driver.as_str())).collect(),
+        };
+        let threads = if wanted.threads.is_empty() { &[1][..] } else { &wanted.threads };
+        let mut complaint = None;
+        let before = self.list.len();
+        for count in threads {
+            for driver in &drivers {
+                let (mut name, count) = ("mmem".to_owned(), count.to_string());
+                let mut flags = vec!["-t", count.as_str()];
+                if let Some(driver) = driver {
+                    name = format!("{name} {driver}");
+                    flags.extend(["--driver", driver]);
+                }
+                if threads.len() > 1 || count != "1" {
+                    name = format!("{name} -t {count}");
+                }
+                if let Err(refusal) =
+                    self.start_cache(&name, program, &flags, "build it with `cargo build --release`")
+                {
+                    self.remark(format!("{name} is left out: {refusal}"));
+                    complaint = Some(refusal);
+                }
+            }
+        }
+        complaint.filter(|_| self.list.len() == before).map_or(Ok(()), Err)
+    }
+
     /// A server with memcached's flags.
-    fn start_cache(&mut self, name: &str, program: &Path, advice: &str) -> Result<(), String> {
+    fn start_cache(
+        &mut self,
+        name: &str,
+        program: &Path,
+        flags: &[&str],
+        advice: &str,
+    ) -> Result<(), String> {
         if !is_there(program) {
             self.remark(format!("{name} is missing ({}); {advice}", program.display()));
             return Ok(());
@@ -93,7 +158,8 @@ impl Contenders {
         tell(&format!("starting {name}"));
         let port = free_port()?;
         let mut command = Command::new(program);
-        command.args(["-p", &port.to_string(), "-l", "127.0.0.1", "-t", "1", "-m", MEMORY_MIB]);
+        command.args(["-p", &port.to_string(), "-l", "127.0.0.1", "-m", MEMORY_MIB]);
+        command.args(["-c", CONNECTIONS, "-I", ITEM_SIZE]).args(flags);
         if rustix::process::geteuid().is_root() {
             command.args(["-u", "root"]);
         }
@@ -112,6 +178,7 @@ impl Contenders {
         let mut command = Command::new("redis-server");
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--save", "", "--appendonly", "no", "--maxmemory", "1gb", "--daemonize", "no"]);
+        command.args(["--maxclients", CONNECTIONS]);
         let server = Server::start(&mut command, port)?;
         self.add("redis", server, Protocol::Resp, None);
         Ok(())
@@ -124,6 +191,7 @@ impl Contenders {
             server,
             protocol,
             is_floor,
+            is_mmem: name.starts_with("mmem"),
             only,
             filled: Vec::new(),
         });
@@ -158,9 +226,9 @@ impl Contenders {
             let mut plan = Plan::new(contender.server.port);
             plan.protocol = contender.protocol;
             (plan.connections, plan.depth) = (10, 20);
-            plan.keys = row.values.keys();
-            plan.prefix = row.values.prefix().to_owned();
-            plan.sizes = Sizes::fixed(row.values.bytes());
+            plan.keys = row.values.keys;
+            plan.prefix = row.values.prefix.to_owned();
+            plan.sizes = Sizes::fixed(row.values.bytes);
             plan.stop = Stop::Filled;
             if let Some(complaint) = load::run(&plan)?.complaint() {
                 return Err(format!("filling {}: {complaint}", contender.name));

@@ -5,13 +5,27 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
+use super::latency::Latency;
 use super::rows::Row;
 use crate::load::Report;
 use crate::machine::median;
 
+/// The most that two measurements of one multiple may differ, in parts of the first.
+const AGREEMENT: f64 = 0.1;
+
+/// What was measured of a row.
+pub(super) struct Measured<'a> {
+    pub(super) row: &'a Row,
+    pub(super) figures: Vec<Figures>,
+    /// At fixed rates of arrival.
+    pub(super) latencies: Vec<Latency>,
+}
+
 /// What one server gave in one row, a figure per round.
 pub(super) struct Figures {
-    name: String,
+    pub(super) name: String,
+    /// Whether two measurements have to agree.
+    is_judged: bool,
     cpu_ns: Vec<f64>,
     multiple: Vec<f64>,
     keys_per_s: Vec<f64>,
@@ -21,9 +35,10 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    pub(super) fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str, is_judged: bool) -> Self {
         Self {
             name: name.to_owned(),
+            is_judged,
             cpu_ns: Vec::new(),
             multiple: Vec::new(),
             keys_per_s: Vec::new(),
@@ -42,6 +57,16 @@ impl Figures {
         self.p99_us.push(report.latency.percentile_ns(0.99) as f64 / 1e3);
         self.misses += report.tally.misses;
     }
+
+    /// Processor time per key, as a multiple of the floor's.
+    pub(super) fn multiple(&self) -> f64 {
+        middle(&self.multiple)
+    }
+
+    /// Keys answered in a second of a closed loop.
+    pub(super) fn keys_per_s(&self) -> f64 {
+        middle(&self.keys_per_s)
+    }
 }
 
 fn middle(figures: &[f64]) -> f64 {
@@ -52,19 +77,50 @@ fn middle(figures: &[f64]) -> f64 {
 ///
 /// # Errors
 /// Standard output is gone.
-pub(super) fn print(tables: &[(&Row, Vec<Figures>)], remarks: &[String]) -> Result<(), String> {
+pub(super) fn print(tables: &[Measured<'_>], remarks: &[String]) -> Result<(), String> {
     let mut text = String::new();
-    for (row, figures) in tables {
-        write_row(&mut text, row, figures).map_err(|error| format!("cannot format the table: {error}"))?;
+    for measured in tables {
+        write_row(&mut text, measured).map_err(|error| format!("cannot format the table: {error}"))?;
     }
     for remark in remarks {
         text.push_str(remark);
         text.push('\n');
     }
+    put(&text)
+}
+
+fn put(text: &str) -> Result<(), String> {
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("cannot write the table: {error}"))
 }
 
-fn write_row(text: &mut String, row: &Row, figures: &[Figures]) -> std::fmt::Result {
+/// Prints what a second measurement gave, and whether it agrees with the first wherever mmem is judged.
+///
+/// # Errors
+/// Standard output is gone.
+pub(super) fn print_difference(first: &[Measured<'_>], second: &[Measured<'_>]) -> Result<bool, String> {
+    let mut text = String::from("a second measurement, multiples of the floor\n");
+    let mut agree = true;
+    for (first, second) in first.iter().zip(second) {
+        for (before, after) in first.figures.iter().zip(&second.figures) {
+            let (before_multiple, after_multiple) = (before.multiple(), after.multiple());
+            let difference = after_multiple / before_multiple - 1.0;
+            let beyond = before.is_judged && difference.abs() > AGREEMENT;
+            agree &= !beyond;
+            let mark = if beyond { "  TOO FAR" } else { "" };
+            let line = format!(
+                "  {:<14} {:<18} {before_multiple:>7.2} {after_multiple:>7.2} {:>+6.1} %{mark}\n",
+                first.row.name,
+                before.name,
+                difference * 100.0,
+            );
+            text.push_str(&line);
+        }
+    }
+    put(&text).map(|()| agree)
+}
+
+fn write_row(text: &mut String, measured: &Measured<'_>) -> std::fmt::Result {
+    let Measured { row, figures, latencies } = measured;
     writeln!(text, "{}: {}", row.name, row.title)?;
     writeln!(text, "  server             x floor   CPU ns/key      keys/s   p50 us   p99 us")?;
     for figure in figures {
@@ -72,9 +128,9 @@ fn write_row(text: &mut String, row: &Row, figures: &[Figures]) -> std::fmt::Res
             text,
             "  {:<18} {:>7.2} {:>12.1} {:>11.0} {:>8.1} {:>8.1}",
             figure.name,
-            middle(&figure.multiple),
+            figure.multiple(),
             middle(&figure.cpu_ns),
-            middle(&figure.keys_per_s),
+            figure.keys_per_s(),
             middle(&figure.median_us),
             middle(&figure.p99_us),
         )?;
@@ -83,6 +139,19 @@ fn write_row(text: &mut String, row: &Row, figures: &[Figures]) -> std::fmt::Res
         }
         writeln!(text)?;
     }
+    if let Some(first) = latencies.first() {
+        writeln!(text, "  at fixed rates     keys/s due   p50 us   p99 us p99.9 us  ({})", first.of)?;
+    }
+    for latency in latencies {
+        let [median, p99, p999] = latency.percentiles_us();
+        writeln!(
+            text,
+            "  {:<18} {:>10.0} {median:>8.1} {p99:>8.1} {p999:>8.1}{}",
+            latency.name,
+            latency.rate,
+            latency.shortfall(),
+        )?;
+    }
     writeln!(text)
 }
 
@@ -90,16 +159,18 @@ fn write_row(text: &mut String, row: &Row, figures: &[Figures]) -> std::fmt::Res
 ///
 /// # Errors
 /// The file cannot be written.
-pub(super) fn write_json(tables: &[(&Row, Vec<Figures>)], path: &Path) -> Result<(), String> {
+pub(super) fn write_json(tables: &[Measured<'_>], path: &Path) -> Result<(), String> {
     let rows: Vec<String> = tables
         .iter()
-        .map(|(row, figures)| {
+        .map(|Measured { row, figures, latencies }| {
             let servers: Vec<String> = figures.iter().map(to_json).collect();
+            let paced: Vec<String> = latencies.iter().map(Latency::to_json).collect();
             format!(
-                "{{\"row\":\"{}\",\"title\":\"{}\",\"servers\":[{}]}}",
+                "{{\"row\":\"{}\",\"title\":\"{}\",\"servers\":[{}],\"paced\":[{}]}}",
                 row.name,
                 row.title,
-                servers.join(",")
+                servers.join(","),
+                paced.join(","),
             )
         })
         .collect();

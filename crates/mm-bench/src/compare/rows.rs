@@ -2,38 +2,28 @@
 
 /// Which keys and values a row works on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Values {
-    /// A million keys of about 11 bytes with values of 100 bytes.
-    Small,
-    /// A thousand keys with values of 64 KiB.
-    Large,
-}
-
-impl Values {
-    /// How many keys there are.
-    pub(super) fn keys(self) -> u64 {
-        match self {
-            Self::Small => 1_000_000,
-            Self::Large => 1_000,
-        }
-    }
-
-    /// Bytes in each value.
-    pub(super) fn bytes(self) -> usize {
-        match self {
-            Self::Small => 100,
-            Self::Large => 64 << 10,
-        }
-    }
-
+pub(super) struct Values {
     /// What every key begins with.
-    pub(super) fn prefix(self) -> &'static str {
-        match self {
-            Self::Small => "key:",
-            Self::Large => "large:",
-        }
-    }
+    pub(super) prefix: &'static str,
+    /// How many keys there are.
+    pub(super) keys: u64,
+    /// Bytes in each value.
+    pub(super) bytes: usize,
 }
+
+/// A million keys of about 11 bytes with values of 100 bytes.
+const SMALL: Values = Values { prefix: "key:", keys: 1_000_000, bytes: 100 };
+
+/// 64 MiB of larger values.
+const fn large(prefix: &'static str, kib: usize) -> Values {
+    Values { prefix, keys: (64 << 10) / kib as u64, bytes: kib << 10 }
+}
+
+const KIB_4: Values = large("4k:", 4);
+const KIB_16: Values = large("16k:", 16);
+const KIB_64: Values = large("large:", 64);
+const KIB_256: Values = large("256k:", 256);
+const KIB_1024: Values = large("1024k:", 1024);
 
 /// One kind of work.
 #[derive(Debug)]
@@ -48,60 +38,122 @@ pub(super) struct Row {
     pub(super) multiget: usize,
     pub(super) set_ratio: f64,
     pub(super) zipf: f64,
+    /// Measured with `--all`, or when named.
+    extra: bool,
+    /// Latency at fixed rates of arrival is measured too, with `--all`.
+    pub(super) paced: bool,
 }
 
 const GET_ONE: Row = Row {
     name: "get-one",
     title: "get, one per trip, 50 connections",
-    values: Values::Small,
+    values: SMALL,
     connections: 50,
     depth: 1,
     multiget: 1,
     set_ratio: 0.0,
     zipf: 0.0,
+    extra: false,
+    paced: true,
 };
+
+const OTHER: Row = Row { paced: false, ..GET_ONE };
+const EXTRA: Row = Row { extra: true, ..OTHER };
+const DEEP: Row = Row { connections: 20, depth: 50, ..OTHER };
+const LARGE: Row = Row { connections: 20, ..EXTRA };
 
 /// All rows, in the order of the table.
 pub(super) const ROWS: &[Row] = &[
+    Row { name: "get-one-1", title: "get, one per trip, 1 connection", connections: 1, ..EXTRA },
     GET_ONE,
-    Row { name: "set-one", title: "set, one per trip, 50 connections", set_ratio: 1.0, ..GET_ONE },
-    Row { name: "get-deep", title: "get, 50 deep, 20 connections", connections: 20, depth: 50, ..GET_ONE },
+    Row { name: "get-one-200", title: "get, one per trip, 200 connections", connections: 200, ..EXTRA },
+    Row { name: "get-one-1000", title: "get, one per trip, 1,000 connections", connections: 1_000, ..EXTRA },
     Row {
-        name: "set-deep",
-        title: "set, 50 deep, 20 connections",
-        connections: 20,
-        depth: 50,
+        name: "get-one-10000",
+        title: "get, one per trip, 10,000 connections",
+        connections: 10_000,
+        ..EXTRA
+    },
+    Row { name: "set-one", title: "set, one per trip, 50 connections", set_ratio: 1.0, ..OTHER },
+    Row {
+        name: "set-one-200",
+        title: "set, one per trip, 200 connections",
+        connections: 200,
         set_ratio: 1.0,
-        ..GET_ONE
+        ..EXTRA
     },
     Row {
-        name: "multiget",
-        title: "get of 50 keys, 20 connections",
-        connections: 20,
-        multiget: 50,
-        ..GET_ONE
+        name: "mix-one",
+        title: "90 % get, 10 % set, Zipf 0.99, one per trip, 50 connections",
+        set_ratio: 0.1,
+        zipf: 0.99,
+        paced: true,
+        ..EXTRA
     },
+    Row { name: "get-deep", title: "get, 50 deep, 20 connections", ..DEEP },
+    Row { name: "set-deep", title: "set, 50 deep, 20 connections", set_ratio: 1.0, ..DEEP },
+    Row { name: "multiget", title: "get of 50 keys, 20 connections", depth: 1, multiget: 50, ..DEEP },
     Row {
         name: "mix-zipf",
         title: "90 % get, 10 % set, Zipf 0.99, 50 deep, 20 connections",
-        connections: 20,
-        depth: 50,
         set_ratio: 0.1,
         zipf: 0.99,
-        ..GET_ONE
+        ..DEEP
     },
+    Row { name: "get-4k", title: "get of 4 KiB, 20 connections", values: KIB_4, ..LARGE },
+    Row { name: "get-16k", title: "get of 16 KiB, 20 connections", values: KIB_16, ..LARGE },
+    Row { name: "get-large", title: "get of 64 KiB, 20 connections", values: KIB_64, extra: false, ..LARGE },
+    Row { name: "get-256k", title: "get of 256 KiB, 20 connections", values: KIB_256, ..LARGE },
+    Row { name: "get-1m", title: "get of 1 MiB, 20 connections", values: KIB_1024, ..LARGE },
     Row {
-        name: "get-large",
-        title: "get of 64 KiB, 20 connections",
-        values: Values::Large,
-        connections: 20,
-        ..GET_ONE
+        name: "set-large",
+        title: "set of 64 KiB, 20 connections",
+        values: KIB_64,
+        set_ratio: 1.0,
+        ..LARGE
     },
 ];
 
+/// Connections beyond which a load connects for each round anew: all servers' together would be too many.
+const CONNECTED_MAX: usize = 1_000;
+
 impl Row {
-    /// Whether `--only` asks for it.
-    pub(super) fn is_wanted(&self, only: &[String]) -> bool {
-        only.is_empty() || only.iter().any(|part| self.name.contains(part.as_str()))
+    /// Whether `--only` asks for it, by its name or by a part of several names; where nothing is asked for, whether
+    /// it is one of the common ones, or `all` are meant.
+    pub(super) fn is_wanted(&self, only: &[String], all: bool) -> bool {
+        let is_meant = |part: &String| {
+            let names_one = ROWS.iter().any(|row| row.name == part);
+            if names_one { self.name == part } else { self.name.contains(part.as_str()) }
+        };
+        if only.is_empty() { all || !self.extra } else { only.iter().any(is_meant) }
+    }
+
+    /// Whether connections are made for each round.
+    pub(super) fn connects_anew(&self) -> bool {
+        self.connections > CONNECTED_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(only: &[&str], all: bool) -> Vec<&'static str> {
+        let only: Vec<String> = only.iter().map(|&part| part.to_owned()).collect();
+        ROWS.iter().filter(|row| row.is_wanted(&only, all)).map(|row| row.name).collect()
+    }
+
+    #[test]
+    fn a_whole_name_means_one_row_and_a_part_all_that_have_it() {
+        assert_eq!(names(&["get-one"], false), ["get-one"]);
+        assert_eq!(names(&["one-200"], false), ["get-one-200", "set-one-200"]);
+        assert_eq!(names(&["nothing"], true), [""; 0]);
+    }
+
+    #[test]
+    fn the_common_rows_are_those_of_the_goals() {
+        let common = ["get-one", "set-one", "get-deep", "set-deep", "multiget", "mix-zipf", "get-large"];
+        assert_eq!(names(&[], false), common);
+        assert_eq!(names(&[], true).len(), ROWS.len());
     }
 }

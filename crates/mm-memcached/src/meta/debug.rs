@@ -4,7 +4,6 @@ use mm_proto::memcached::{Writer, base64};
 use mm_store::Sharing;
 
 use super::Asked;
-use crate::classes::class_of;
 use crate::limits::HEADER_MAX_BYTES;
 use crate::service::{Call, Memcached};
 use crate::storing::item_bytes;
@@ -38,7 +37,7 @@ impl<S: Sharing> Memcached<S> {
         writer.put_number(item.cas());
         writer.put(if item.was_fetched() { b" fetch=yes" } else { b" fetch=no" });
         writer.put(b" cls=");
-        writer.put_number(class_of(bytes) as u64);
+        writer.put_number(self.shared.classes.class_of(bytes) as u64);
         writer.put(b" size=");
         writer.put_number(bytes as u64);
         writer.put(b"\r\n");

@@ -4,48 +4,62 @@ use mm_store::Sharing;
 use std::fmt::Display;
 
 use mm_base::buffer::Output;
+use mm_proto::memcached::lines;
 use mm_server::Address;
 
 use super::stat;
 use crate::clock::Time;
-use crate::registry::{Entry, Registered, Registry};
-use crate::service::Memcached;
+use crate::long::{Long, Progress};
+use crate::registry::{Known, Place};
+use crate::service::{Call, Memcached};
 
-/// The numbers of connections begin here, as if they were descriptors.
-const FIRST_NUMBER: usize = 32;
+/// A list of connections under way.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    place: Place,
+    /// The number of the connection that asks.
+    asking: usize,
+}
 
 impl<S: Sharing> Memcached<S> {
-    /// One group of lines for each listener and each connection of this shard. `asking` is the one that asks.
-    pub(super) fn stats_connections(&self, asking: Registered, output: &mut Output, time: &Time) {
+    /// One group of lines for each listener and each connection of all shards.
+    pub(super) fn stats_connections(&self, call: &mut Call<'_>) {
         for (number, listener) in self.shared.settings.listeners().iter().enumerate() {
-            line(output, number + 1, "addr", listener);
-            line(output, number + 1, "state", "conn_listening");
+            line(call.output, number + 1, "addr", listener);
+            line(call.output, number + 1, "state", "conn_listening");
         }
+        let listing = Listing { place: Place::default(), asking: call.asking };
+        call.long = Some(Box::new(Long::Connections(listing)));
+    }
+
+    /// Goes on with a list.
+    pub(crate) fn resume_connections(&self, listing: &mut Listing, call: &mut Call<'_>) -> Progress {
         let listeners = self.shared.settings.listeners();
-        for (number, entry) in self.registry.iter() {
-            let is_asking = number == Registry::number(asking);
-            let number = FIRST_NUMBER + number;
-            self.address(number, entry, output);
-            if let Some(listener) = listeners.get(entry.listener).or_else(|| listeners.first()) {
-                line(output, number, "listen_addr", listener);
+        loop {
+            let mut show = |known: Known| {
+                let is_asking = known.number == listing.asking;
+                self.show_connection(&known, is_asking, &listeners, (call.output, &call.time));
+            };
+            let Some(next) = self.shared.registry.next_few(listing.place, &mut show) else {
+                call.output.write(lines::END);
+                return Progress::Over;
+            };
+            listing.place = next;
+            if call.output.is_full() {
+                return Progress::Full;
             }
-            line(
-                output,
-                number,
-                "state",
-                match (is_asking, entry.is_storing) {
-                    (true, _) => "conn_parse_cmd",
-                    (_, true) => "conn_nread",
-                    _ => "conn_read",
-                },
-            );
-            let asked_s = if is_asking || entry.last_s == 0 { time.now_s } else { entry.last_s };
-            line(output, number, "secs_since_last_cmd", time.now_s.saturating_sub(asked_s));
         }
     }
 
-    fn address(&self, number: usize, entry: &Entry, output: &mut Output) {
-        match entry.address {
+    fn show_connection(
+        &self,
+        known: &Known,
+        is_asking: bool,
+        listeners: &[String],
+        (output, time): (&mut Output, &Time),
+    ) {
+        let number = known.number;
+        match known.address {
             Address::Ip(address) => {
                 let kind = if address.is_ipv6() { "tcp6" } else { "tcp" };
                 line(output, number, "addr", format_args!("{kind}:{address}"));
@@ -55,6 +69,17 @@ impl<S: Sharing> Memcached<S> {
                 line(output, number, "addr", format_args!("unix:{path}"));
             }
         }
+        if let Some(listener) = listeners.get(known.listener).or_else(|| listeners.first()) {
+            line(output, number, "listen_addr", listener);
+        }
+        let state = match (is_asking, known.is_storing) {
+            (true, _) => "conn_parse_cmd",
+            (_, true) => "conn_nread",
+            _ => "conn_read",
+        };
+        line(output, number, "state", state);
+        let asked_s = if is_asking || known.last_s == 0 { time.now_s } else { known.last_s };
+        line(output, number, "secs_since_last_cmd", time.now_s.saturating_sub(asked_s));
     }
 }
 

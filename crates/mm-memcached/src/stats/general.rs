@@ -60,9 +60,7 @@ impl<S: Sharing> Memcached<S> {
     }
 
     fn command_stats(&self, output: &mut Output) {
-        let sum = |counter: fn(&Counters) -> &Counter| -> u64 {
-            self.shared.counters.iter().map(|counters| counter(counters).get()).sum()
-        };
+        let sum = |counter: fn(&Counters) -> &Counter| self.sum(counter);
         let (hits, misses) = (sum(|all| &all.get_hits), sum(|all| &all.get_misses));
         let (touch_hits, touch_misses) = (sum(|all| &all.touch_hits), sum(|all| &all.touch_misses));
         for (name, value) in [

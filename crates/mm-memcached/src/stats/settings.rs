@@ -39,15 +39,6 @@ const LRU_SETTINGS: [(&str, &str); 9] = [
     ("temporary_ttl", "61"),
 ];
 
-/// The same, of logs and buffers.
-const BUFFER_SETTINGS: [(&str, &str); 5] = [
-    ("watcher_logbuf_size", "262144"),
-    ("worker_logbuf_size", "65536"),
-    ("read_buf_mem_limit", "0"),
-    ("track_sizes", "no"),
-    ("inline_ascii_response", "no"),
-];
-
 impl<S: Sharing> Memcached<S> {
     /// The settings, in memcached's order.
     pub(super) fn stats_settings(&self, output: &mut Output) {
@@ -71,7 +62,7 @@ impl<S: Sharing> Memcached<S> {
         stat(output, "num_threads", settings.threads);
         stat(output, "num_threads_per_udp", settings.threads);
         stat(output, "stat_key_prefix", char::from(settings.prefix_delimiter));
-        stat(output, "detail_enabled", yes_no(settings.counts_prefixes));
+        stat(output, "detail_enabled", yes_no(self.shared.counts_prefixes.load(Ordering::Relaxed)));
         stat(output, "reqs_per_event", settings.requests_per_turn);
         stat(output, "cas_enabled", yes_no(settings.items.has_cas));
         stat(output, "tcp_backlog", settings.backlog);
@@ -91,7 +82,11 @@ impl<S: Sharing> Memcached<S> {
         stat(output, "dump_enabled", yes_no(settings.allowed.dumps));
         listed(output, &LRU_SETTINGS);
         stat(output, "idle_timeout", settings.idle_timeout_s);
-        listed(output, &BUFFER_SETTINGS);
+        stat(output, "watcher_logbuf_size", settings.watcher_bytes);
+        stat(output, "worker_logbuf_size", 65536);
+        stat(output, "read_buf_mem_limit", 0);
+        stat(output, "track_sizes", yes_no(settings.items.sizes_told));
+        stat(output, "inline_ascii_response", "no");
         stat(output, "num_napi_ids", 0);
         stat(output, "memory_file", "(null)");
         stat(output, "client_flags_size", 4);

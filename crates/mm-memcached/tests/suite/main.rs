@@ -9,6 +9,10 @@ mod meta;
 #[cfg(test)]
 mod server;
 #[cfg(test)]
+mod shards;
+#[cfg(test)]
+mod sizes;
+#[cfg(test)]
 mod values;
 #[cfg(test)]
 mod world;

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::io;
 
-use mm_base::buffer::{Buffer, Size};
+use mm_base::buffer::{Buffer, Pool, Size};
 
-use super::stream::receive;
-use super::{Net, ReadHalf, Tried};
+use super::stream::{receive, without_input};
+use super::{Handle, ReadHalf, Tried};
 
 /// Reads through a buffer. It takes one from the shard's pool when bytes have come and gives it back when they have
 /// been used, so a reader that waits for its peer holds none.
@@ -54,30 +54,18 @@ impl BufferedReader {
     /// The connection is broken, the wait was ended early, or the buffer is full
     /// ([`StorageFull`](io::ErrorKind::StorageFull)).
     pub async fn fill(&mut self) -> io::Result<bool> {
-        if let Some(buffer) = &mut self.buffer {
-            if self.start > 0 {
-                buffer.copy_within(self.start..self.end, 0);
-                (self.start, self.end) = (0, self.end - self.start);
-            }
-            if self.end == buffer.len() {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
+        if self.start > 0
+            && let Some(buffer) = &mut self.buffer
+        {
+            buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.end == Size::Large.bytes() {
+            return Err(io::ErrorKind::StorageFull.into());
         }
         let Self { half, buffer, end, .. } = self;
-        let pool = half.handle().net.pool().clone();
-        let end_now = *end;
-        let fill = |net: &dyn Net, source| {
-            if !net.may_have_input(source) {
-                return Ok(Tried::Blocked);
-            }
-            let space = buffer.get_or_insert_with(|| pool.take(Size::Large));
-            let tried = receive(net, source, &mut space[end_now..]);
-            if end_now == 0 && !matches!(tried, Ok(Tried::Done(1..))) {
-                *buffer = None;
-            }
-            tried
-        };
-        let received = half.retry(fill).await?;
+        let kept = *end;
+        let received = half.retry(|handle| fill(handle, buffer, kept)).await?;
         *end += received;
         Ok(received > 0)
     }
@@ -130,4 +118,44 @@ impl BufferedReader {
             incomplete
         })
     }
+}
+
+/// Tries to receive behind the `kept` bytes at the front of the buffer, in a large one. A reader that must wait holds
+/// no larger buffer than it needs.
+fn fill(handle: &Handle, buffer: &mut Option<Buffer>, kept: usize) -> io::Result<Tried<usize>> {
+    let pool = handle.net.pool();
+    if handle.net.may_have_input(handle.source) {
+        if buffer.is_none() && !pool.has_room() {
+            return Ok(Tried::Starved);
+        }
+        let space = resize(buffer, kept, Size::Large, pool);
+        let tried = receive(handle, &mut space[kept..], kept == 0);
+        if !matches!(tried, Ok(Tried::Done(1..))) {
+            shrink(buffer, kept, pool);
+        }
+        return tried;
+    }
+    shrink(buffer, kept, pool);
+    Ok(without_input(handle, kept == 0))
+}
+
+fn shrink(buffer: &mut Option<Buffer>, kept: usize, pool: &Pool) {
+    if kept == 0 {
+        *buffer = None;
+    } else {
+        resize(buffer, kept, Size::fitting(kept), pool);
+    }
+}
+
+/// Has the buffer be of this size, with its first `kept` bytes, which must fit.
+fn resize<'a>(buffer: &'a mut Option<Buffer>, kept: usize, size: Size, pool: &Pool) -> &'a mut Buffer {
+    let old = match buffer.take() {
+        Some(same) if same.size() == size => return buffer.insert(same),
+        other => other,
+    };
+    let new = buffer.insert(pool.take(size));
+    if let Some(old) = old {
+        new[..kept].copy_from_slice(&old[..kept]);
+    }
+    new
 }

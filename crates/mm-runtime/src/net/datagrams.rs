@@ -26,7 +26,7 @@ impl Datagrams {
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let net = current()?;
         let (source, address) = net.bind_datagram(address)?;
-        Ok(Self { handle: Handle { net, source }, patience: Patience::new(), address })
+        Ok(Self { handle: Handle::new(net, source), patience: Patience::new(), address })
     }
 
     /// Its address, with the port that was chosen.
@@ -45,8 +45,8 @@ impl Datagrams {
     /// # Errors
     /// What an earlier datagram met on its way (a closed port, say), or the wait was ended early.
     pub async fn receive_from(&mut self, space: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let receive = |net: &dyn super::Net, source| {
-            Ok(net.receive_from(source, space)?.map_or(Tried::Blocked, Tried::Done))
+        let receive = |handle: &Handle| {
+            Ok(handle.net.receive_from(handle.source, space)?.map_or(Tried::Blocked, Tried::Done))
         };
         self.patience.retry(&self.handle, Direction::Input, receive).await
     }
@@ -56,8 +56,9 @@ impl Datagrams {
     /// # Errors
     /// It is too long or cannot be sent there, or the wait was ended early.
     pub async fn send_to(&mut self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
-        let send = |net: &dyn super::Net, source| {
-            Ok(if net.send_to(source, bytes, to)? { Tried::Done(()) } else { Tried::Blocked })
+        let send = |handle: &Handle| {
+            let sent = handle.net.send_to(handle.source, bytes, to)?;
+            Ok(if sent { Tried::Done(()) } else { Tried::Blocked })
         };
         self.patience.retry(&self.handle, Direction::Output, send).await
     }

@@ -28,7 +28,7 @@ impl Listener {
     pub fn bind(address: &ListenAddress) -> io::Result<Self> {
         let net = current()?;
         let (source, address) = net.listen(address, BACKLOG)?;
-        Ok(Self { handle: Handle { net, source }, patience: Patience::new(), address })
+        Ok(Self { handle: Handle::new(net, source), patience: Patience::new(), address })
     }
 
     /// Where it listens, with the port that was chosen.
@@ -49,8 +49,9 @@ impl Listener {
     /// [`AcceptFailure`](crate::driver::AcceptFailure); or the wait was ended early.
     pub async fn accept(&mut self) -> io::Result<Stream> {
         let accept =
-            |net: &dyn super::Net, source| Ok(net.accept(source)?.map_or(Tried::Blocked, Tried::Done));
+            |handle: &Handle| Ok(handle.net.accept(handle.source)?.map_or(Tried::Blocked, Tried::Done));
         let (source, peer) = self.patience.retry(&self.handle, Direction::Input, accept).await?;
-        Ok(Stream::new(Handle { net: Rc::clone(&self.handle.net), source }, peer))
+        let handle = Handle::new(Rc::clone(&self.handle.net), source).with_peer(peer);
+        Ok(Stream::of_handle(Rc::new(handle)))
     }
 }

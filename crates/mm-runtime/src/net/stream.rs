@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use mm_base::buffer::Output;
 
-use super::{BufferedReader, Direction, Endpoint, Handle, Net, Patience, Tried, current};
-use crate::driver::{Address, Received, Sent, SourceId};
+use super::served::Track;
+use super::{BufferedReader, Direction, Endpoint, Handle, Patience, Tried, current};
+use crate::driver::{Address, Received, Sent};
 use crate::limits::WRITE_QUEUE_BYTES;
 
 /// A whole read or write that ended before its end. The connection is as usable as `error` leaves it.
@@ -46,21 +47,19 @@ pub struct Stream {
 pub struct ReadHalf {
     handle: Rc<Handle>,
     patience: Patience,
-    peer: Address,
 }
 
 /// The half of a stream that writes. The stream is closed when both halves are dropped.
 pub struct WriteHalf {
     handle: Rc<Handle>,
     patience: Patience,
-    output: Output,
     /// A write was given up in its middle.
     broken: bool,
 }
 
 impl fmt::Debug for ReadHalf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadHalf").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("ReadHalf").field("peer", &self.handle.peer).finish_non_exhaustive()
     }
 }
 
@@ -71,11 +70,9 @@ impl fmt::Debug for WriteHalf {
 }
 
 impl Stream {
-    pub(super) fn new(handle: Handle, peer: Address) -> Self {
-        let handle = Rc::new(handle);
-        let output = Output::new(handle.net.pool(), WRITE_QUEUE_BYTES);
-        let read = ReadHalf { handle: Rc::clone(&handle), patience: Patience::new(), peer };
-        Self { read, write: WriteHalf { handle, patience: Patience::new(), output, broken: false } }
+    pub(super) fn of_handle(handle: Rc<Handle>) -> Self {
+        let read = ReadHalf { handle: Rc::clone(&handle), patience: Patience::new() };
+        Self { read, write: WriteHalf { handle, patience: Patience::new(), broken: false } }
     }
 
     /// Connects. Put a [`timeout`](crate::timers::timeout) around it to bound the wait.
@@ -86,21 +83,22 @@ impl Stream {
         let endpoint = endpoint.into();
         let net = current()?;
         let source = net.connect(&endpoint)?;
-        let handle = Handle { net, source };
-        let connected =
-            |net: &dyn Net, source| Ok(if net.connected(source)? { Tried::Done(()) } else { Tried::Blocked });
-        Patience::new().retry(&handle, Direction::Output, connected).await?;
         let peer = match endpoint {
             Endpoint::Ip(address) => Address::Ip(address),
             Endpoint::Unix(_) => Address::Unix,
         };
-        Ok(Self::new(handle, peer))
+        let handle = Handle::new(net, source).with_peer(peer);
+        let connected = |handle: &Handle| {
+            Ok(if handle.net.connected(handle.source)? { Tried::Done(()) } else { Tried::Blocked })
+        };
+        Patience::new().retry(&handle, Direction::Output, connected).await?;
+        Ok(Self::of_handle(Rc::new(handle)))
     }
 
     /// Who is at the other end.
     #[must_use]
     pub fn peer(&self) -> Address {
-        self.read.peer
+        self.read.peer()
     }
 
     /// How long a read waits for the next bytes, in milliseconds; for ever at first.
@@ -175,7 +173,7 @@ impl ReadHalf {
     /// Who is at the other end.
     #[must_use]
     pub fn peer(&self) -> Address {
-        self.peer
+        self.handle.peer
     }
 
     /// How long a read waits for the next bytes, in milliseconds; for ever at first.
@@ -192,7 +190,7 @@ impl ReadHalf {
         if space.is_empty() {
             return Ok(0);
         }
-        self.retry(|net, source| receive(net, source, space)).await
+        self.retry(|handle| receive(handle, space, true)).await
     }
 
     /// Reads until `space` is full.
@@ -218,27 +216,35 @@ impl ReadHalf {
 
     pub(super) async fn retry<T>(
         &mut self,
-        attempt: impl FnMut(&dyn Net, SourceId) -> io::Result<Tried<T>>,
+        attempt: impl FnMut(&Handle) -> io::Result<Tried<T>>,
     ) -> io::Result<T> {
         self.patience.retry(&self.handle, Direction::Input, attempt).await
     }
-
-    pub(super) fn handle(&self) -> &Handle {
-        &self.handle
-    }
 }
 
-pub(super) fn receive(net: &dyn Net, source: SourceId, space: &mut [u8]) -> io::Result<Tried<usize>> {
-    Ok(match net.receive(source, space)? {
-        Received::Bytes(bytes) => Tried::Done(bytes),
+/// Tries to receive. `between`: nothing of a request has been kept, so that the stream may end here.
+pub(super) fn receive(handle: &Handle, space: &mut [u8], between: bool) -> io::Result<Tried<usize>> {
+    Ok(match handle.net.receive(handle.source, space)? {
+        Received::Bytes(bytes) => {
+            handle.track.iter().for_each(|track| track.received(bytes));
+            Tried::Done(bytes)
+        }
         Received::End => Tried::Done(0),
-        Received::Blocked => Tried::Blocked,
+        Received::Blocked => without_input(handle, between),
     })
+}
+
+/// What a stream comes to that has nothing to receive: see [`receive`].
+pub(super) fn without_input(handle: &Handle, between: bool) -> Tried<usize> {
+    let ends = between && handle.track.as_ref().is_some_and(Track::ends);
+    if ends { Tried::Done(0) } else { Tried::Blocked }
 }
 
 /// A write under way: when it is dropped before its end, what it had queued must not be sent as part of another.
 struct Writing<'a> {
     half: &'a mut WriteHalf,
+    /// Taken back when the write is over.
+    output: Option<Box<Output>>,
     /// Bytes of this write that have not been queued.
     unqueued: usize,
     total: usize,
@@ -246,39 +252,49 @@ struct Writing<'a> {
 
 impl Writing<'_> {
     fn left(&self) -> usize {
-        self.unqueued + self.half.output.len()
+        self.unqueued + self.output.as_ref().map_or(0, |output| output.len())
     }
 
     async fn send(&mut self) -> Result<(), Incomplete> {
-        let WriteHalf { handle, patience, output, .. } = &mut *self.half;
-        let send = |net: &dyn Net, source| {
-            let before = output.len();
-            Ok(match net.send(source, output)? {
-                Sent::All => Tried::Done(()),
-                Sent::Blocked if output.len() < before => Tried::Progress,
-                Sent::Blocked => Tried::Blocked,
-            })
-        };
-        match patience.retry(handle, Direction::Output, send).await {
+        let WriteHalf { handle, patience, .. } = &mut *self.half;
+        let Some(output) = &mut self.output else { return Ok(()) };
+        match patience.retry(handle, Direction::Output, |handle| send(handle, output)).await {
             Ok(()) => Ok(()),
             Err(error) => {
                 let left = self.left();
                 // Told how much is left, the caller may go on from there: this is no break.
-                self.half.output.clear();
-                self.unqueued = 0;
+                self.half.handle.track.iter().for_each(|track| track.sent(0, false));
+                self.unqueued = self.total;
+                self.give_back();
                 Err(Incomplete { error, done: self.total - left, left })
             }
         }
     }
+
+    fn give_back(&mut self) {
+        if let Some(output) = self.output.take() {
+            self.half.handle.net.put_output(output);
+        }
+    }
+}
+
+fn send(handle: &Handle, output: &mut Output) -> io::Result<Tried<()>> {
+    let before = output.len();
+    let sent = handle.net.send(handle.source, output)?;
+    let bytes = before - output.len();
+    handle.track.iter().for_each(|track| track.sent(bytes, sent == Sent::Blocked));
+    Ok(match sent {
+        Sent::All => Tried::Done(()),
+        Sent::Blocked if bytes > 0 => Tried::Progress,
+        Sent::Blocked => Tried::Blocked,
+    })
 }
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
         let left = self.left();
-        if left > 0 {
-            self.half.broken = left < self.total;
-            self.half.output.clear();
-        }
+        self.half.broken = left > 0 && left < self.total;
+        self.give_back();
     }
 }
 
@@ -309,16 +325,17 @@ impl WriteHalf {
                 io::Error::new(io::ErrorKind::BrokenPipe, "an earlier write was given up in its middle");
             return Err(Incomplete { error, done: 0, left: total });
         }
-        let mut writing = Writing { half: self, unqueued: total, total };
+        let output = Some(self.handle.net.take_output());
+        let mut writing = Writing { half: self, output, unqueued: total, total };
         for slice in slices {
             let mut rest = &**slice;
-            while !rest.is_empty() {
-                let room = WRITE_QUEUE_BYTES - writing.half.output.len();
+            while let (false, Some(output)) = (rest.is_empty(), &mut writing.output) {
+                let room = WRITE_QUEUE_BYTES - output.len();
                 let (now, later) = rest.split_at(rest.len().min(room));
-                writing.half.output.write(now);
+                output.write(now);
                 writing.unqueued -= now.len();
                 rest = later;
-                if writing.half.output.len() >= WRITE_QUEUE_BYTES {
+                if writing.output.as_ref().is_some_and(|output| output.is_full()) {
                     writing.send().await?;
                 }
             }

@@ -59,6 +59,11 @@ impl<D: Driver> Io<D> {
     /// Closes a source, and wakes those who wait for it, who will be told.
     pub fn close(&self, source: SourceId) {
         self.driver().close(source);
+        self.wake_all(source);
+    }
+
+    /// Wakes those who wait for a source, for whatever.
+    pub fn wake_all(&self, source: SourceId) {
         self.wake(source, |waiting| waiting.readable.take());
         self.wake(source, |waiting| waiting.writable.take());
     }

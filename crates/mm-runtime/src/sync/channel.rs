@@ -100,6 +100,12 @@ impl<T> Drop for Receiver<T> {
 }
 
 impl<T> Sender<T> {
+    /// Whether the receiver is gone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        !self.shared.receiving.get()
+    }
+
     /// Puts a message in if there is room and nobody waits for it.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! From one thread to a task of another shard.
 
+mod channel;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -8,6 +10,8 @@ use std::task::{Context, Poll, Waker};
 
 use super::Closed;
 use crate::task::take_interrupt;
+
+pub use channel::{Receiver, Sender, channel};
 
 #[derive(Debug)]
 struct Slot<T> {

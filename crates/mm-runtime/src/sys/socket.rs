@@ -1,14 +1,15 @@
 //! Sockets: listening, accepting, connecting, and their options.
 
 use std::fmt;
-use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketType, bind, getsockname, listen, sockopt,
@@ -36,6 +37,27 @@ impl fmt::Display for ListenAddress {
             Self::Ip(address) => address.fmt(f),
             Self::Unix(path, _) => path.display().fmt(f),
         }
+    }
+}
+
+impl From<SocketAddr> for ListenAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self::Ip(address)
+    }
+}
+
+/// `127.0.0.1:7007` or `[::1]:7007`; what has a slash is the path of a Unix socket that its owner alone may use.
+impl FromStr for ListenAddress {
+    type Err = io::Error;
+
+    fn from_str(text: &str) -> io::Result<Self> {
+        if text.contains('/') {
+            return Ok(Self::Unix(text.into(), 0o700));
+        }
+        text.parse().map(Self::Ip).map_err(|_not_ip| {
+            let expected = "an address and port such as 127.0.0.1:7007, or a path with a slash";
+            io::Error::new(io::ErrorKind::InvalidInput, format!("cannot listen on {text:?}: give {expected}"))
+        })
     }
 }
 
@@ -151,7 +173,7 @@ fn bind_unix(path: &Path, mode: u32, backlog: i32) -> io::Result<Listener> {
         }
         bound => bound?,
     }
-    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    rustix::fs::chmod(path, Mode::from_raw_mode(mode))?;
     listen(&socket, backlog)?;
     Ok(Listener { socket, address: ListenAddress::Unix(path.to_owned(), mode) })
 }

@@ -4,8 +4,6 @@
 //! streams.
 
 #[cfg(test)]
-mod kqueue;
-#[cfg(test)]
 mod real;
 #[cfg(test)]
 mod simulated;

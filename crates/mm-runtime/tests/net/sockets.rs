@@ -7,19 +7,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use mm_runtime::driver::epoll::EpollDriver;
-use mm_runtime::driver::poll::PollDriver;
 use mm_runtime::net::{Datagrams, Endpoint, Listener, Stream, look_up};
-use mm_runtime::sys::socket::{ListenAddress, StreamOptions};
+use mm_runtime::sys::socket::ListenAddress;
 use mm_runtime::task::{JoinHandle, spawn, yield_now};
 use mm_runtime::timers::{sleep, timeout};
-use mm_runtime::{Runtime, offload};
+use mm_runtime::{Runtime, block_on, offload};
 
-/// Runs a test's task, which fails by an error or a panic, on each driver.
-fn test<F: Future<Output = io::Result<()>> + 'static>(body: impl Fn() -> F) {
-    let options = StreamOptions::default();
-    Runtime::on(EpollDriver::new(options).unwrap()).block_on(body()).unwrap().unwrap();
-    Runtime::on(PollDriver::new(options).unwrap()).block_on(body()).unwrap().unwrap();
+/// Runs a test's task, which fails by an error or a panic.
+fn test<F: Future<Output = io::Result<()>> + 'static>(body: F) {
+    block_on(body).unwrap().unwrap();
 }
 
 fn loopback() -> SocketAddr {
@@ -44,7 +40,7 @@ async fn pair() -> io::Result<(Stream, Stream)> {
 
 #[test]
 fn bytes_go_there_and_back() {
-    test(|| async {
+    test(async {
         let (mut client, mut server) = pair().await?;
         client.write_all(b"there").await?;
         let mut space = [0; 16];
@@ -60,7 +56,7 @@ fn bytes_go_there_and_back() {
 
 #[test]
 fn a_timed_out_read_loses_nothing() {
-    test(|| async {
+    test(async {
         let (mut client, mut server) = pair().await?;
         client.set_read_timeout_ms(Some(20));
         let mut space = [0; 4];
@@ -72,6 +68,7 @@ fn a_timed_out_read_loses_nothing() {
         server.write_all(b"cd").await?;
         client.read_exact(&mut space[2..]).await?;
         assert_eq!(&space, b"abcd");
+        client.set_read_timeout_ms(None);
         let given_up = timeout(10, client.read(&mut space)).await;
         assert!(given_up.is_err());
         server.write_all(b"e").await?;
@@ -85,7 +82,7 @@ const LARGE: usize = 32 << 20;
 
 #[test]
 fn a_timed_out_write_says_what_is_left_and_can_go_on() {
-    test(|| async {
+    test(async {
         let (mut client, mut server) = pair().await?;
         client.set_write_timeout_ms(Some(20));
         let bytes: Vec<u8> = (0..=250_u8).cycle().take(LARGE).collect();
@@ -106,7 +103,7 @@ fn a_timed_out_write_says_what_is_left_and_can_go_on() {
 
 #[test]
 fn a_write_given_up_in_its_middle_breaks_the_half() {
-    test(|| async {
+    test(async {
         let (mut client, _server) = pair().await?;
         let bytes = vec![7; LARGE];
         assert!(timeout(20, client.write_all(&bytes)).await.is_err());
@@ -118,7 +115,7 @@ fn a_write_given_up_in_its_middle_breaks_the_half() {
 
 #[test]
 fn an_interrupt_ends_a_read_and_leaves_the_connection() {
-    test(|| async {
+    test(async {
         let (mut client, mut server) = pair().await?;
         let reading = spawn(async move {
             let mut space = [0; 8];
@@ -136,7 +133,7 @@ fn an_interrupt_ends_a_read_and_leaves_the_connection() {
 
 #[test]
 fn the_end_is_told_after_the_last_byte() {
-    test(|| async {
+    test(async {
         let (mut client, mut server) = pair().await?;
         server.write_all(b"last").await?;
         server.shutdown()?;
@@ -153,7 +150,7 @@ fn the_end_is_told_after_the_last_byte() {
 
 #[test]
 fn halves_work_at_once_and_close_together() {
-    test(|| async {
+    test(async {
         let (client, server) = pair().await?;
         let (mut server_read, mut server_write) = server.split();
         let echo = spawn(async move {
@@ -181,7 +178,7 @@ fn halves_work_at_once_and_close_together() {
 
 #[test]
 fn lines_come_whole_however_they_are_sent() {
-    test(|| async {
+    test(async {
         let (client, mut server) = pair().await?;
         let writing = spawn(async move {
             for piece in ["on", "e\ntwo\nth", "ree\n", "rest"] {
@@ -207,7 +204,7 @@ fn lines_come_whole_however_they_are_sent() {
 
 #[test]
 fn a_line_longer_than_the_buffer_is_an_error() {
-    test(|| async {
+    test(async {
         let (client, mut server) = pair().await?;
         let writing =
             spawn(async move { server.write_all(&vec![b'x'; 40_000]).await.map_err(io::Error::from) });
@@ -219,7 +216,7 @@ fn a_line_longer_than_the_buffer_is_an_error() {
 
 #[test]
 fn a_refused_connection_is_an_error() {
-    test(|| async {
+    test(async {
         let (listener, address) = listen()?;
         drop(listener);
         assert_eq!(Stream::connect(address).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
@@ -229,7 +226,7 @@ fn a_refused_connection_is_an_error() {
 
 #[test]
 fn unix_streams_work_alike() {
-    test(|| async {
+    test(async {
         let path = std::env::temp_dir().join(format!("mm-net-{}.sock", std::process::id()));
         let mut listener = Listener::bind(&ListenAddress::Unix(path.clone(), 0o700))?;
         let server = spawn(async move {
@@ -247,7 +244,7 @@ fn unix_streams_work_alike() {
 
 #[test]
 fn datagrams_keep_their_bounds_and_their_sender() {
-    test(|| async {
+    test(async {
         let (mut one, mut other) = (Datagrams::bind(loopback())?, Datagrams::bind(loopback())?);
         one.send_to(b"first", other.address()).await?;
         one.send_to(b"second", other.address()).await?;
@@ -262,7 +259,7 @@ fn datagrams_keep_their_bounds_and_their_sender() {
 
 #[test]
 fn an_accept_can_time_out_and_go_on() {
-    test(|| async {
+    test(async {
         let (mut listener, address) = listen()?;
         listener.set_timeout_ms(Some(10));
         assert_eq!(listener.accept().await.unwrap_err().kind(), ErrorKind::TimedOut);
@@ -276,7 +273,7 @@ fn an_accept_can_time_out_and_go_on() {
 
 #[test]
 fn offloaded_work_comes_back_and_its_panic_is_told() {
-    test(|| async {
+    test(async {
         assert_eq!(offload::run(|| 6 * 7).await, Ok(42));
         assert_eq!(offload::run(|| panic!("offloaded")).await, Err::<(), _>(offload::OffloadError::Failed));
         let found = look_up("127.0.0.1:80").await?;

@@ -48,9 +48,9 @@ impl Sweep {
     }
 
     /// Which of its times a connection has exceeded.
-    fn overdue<C>(&self, connection: &Connection<C>, now: Now) -> Option<Overdue> {
-        let waited_ms = now.monotonic_ms.saturating_sub(connection.progress_ms);
-        if connection.marks.has(Marks::BLOCKED) {
+    fn overdue(&self, progress_ms: u64, blocked: bool, now: Now) -> Option<Overdue> {
+        let waited_ms = now.monotonic_ms.saturating_sub(progress_ms);
+        if blocked {
             (waited_ms >= self.write_timeout_ms).then_some(Overdue::Write)
         } else {
             (waited_ms >= self.idle_timeout_ms).then_some(Overdue::Idle)
@@ -63,25 +63,20 @@ impl<S: Service, D: Driver> Engine<S, D> {
     pub(super) fn sweep(&mut self, driver: &mut D, now: Now) -> Next {
         let relieved = self.relieve(driver, now);
         let Some(period_ms) = self.sweep.period_ms else { return relieved };
-        if self.connections.is_empty() {
+        let places = match &self.handled {
+            Some(handled) => handled.entries.places(),
+            None => self.connections.places(),
+        };
+        if places == 0 {
             self.sweep.place = 0;
             return relieved;
         }
         if now.monotonic_ms < self.sweep.start_ms {
             return relieved.min(Next::At(self.sweep.start_ms));
         }
-        let places = self.connections.places();
         let end = places.min(self.sweep.place + SWEEP_PLACES_PER_TURN_MAX);
         for place in self.sweep.place..end {
-            let Some(key) = self.connections.key_at(place) else { continue };
-            let overdue =
-                self.connections.get(key).and_then(|connection| self.sweep.overdue(connection, now));
-            match overdue {
-                None => continue,
-                Some(Overdue::Idle) => self.stats().idle_timeouts.add(1),
-                Some(Overdue::Write) => self.stats().write_timeouts.add(1),
-            }
-            self.close(driver, key);
+            self.sweep_place(driver, place, now);
         }
         if end < places {
             self.sweep.place = end;
@@ -90,6 +85,35 @@ impl<S: Service, D: Driver> Engine<S, D> {
         self.sweep.place = 0;
         self.sweep.start_ms = now.monotonic_ms + period_ms;
         relieved.min(Next::At(self.sweep.start_ms))
+    }
+
+    /// Closes the connection at a place of the table if it is overdue.
+    fn sweep_place(&mut self, driver: &mut D, place: usize, now: Now) {
+        if let Some(handled) = &self.handled {
+            let key = handled.entries.key_at(place);
+            let Some(entry) = key.and_then(|key| handled.entries.get(key)) else { return };
+            let Some(progress_ms) = entry.watch.progress_ms() else { return };
+            if let Some(overdue) = self.sweep.overdue(progress_ms, entry.watch.is_blocked(), now)
+                && entry.end()
+            {
+                self.count(overdue);
+            }
+            return;
+        }
+        let Some(key) = self.connections.key_at(place) else { return };
+        let Some(connection) = self.connections.get(key) else { return };
+        let blocked = connection.marks.has(Marks::BLOCKED);
+        if let Some(overdue) = self.sweep.overdue(connection.progress_ms, blocked, now) {
+            self.count(overdue);
+            self.close(driver, key);
+        }
+    }
+
+    fn count(&self, overdue: Overdue) {
+        match overdue {
+            Overdue::Idle => self.stats().idle_timeouts.add(1),
+            Overdue::Write => self.stats().write_timeouts.add(1),
+        }
     }
 
     /// While connection memory is used up: closes the connection that has been reading nothing for the
@@ -103,6 +127,9 @@ impl<S: Service, D: Driver> Engine<S, D> {
         let since = *self.sweep.starved_since_ms.get_or_insert(now.monotonic_ms);
         if now.monotonic_ms.saturating_sub(since) < STARVED_MS {
             return Next::At(since + STARVED_MS);
+        }
+        if self.handled.is_some() {
+            return self.relieve_handled(now);
         }
         let holds = |(_, connection): &(Key, &Connection<_>)| {
             connection.marks.has(Marks::BLOCKED) || connection.machine.has_carry()

@@ -109,7 +109,7 @@ fn on_real_sockets_beside_connections() {
     let text = server.to_string();
     assert!(text.starts_with(&format!("listening on UDP {address} (")), "{text}");
     let handle = server.handle();
-    let thread = std::thread::spawn(move || server.serve(Toy::new));
+    let thread = std::thread::spawn(move || server.serve_with(Toy::new));
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut space = [0; 2000];

@@ -59,13 +59,21 @@ pub(crate) use on_each_driver;
 impl Running {
     /// Serves [`Toy`] on a port of the system's choice.
     pub(crate) fn start(config: Config) -> Self {
+        Self::of(config, |server| server.serve_with(Toy::new))
+    }
+
+    /// Serves whatever `serve` does on a port of the system's choice.
+    pub(crate) fn of(
+        config: Config,
+        serve: impl FnOnce(Server) -> std::io::Result<Summary> + Send + 'static,
+    ) -> Self {
         let any = ListenAddress::Ip("127.0.0.1:0".parse().unwrap());
         let server = Server::new(config).listen(&any).unwrap();
         let Some(ListenAddress::Ip(address)) = server.addresses().next().cloned() else {
             panic!("no address")
         };
         let handle = server.handle();
-        let thread = Some(std::thread::spawn(move || server.serve(Toy::new)));
+        let thread = Some(std::thread::spawn(move || serve(server)));
         Self { address, handle, thread }
     }
 

@@ -260,7 +260,7 @@ fn unix_sockets_serve_too_and_are_removed(config: Settings) {
     let server = server.listen(&ListenAddress::Unix(path.clone(), 0o700)).unwrap();
     assert_eq!(server.to_string(), format!("listening on {} (driver {driver}, 1 shard)", path.display()));
     let handle = server.handle();
-    let thread = std::thread::spawn(move || server.serve(Toy::new));
+    let thread = std::thread::spawn(move || server.serve_with(Toy::new));
     let mut client = UnixStream::connect(&path).unwrap();
     client.write_all(b"echo unix\nquit\n").unwrap();
     let mut received = Vec::new();

@@ -1,16 +1,22 @@
 //! Walking over all items in bounded steps.
 
 use super::{Found, Item, Store, is_expired};
-use crate::memory::{RecordKind, SegmentId, flag};
+use crate::memory::{Location, Record, RecordKind, SegmentId, flag};
 use crate::segment::State;
 use crate::sharing::Sharing;
 
 /// Where a walk stands. A new one begins at the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cursor {
-    segment: u32,
+    pub(super) segment: u32,
     sequence: u64,
-    at: usize,
+    pub(super) at: usize,
+}
+
+impl Cursor {
+    pub(super) const fn segment(&self) -> SegmentId {
+        SegmentId(self.segment)
+    }
 }
 
 impl<S: Sharing> Store<S> {
@@ -27,34 +33,57 @@ impl<S: Sharing> Store<S> {
     ) -> bool {
         self.now_s = now_s;
         for _ in 0..records {
-            let id = SegmentId(cursor.segment);
-            let is_same = cursor.segment != 0
-                && self.segments.get(id).sequence == cursor.sequence
-                && matches!(
-                    self.segments.get(id).state,
-                    State::Open(_) | State::Sealed(_) | State::Leaving(_)
-                );
-            let record = if is_same { self.arena.record_at(id, cursor.at) } else { None };
-            let Some((location, record)) = record else {
-                if cursor.segment == self.sizes.segments {
+            let Some((location, record)) = self.record_at_cursor(cursor) else {
+                if !self.leave_segment(cursor) {
                     return false;
                 }
-                cursor.segment += 1;
-                cursor.at = 0;
-                cursor.sequence = self.segments.get(SegmentId(cursor.segment)).sequence;
                 continue;
             };
             cursor.at += self.arena.rounded(record.bytes());
-            let is_item = record.kind() == RecordKind::Item && record.flags() & flag::DEAD == 0;
-            if !is_item || is_expired(record, now_s) || self.is_flushed(location) {
-                continue;
-            }
-            let hash = self.hasher.hash(record.key());
-            if let Some(slot) = self.index.find(hash, |at| at == location) {
-                let mark = self.index.mark(slot);
-                visit(&self.item(Found { slot, location }, mark, false));
+            if let Some(item) = self.item_of_record(location, record, now_s) {
+                visit(&item);
             }
         }
         true
+    }
+
+    /// Goes on to the next segment. False, and nothing is changed, where there is none.
+    pub fn leave_segment(&self, cursor: &mut Cursor) -> bool {
+        if cursor.segment >= self.sizes.segments {
+            return false;
+        }
+        cursor.segment += 1;
+        cursor.at = 0;
+        cursor.sequence = self.segments.get(cursor.segment()).sequence;
+        true
+    }
+
+    /// Whether the segment where the walk stands is still the one that it was, with records in it.
+    pub(super) fn is_walking(&self, cursor: &Cursor) -> bool {
+        let holds = |state| matches!(state, State::Open(_) | State::Sealed(_) | State::Leaving(_));
+        cursor.segment != 0 && {
+            let segment = self.segments.get(cursor.segment());
+            segment.sequence == cursor.sequence && holds(segment.state)
+        }
+    }
+
+    pub(super) fn record_at_cursor(&self, cursor: &Cursor) -> Option<(Location, Record<'_>)> {
+        if self.is_walking(cursor) { self.arena.record_at(cursor.segment(), cursor.at) } else { None }
+    }
+
+    /// The live item whose own record this is.
+    pub(super) fn item_of_record(
+        &self,
+        location: Location,
+        record: Record<'_>,
+        now_s: u32,
+    ) -> Option<Item<'_, S>> {
+        let is_item = record.kind() == RecordKind::Item && record.flags() & flag::DEAD == 0;
+        if !is_item || is_expired(record, now_s) || self.is_flushed(location) {
+            return None;
+        }
+        let hash = self.hasher.hash(record.key());
+        let slot = self.index.find(hash, |at| at == location)?;
+        Some(self.item(Found { slot, location }, self.index.mark(slot), false))
     }
 }

@@ -208,7 +208,7 @@ const SERVICE: &[Flag] = &[
         short: None,
         long: "driver",
         value: "NAME",
-        help: "kernel interface: auto, epoll, kqueue, poll (auto)",
+        help: "kernel interface: auto, epoll, poll (auto)",
         meaning: Set(|config, given| {
             given.text().clone_into(&mut config.service.driver);
             Ok(())
@@ -245,6 +245,16 @@ const COMMANDS: &[Flag] = &[
         "refuse commands that list keys",
         Set(|config, _| {
             config.commands.dump = false;
+            Ok(())
+        }),
+    ),
+    flag(
+        'W',
+        "disable-watch",
+        "",
+        "refuse 'watch'",
+        Set(|config, _| {
+            config.commands.watch = false;
             Ok(())
         }),
     ),
@@ -322,7 +332,7 @@ const WITHOUT_EFFECT: &[Flag] = &[
         'f',
         "slab-growth-factor",
         "FACTOR",
-        "there are no slab classes",
+        "statistics show classes of this kind, nothing else",
         Nothing(|config, given| {
             config.shown.growth_factor = given.fraction(1.0)?;
             Ok(())
@@ -332,7 +342,7 @@ const WITHOUT_EFFECT: &[Flag] = &[
         'n',
         "slab-min-size",
         "BYTES",
-        "there are no slab classes",
+        "statistics show classes of this kind, nothing else",
         Nothing(|config, given| {
             config.shown.chunk_bytes = given.integer_u32(1..=i64::from(i32::MAX), exit::FAILURE)?;
             Ok(())
@@ -352,7 +362,6 @@ const WITHOUT_EFFECT: &[Flag] = &[
         "connections are not placed by network queue",
         Nothing(|_, given| given.integer(0..=i64::from(i32::MAX), exit::FAILURE).map(|_| ())),
     ),
-    flag('W', "disable-watch", "", "there is no 'watch'", Nothing(|_, _| Ok(()))),
 ];
 
 const REFUSED: &[Flag] = &[

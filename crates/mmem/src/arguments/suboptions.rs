@@ -2,6 +2,7 @@
 
 use super::given::Given;
 use crate::config::{Config, Name};
+use crate::limits::WATCHER_KIB_MAX;
 use crate::refusal::{Refusal, exit};
 
 /// One suboption.
@@ -95,6 +96,19 @@ pub(super) const SUBOPTIONS: &[Suboption] = &[
         config.service.refuses_when_full = false;
         Ok(())
     }),
+    set("track_sizes", Value::None, "let 'stats sizes' tell the sizes of items", |config, _| {
+        config.shown.tracks_sizes = true;
+        Ok(())
+    }),
+    set(
+        "watcher_logbuf_size",
+        Required,
+        "KiB that wait for a watcher that reads slowly (256)",
+        |config, given| {
+            config.service.watcher_kib = given.integer_u32(1..=i64::from(WATCHER_KIB_MAX), exit::FAILURE)?;
+            Ok(())
+        },
+    ),
     nothing("modern"),
     nothing_but("hashpower", |given| integer(given, 12, 32)),
     nothing("no_hashexpand"),
@@ -118,12 +132,10 @@ pub(super) const SUBOPTIONS: &[Suboption] = &[
     nothing_but("hot_max_factor", |given| given.fraction(0.0).map(|_| ())),
     nothing_but("warm_max_factor", |given| given.fraction(0.0).map(|_| ())),
     nothing_but("temporary_ttl", |given| integer(given, 0, i64::from(i32::MAX))),
-    nothing_but("watcher_logbuf_size", |given| integer(given, 1, i64::from(i32::MAX))),
     nothing_but("worker_logbuf_size", |given| integer(given, 1, i64::from(i32::MAX))),
     nothing_but("slab_sizes", |_| Ok(())),
     nothing_but("slab_chunk_max", |given| integer(given, 1, i64::from(i32::MAX))),
     nothing("no_chunked_items"),
-    nothing("track_sizes"),
     nothing("inline_ascii_resp"),
     nothing("no_inline_ascii_resp"),
     nothing_but("resp_obj_mem_limit", |given| integer(given, 0, i64::from(i32::MAX))),

@@ -101,7 +101,8 @@ fn each_flag_sets_its_own_field() {
         config.service.requests_per_turn = 40;
         config.listening.backlog = 16;
     });
-    means("mmem -F -X -D /", |config| {
+    means("mmem -F -X -W -D /", |config| {
+        config.commands.watch = false;
         config.commands.prefix_delimiter = Some(b'/');
         config.commands.flush = false;
         config.commands.dump = false;
@@ -125,6 +126,10 @@ fn suboptions_are_read_from_one_list_or_many() {
         config.service.idle_timeout_s = 30;
         config.service.refuses_when_full = false;
     });
+    means("mmem -o track_sizes,watcher_logbuf_size=64", |config| {
+        config.shown.tracks_sizes = true;
+        config.service.watcher_kib = 64;
+    });
     means("mmem -o no_modern -o maxconns_fast", |_| {});
     means("mmem -o modern,hashpower=20,slab_automove -o slab_automove=2", |config| {
         let shown = ["-o modern", "-o hashpower=20", "-o slab_automove", "-o slab_automove=2"];
@@ -138,7 +143,7 @@ fn suboptions_are_read_from_one_list_or_many() {
 #[test]
 fn what_means_nothing_here_is_accepted_and_noted() {
     means("memcached -f 1.1 -n 24 -L stray", |config| {
-        config.shown = Shown { growth_factor: 1.1, chunk_bytes: 24 };
+        config.shown = Shown { growth_factor: 1.1, chunk_bytes: 24, tracks_sizes: false };
         config.without_meaning = ["-f 1.1", "-n 24", "-L", "stray"].map(str::to_owned).to_vec();
     });
 }

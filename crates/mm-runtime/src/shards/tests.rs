@@ -1,0 +1,96 @@
+//! Shards on threads of their own.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use super::*;
+use crate::block_on;
+use crate::sync::join_all;
+
+/// Has the other shard do something many times, then goes on serving it until it has done the same.
+async fn ask_the_other(place: Place, done: Arc<AtomicUsize>) {
+    let shards = place.join();
+    let here = thread::current().id();
+    for round in 0..200_usize {
+        let work = move || async move { (thread::current().id(), round * 2) };
+        let (there, doubled) = shards.submit_to(1 - shards.index(), work).await.unwrap();
+        assert_ne!(there, here);
+        assert_eq!(doubled, round * 2);
+    }
+    done.fetch_add(1, Ordering::Relaxed);
+    while done.load(Ordering::Relaxed) < 2 {
+        sleep(1).await.unwrap();
+    }
+}
+
+#[test]
+fn shards_do_work_for_each_other_and_sleep_between() {
+    let done = Arc::new(AtomicUsize::new(0));
+    let start = |place: Place| {
+        let done = Arc::clone(&done);
+        thread::spawn(move || block_on(ask_the_other(place, done)))
+    };
+    let threads: Vec<_> = meet(2).into_iter().map(start).collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+}
+
+#[test]
+fn a_flood_beyond_the_mailbox_is_worked_off() {
+    block_on(async {
+        let shards = meet(1).remove(0).join();
+        let work = (0..3 * SHARD_MAILBOX_MESSAGES).map(|number| {
+            let shards = shards.clone();
+            async move { shards.submit_to(0, move || async move { number }).await }
+        });
+        for (number, result) in join_all(work).await.into_iter().enumerate() {
+            assert_eq!(result, Ok(number));
+        }
+    })
+    .unwrap();
+}
+
+#[test]
+fn work_that_fails_and_shards_that_are_gone_are_told() {
+    block_on(async {
+        let mut places = meet(2);
+        drop(places.pop());
+        let shards = places.remove(0).join();
+        assert_eq!(shards.submit_to(1, || async {}).await, Err(SubmitError::Gone));
+        assert_eq!(shards.submit_to(9, || async {}).await, Err(SubmitError::Gone));
+        let failed = shards.submit_to(0, || async { panic!("on its shard") }).await;
+        assert_eq!(failed, Err::<(), _>(SubmitError::Failed));
+    })
+    .unwrap();
+}
+
+#[test]
+fn every_shard_has_a_value_of_its_own() {
+    use std::cell::RefCell;
+
+    let words = Sharded::new(RefCell::<Vec<String>>::default);
+    let done = Arc::new(AtomicUsize::new(0));
+    let start = |place: Place| {
+        let (words, done) = (words.clone(), Arc::clone(&done));
+        thread::spawn(move || {
+            block_on(async move {
+                let shards = place.join();
+                let word = format!("from {}", shards.index());
+                let counts = words.on_all(move |words| async move {
+                    words.borrow_mut().push(word);
+                    words.borrow().len()
+                });
+                assert_eq!(counts.await.unwrap().len(), 3);
+                done.fetch_add(1, Ordering::Relaxed);
+                while done.load(Ordering::Relaxed) < 3 {
+                    sleep(1).await.unwrap();
+                }
+                let mut here = words.local().unwrap().borrow().clone();
+                here.sort();
+                assert_eq!(here, ["from 0", "from 1", "from 2"]);
+            })
+        })
+    };
+    let threads: Vec<_> = meet(3).into_iter().map(start).collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+    assert!(words.local().is_none(), "outside a shard there is none");
+}

@@ -1,0 +1,156 @@
+//! Connections that are served by a handler: sequential code, a task for each.
+//!
+//! They are accepted, counted, limited, timed out and drained like those of a service. The engine keeps of each
+//! what that needs: a view of its stream, and the task. A connection lives as long as its stream is open.
+
+use std::rc::Rc;
+
+use mm_base::Now;
+use mm_base::slab::{Key, Slab};
+use mm_runtime::driver::{Driver, Owner};
+use mm_runtime::net::{Ledger, Watch};
+use mm_runtime::shard::Next;
+use mm_runtime::task::Control;
+
+use super::Engine;
+use crate::Service;
+use crate::exchange::Arrival;
+use crate::handler::{Outcomes, Spawn};
+use crate::limits::{ENDING_MS, STARVED_MS};
+
+/// A shard's connections of handlers.
+pub(super) struct Handled {
+    pub(super) entries: Slab<Entry>,
+    ledger: Ledger,
+    spawn: Spawn,
+    outcomes: Rc<Outcomes>,
+    /// When the last of them were told to end.
+    ended_ms: Option<u64>,
+}
+
+/// One connection, as the engine sees it.
+pub(super) struct Entry {
+    pub(super) watch: Watch,
+    task: Control,
+}
+
+impl Entry {
+    /// Ends the connection and its handler. False: that has been done.
+    pub(super) fn end(&self) -> bool {
+        let ended = self.watch.end();
+        if ended {
+            self.task.cancel();
+        }
+        ended
+    }
+}
+
+impl<S: Service, D: Driver> Engine<S, D> {
+    /// Has the connections served by a handler from now on, and none by the service. To be called within the
+    /// shard's executor.
+    pub(crate) fn set_handler(&mut self, spawn: Spawn) -> std::io::Result<()> {
+        let ledger = Ledger::new()?;
+        let outcomes = Rc::default();
+        self.handled = Some(Handled { entries: Slab::new(), ledger, spawn, outcomes, ended_ms: None });
+        Ok(())
+    }
+
+    /// Starts a task for an accepted connection that has been counted.
+    pub(super) fn open_handled(&mut self, driver: &mut D, arrival: Arrival<D::Socket>) {
+        let (socket, address, _listener) = arrival;
+        let Some(handled) = &mut self.handled else { return };
+        let opened = handled.entries.next_key().and_then(|key| {
+            let stream = driver.add_stream(socket, Owner::Task).ok()?;
+            Some((key, stream))
+        });
+        let Some((key, stream)) = opened else {
+            self.stats().accept_errors.add(1);
+            self.control.leave(self.config.connections_max, self.shard);
+            return;
+        };
+        if !mm_runtime::task::has_room() {
+            driver.close(stream);
+            self.stats().accept_errors.add(1);
+            self.control.leave(self.config.connections_max, self.shard);
+            return;
+        }
+        let (served, watch) = handled.ledger.adopt(stream, address, key.to_u64());
+        let task = (handled.spawn)(served, Rc::clone(&handled.outcomes));
+        let inserted = handled.entries.insert(Entry { watch, task }).is_ok();
+        debug_assert!(inserted, "a slab refused the key it had announced");
+        self.stats().connections.add(1);
+        self.stats().connections_total.add(1);
+    }
+
+    /// Takes note of what the handlers have done since the last turn.
+    pub(super) fn note_handled(&mut self) {
+        let Some(handled) = &self.handled else { return };
+        let (read, written) = handled.ledger.take_bytes();
+        let stats = self.stats();
+        if read | written != 0 {
+            stats.bytes_read.add(read);
+            stats.bytes_written.add(written);
+        }
+        handled.outcomes.count(stats);
+        while let Some(name) = self.handled.as_ref().and_then(|handled| handled.ledger.take_closed()) {
+            let removed =
+                self.handled.as_mut().and_then(|handled| handled.entries.remove(Key::from_u64(name)));
+            if removed.is_some() {
+                self.stats().connections.sub(1);
+                self.left();
+            }
+        }
+    }
+
+    /// A graceful stop has begun: those between two requests are at their end.
+    pub(super) fn drain_handled(&mut self) {
+        let Some(handled) = &self.handled else { return };
+        handled.ledger.drain();
+        handled.entries.iter().for_each(|(_, entry)| entry.watch.nudge());
+    }
+
+    /// Ends all at once. Gives how many there were the first time.
+    pub(super) fn end_handled(&mut self, now: Now) -> usize {
+        let Some(handled) = &mut self.handled else { return 0 };
+        if handled.ended_ms.is_some() {
+            return 0;
+        }
+        handled.ended_ms = Some(now.monotonic_ms);
+        handled.entries.iter().filter(|(_, entry)| entry.end()).count()
+    }
+
+    /// Whether none is left, or those that are do not listen.
+    pub(super) fn handled_is_done(&self, now: Now) -> bool {
+        self.handled.as_ref().is_none_or(|handled| {
+            let waited_ms = handled.ended_ms.map_or(0, |since| now.monotonic_ms - since);
+            handled.entries.is_empty() || waited_ms >= ENDING_MS
+        })
+    }
+
+    /// While connection memory is used up: as [`relieve`](Self::relieve) does for a service's connections.
+    pub(super) fn relieve_handled(&mut self, now: Now) -> Next {
+        let Some(handled) = &self.handled else { return Next::Never };
+        let rank = |entry: &Entry| {
+            let (blocked, busy) = (entry.watch.is_blocked(), entry.watch.is_busy());
+            let progress_ms = entry.watch.progress_ms().filter(|_| blocked || busy)?;
+            Some((!blocked, progress_ms))
+        };
+        let ranked = handled.entries.iter().filter_map(|(_, entry)| Some((rank(entry)?, entry)));
+        let slowest = ranked.min_by_key(|(rank, _)| *rank);
+        let Some(((_, progress_ms), entry)) = slowest else { return Next::At(now.monotonic_ms + STARVED_MS) };
+        let due = progress_ms + STARVED_MS;
+        if due > now.monotonic_ms {
+            return Next::At(due);
+        }
+        if entry.end() {
+            self.stats().memory_timeouts.add(1);
+        }
+        Next::At(now.monotonic_ms + 1)
+    }
+
+    /// When the next turn must come while the handlers' connections end.
+    pub(super) fn next_handled(&self) -> Next {
+        let ended_ms = self.handled.as_ref().and_then(|handled| handled.ended_ms);
+        ended_ms.map_or(Next::Never, |since| Next::At(since + ENDING_MS))
+    }
+}

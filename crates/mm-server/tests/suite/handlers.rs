@@ -1,0 +1,184 @@
+//! Connections as sequential code, under the same rules as those of a service.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use mm_runtime::task::spawn;
+use mm_runtime::timers::sleep;
+use mm_server::{Config, Stop, Stream, StreamOptions};
+
+use crate::running::{Running, config, exchange, expect, rest};
+
+/// Answers lines: `slow`, `panic` and `long` as they say, all others by themselves.
+async fn lines(stream: Stream) -> std::io::Result<()> {
+    let (mut reader, mut writer) = stream.buffered();
+    loop {
+        let length = reader.read_until(b'\n').await?;
+        let line = reader.buffered()[..length].to_vec();
+        reader.consume(length);
+        match &line[..] {
+            b"" => return Ok(()),
+            b"slow\n" => {
+                sleep(100).await?;
+                writer.write_all(b"slow\n").await?;
+            }
+            b"long\n" => loop {
+                writer.write_all(&[b'x'; 4096]).await?;
+            },
+            b"panic\n" => panic!("as asked"),
+            line => writer.write_all(line).await?,
+        }
+    }
+}
+
+fn start(config: Config) -> Running {
+    Running::of(config, |server| server.serve(lines))
+}
+
+#[test]
+fn lines_come_back_on_every_shard() {
+    let server = start(Config { shards: NonZeroUsize::new(3).unwrap(), ..config() });
+    let mut clients: Vec<TcpStream> = (0..30).map(|_| server.connect()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        exchange(client, format!("client {number}\n").as_bytes(), &format!("client {number}\n"));
+    }
+    assert!(server.handle.stats().iter().all(|stats| stats.connections.get() == 10), "{:?}", server.handle);
+    drop(clients);
+    server.wait_for(|stats| stats.connections.get(), 0);
+    server.wait_for(|stats| stats.bytes_read.get(), 10 * 9 + 20 * 10);
+    server.wait_for(|stats| stats.bytes_written.get(), 10 * 9 + 20 * 10);
+    assert_eq!(server.stop(Stop::Gracefully).connections_total, 30);
+}
+
+#[test]
+fn a_panic_ends_its_connection_and_nothing_else() {
+    let server = start(config());
+    let mut other = server.connect();
+    let mut client = server.connect();
+    client.write_all(b"panic\n").unwrap();
+    assert_eq!(rest(&mut client), b"");
+    server.wait_for(|stats| stats.panics.get(), 1);
+    exchange(&mut other, b"hello\n", "hello\n");
+    server.wait_for(|stats| stats.connections.get(), 1);
+}
+
+#[test]
+fn above_the_limit_connections_wait() {
+    let server = start(Config { connections_max: 2, ..config() });
+    let mut first = server.connect();
+    let mut second = server.connect();
+    exchange(&mut first, b"1\n", "1\n");
+    exchange(&mut second, b"2\n", "2\n");
+    let mut third = server.connect();
+    third.write_all(b"3\n").unwrap();
+    exchange(&mut first, b"1\n", "1\n");
+    assert_eq!(server.total(|stats| stats.connections.get()), 2);
+    drop(first);
+    expect(&mut third, "3\n");
+}
+
+#[test]
+fn the_silent_and_those_who_never_read_are_closed_in_time() {
+    let stream = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
+    let times = Config { idle_timeout_ms: Some(200), write_timeout_ms: Some(300), stream, ..config() };
+    let server = start(times);
+    let mut silent = server.connect();
+    let mut greedy = server.connect();
+    greedy.write_all(b"long\n").unwrap();
+    let mut talkative = server.connect();
+    for _ in 0..20 {
+        exchange(&mut talkative, b"hello\n", "hello\n");
+        std::thread::sleep(Duration::from_millis(25));
+    }
+    assert_eq!(rest(&mut silent), b"");
+    server.wait_for(|stats| stats.write_timeouts.get(), 1);
+    server.wait_for(|stats| stats.connections.get(), 0);
+    server.wait_for(|stats| stats.idle_timeouts.get(), 2);
+}
+
+#[test]
+fn those_who_never_read_are_bounded_in_memory_and_closed() {
+    let stream = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
+    let server = start(Config { stream, buffer_bytes_max: 128 * 1024, ..config() });
+    let mut greedy: Vec<TcpStream> = (0..50).map(|_| server.connect()).collect();
+    for client in &mut greedy {
+        client.write_all(b"long\n").unwrap();
+    }
+    let mut modest = server.connect();
+    for _ in 0..100 {
+        exchange(&mut modest, b"me too\n", "me too\n");
+    }
+    assert!(server.total(|stats| stats.memory_timeouts.get()) > 0);
+    assert!(server.total(|stats| stats.connections.get()) > 1);
+}
+
+#[test]
+fn a_graceful_stop_answers_what_has_begun() {
+    let server = start(config());
+    let mut idle = server.connect();
+    exchange(&mut idle, b"hello\n", "hello\n");
+    let mut half = server.connect();
+    exchange(&mut half, b"one\ntw", "one\n");
+    let mut slow = server.connect();
+    slow.write_all(b"slow\n").unwrap();
+    server.wait_for(|stats| stats.bytes_read.get(), 6 + 6 + 5);
+    server.handle.stop(Stop::Gracefully);
+    assert_eq!(rest(&mut idle), b"");
+    assert_eq!(rest(&mut slow), b"slow\n");
+    half.write_all(b"o\n").unwrap();
+    assert_eq!(rest(&mut half), b"two\n");
+    assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 0);
+}
+
+#[test]
+fn a_graceful_stop_has_a_deadline_and_a_stop_at_once_none() {
+    let server = start(Config { drain_ms: 100, ..config() });
+    let mut half = server.connect();
+    exchange(&mut half, b"one\ntw", "one\n");
+    server.wait_for(|stats| stats.bytes_read.get(), 6);
+    assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 1);
+
+    let server = start(config());
+    let mut half = server.connect();
+    exchange(&mut half, b"one\ntw", "one\n");
+    assert_eq!(server.stop(Stop::AtOnce).drain_timeouts, 0);
+    assert_eq!(half.read(&mut [0]).unwrap_or(0), 0);
+}
+
+#[test]
+fn half_a_close_still_gets_all_answers() {
+    let server = start(config());
+    let mut client = server.connect();
+    client.write_all(b"slow\nlast\n").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(rest(&mut client), b"slow\nlast\n");
+}
+
+#[test]
+fn a_stream_given_to_another_task_is_ended_with_the_server() {
+    let server = Running::of(Config { drain_ms: 50, ..config() }, |server| {
+        server.serve(async |mut stream: Stream| {
+            spawn(async move {
+                let mut space = [0; 8];
+                let mut seen = Vec::new();
+                loop {
+                    match stream.read(&mut space).await {
+                        Ok(0) => return assert_eq!(seen, b"ab"),
+                        Ok(read) => seen.extend_from_slice(&space[..read]),
+                        Err(error) => return assert_eq!(error.kind(), ErrorKind::ConnectionAborted),
+                    }
+                }
+            })
+            .detach();
+            Ok(())
+        })
+    });
+    let mut client = server.connect();
+    client.write_all(b"ab").unwrap();
+    server.wait_for(|stats| stats.bytes_read.get(), 2);
+    assert_eq!(server.total(|stats| stats.connections.get()), 1);
+    assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 1);
+    assert_eq!(rest(&mut client), b"");
+}
