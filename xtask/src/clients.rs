@@ -3,11 +3,19 @@
 use std::fs;
 
 use crate::checks::{Checks, Tally, count_tests};
-use crate::command::{Failure, Outcome};
+use crate::command::{Command, Failure, Outcome, no_arguments};
 use crate::process::{cargo, program, root, run};
 use crate::server::{Server, with_client};
-use crate::session;
 use crate::tools::{self, LIBMEMCACHED, NPM, text};
+use crate::{memcached_tool, memslap, session};
+
+/// The command.
+pub(crate) const COMMAND: Command = Command {
+    name: "clients",
+    arguments: "",
+    summary: "run the tests of client libraries and tools alone",
+    run: run_alone,
+};
 
 /// What the Python clients need.
 const REQUIREMENTS: &str = "tests/clients/python/requirements.txt";
@@ -24,8 +32,18 @@ const RUST_MANIFEST: &str = "tests/clients/rust/Cargo.toml";
 /// Cases of memccapable that memcached 1.6.45 itself fails: it lets `delete` have further words, as older versions
 /// did not.
 const MEMCCAPABLE_EXCEPTIONS: &[&str] = &["ascii delete", "ascii delete noreply"];
+/// How long memcaslap and memcslap run each, in seconds; `cargo xtask memslap` lets them run for a minute.
+const MEMSLAP_SECONDS: u64 = 5;
 /// How many cases of its text part memcached passes.
 const MEMCCAPABLE_PASSES: usize = 25;
+
+fn run_alone(arguments: &[String]) -> Outcome {
+    no_arguments("clients", arguments)?;
+    run(&mut cargo(&["build", "--quiet", "--release", "--package", "mmem"]))?;
+    let mut checks = Checks::new();
+    check(&mut checks);
+    checks.finish()
+}
 
 /// Checks all clients. The release build must be there.
 pub(crate) fn check(checks: &mut Checks) {
@@ -36,6 +54,8 @@ pub(crate) fn check(checks: &mut Checks) {
     checks.check("Rust clients", rust);
     checks.check("Node clients", node);
     checks.check("memccapable", memccapable);
+    checks.check("memcaslap and memcslap", || memslap::load(MEMSLAP_SECONDS));
+    checks.check("memcached-tool", memcached_tool::check);
 }
 
 fn python(client: &str) -> Result<Tally, Failure> {

@@ -12,7 +12,9 @@ mod command;
 mod compat;
 mod experiment;
 mod help;
+mod memcached_tool;
 mod memory;
+mod memslap;
 mod nightly;
 mod process;
 mod server;
@@ -30,6 +32,7 @@ use command::{Command, Failure};
 pub(crate) const COMMANDS: &[Command] = &[
     help::COMMAND,
     // Checks.
+    clients::COMMAND,
     compat::COMMAND,
     nightly::COMMAND,
     test::COMMAND,
@@ -38,6 +41,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     bench::COMMAND,
     experiment::COMMAND,
     memory::COMMAND,
+    memslap::COMMAND,
     trace::COMMAND,
 ];
 

@@ -23,6 +23,13 @@ pub(crate) const NETCAT: Tool = Tool { probe: &["sh", "-c", "command -v nc"], pa
 
 /// Node's package manager, and Node with it.
 pub(crate) const NPM: Tool = Tool { probe: &["sh", "-c", "npm --version && node --version"], package: "npm" };
+/// Where Debian's memcached package puts memcached-tool.
+pub(crate) const MEMCACHED_TOOL_PATH: &str = "/usr/share/memcached/scripts/memcached-tool";
+/// memcached-tool, a Perl script.
+pub(crate) const MEMCACHED_TOOL: Tool = Tool {
+    probe: &["sh", "-c", "command -v perl && test -e /usr/share/memcached/scripts/memcached-tool"],
+    package: "memcached",
+};
 /// libmemcached's programs.
 pub(crate) const LIBMEMCACHED: Tool =
     Tool { probe: &["sh", "-c", "command -v memccapable"], package: "libmemcached-tools" };

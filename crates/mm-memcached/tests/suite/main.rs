@@ -7,6 +7,8 @@ mod dumps;
 #[cfg(test)]
 mod meta;
 #[cfg(test)]
+mod readers;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod shards;
