@@ -16,6 +16,9 @@ const SLOT_BITS: u32 = 6;
 const SLOTS: u32 = 1 << SLOT_BITS;
 const LEVELS: u32 = 7;
 const NONE: u32 = u32::MAX;
+/// Room for all levels and slots, in powers of two, so that an index needs no check.
+const LEVELS_ROOM: usize = (LEVELS as usize).next_power_of_two();
+const PLACES: usize = LEVELS_ROOM * SLOTS as usize;
 
 /// The latest deadline a wheel can hold, in milliseconds (139 years); later ones are moved to it.
 pub const DEADLINE_MS_MAX: u64 = (1 << (SLOT_BITS * LEVELS)) - 1;
@@ -56,12 +59,12 @@ pub struct TimerWheel<T> {
     limit: usize,
     elapsed_ms: u64,
     /// One bit per slot that holds a timer.
-    occupied: [u64; LEVELS as usize],
+    occupied: [u64; LEVELS_ROOM],
     /// The slot of a higher level that is being spread over the lower ones; they are complete only when it is empty.
     /// NONE when there is no such slot.
     spreading: u32,
     /// The first entry of each slot's ring.
-    heads: Box<[u32]>,
+    heads: Box<[u32; PLACES]>,
 }
 
 impl<T> TimerWheel<T> {
@@ -74,9 +77,9 @@ impl<T> TimerWheel<T> {
             len: 0,
             limit: limit.min(NONE as usize),
             elapsed_ms: now_ms.min(DEADLINE_MS_MAX),
-            occupied: [0; LEVELS as usize],
+            occupied: [0; LEVELS_ROOM],
             spreading: NONE,
-            heads: vec![NONE; (LEVELS * SLOTS) as usize].into_boxed_slice(),
+            heads: Box::new([NONE; PLACES]),
         }
     }
 
@@ -111,14 +114,21 @@ impl<T> TimerWheel<T> {
     #[inline]
     pub fn rearm(&mut self, id: TimerId, deadline_ms: u64) -> bool {
         let Some(entry) = self.entries.get_mut(id.index as usize) else { return false };
-        if entry.generation != id.generation || entry.value.is_none() {
+        // A free entry has a generation that nobody has been told yet.
+        if entry.generation != id.generation {
             return false;
         }
         let deadline_ms = deadline_ms.min(DEADLINE_MS_MAX);
         entry.deadline_ms = deadline_ms;
         if deadline_ms < entry.placed_ms {
-            self.unlink(id.index);
-            self.place(id.index, deadline_ms);
+            let place = place_of(self.elapsed_ms, deadline_ms.max(self.elapsed_ms));
+            if place == entry.place {
+                // What lies in one slot has no order among itself until the slot's beginning is reached.
+                entry.placed_ms = deadline_ms;
+            } else {
+                self.unlink(id.index);
+                self.link(id.index, place, deadline_ms);
+            }
         }
         true
     }
@@ -164,7 +174,7 @@ impl<T> TimerWheel<T> {
             self.elapsed_ms = self.elapsed_ms.max(start_ms);
             self.spreading = if level > 0 { level * SLOTS + slot } else { NONE };
             *budget -= 1;
-            let index = self.heads[(level * SLOTS + slot) as usize];
+            let index = self.heads[(level * SLOTS + slot) as usize % PLACES];
             self.unlink(index);
             let deadline_ms = self.entries[index as usize].deadline_ms;
             if deadline_ms <= self.elapsed_ms {
@@ -211,12 +221,15 @@ impl<T> TimerWheel<T> {
 
     /// Appends an entry to the slot its deadline belongs to.
     fn place(&mut self, index: u32, deadline_ms: u64) {
-        let (level, slot) = place_of(self.elapsed_ms, deadline_ms.max(self.elapsed_ms));
-        self.occupied[level as usize] |= 1 << slot;
-        let place = level * SLOTS + slot;
-        let head = self.heads[place as usize];
+        self.link(index, place_of(self.elapsed_ms, deadline_ms.max(self.elapsed_ms)), deadline_ms);
+    }
+
+    /// Appends an entry to a slot.
+    fn link(&mut self, index: u32, place: u32, deadline_ms: u64) {
+        let head = self.heads[place as usize % PLACES];
         let last = if head == NONE {
-            self.heads[place as usize] = index;
+            self.occupied[(place / SLOTS) as usize % LEVELS_ROOM] |= 1 << (place % SLOTS);
+            self.heads[place as usize % PLACES] = index;
             index
         } else {
             let last = std::mem::replace(&mut self.entries[head as usize].previous, index);
@@ -236,8 +249,8 @@ impl<T> TimerWheel<T> {
         let entry = &self.entries[index as usize];
         let (previous, next, place) = (entry.previous, entry.next, entry.place);
         if next == index {
-            self.heads[place as usize] = NONE;
-            self.occupied[(place / SLOTS) as usize] &= !(1 << (place % SLOTS));
+            self.heads[place as usize % PLACES] = NONE;
+            self.occupied[(place / SLOTS) as usize % LEVELS_ROOM] &= !(1 << (place % SLOTS));
             if self.spreading == place {
                 self.spreading = NONE;
             }
@@ -245,7 +258,7 @@ impl<T> TimerWheel<T> {
         }
         self.entries[previous as usize].next = next;
         self.entries[next as usize].previous = previous;
-        let head = &mut self.heads[place as usize];
+        let head = &mut self.heads[place as usize % PLACES];
         if *head == index {
             *head = next;
         }
@@ -273,11 +286,11 @@ impl<T> TimerWheel<T> {
     }
 }
 
-/// The level of the highest digit in which the two times differ, and the deadline's digit there.
-fn place_of(elapsed_ms: u64, deadline_ms: u64) -> (u32, u32) {
+/// The slot of a deadline: on the level of the highest digit in which the two times differ, the deadline's digit there.
+fn place_of(elapsed_ms: u64, deadline_ms: u64) -> u32 {
     let differing = (elapsed_ms ^ deadline_ms) | u64::from(SLOTS - 1);
     let level = (u64::BITS - 1 - differing.leading_zeros()) / SLOT_BITS;
-    (level, low_bits(deadline_ms >> (level * SLOT_BITS)) % SLOTS)
+    level * SLOTS + low_bits(deadline_ms >> (level * SLOT_BITS)) % SLOTS
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]

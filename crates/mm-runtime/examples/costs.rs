@@ -41,7 +41,7 @@ fn rearm(executor: &Executor, times: u64) {
     });
 }
 
-/// Moves a timer of the wheel, later each time.
+/// Moves timers of the wheel, always by this step.
 fn wheel(times: u64, step: i64) {
     let mut wheel = TimerWheel::new(0, 16);
     let ids: Vec<_> = (0..8).map_while(|value| wheel.insert(1 << 30, value).ok()).collect();
@@ -53,13 +53,36 @@ fn wheel(times: u64, step: i64) {
     }
 }
 
+/// Moves timers of the wheel to an earlier slot each time; every so often new ones have to be armed for that.
+fn slots(times: u64) {
+    const SLOT_MS: u64 = 4096;
+    let mut wheel = TimerWheel::new(0, 16);
+    let mut ids = Vec::new();
+    for time in 0..times {
+        let slot = 62 - time % 60;
+        if slot == 62 {
+            ids.drain(..).for_each(|id| assert!(wheel.cancel(id).is_some()));
+            ids.extend((0..8).map_while(|value| wheel.insert(63 * SLOT_MS, value).ok()));
+        }
+        for &id in &ids {
+            assert!(wheel.rearm(id, slot * SLOT_MS));
+        }
+    }
+}
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let what = arguments.next().unwrap_or_default();
     let times = arguments.next().and_then(|times| times.parse().ok()).unwrap_or(1_000);
     let executor = Executor::new(Arc::new(Doorbell::new(|| {})), Now::default());
     match &*what {
-        "spawn" => (0..times).for_each(|_| executor.spawn(std::future::ready(())).detach()),
+        "fresh" => (0..times).for_each(|_| executor.spawn(std::future::ready(())).detach()),
+        "spawn" => {
+            // As many as memory is kept for, so that it is there.
+            (0..4096).for_each(|_| executor.spawn(std::future::ready(())).detach());
+            executor.run(u32::MAX);
+            (0..times).for_each(|_| executor.spawn(std::future::ready(())).detach());
+        }
         "life" => (0..times).for_each(|_| {
             executor.spawn(std::future::ready(())).detach();
             executor.run(1);
@@ -81,6 +104,7 @@ fn main() {
         "rearm" => rearm(&executor, times),
         "later" => wheel(times / 8, 1),
         "earlier" => wheel(times / 8, -1),
+        "slots" => slots(times / 8),
         _ => exit(2),
     }
     // Without the destructors, which are not what is counted.

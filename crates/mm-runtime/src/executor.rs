@@ -30,7 +30,7 @@ use mm_base::doorbell::Doorbell;
 use crate::limits::TASKS_MAX;
 use crate::net::Net;
 use crate::shards::Shards;
-use crate::task::raw::{self, AllTasks, Polled, Remote, RunQueues, Task};
+use crate::task::raw::{self, AllTasks, Memory, Polled, Remote, RunQueues, Task};
 use crate::task::{JoinError, JoinHandle, Name, Options};
 use crate::timers::Timers;
 
@@ -73,6 +73,7 @@ pub(crate) struct Local {
     pub(crate) remote: Arc<Remote>,
     pub(crate) queues: RunQueues,
     pub(crate) all: AllTasks,
+    pub(crate) memory: Memory,
     pub(crate) polled: Polled,
     pub(crate) timers: Timers,
     pub(crate) stall: Stall,
@@ -116,6 +117,7 @@ impl Executor {
                 remote: Arc::new(Remote::new(doorbell)),
                 queues: RunQueues::default(),
                 all: AllTasks::default(),
+                memory: Memory::default(),
                 polled: Polled::default(),
                 timers: Timers::new(now),
                 stall: Stall::new(),
@@ -158,13 +160,14 @@ impl Executor {
         }
         self.enter(|| {
             local.collect_woken();
-            let mut polls = 0;
-            while polls < budget {
-                let Some(task) = local.queues.pop() else { break };
-                local.poll(&task);
-                polls += 1;
+            let before = local.stall.polls();
+            let polls = || u32::try_from(local.stall.polls() - before).unwrap_or(u32::MAX);
+            // A panic leaves the loop; the task it came from is ended, and the loop goes on with the next.
+            while let Err(panic) = raw::contain(|| local.poll_ready(budget.saturating_sub(polls()))) {
+                local.polled.panicked(|task| local.end(task, Err(JoinError::Panicked(panic))));
             }
-            Ran { polls, more: !local.queues.is_empty() }
+            local.stall.idle();
+            Ran { polls: polls(), more: !local.queues.is_empty() }
         })
     }
 
@@ -275,17 +278,16 @@ impl Local {
         }
     }
 
-    fn poll(&self, task: &Task) {
-        if let Some(reason) = task.cancelled() {
-            return self.end(task, Err(reason));
-        }
-        self.stall.begin(task);
-        let polled = task.poll(self);
-        self.stall.end(task);
-        match polled {
-            Ok(false) => {}
-            Ok(true) => self.end(task, Ok(())),
-            Err(panic) => self.end(task, Err(JoinError::Panicked(panic))),
+    /// Polls ready tasks until there are none or `budget` of them have been.
+    fn poll_ready(&self, budget: u32) {
+        for _ in 0..budget {
+            let Some(ready) = self.queues.pop() else { return };
+            self.stall.begin(ready.name());
+            match ready.poll(self) {
+                Ok(false) => {}
+                Ok(true) => self.end(&ready, Ok(())),
+                Err(reason) => self.end(&ready, Err(reason)),
+            }
         }
     }
 

@@ -24,6 +24,15 @@ pub const WAIT_MS_MAX: u64 = 60_000;
 /// Unfinished tasks of one shard at which spawning is refused.
 pub const TASKS_MAX: usize = 1 << 22;
 
+/// Bytes in memory of finished tasks that a shard keeps for new ones.
+pub const TASK_MEMORY_BYTES_MAX: usize = 1024 * 1024;
+
+/// The sizes of memory that is kept are multiples of this.
+pub const TASK_MEMORY_STEP_BYTES: usize = 64;
+
+/// One more than the steps of the largest memory that is kept.
+pub const TASK_MEMORY_CLASSES: usize = 32;
+
 /// Armed timers of one shard: one for each task, and as many again for connections.
 pub const TIMERS_MAX: usize = 2 * TASKS_MAX;
 

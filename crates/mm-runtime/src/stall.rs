@@ -3,7 +3,7 @@
 //! Reading a clock around every poll would cost more than the switch itself. So a shard only publishes what
 //! it is polling, two plain stores, and some other thread's [`Watcher`] compares two looks. When it finds the
 //! same poll still running after the limit, it says so, and leaves a note for the shard, which reports the
-//! task when the poll has ended.
+//! task when it has done polling for this turn.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::task::Name;
-use crate::task::raw::Task;
 
 /// A task that kept its shard too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +31,10 @@ impl fmt::Display for Stalled {
 struct Shared {
     /// Written by the shard alone.
     polls: AtomicU64,
-    /// 0 between polls, else the polled task's name.
+    /// The name of the task that was polled last; 0 when the shard is not polling tasks.
     name: AtomicU32,
-    /// Written by the watcher, taken back by the shard: how long a poll has lasted.
-    suspected_ms: AtomicU32,
+    /// Written by the watcher, taken back by the shard: how long a poll has lasted, and whose.
+    suspected: AtomicU64,
 }
 
 type Hook = Box<dyn FnMut(Stalled)>;
@@ -78,28 +77,38 @@ impl Stall {
     }
 
     #[inline]
-    pub(crate) fn begin(&self, task: &Task) {
+    pub(crate) fn begin(&self, name: Name) {
         let shared = &*self.shared;
         shared.polls.store(shared.polls.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        shared.name.store(task.name().number(), Ordering::Relaxed);
+        shared.name.store(name.number(), Ordering::Relaxed);
     }
 
+    /// The shard stops polling for this turn.
     #[inline]
-    pub(crate) fn end(&self, task: &Task) {
+    pub(crate) fn idle(&self) {
         self.shared.name.store(0, Ordering::Relaxed);
-        if self.shared.suspected_ms.load(Ordering::Relaxed) != 0 {
-            self.report(task.name());
+        if self.shared.suspected.load(Ordering::Relaxed) != 0 {
+            self.report();
         }
     }
 
     #[cold]
-    fn report(&self, name: Name) {
-        let for_ms = self.shared.suspected_ms.swap(0, Ordering::Relaxed);
+    fn report(&self) {
+        let stalled = unpack(self.shared.suspected.swap(0, Ordering::Relaxed));
         self.reported.set(self.reported.get() + 1);
         if let Some(hook) = &mut *self.hook.borrow_mut() {
-            hook(Stalled { name, for_ms });
+            hook(stalled);
         }
     }
+}
+
+fn pack(stalled: Stalled) -> u64 {
+    u64::from(stalled.name.number()) << 32 | u64::from(stalled.for_ms)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the two halves are taken apart")]
+fn unpack(number: u64) -> Stalled {
+    Stalled { name: Name::of_number((number >> 32) as u32), for_ms: number as u32 }
 }
 
 /// The watching side: look regularly, at least twice per limit.
@@ -131,7 +140,8 @@ impl Watcher {
         if for_ms < self.limit_ms.max(1) {
             return None;
         }
-        self.shared.suspected_ms.store(for_ms, Ordering::Relaxed);
-        Some(Stalled { name: Name::of_number(number), for_ms })
+        let stalled = Stalled { name: Name::of_number(number), for_ms };
+        self.shared.suspected.store(pack(stalled), Ordering::Relaxed);
+        Some(stalled)
     }
 }

@@ -10,6 +10,7 @@
 
 #![expect(unsafe_code, reason = "type-erased tasks and the wakers that share them between threads")]
 
+use std::alloc::Layout;
 use std::any::Any;
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::future::Future;
@@ -27,11 +28,15 @@ use mm_base::wake_list::Link;
 use super::{Extra, JoinError, Name, Priority};
 use crate::executor::Local;
 
+mod memory;
 mod queue;
 mod remote;
 
+pub(crate) use memory::Memory;
 pub(crate) use queue::{AllTasks, Polled, RunQueues};
 pub(crate) use remote::Remote;
+
+use memory::Kind;
 
 thread_local! {
     /// The executor this thread is in. Set only by `enter`, which borrows it for as long as it is set.
@@ -163,9 +168,20 @@ impl<F: Future> Whole<F> {
         }
     }
 
+    const MEMORY: Kind = Kind::of(Layout::new::<Self>());
+
     unsafe fn free(header: NonNull<Header>) {
-        // SAFETY: nobody has a reference any more, and the task was made by `Box::into_raw` in `Task::allocate`.
-        drop(unsafe { Box::from_raw(header.cast::<Self>().as_ptr()) });
+        let whole = header.cast::<Self>();
+        // SAFETY: nobody has a reference any more, and the task was written in `Task::allocate`.
+        let owner = unsafe { whole.as_ref() }.header.owner;
+        // SAFETY: as above.
+        unsafe { whole.drop_in_place() };
+        with_current(|local| match local {
+            // SAFETY: it was taken for this kind in `Task::allocate`.
+            Some(local) if local.id == owner => unsafe { local.memory.put(Self::MEMORY, whole.cast()) },
+            // SAFETY: as above.
+            _ => unsafe { Self::MEMORY.free(whole.cast()) },
+        });
     }
 }
 
@@ -197,30 +213,29 @@ impl Task {
         priority: Priority,
         name: Name,
     ) -> Joinable<F::Output> {
-        // Allocated first, so that the future is written to its place once.
-        let whole = Box::write(
-            Box::new_uninit(),
-            Whole {
-                header: Header {
-                    link: Link::new(),
-                    refs: AtomicUsize::new(2),
-                    vtable: &Whole::<F>::VTABLE,
-                    owner: local.id,
-                    remote: Arc::clone(&local.remote),
-                    next: Cell::new(None),
-                    newer: Cell::new(None),
-                    older: Cell::new(None),
-                    state: Cell::new(JOINABLE),
-                    priority: Cell::new(priority),
-                    name,
-                    joiner: Cell::new(None),
-                    failure: Cell::new(None),
-                    extra: RefCell::new(None),
-                },
-                stage: UnsafeCell::new(Stage::Running(future)),
+        let whole = local.memory.take(Whole::<F>::MEMORY).cast::<Whole<F>>();
+        let task = Whole {
+            header: Header {
+                link: Link::new(),
+                refs: AtomicUsize::new(2),
+                vtable: &Whole::<F>::VTABLE,
+                owner: local.id,
+                remote: Arc::clone(&local.remote),
+                next: Cell::new(None),
+                newer: Cell::new(None),
+                older: Cell::new(None),
+                state: Cell::new(JOINABLE),
+                priority: Cell::new(priority),
+                name,
+                joiner: Cell::new(None),
+                failure: Cell::new(None),
+                extra: RefCell::new(None),
             },
-        );
-        let header = NonNull::from(Box::leak(whole)).cast();
+            stage: UnsafeCell::new(Stage::Running(future)),
+        };
+        // SAFETY: the memory was taken for a value of this type.
+        unsafe { whole.write(task) };
+        let header = whole.cast();
         local.all.add(header);
         Joinable { task: Self { header, not_send: PhantomData }, output: PhantomData }
     }
@@ -291,22 +306,21 @@ impl Task {
         }
     }
 
-    /// Why the task is to be ended, if it is.
-    pub(crate) fn cancelled(&self) -> Option<JoinError> {
-        if !self.has(CANCELLED) {
-            return None;
+    /// Polls the future, or says why the task is to be ended instead. `Ok(true)`: it has finished. A panic of the
+    /// future goes through, and leaves the task as the one being polled.
+    #[inline]
+    pub(crate) fn poll(&self, local: &Local) -> Result<bool, JoinError> {
+        if self.has(CANCELLED) {
+            return Err(if self.has(LATE) { JoinError::Late } else { JoinError::Cancelled });
         }
-        Some(if self.has(LATE) { JoinError::Late } else { JoinError::Cancelled })
-    }
-
-    /// Polls the future. `Ok(true)`: it has finished; `Err`: it panicked with this.
-    pub(crate) fn poll(&self, local: &Local) -> Result<bool, Box<dyn Any + Send>> {
         let waker = ManuallyDrop::new(borrowed_waker(self.header));
         let mut context = Context::from_waker(&waker);
-        let poll = self.header().vtable.poll;
+        local.polled.set(Some(self.header));
         // SAFETY: this is the owner's thread, and nothing looks at the stage while the future runs: a task is polled
-        // only by its executor's run, which does not nest for one task.
-        local.alone(self, || contain(|| unsafe { poll(self.header, &mut context) }))
+        // only by its executor's run, which does not nest.
+        let ready = unsafe { (self.header().vtable.poll)(self.header, &mut context) };
+        local.polled.set(None);
+        Ok(ready)
     }
 
     /// Drops the future or the output; a panic in a destructor comes back.
@@ -423,14 +437,24 @@ unsafe fn release(header: NonNull<Header>) {
 
 /// # Safety
 /// The caller has a reference to the task.
+#[inline]
 unsafe fn wake_by_ref(header: NonNull<Header>) {
     // SAFETY: the caller's reference.
     let task = unsafe { header.as_ref() };
     with_current(|local| match local {
         Some(local) if local.id == task.owner => local.push(header),
-        // SAFETY: the caller's reference; it is this task's remote.
-        _ => unsafe { task.remote.wake(header) },
+        // SAFETY: the caller's reference.
+        _ => unsafe { wake_from_elsewhere(header) },
     });
+}
+
+/// # Safety
+/// The caller has a reference to the task.
+#[cold]
+#[inline(never)]
+unsafe fn wake_from_elsewhere(header: NonNull<Header>) {
+    // SAFETY: the caller's reference; it is this task's remote.
+    unsafe { header.as_ref().remote.wake(header) };
 }
 
 static WAKER: RawWakerVTable = RawWakerVTable::new(

@@ -14,6 +14,7 @@ use crate::limits::LOWEST_FIRST_EVERY;
 #[derive(Debug, Default)]
 struct Queue {
     first: Cell<Option<NonNull<Header>>>,
+    /// None when the queue is empty.
     last: Cell<Option<NonNull<Header>>>,
 }
 
@@ -48,6 +49,7 @@ impl RunQueues {
             let next = task.next.get();
             queue.first.set(next);
             if next.is_none() {
+                queue.last.set(None);
                 self.ready.set(ready & !(1 << index));
             }
             let state = task.state.get();
@@ -85,6 +87,18 @@ impl Polled {
     pub(super) fn get(&self) -> Option<NonNull<Header>> {
         self.0.get()
     }
+
+    pub(super) fn set(&self, header: Option<NonNull<Header>>) {
+        self.0.set(header);
+    }
+
+    /// After a panic: gives the task that was being polled to `end`.
+    pub(crate) fn panicked(&self, end: impl FnOnce(&Task)) {
+        if let Some(header) = self.0.take() {
+            // Unfinished, so the list of all tasks holds a reference; finishing the task gives it up.
+            end(&ManuallyDrop::new(Task { header, not_send: PhantomData }));
+        }
+    }
 }
 
 impl Local {
@@ -102,6 +116,7 @@ impl Local {
     }
 
     /// Queues a task unless it is queued already or finished.
+    #[inline]
     pub(super) fn push(&self, header: NonNull<Header>) {
         // SAFETY: called with a reference at hand, on the owner's thread.
         let task = unsafe { header.as_ref() };
@@ -113,15 +128,12 @@ impl Local {
         task.next.set(None);
         let index = task.priority.get() as usize;
         let queue = &self.queues.queues[index];
-        let last = queue.last.replace(Some(header));
-        let ready = self.queues.ready.get();
-        match last {
-            // SAFETY: the last of a queue that is not empty is queued, hence alive.
-            Some(last) if ready & (1 << index) != 0 => unsafe { last.as_ref() }.next.set(Some(header)),
-            _ => {
-                queue.first.set(Some(header));
-                self.queues.ready.set(ready | (1 << index));
-            }
+        if let Some(last) = queue.last.replace(Some(header)) {
+            // SAFETY: the last of a queue is queued, hence alive.
+            unsafe { last.as_ref() }.next.set(Some(header));
+        } else {
+            queue.first.set(Some(header));
+            self.queues.ready.set(self.queues.ready.get() | (1 << index));
         }
     }
 }
