@@ -20,6 +20,7 @@
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub mod epoll;
 mod inbox;
+pub mod kqueue;
 pub mod poll;
 pub mod readiness;
 pub mod sim;
@@ -35,6 +36,35 @@ use mm_base::buffer::Output;
 use mm_base::slab::Key;
 
 pub use inbox::Span;
+
+/// The best driver that this system has for certain.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub type DefaultDriver = epoll::EpollDriver;
+
+/// The best driver that this system has for certain.
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd"
+))]
+pub type DefaultDriver = kqueue::KqueueDriver;
+
+/// The best driver that this system has for certain.
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd"
+)))]
+pub type DefaultDriver = poll::PollDriver;
+
+/// Which one that is.
+pub const DEFAULT_KIND: Kind = DefaultDriver::KIND;
 
 /// One shard's I/O. Belongs to the shard's thread; only its [`Waker`] leaves it.
 pub trait Driver {
@@ -234,6 +264,8 @@ pub struct Event {
 pub enum Kind {
     /// Linux's epoll, edge-triggered.
     Epoll,
+    /// macOS's and the BSDs' kqueue, edge-triggered.
+    Kqueue,
     /// `poll`, which every Unix has.
     Poll,
     /// A simulated network in virtual time.
@@ -244,6 +276,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Epoll => "epoll",
+            Self::Kqueue => "kqueue",
             Self::Poll => "poll",
             Self::Sim => "sim",
         })

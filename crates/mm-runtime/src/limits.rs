@@ -5,6 +5,9 @@ use mm_base::buffer::limits::LARGE_BYTES;
 /// Events taken from the kernel in one turn. More wait for the next.
 pub const EVENTS_MAX: usize = 256;
 
+/// Changes to what a kqueue watches that are made together. Further ones are made one by one.
+pub const CHANGES_MAX: usize = EVENTS_MAX / 2;
+
 /// The most bytes that one receive puts into the inbox.
 pub const RECEIVE_BYTES_MAX: usize = LARGE_BYTES;
 

@@ -28,8 +28,8 @@ use std::task::{Context, Poll, Waker};
 use mm_base::Now;
 use mm_base::buffer::Pool;
 
-use crate::driver::epoll::EpollDriver;
-use crate::driver::{Driver, Event};
+use crate::driver::sockets::Sockets;
+use crate::driver::{DefaultDriver, Driver, Event};
 use crate::executor::Executor;
 use crate::limits::TASK_BUFFER_BYTES;
 use crate::net;
@@ -38,11 +38,11 @@ use crate::sys::socket::StreamOptions;
 use crate::task::{JoinError, JoinHandle};
 
 /// One shard on the present thread, for a program of tasks.
-pub struct Runtime {
-    shard: Shard<EpollDriver>,
+pub struct Runtime<D: Driver = DefaultDriver> {
+    shard: Shard<D>,
 }
 
-impl fmt::Debug for Runtime {
+impl<D: Driver> fmt::Debug for Runtime<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Runtime").field("executor", self.shard.executor()).finish_non_exhaustive()
     }
@@ -67,9 +67,16 @@ impl Runtime {
     /// # Errors
     /// The process or the system has no descriptors or memory left.
     pub fn new() -> io::Result<Self> {
-        let shard = Shard::new(EpollDriver::new(StreamOptions::default())?);
+        Ok(Self::on(DefaultDriver::new(StreamOptions::default())?))
+    }
+}
+
+impl<D: Sockets + 'static> Runtime<D> {
+    /// A runtime on this driver.
+    pub fn on(driver: D) -> Self {
+        let shard = Shard::new(driver);
         net::attach(shard.executor(), shard.io(), Pool::new(TASK_BUFFER_BYTES));
-        Ok(Self { shard })
+        Self { shard }
     }
 
     /// The executor, to spawn tasks before or between calls of [`block_on`](Self::block_on).

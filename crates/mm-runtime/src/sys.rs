@@ -1,6 +1,14 @@
 //! The system calls of the runtime, behind types that own what they return.
 //!
-//! Everything goes through rustix, whose interface is safe: this crate has no unsafe block for a system call.
+//! Everything goes through rustix, whose interface is safe except for what takes descriptors by number.
 
 pub mod clock;
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd"
+))]
+pub mod kqueue;
 pub mod socket;

@@ -45,8 +45,40 @@ pub enum DriverChoice {
     Auto,
     /// Linux's epoll.
     Epoll,
+    /// macOS's and the BSDs' kqueue.
+    Kqueue,
     /// `poll`, which every Unix has, and which costs time for each idle connection.
     Poll,
+}
+
+impl DriverChoice {
+    /// The choices that there are on this system, by name; the default comes first.
+    pub const HERE: &[(&str, Self)] = &[
+        ("auto", Self::Auto),
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        ("epoll", Self::Epoll),
+        #[cfg(any(
+            target_vendor = "apple",
+            target_os = "freebsd",
+            target_os = "dragonfly",
+            target_os = "netbsd",
+            target_os = "openbsd"
+        ))]
+        ("kqueue", Self::Kqueue),
+        ("poll", Self::Poll),
+    ];
+
+    /// The choice of this name.
+    ///
+    /// # Errors
+    /// There is none on this system; the message names those that there are.
+    pub fn named(name: &str) -> Result<Self, String> {
+        let found = Self::HERE.iter().find(|(known, _)| *known == name);
+        found.map(|(_, choice)| *choice).ok_or_else(|| {
+            let names: Vec<&str> = Self::HERE.iter().map(|(name, _)| *name).collect();
+            format!("there is no such driver here; there are {}", names.join(", "))
+        })
+    }
 }
 
 /// How many shards keep this process's share of the machine busy: the processors it may run on, fewer where its

@@ -7,9 +7,10 @@ use std::fmt;
 use std::io;
 
 use nix::sys::mman::{MlockAllFlags, mlockall};
-use nix::sys::resource::{RLIM_INFINITY, Resource, UsageWho, getrlimit, getrusage, setrlimit};
-use nix::sys::time::TimeVal;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::{Gid, Uid, User, geteuid, setgid, setuid};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub mod background;
 
@@ -95,17 +96,20 @@ fn leave_groups() -> io::Result<()> {
     Ok(())
 }
 
+/// No bound, now and later.
+const UNLIMITED: Rlimit = Rlimit { current: None, maximum: None };
+
 /// Lets the process have so many files and sockets open.
 ///
 /// # Errors
 /// If the system does not allow so many; root may raise its own bound, others stay below theirs.
 pub fn allow_descriptors(count: u64) -> io::Result<()> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft >= count {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= count) {
         return Ok(());
     }
-    setrlimit(Resource::RLIMIT_NOFILE, count, hard.max(count))?;
-    Ok(())
+    let maximum = maximum.map(|maximum| maximum.max(count));
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(count), maximum })?)
 }
 
 /// Lets the process dump core, as much as the system allows.
@@ -113,9 +117,9 @@ pub fn allow_descriptors(count: u64) -> io::Result<()> {
 /// # Errors
 /// If the system refuses.
 pub fn allow_core_dumps() -> io::Result<()> {
-    if setrlimit(Resource::RLIMIT_CORE, RLIM_INFINITY, RLIM_INFINITY).is_err() {
-        let (_, hard) = getrlimit(Resource::RLIMIT_CORE)?;
-        setrlimit(Resource::RLIMIT_CORE, hard, hard)?;
+    if setrlimit(Resource::Core, UNLIMITED).is_err() {
+        let maximum = getrlimit(Resource::Core).maximum;
+        setrlimit(Resource::Core, Rlimit { current: maximum, maximum })?;
     }
     Ok(())
 }
@@ -126,14 +130,14 @@ pub fn allow_core_dumps() -> io::Result<()> {
 /// If the system does not allow so much locked memory; root may, and then the user it becomes may as well.
 pub fn lock_memory() -> io::Result<()> {
     if is_root() {
-        setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)?;
+        setrlimit(Resource::Memlock, UNLIMITED)?;
     }
     Ok(mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE)?)
 }
 
 /// The processor time used so far by all threads, in user and in system mode, in microseconds.
 pub fn processor_us() -> (u64, u64) {
-    let us = |time: TimeVal| u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0);
+    let us = |time: TimeVal| u64::try_from(time.num_microseconds()).unwrap_or(0);
     getrusage(UsageWho::RUSAGE_SELF).map_or((0, 0), |usage| (us(usage.user_time()), us(usage.system_time())))
 }
 

@@ -7,10 +7,19 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use mm_base::buffer::Pool;
-use mm_runtime::driver::Kind;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use mm_runtime::driver::epoll::EpollDriver;
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd"
+))]
+use mm_runtime::driver::kqueue::KqueueDriver;
 use mm_runtime::driver::poll::PollDriver;
 use mm_runtime::driver::sockets::Sockets;
+use mm_runtime::driver::{DEFAULT_KIND, Kind};
 use mm_runtime::net::Stream;
 use mm_runtime::shard::Shard;
 use mm_runtime::shards::Place;
@@ -122,7 +131,9 @@ impl Server {
     #[must_use]
     pub fn driver(&self) -> Kind {
         match self.config.driver {
-            DriverChoice::Auto | DriverChoice::Epoll => Kind::Epoll,
+            DriverChoice::Auto => DEFAULT_KIND,
+            DriverChoice::Epoll => Kind::Epoll,
+            DriverChoice::Kqueue => Kind::Kqueue,
             DriverChoice::Poll => Kind::Poll,
         }
     }
@@ -282,7 +293,19 @@ impl Plan {
         let options = self.config.stream;
         match self.driver {
             Kind::Poll => self.run_on(PollDriver::new(options)?, factory, signals),
-            _ => self.run_on(EpollDriver::new(options)?, factory, signals),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Kind::Epoll => self.run_on(EpollDriver::new(options)?, factory, signals),
+            #[cfg(any(
+                target_vendor = "apple",
+                target_os = "freebsd",
+                target_os = "dragonfly",
+                target_os = "netbsd",
+                target_os = "openbsd"
+            ))]
+            Kind::Kqueue => self.run_on(KqueueDriver::new(options)?, factory, signals),
+            other => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, format!("this system has no driver {other}")))
+            }
         }
     }
 

@@ -146,16 +146,9 @@ fn server_shards(config: &Config) -> NonZeroUsize {
 }
 
 fn server_config(config: &Config) -> Result<server::Config, Refusal> {
-    let driver = match config.service.driver.as_str() {
-        "auto" => DriverChoice::Auto,
-        "epoll" => DriverChoice::Epoll,
-        "poll" => DriverChoice::Poll,
-        other => {
-            let message =
-                format!("--driver {other}: there is no such driver; there are auto, epoll and poll");
-            return Err(Refusal::new(exit::USAGE, message));
-        }
-    };
+    let name = &config.service.driver;
+    let driver = DriverChoice::named(name)
+        .map_err(|what| Refusal::new(exit::USAGE, format!("--driver {name}: {what}")))?;
     let service = &config.service;
     let idle_ms = u64::from(service.idle_timeout_s) * 1000;
     Ok(server::Config {

@@ -1,6 +1,9 @@
 //! Sixteen bytes looked at together.
 
-#![expect(unsafe_code, reason = "vector instructions; see the SAFETY lines")]
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(unsafe_code, reason = "vector instructions; see the SAFETY lines")
+)]
 
 /// Bytes of a block.
 pub(super) const BLOCK_BYTES: usize = 16;

@@ -135,6 +135,9 @@ impl<P: Poller> ReadinessDriver<System<P>> {
 }
 
 impl<K: Kernel> ReadinessDriver<K> {
+    /// Which of the drivers this is.
+    pub const KIND: Kind = K::KIND;
+
     /// A driver without sources over this kernel.
     pub fn over(kernel: K) -> Self {
         Self { kernel, table: Table::new(), inbox: Inbox::new() }

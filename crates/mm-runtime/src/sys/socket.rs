@@ -1,15 +1,15 @@
 //! Sockets: listening, accepting, connecting, and their options.
 
 use std::fmt;
+use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketType, bind, getsockname, listen, sockopt,
@@ -173,7 +173,7 @@ fn bind_unix(path: &Path, mode: u32, backlog: i32) -> io::Result<Listener> {
         }
         bound => bound?,
     }
-    rustix::fs::chmod(path, Mode::from_raw_mode(mode))?;
+    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
     listen(&socket, backlog)?;
     Ok(Listener { socket, address: ListenAddress::Unix(path.to_owned(), mode) })
 }

@@ -4,6 +4,8 @@
 //! streams.
 
 #[cfg(test)]
+mod kqueue;
+#[cfg(test)]
 mod real;
 #[cfg(test)]
 mod simulated;

@@ -7,15 +7,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use mm_runtime::driver::epoll::EpollDriver;
+use mm_runtime::driver::poll::PollDriver;
 use mm_runtime::net::{Datagrams, Endpoint, Listener, Stream, look_up};
-use mm_runtime::sys::socket::ListenAddress;
+use mm_runtime::sys::socket::{ListenAddress, StreamOptions};
 use mm_runtime::task::{JoinHandle, spawn, yield_now};
 use mm_runtime::timers::{sleep, timeout};
-use mm_runtime::{Runtime, block_on, offload};
+use mm_runtime::{Runtime, offload};
 
-/// Runs a test's task, which fails by an error or a panic.
-fn test<F: Future<Output = io::Result<()>> + 'static>(body: F) {
-    block_on(body).unwrap().unwrap();
+/// Runs a test's task, which fails by an error or a panic, on each driver.
+fn test<F: Future<Output = io::Result<()>> + 'static>(body: impl Fn() -> F) {
+    let options = StreamOptions::default();
+    Runtime::on(EpollDriver::new(options).unwrap()).block_on(body()).unwrap().unwrap();
+    Runtime::on(PollDriver::new(options).unwrap()).block_on(body()).unwrap().unwrap();
 }
 
 fn loopback() -> SocketAddr {
@@ -40,7 +44,7 @@ async fn pair() -> io::Result<(Stream, Stream)> {
 
 #[test]
 fn bytes_go_there_and_back() {
-    test(async {
+    test(|| async {
         let (mut client, mut server) = pair().await?;
         client.write_all(b"there").await?;
         let mut space = [0; 16];
@@ -56,7 +60,7 @@ fn bytes_go_there_and_back() {
 
 #[test]
 fn a_timed_out_read_loses_nothing() {
-    test(async {
+    test(|| async {
         let (mut client, mut server) = pair().await?;
         client.set_read_timeout_ms(Some(20));
         let mut space = [0; 4];
@@ -82,7 +86,7 @@ const LARGE: usize = 32 << 20;
 
 #[test]
 fn a_timed_out_write_says_what_is_left_and_can_go_on() {
-    test(async {
+    test(|| async {
         let (mut client, mut server) = pair().await?;
         client.set_write_timeout_ms(Some(20));
         let bytes: Vec<u8> = (0..=250_u8).cycle().take(LARGE).collect();
@@ -103,7 +107,7 @@ fn a_timed_out_write_says_what_is_left_and_can_go_on() {
 
 #[test]
 fn a_write_given_up_in_its_middle_breaks_the_half() {
-    test(async {
+    test(|| async {
         let (mut client, _server) = pair().await?;
         let bytes = vec![7; LARGE];
         assert!(timeout(20, client.write_all(&bytes)).await.is_err());
@@ -115,7 +119,7 @@ fn a_write_given_up_in_its_middle_breaks_the_half() {
 
 #[test]
 fn an_interrupt_ends_a_read_and_leaves_the_connection() {
-    test(async {
+    test(|| async {
         let (mut client, mut server) = pair().await?;
         let reading = spawn(async move {
             let mut space = [0; 8];
@@ -133,7 +137,7 @@ fn an_interrupt_ends_a_read_and_leaves_the_connection() {
 
 #[test]
 fn the_end_is_told_after_the_last_byte() {
-    test(async {
+    test(|| async {
         let (mut client, mut server) = pair().await?;
         server.write_all(b"last").await?;
         server.shutdown()?;
@@ -150,7 +154,7 @@ fn the_end_is_told_after_the_last_byte() {
 
 #[test]
 fn halves_work_at_once_and_close_together() {
-    test(async {
+    test(|| async {
         let (client, server) = pair().await?;
         let (mut server_read, mut server_write) = server.split();
         let echo = spawn(async move {
@@ -178,7 +182,7 @@ fn halves_work_at_once_and_close_together() {
 
 #[test]
 fn lines_come_whole_however_they_are_sent() {
-    test(async {
+    test(|| async {
         let (client, mut server) = pair().await?;
         let writing = spawn(async move {
             for piece in ["on", "e\ntwo\nth", "ree\n", "rest"] {
@@ -204,7 +208,7 @@ fn lines_come_whole_however_they_are_sent() {
 
 #[test]
 fn a_line_longer_than_the_buffer_is_an_error() {
-    test(async {
+    test(|| async {
         let (client, mut server) = pair().await?;
         let writing =
             spawn(async move { server.write_all(&vec![b'x'; 40_000]).await.map_err(io::Error::from) });
@@ -216,7 +220,7 @@ fn a_line_longer_than_the_buffer_is_an_error() {
 
 #[test]
 fn a_refused_connection_is_an_error() {
-    test(async {
+    test(|| async {
         let (listener, address) = listen()?;
         drop(listener);
         assert_eq!(Stream::connect(address).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
@@ -226,7 +230,7 @@ fn a_refused_connection_is_an_error() {
 
 #[test]
 fn unix_streams_work_alike() {
-    test(async {
+    test(|| async {
         let path = std::env::temp_dir().join(format!("mm-net-{}.sock", std::process::id()));
         let mut listener = Listener::bind(&ListenAddress::Unix(path.clone(), 0o700))?;
         let server = spawn(async move {
@@ -244,7 +248,7 @@ fn unix_streams_work_alike() {
 
 #[test]
 fn datagrams_keep_their_bounds_and_their_sender() {
-    test(async {
+    test(|| async {
         let (mut one, mut other) = (Datagrams::bind(loopback())?, Datagrams::bind(loopback())?);
         one.send_to(b"first", other.address()).await?;
         one.send_to(b"second", other.address()).await?;
@@ -259,7 +263,7 @@ fn datagrams_keep_their_bounds_and_their_sender() {
 
 #[test]
 fn an_accept_can_time_out_and_go_on() {
-    test(async {
+    test(|| async {
         let (mut listener, address) = listen()?;
         listener.set_timeout_ms(Some(10));
         assert_eq!(listener.accept().await.unwrap_err().kind(), ErrorKind::TimedOut);
@@ -273,7 +277,7 @@ fn an_accept_can_time_out_and_go_on() {
 
 #[test]
 fn offloaded_work_comes_back_and_its_panic_is_told() {
-    test(async {
+    test(|| async {
         assert_eq!(offload::run(|| 6 * 7).await, Ok(42));
         assert_eq!(offload::run(|| panic!("offloaded")).await, Err::<(), _>(offload::OffloadError::Failed));
         let found = look_up("127.0.0.1:80").await?;

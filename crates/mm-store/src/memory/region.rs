@@ -4,7 +4,9 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, AtomicU32};
 
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use rustix::mm::{Advice, madvise};
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 /// Size of a huge page on every platform that we ask for one.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
@@ -31,10 +33,9 @@ impl Region {
     pub(super) fn reserve(len: usize, huge_pages: bool) -> io::Result<Self> {
         let too_large = || io::Error::from(io::ErrorKind::OutOfMemory);
         let mapped_len = len.checked_add(HUGE_PAGE_BYTES).ok_or_else(too_large)?;
-        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         // SAFETY: a new anonymous mapping at an address of the system's choice touches no existing memory.
         let start = unsafe {
-            mmap_anonymous(std::ptr::null_mut(), mapped_len, ProtFlags::READ | ProtFlags::WRITE, flags)?
+            mmap_anonymous(std::ptr::null_mut(), mapped_len, ProtFlags::READ | ProtFlags::WRITE, LAZY)?
         };
         let mapped_base = NonNull::new(start.cast::<u8>()).ok_or_else(too_large)?;
         let skip = mapped_base.as_ptr().align_offset(HUGE_PAGE_BYTES);
@@ -42,9 +43,8 @@ impl Region {
         let base = unsafe { mapped_base.add(skip) };
         let region = Self { base, len, mapped_base, mapped_len };
         if huge_pages {
-            // SAFETY: the range is this mapping's; the advice changes how it is backed, never what it holds.
-            // A system without huge pages refuses, and then ordinary pages serve.
-            let _refused = unsafe { madvise(base.as_ptr().cast(), len, Advice::LinuxHugepage) };
+            // SAFETY: the range is this mapping's.
+            unsafe { ask_for_huge_pages(base, len) };
         }
         Ok(region)
     }
@@ -65,10 +65,9 @@ impl Region {
         let start = offset.next_multiple_of(page);
         let end = (offset + len) / page * page;
         if start < end {
-            // SAFETY: the range lies in this mapping and on page bounds; anonymous private pages that are dropped
-            // read as zero, which is a valid value of everything kept here.
-            let _refused =
-                unsafe { madvise(self.base.add(start).as_ptr().cast(), end - start, Advice::LinuxDontNeed) };
+            // SAFETY: the range lies in this mapping and on page bounds, and zero, as which its pages read afterwards,
+            // is a valid value of everything kept here.
+            unsafe { give_back(self.base.add(start), end - start) };
         }
     }
 
@@ -133,6 +132,56 @@ impl Region {
         // SAFETY: the base is aligned to a huge page, the length is within the mapping, zeroed memory is a valid T
         // by the contract.
         unsafe { std::slice::from_raw_parts(self.base.cast::<T>().as_ptr(), count) }
+    }
+}
+
+/// A private mapping for which no memory is set aside.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const LAZY: MapFlags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
+/// A private mapping. Other systems set no memory aside anyway.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const LAZY: MapFlags = MapFlags::PRIVATE;
+
+/// Has a mapping backed by huge pages. A system that has none refuses, and then ordinary pages serve.
+///
+/// # Safety
+/// The range is part of a mapping of the caller's.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+unsafe fn ask_for_huge_pages(base: NonNull<u8>, len: usize) {
+    // SAFETY: by the contract; the advice changes how the range is backed, never what it holds.
+    let _refused = unsafe { madvise(base.as_ptr().cast(), len, Advice::LinuxHugepage) };
+}
+
+/// Does nothing: other systems give huge pages without being asked, or not at all.
+///
+/// # Safety
+/// None is needed.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+unsafe fn ask_for_huge_pages(_base: NonNull<u8>, _len: usize) {}
+
+/// Gives pages back to the system. They read as zero then, or as before where the system refuses.
+///
+/// # Safety
+/// The range is part of a private anonymous mapping of the caller's, lies on page bounds, nothing borrows it, and it
+/// may read as zero.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+unsafe fn give_back(base: NonNull<u8>, len: usize) {
+    // SAFETY: by the contract.
+    let _refused = unsafe { madvise(base.as_ptr().cast(), len, Advice::LinuxDontNeed) };
+}
+
+/// Gives pages back to the system. They read as zero then.
+///
+/// # Safety
+/// The range is part of a private anonymous mapping of the caller's, lies on page bounds, nothing borrows it, and it
+/// may read as zero.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+unsafe fn give_back(base: NonNull<u8>, len: usize) {
+    let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, LAZY | MapFlags::FIXED);
+    // SAFETY: by the contract, nothing else is mapped in the range and nothing in it is needed.
+    if unsafe { mmap_anonymous(base.as_ptr().cast(), len, access, flags) }.is_err() {
+        // The old mapping may be gone and there is no new one: nobody may touch the range again.
+        std::process::abort();
     }
 }
 

@@ -208,7 +208,7 @@ const SERVICE: &[Flag] = &[
         short: None,
         long: "driver",
         value: "NAME",
-        help: "kernel interface: auto, epoll, poll (auto)",
+        help: "kernel interface: auto, epoll, kqueue, poll (auto)",
         meaning: Set(|config, given| {
             given.text().clone_into(&mut config.service.driver);
             Ok(())

@@ -25,7 +25,9 @@ impl Bell {
     pub(in crate::driver) fn waker(&self) -> Waker {
         let far = Arc::clone(&self.far);
         // When there is no room, there are bytes enough to end the wait. When the other end is gone, so is the wait.
-        Waker::new(move || drop((&*far).write(&[1])))
+        Waker::new(move || {
+            (&*far).write_all(&[1]).ok();
+        })
     }
 
     /// Makes it quiet again, so that only a later wake ends a later wait.

@@ -1,0 +1,69 @@
+//! The driver on kqueue, with a model in the kernel's place.
+
+mod changes;
+mod model;
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use mm_base::slab::Key;
+use mm_runtime::driver::kqueue::Kqueue;
+use mm_runtime::driver::readiness::{Poller, ReadinessDriver, Role, System, Table};
+use mm_runtime::driver::{Event, Kind, Waker};
+use rustix::event::Timespec;
+
+use crate::real::{Tcp, Unix};
+use model::Model;
+
+/// The logic of the driver over a model of the kernel. It shows the model each socket that is opened and closed, as a
+/// kernel sees them anyway. `USER`: whether the model has user events, as OpenBSD's has not.
+struct Modelled<const USER: bool> {
+    kqueue: Kqueue<Model>,
+    model: Model,
+}
+
+impl<const USER: bool> Poller for Modelled<USER> {
+    const KIND: Kind = Kind::Kqueue;
+
+    fn new() -> io::Result<Self> {
+        let model = Model::new(USER);
+        Ok(Self { kqueue: Kqueue::over(model.clone())?, model })
+    }
+
+    fn waker(&self) -> Waker {
+        self.kqueue.waker()
+    }
+
+    fn watch(&mut self, socket: &OwnedFd, key: Key, role: Role) -> io::Result<()> {
+        self.model.open(socket);
+        self.kqueue.watch(socket, key, role)
+    }
+
+    fn unwatch(&mut self, socket: &OwnedFd, key: Key) {
+        self.kqueue.unwatch(socket, key);
+        self.model.close(socket.as_raw_fd());
+    }
+
+    fn wait(
+        &mut self,
+        timeout: Option<&Timespec>,
+        table: &mut Table<OwnedFd>,
+        events: &mut Vec<Event>,
+    ) -> io::Result<()> {
+        self.kqueue.wait(timeout, table, events)
+    }
+}
+
+type Driver<const USER: bool> = ReadinessDriver<System<Modelled<USER>>>;
+
+mod tcp {
+    crate::driver_suite!(super::Tcp<super::Driver<true>>);
+}
+
+mod unix {
+    crate::unix_driver_suite!(super::Unix<super::Driver<true>>);
+}
+
+mod tcp_without_user_events {
+    crate::driver_suite!(super::Tcp<super::Driver<false>>);
+}
