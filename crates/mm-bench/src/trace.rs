@@ -43,6 +43,9 @@ pub(crate) struct TraceArguments {
     /// Only traces whose name contains this.
     #[arg(long)]
     only: Option<String>,
+    /// Only these columns.
+    #[arg(long, value_delimiter = ',')]
+    engines: Vec<String>,
     /// Memory sizes, percent of the trace's footprint.
     #[arg(long, value_delimiter = ',', default_value = "1,3,10,30")]
     memory: Vec<f64>,
@@ -71,7 +74,13 @@ pub(crate) fn command(arguments: &TraceArguments) -> Result<ExitCode, String> {
     if let Some(folder) = arguments.dir.as_deref().filter(|folder| !folder.is_dir()) {
         return Err(format!("--dir {}: no such folder", folder.display()));
     }
-    let engines = if arguments.study { study::variants() } else { engine::engines() };
+    let mut engines = if arguments.study { study::variants() } else { engine::engines() };
+    if let Some(wrong) =
+        arguments.engines.iter().find(|&name| engines.iter().all(|engine| engine.name != *name))
+    {
+        return Err(format!("--engines {wrong}: there is {}", names(&engines)));
+    }
+    engines.retain(|engine| arguments.engines.is_empty() || arguments.engines.contains(&engine.name));
     let rows = replay_all(arguments, &engines).map_err(|error| error.to_string())?;
     if rows.is_empty() {
         return Err("no trace has that name, or all are too small for the memory asked for".to_owned());
@@ -85,6 +94,10 @@ pub(crate) fn command(arguments: &TraceArguments) -> Result<ExitCode, String> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn names(engines: &[Engine]) -> String {
+    engines.iter().map(|engine| engine.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// Writes all rows somewhere.

@@ -2,9 +2,10 @@
 
 use crate::limits::{
     HUGE_PAGES_FROM_BYTES, INLINE_MAX_BYTES, MAX_SEGMENT_BYTES, MIN_LIMIT_BYTES, MIN_SEGMENT_BYTES,
-    RECORDS_PER_SEGMENT, SEGMENTS_PER_LIMIT,
+    RECORDS_PER_SEGMENT, SEGMENTS_PER_LIMIT, TTL_GROUPS_FROM_SEGMENTS,
 };
 use crate::narrow::to_u32;
+use crate::segment::TTL_GROUPS;
 
 /// What a store is to be like.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +44,8 @@ pub(crate) struct Sizes {
     /// How many items there is index for.
     pub(crate) items_max: usize,
     pub(crate) huge_pages: bool,
+    /// How many groups of times to live have open segments of their own.
+    pub(crate) ttl_groups: u32,
 }
 
 impl Sizes {
@@ -73,6 +76,11 @@ impl Sizes {
             record_max_bytes: (segment_bytes / RECORDS_PER_SEGMENT).min(INLINE_MAX_BYTES),
             items_max,
             huge_pages: limit_bytes >= HUGE_PAGES_FROM_BYTES,
+            ttl_groups: if limit_bytes / segment_bytes < TTL_GROUPS_FROM_SEGMENTS {
+                1
+            } else {
+                to_u32(TTL_GROUPS)
+            },
         }
     }
 }

@@ -92,3 +92,22 @@ pub(crate) const COPY_CREDIT_SEGMENTS: usize = 4;
 
 /// Records that one write looks at in the segment being evicted, at least.
 pub(crate) const EVICTION_STEP_RECORDS: usize = 8;
+
+/// Stores with fewer segments than these have one open segment per queue, instead of one for each group of times to
+/// live: open segments are half empty.
+pub(crate) const TTL_GROUPS_FROM_SEGMENTS: usize = 256;
+
+/// A segment is searched as soon as this part of it may have expired.
+pub(crate) const SWEEP_SHARE: usize = 128;
+
+/// Records that the search for the last few expired items looks at in a second; where there are more, they wait longer.
+pub(crate) const SWEEP_RECORDS_PER_S: usize = 1 << 17;
+
+/// What removing an expired item counts as among records looked at.
+pub(crate) const RECORDS_PER_RECLAIM: usize = 8;
+
+/// Records that a write looks at before it evicts, while items may have expired.
+pub(crate) const EXPIRE_FIRST_RECORDS: usize = 32;
+
+/// Background work empties segments of expired items while these hold more than this part of the limit.
+pub(crate) const EXPIRED_SHARE: usize = 27;

@@ -21,6 +21,39 @@ impl Queue {
     }
 }
 
+/// Groups of times to live: none, then below 1, 4, 16 and 64 minutes, and longer. Items of a group die together.
+pub(crate) const TTL_GROUPS: usize = 6;
+
+/// A time to live in seconds below this is of the first group that has one; each further group reaches four times as
+/// far.
+const TTL_GROUP_S: u32 = 60;
+
+/// Where a record is appended: each place has an open segment of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) queue: Queue,
+    /// Group of times to live, below [`TTL_GROUPS`].
+    group: u32,
+}
+
+impl Place {
+    /// The place in `queue` of an item that expires at `expiry_s` (0: never), where there are `groups` groups.
+    #[inline]
+    pub(crate) fn new(queue: Queue, expiry_s: u32, now_s: u32, groups: u32) -> Self {
+        if expiry_s == 0 {
+            return Self { queue, group: 0 };
+        }
+        let quarters =
+            (expiry_s.saturating_sub(now_s) / TTL_GROUP_S).checked_ilog2().map_or(0, |log| log / 2 + 1);
+        Self { queue, group: (quarters + 1).min(groups - 1) }
+    }
+
+    /// A number for each place.
+    pub(crate) const fn index(self) -> usize {
+        self.queue.index() * TTL_GROUPS + self.group as usize
+    }
+}
+
 /// What a segment is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -38,6 +71,15 @@ pub(crate) enum State {
     Held,
 }
 
+/// What may be left of expired items in a segment that is not searched.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tolerance {
+    /// So many bytes in each segment.
+    pub(crate) bytes: u32,
+    /// For so long.
+    pub(crate) late_s: u32,
+}
+
 /// An expiry later than all others.
 pub(crate) const NEVER: u32 = u32::MAX;
 
@@ -51,8 +93,14 @@ pub(crate) struct Segment {
     pub(crate) opened_s: u32,
     /// Bytes of records that are not dead, rounded to granules.
     pub(crate) live_bytes: u32,
-    /// The earliest expiry of an item in it, [`NEVER`] where there is none: never later than the true one.
-    pub(crate) earliest_expiry: u32,
+    /// Of the dead bytes those of items that had expired.
+    pub(crate) expired_bytes: u32,
+    /// When it is to be searched for expired items; [`NEVER`] where none of its items expires. Live items that expire
+    /// earlier are few: [`Segment::note_expiry`].
+    pub(crate) sweep_at_s: u32,
+    /// Bytes of items that were found to expire before that since it was set, and the earliest of their expiries.
+    early_bytes: u32,
+    early_s: u32,
     /// Records of uploads under way. The segment does not leave its queue before they are done.
     pub(crate) uploads: u32,
     previous: Option<SegmentId>,
@@ -65,7 +113,10 @@ impl Segment {
         sequence: 0,
         opened_s: 0,
         live_bytes: 0,
-        earliest_expiry: NEVER,
+        expired_bytes: 0,
+        sweep_at_s: NEVER,
+        early_bytes: 0,
+        early_s: NEVER,
         uploads: 0,
         previous: None,
         next: None,
@@ -79,14 +130,31 @@ impl Segment {
         }
     }
 
-    /// Whether it has items, and one of them may have expired.
+    /// Whether it has items, and it is time to search it for expired ones.
     pub(crate) const fn is_due(&self, now_s: u32) -> bool {
-        matches!(self.state, State::Open(_) | State::Sealed(_)) && self.earliest_expiry <= now_s
+        matches!(self.state, State::Open(_) | State::Sealed(_)) && self.sweep_at_s <= now_s
     }
 
-    /// An item that expires at `expiry_s` was added.
-    pub(crate) fn note_expiry(&mut self, expiry_s: u32) {
-        self.earliest_expiry = self.earliest_expiry.min(expiry_s);
+    /// An item of `bytes` has an expiry now. Items that expire before the next search may wait for it up to
+    /// `tolerance.late_s`, as long as they are not more than `tolerance.bytes`.
+    #[inline]
+    pub(crate) fn note_expiry(&mut self, expiry_s: u32, bytes: u32, tolerance: Tolerance) {
+        if expiry_s >= self.sweep_at_s {
+            return;
+        }
+        self.early_s = self.early_s.min(expiry_s);
+        self.early_bytes = self.early_bytes.saturating_add(bytes);
+        if self.early_bytes > tolerance.bytes {
+            self.schedule_sweep(self.early_s);
+        } else {
+            self.sweep_at_s = self.sweep_at_s.min(expiry_s.saturating_add(tolerance.late_s));
+        }
+    }
+
+    /// It is to be searched at `sweep_at_s`, if it was not to be earlier.
+    pub(crate) fn schedule_sweep(&mut self, sweep_at_s: u32) {
+        self.sweep_at_s = self.sweep_at_s.min(sweep_at_s);
+        (self.early_bytes, self.early_s) = (0, NEVER);
     }
 
     /// `now_s` as an item of this segment keeps it in two bytes: exact seconds for nine hours, then steps of 64

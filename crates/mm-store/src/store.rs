@@ -20,10 +20,10 @@ use crate::config::{Config, Sizes};
 use crate::ghosts::Ghosts;
 use crate::hash::{KeyHash, KeyHasher};
 use crate::index::{Index, Slot};
-use crate::limits::{KEY_MAX_BYTES, RESERVE_FACTOR, RESERVE_FROM_BYTES};
+use crate::limits::{KEY_MAX_BYTES, RESERVE_FACTOR, RESERVE_FROM_BYTES, SWEEP_RECORDS_PER_S, SWEEP_SHARE};
 use crate::memory::{Arena, ArenaConfig, Location, Pins, Record, RecordKind, flag};
 use crate::narrow::to_u32;
-use crate::segment::{QUEUES, Segments};
+use crate::segment::{Place, QUEUES, Queue, Segments, TTL_GROUPS, Tolerance};
 use crate::sharing::{Local, Sharing};
 use crate::stats::Stats;
 
@@ -70,8 +70,8 @@ pub struct Store<S: Sharing = Local> {
     arena: Arena,
     index: Index,
     segments: Segments,
-    /// Where records are appended, for each queue.
-    heads: [Option<crate::memory::SegmentId>; QUEUES],
+    /// The open segment of each place.
+    heads: [Option<crate::memory::SegmentId>; QUEUES * TTL_GROUPS],
     pins: Rc<Pins>,
     /// Items of segments opened before this are flushed; 0 where no flush is being worked off.
     flushed_before: u64,
@@ -86,6 +86,8 @@ pub struct Store<S: Sharing = Local> {
     /// What the index wants to grow to; segments make room for it. 0 where it does not wait.
     wanted_index_bytes: usize,
     sweep: expire::Sweep,
+    /// Dead bytes of all segments that were items which had expired.
+    expired_bytes: usize,
     stats: Stats,
     sharing: PhantomData<S>,
 }
@@ -125,7 +127,7 @@ impl Store<Local> {
             hasher: KeyHasher::new(config.hash_seed),
             index: Index::new(sizes.items_max, sizes.huge_pages)?,
             segments: Segments::new(sizes.segments),
-            heads: [None; QUEUES],
+            heads: [None; QUEUES * TTL_GROUPS],
             pins: Rc::new(Pins::new(&arena)),
             flushed_before: 0,
             now_s: 0,
@@ -135,6 +137,7 @@ impl Store<Local> {
             copy_credit: 0,
             wanted_index_bytes: 0,
             sweep: expire::Sweep::default(),
+            expired_bytes: 0,
             stats: Stats::default(),
             sharing: PhantomData,
             arena,
@@ -243,6 +246,14 @@ impl<S: Sharing> Store<S> {
         if self.index.mark(found.slot) & crate::index::mark::FETCHED == 0 {
             self.stats.expired_unfetched += 1;
         }
+        let mut next = Some(found.location);
+        while let Some(location) = next {
+            let record = self.arena.record(location);
+            let bytes = self.arena.rounded(record.bytes());
+            next = record.next();
+            self.segments.get_mut(self.arena.segment_of(location)).expired_bytes += to_u32(bytes);
+            self.expired_bytes += bytes;
+        }
         self.remove(found);
     }
 
@@ -264,6 +275,32 @@ impl<S: Sharing> Store<S> {
             let segment = self.arena.segment_of(location);
             self.segments.get_mut(segment).live_bytes -= bytes;
         }
+    }
+
+    /// Where a record of `queue` with this expiry is appended.
+    #[inline]
+    fn place(&self, queue: Queue, expiry_s: u32) -> Place {
+        Place::new(queue, expiry_s, self.now_s, self.sizes.ttl_groups)
+    }
+
+    /// Tells the segment of the item at `location` that it has this expiry now.
+    #[inline]
+    fn note_expiry(&mut self, location: Location, expiry_s: u32) {
+        if expiry_s == 0 {
+            return;
+        }
+        let record = self.arena.record(location);
+        let bytes = to_u32(record.layout().value_at()).saturating_add(to_u32(record.total_len()));
+        let tolerance = self.tolerance();
+        self.segments.get_mut(self.arena.segment_of(location)).note_expiry(expiry_s, bytes, tolerance);
+    }
+
+    /// What may be left of expired items in each segment: less than a hundredth of it, and the fewer items there are,
+    /// the sooner they are all looked at.
+    #[inline]
+    fn tolerance(&self) -> Tolerance {
+        let late_s = to_u32(self.index.items() / SWEEP_RECORDS_PER_S) + 1;
+        Tolerance { bytes: to_u32(self.sizes.segment_bytes / SWEEP_SHARE), late_s }
     }
 
     /// Bytes of key and value of the item at `location`.

@@ -1,5 +1,7 @@
 //! The engines compared: a policy each, with what its items really take.
 
+use std::io;
+
 use super::policy::belady::Belady;
 use super::policy::clock::Clock;
 use super::policy::fifo::Fifo;
@@ -9,6 +11,7 @@ use super::policy::s3fifo::S3Fifo;
 use super::policy::segments::Segments;
 use super::policy::segments::settings::Settings;
 use super::policy::sieve::Sieve;
+use super::policy::store::RealStore;
 use super::policy::wtinylfu::WTinyLfu;
 use super::policy::{Overhead, Policy};
 
@@ -32,7 +35,9 @@ pub(crate) enum Role {
     Memcached,
     /// Knows the future.
     Bound,
-    /// Ours.
+    /// The real store.
+    Ours,
+    /// A model of ours.
     Segments,
 }
 
@@ -55,6 +60,7 @@ enum Kind {
     Memcached,
     Belady,
     Segments(Settings),
+    Store,
 }
 
 impl Engine {
@@ -68,10 +74,14 @@ impl Engine {
     }
 
     /// An empty cache.
-    pub(crate) fn build<'trace>(&self, setup: Setup<'trace>) -> Box<dyn Policy + 'trace> {
+    ///
+    /// # Errors
+    /// The system's where the store gets no address space.
+    pub(crate) fn build<'trace>(&self, setup: Setup<'trace>) -> io::Result<Box<dyn Policy + 'trace>> {
         let Setup { objects, limit_bytes, next_uses } = setup;
         let overhead = Overhead::MAIN_MEMORY;
-        match &self.kind {
+        Ok(match &self.kind {
+            Kind::Store => Box::new(RealStore::open(limit_bytes)?),
             Kind::Fifo => Box::new(Fifo::new(objects, limit_bytes, overhead)),
             Kind::Lru => Box::new(Lru::new(objects, limit_bytes, overhead)),
             Kind::Clock => Box::new(Clock::new(objects, limit_bytes, overhead)),
@@ -81,7 +91,7 @@ impl Engine {
             Kind::Memcached => Box::new(Memcached::new(objects, limit_bytes)),
             Kind::Belady => Box::new(Belady::new(next_uses, objects, limit_bytes, overhead)),
             Kind::Segments(settings) => Box::new(Segments::new(objects, limit_bytes, settings.clone())),
-        }
+        })
     }
 }
 
@@ -95,8 +105,8 @@ pub(crate) fn engines() -> Vec<Engine> {
         Engine::new("S3-FIFO", Role::Simple, Kind::S3Fifo),
         Engine::new("W-TinyLFU", Role::Elaborate, Kind::WTinyLfu),
         Engine::new("memcached", Role::Memcached, Kind::Memcached),
-        Engine::new("plain seg", Role::Elaborate, Kind::Segments(Settings::plain())),
-        Engine::segments("ours", Settings::default()),
+        Engine::segments("model", Settings::default()),
+        Engine::new("ours", Role::Ours, Kind::Store),
         Engine::new("Belady", Role::Bound, Kind::Belady),
     ]
 }

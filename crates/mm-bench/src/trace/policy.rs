@@ -12,6 +12,7 @@ pub(crate) mod resident;
 pub(crate) mod s3fifo;
 pub(crate) mod segments;
 pub(crate) mod sieve;
+pub(crate) mod store;
 pub(crate) mod wtinylfu;
 
 #[cfg(test)]
@@ -27,6 +28,14 @@ pub(crate) trait Policy {
 
     /// Forgets the object, because it was deleted or expired.
     fn remove(&mut self, object: u32);
+
+    /// The object's time is over. The models forget it at once, in their favour.
+    fn expire(&mut self, object: u32) {
+        self.remove(object);
+    }
+
+    /// The trace's time is `now_s` from here on.
+    fn advance(&mut self, _now_s: u32) {}
 
     /// Bytes moved inside the cache to keep items, none for policies that only relink.
     fn copied_bytes(&self) -> u64 {

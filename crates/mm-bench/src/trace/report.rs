@@ -78,7 +78,7 @@ fn mean_line(out: &mut dyn Write, name: &str, rows: &[&Row], figure: fn(&Outcome
 /// On how many rows ours is at or above memcached and the best simple policy, and where it is furthest below.
 fn comparison(out: &mut dyn Write, engines: &[Engine], rows: &[Row]) -> io::Result<()> {
     let of = |role: Role| engines.iter().position(|engine| engine.role == role);
-    let (Some(ours), Some(memcached)) = (of(Role::Segments), of(Role::Memcached)) else { return Ok(()) };
+    let (Some(ours), Some(memcached)) = (of(Role::Ours), of(Role::Memcached)) else { return Ok(()) };
     let simple: Vec<usize> =
         (0..engines.len()).filter(|&engine| engines[engine].role == Role::Simple).collect();
     let hits = |row: &Row, engine: usize| 100.0 * row.outcomes[engine].hit_ratio();

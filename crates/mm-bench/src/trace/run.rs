@@ -38,7 +38,7 @@ pub(crate) fn run(source: &Source, seed: u64, engines: &[Engine], memory: &[f64]
     let sizes: Vec<(f64, u64)> = memory.iter().map(|&percent| (percent, limit(percent))).collect();
     let sizes: Vec<(f64, u64)> = sizes.into_iter().filter(|size| size.1 >= LIMIT_MIN_BYTES).collect();
     let limits: Vec<u64> = sizes.iter().map(|size| size.1).collect();
-    let mut outcomes = outcomes(&trace, engines, &limits).into_iter();
+    let mut outcomes = outcomes(&trace, engines, &limits)?.into_iter();
     let row = |(memory, limit_bytes): (f64, u64)| Row {
         trace: trace.name.clone(),
         family: source.family,
@@ -50,19 +50,24 @@ pub(crate) fn run(source: &Source, seed: u64, engines: &[Engine], memory: &[f64]
 }
 
 /// The outcome of every engine at every limit, engine by engine within a limit.
-fn outcomes(trace: &Trace, engines: &[Engine], limits: &[u64]) -> Vec<Outcome> {
+fn outcomes(trace: &Trace, engines: &[Engine], limits: &[u64]) -> io::Result<Vec<Outcome>> {
     let next_uses = trace.next_uses();
     let jobs: Vec<(u64, &Engine)> = limits
         .iter()
         .flat_map(|&limit_bytes| engines.iter().map(move |engine| (limit_bytes, engine)))
         .collect();
-    let results = Mutex::new(vec![Outcome::default(); jobs.len()]);
+    let results = Mutex::new(Ok(vec![Outcome::default(); jobs.len()]));
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some((position, &(limit_bytes, engine))) = take(&next, &jobs) {
             let setup = Setup { objects: trace.objects, limit_bytes, next_uses: &next_uses };
-            let outcome = replay(trace, &mut *engine.build(setup));
-            results.lock().unwrap_or_else(PoisonError::into_inner)[position] = outcome;
+            let outcome = engine.build(setup).map(|mut policy| replay(trace, &mut *policy));
+            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+            match (outcome, &mut *results) {
+                (Ok(outcome), Ok(outcomes)) => outcomes[position] = outcome,
+                (Err(error), results) => *results = Err(error),
+                (Ok(_), Err(_)) => {}
+            }
         }
     };
     let threads = thread::available_parallelism().map_or(1, NonZero::get);

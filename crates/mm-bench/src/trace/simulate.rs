@@ -34,12 +34,13 @@ impl Outcome {
     }
 }
 
-/// Replays the whole trace. Every policy forgets items in the second in which they expire.
+/// Replays the whole trace. Every model forgets items in the second in which they expire.
 pub(crate) fn replay(trace: &Trace, policy: &mut dyn Policy) -> Outcome {
     let mut outcome = Outcome::default();
     let mut expiry = Expiry::new(trace.objects);
     for (at, request) in trace.requests.iter().enumerate() {
         let at = to_u32(at);
+        policy.advance(request.time_s);
         expiry.advance(request.time_s, policy);
         let bytes = u64::from(request.bytes);
         let writes = match request.operation {
@@ -92,7 +93,7 @@ impl Expiry {
             let (date, objects) = entry.remove_entry();
             for object in objects {
                 if self.dates[object as usize] == date {
-                    policy.remove(object);
+                    policy.expire(object);
                 }
             }
         }

@@ -81,7 +81,8 @@ impl Layout {
         self.last_access_at() + LAST_ACCESS_BYTES
     }
 
-    pub(super) const fn value_at(self) -> usize {
+    /// Bytes of the record before its value.
+    pub(crate) const fn value_at(self) -> usize {
         self.key_at() + self.key_len
     }
 }

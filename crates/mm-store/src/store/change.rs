@@ -65,8 +65,7 @@ impl<S: Sharing> Store<S> {
         let record = self.arena.record(found.location);
         if record.flags() & flag::EXPIRES != 0 && expiry_s != 0 {
             record.set_expiry(expiry_s);
-            let segment = self.arena.segment_of(found.location);
-            self.segments.get_mut(segment).note_expiry(expiry_s);
+            self.note_expiry(found.location, expiry_s);
             return Ok(Ok(()));
         }
         if expiry_s == record.expiry() {
@@ -81,9 +80,10 @@ impl<S: Sharing> Store<S> {
         let Ok(found) = self.find(key) else { return Ok(()) };
         let bytes = self.arena.record(found.location).bytes() + OPTIONS_BYTES;
         let queue = self.queue_for(key, Some(found));
-        let room = self.open_with_room(queue, bytes);
+        let place = self.place(queue, change.expiry_s);
+        let room = self.open_with_room(place, bytes);
         if room.is_none() {
-            self.make_room(queue, bytes)?;
+            self.make_room(place, bytes)?;
         }
         // Making room may have moved or evicted the item.
         let Ok(found) = self.find(key) else { return Ok(()) };

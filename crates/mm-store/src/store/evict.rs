@@ -8,7 +8,7 @@ use super::{Found, Store, is_expired};
 use crate::hash::KeyHash;
 use crate::index::mark;
 use crate::limits::{
-    COMPACT_CREDIT_LIVE_PERCENT, COMPACT_LIVE_PERCENT, EVICTION_BATCH, EVICTION_STEP_RECORDS,
+    COMPACT_CREDIT_LIVE_PERCENT, COMPACT_LIVE_PERCENT, EVICTION_BATCH, EVICTION_STEP_RECORDS, EXPIRED_SHARE,
     SMALL_QUEUE_PERCENT, STAY_AFTER_SMALL, STAY_IN_MAIN,
 };
 use crate::memory::{Location, RecordKind, SegmentId, flag};
@@ -81,6 +81,25 @@ impl<S: Sharing> Store<S> {
             (segment.sequence < self.flushed_before && self.can_leave(id)).then_some(id)
         };
         let Some(segment) = self.segments.sealed().find_map(is_flushed) else { return false };
+        self.leave(segment, true);
+        true
+    }
+
+    /// The same for the segment with most bytes of expired items, if it has many.
+    pub(super) fn begin_leaving_expired(&mut self) -> bool {
+        let sealed = self.segments.sealed().filter(|&(id, _)| self.can_leave(id)).map(|(id, _)| id);
+        let most = sealed.chain(self.heads.into_iter().flatten().filter(|&id| self.can_leave(id)));
+        let expired_bytes = |id: SegmentId| self.segments.get(id).expired_bytes as usize;
+        let Some(segment) = most.max_by_key(|&id| expired_bytes(id)) else { return false };
+        if expired_bytes(segment) < self.sizes.segment_bytes / EXPIRED_SHARE {
+            return false;
+        }
+        for head in &mut self.heads {
+            if *head == Some(segment) {
+                *head = None;
+                self.segments.seal(segment);
+            }
+        }
         self.leave(segment, true);
         true
     }

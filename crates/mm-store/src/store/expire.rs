@@ -1,9 +1,14 @@
 //! Giving the memory of expired items back without waiting for an access.
 
 use super::{Found, Store, is_expired};
-use crate::limits::{EVICTION_STEP_RECORDS, RECORDS_PER_RESIZE_STEP, RESERVE_SEGMENTS};
-use crate::memory::{RecordKind, SegmentId, flag};
-use crate::segment::{NEVER, State};
+use crate::hash::KeyHash;
+use crate::limits::{
+    EVICTION_BATCH, EVICTION_STEP_RECORDS, EXPIRE_FIRST_RECORDS, EXPIRED_SHARE, RECORDS_PER_RECLAIM,
+    RECORDS_PER_RESIZE_STEP, RESERVE_SEGMENTS,
+};
+use crate::memory::{Location, RecordKind, SegmentId, flag};
+use crate::narrow::to_u32;
+use crate::segment::{NEVER, State, Tolerance};
 use crate::sharing::Sharing;
 
 /// Where the search for expired items stands.
@@ -14,30 +19,78 @@ pub(super) struct Sweep {
     sequence: u64,
     /// Bytes of it that are done; `None` before it is begun.
     at: Option<usize>,
-    /// The earliest expiry met in it that is still to come.
-    earliest: u32,
+    /// What was met in it that is still to expire.
+    horizon: Horizon,
     /// The second in which the last round through all segments began.
     round_s: u32,
 }
 
 impl Default for Sweep {
     fn default() -> Self {
-        Self { segment: SegmentId(0), sequence: 0, at: None, earliest: NEVER, round_s: 0 }
+        Self { segment: SegmentId(0), sequence: 0, at: None, horizon: Horizon::EMPTY, round_s: 0 }
     }
 }
 
 impl Sweep {
-    /// Whether the search of `segment` is half done, so that its earliest expiry is not known.
+    /// Whether the search of `segment` is half done, so that it is not known when to search it again.
     pub(super) fn is_within(&self, segment: SegmentId) -> bool {
         self.at.is_some() && self.segment == segment
     }
 }
 
+/// Classes of times still to live: each second below 8, then four to an octave.
+const HORIZON_CLASSES: usize = 124;
+
+/// How many bytes expire when.
+#[derive(Debug, Clone, Copy)]
+struct Horizon {
+    bytes: [u32; HORIZON_CLASSES],
+    earliest_s: u32,
+}
+
+impl Horizon {
+    const EMPTY: Self = Self { bytes: [0; HORIZON_CLASSES], earliest_s: NEVER };
+
+    fn note(&mut self, expiry_s: u32, now_s: u32, bytes: u32) {
+        self.earliest_s = self.earliest_s.min(expiry_s);
+        let class = &mut self.bytes[Self::class(expiry_s - now_s)];
+        *class = class.saturating_add(bytes);
+    }
+
+    const fn class(left_s: u32) -> usize {
+        if left_s < 8 {
+            return left_s as usize;
+        }
+        let octave = left_s.ilog2();
+        (octave as usize - 1) * 4 + (left_s >> (octave - 2) & 3) as usize
+    }
+
+    /// The least time of a class.
+    fn starts_s(class: usize) -> u32 {
+        if class < 8 { to_u32(class) } else { to_u32((4 + class % 4) << (class / 4 - 1)) }
+    }
+
+    /// When more than is tolerated may have expired.
+    fn search_again_s(&self, now_s: u32, tolerance: Tolerance) -> u32 {
+        let mut bytes = 0_u32;
+        let too_many = self.bytes.iter().position(|&class| {
+            bytes = bytes.saturating_add(class);
+            bytes > tolerance.bytes
+        });
+        let latest_s = self.earliest_s.saturating_add(tolerance.late_s);
+        too_many.map_or(latest_s, |class| latest_s.min(now_s.saturating_add(Self::starts_s(class).max(1))))
+    }
+}
+
+/// An expired item that was met.
+type Expired = Option<(Location, KeyHash)>;
+
 impl<S: Sharing> Store<S> {
     /// Background work: looks at up to `records` records for expired items, empties segments from before a flush,
     /// and goes on with the index's growth or shrink. Returns false when there is nothing to do for now.
     ///
-    /// A round through the segments begins at most once a second and passes by those in which nothing can have expired.
+    /// A round through the segments begins at most once a second and passes by those in which next to nothing can have
+    /// expired.
     pub fn maintain(&mut self, records: usize, now_s: u32) -> bool {
         self.now_s = now_s;
         for _ in 0..records.div_ceil(RECORDS_PER_RESIZE_STEP) {
@@ -47,19 +100,18 @@ impl<S: Sharing> Store<S> {
             self.give_back_surplus(RESERVE_SEGMENTS);
         }
         let is_emptying = self.maintain_leaving(records);
-        let mut left = records;
-        while left != 0 && (self.sweep.at.is_some() || self.begin_sweep()) {
-            left = self.sweep_segment(left);
-        }
+        let left = self.sweep_some(records);
         let is_shrinking = self.index.wanted_len().is_some_and(|len| len < self.index.buckets());
         left == 0 || is_emptying || is_shrinking || self.index.is_moving()
     }
 
-    /// Empties segments from before a flush, and those too many. False where there is none that can be emptied.
+    /// Empties segments from before a flush, those too many, and those of expired items where there are many of them.
+    /// False where there is none that can be emptied.
     fn maintain_leaving(&mut self, records: usize) -> bool {
         let is_leaving = self.leaving.segment.is_some()
             || self.flushed_before != 0 && self.begin_leaving_flushed()
-            || self.has_surplus() && self.begin_leaving();
+            || self.has_surplus() && self.begin_leaving()
+            || self.expired_bytes > self.sizes.limit_bytes / EXPIRED_SHARE && self.begin_leaving_expired();
         if !is_leaving {
             return false;
         }
@@ -85,20 +137,62 @@ impl<S: Sharing> Store<S> {
             return false;
         };
         let segment = self.segments.get_mut(id);
-        segment.earliest_expiry = NEVER;
-        let round_s = self.sweep.round_s;
-        self.sweep = Sweep { segment: id, sequence: segment.sequence, at: Some(0), earliest: NEVER, round_s };
+        segment.schedule_sweep(NEVER);
+        let (round_s, sequence) = (self.sweep.round_s, segment.sequence);
+        self.sweep = Sweep { segment: id, sequence, at: Some(0), horizon: Horizon::EMPTY, round_s };
         true
     }
 
+    /// Looks for expired items in up to `records` records; returns how many are left to look at.
+    fn sweep_some(&mut self, records: usize) -> usize {
+        let mut left = records;
+        while left != 0 && (self.sweep.at.is_some() || self.begin_sweep()) {
+            left = self.sweep_segment(left);
+        }
+        left
+    }
+
+    /// Beside a write, before anything is chosen to be evicted: a part of the search for expired items, if there is one
+    /// to be made and the write can wait. False where there is not.
+    pub(super) fn expire_first(&mut self) -> bool {
+        self.available() > RESERVE_SEGMENTS && self.sweep_some(EXPIRE_FIRST_RECORDS) != EXPIRE_FIRST_RECORDS
+    }
+
     /// Looks at up to `left` records of the segment being searched; returns how many are left to look at.
-    fn sweep_segment(&mut self, mut left: usize) -> usize {
+    fn sweep_segment(&mut self, left: usize) -> usize {
         let id = self.sweep.segment;
-        let is_same = self.segments.get(id).sequence == self.sweep.sequence
-            && matches!(self.segments.get(id).state, State::Open(_) | State::Sealed(_));
-        let mut at = self.sweep.at.unwrap_or(0);
-        while left != 0 && is_same {
-            let Some((location, record)) = self.arena.record_at(id, at) else { break };
+        let segment = self.segments.get(id);
+        let is_same = segment.sequence == self.sweep.sequence;
+        let is_there = is_same && matches!(segment.state, State::Open(_) | State::Sealed(_));
+        let (expired, left) =
+            if is_there { self.look_for_expired(left) } else { ([None; EVICTION_BATCH], left) };
+        for (location, hash) in expired.into_iter().flatten() {
+            if let Some(slot) = self.index.find(hash, |at| at == location) {
+                self.reclaim(Found { slot, location });
+            }
+        }
+        if is_there && self.sweep.at.is_some_and(|at| at < self.arena.used(id)) {
+            return left;
+        }
+        self.sweep.at = None;
+        let again_s = self.sweep.horizon.search_again_s(self.now_s, self.tolerance());
+        let segment = self.segments.get_mut(id);
+        if is_there {
+            segment.sweep_at_s = segment.sweep_at_s.min(again_s);
+        } else if is_same {
+            // It is being emptied, or may come back from that: what was found out so far does not count.
+            segment.sweep_at_s = 0;
+        }
+        left
+    }
+
+    /// The next few expired items of the segment being searched, with their index buckets on the way, and how many
+    /// records are left to look at.
+    fn look_for_expired(&mut self, mut left: usize) -> ([Expired; EVICTION_BATCH], usize) {
+        let mut expired = [None; EVICTION_BATCH];
+        let (mut found, mut at) = (0, self.sweep.at.unwrap_or(0));
+        while left != 0 && found < EVICTION_BATCH {
+            let Some((location, record)) = self.arena.record_at(self.sweep.segment, at) else { break };
             at += self.arena.rounded(record.bytes());
             left -= 1;
             let flags = record.flags();
@@ -107,22 +201,33 @@ impl<S: Sharing> Store<S> {
             }
             if is_expired(record, self.now_s) {
                 let hash = self.hasher.hash(record.key());
-                if let Some(slot) = self.index.find(hash, |at| at == location) {
-                    self.reclaim(Found { slot, location });
-                }
+                self.index.prefetch(hash);
+                expired[found] = Some((location, hash));
+                found += 1;
+                left = left.saturating_sub(RECORDS_PER_RECLAIM);
             } else {
-                self.sweep.earliest = self.sweep.earliest.min(record.expiry());
+                let bytes = to_u32(record.layout().value_at()).saturating_add(to_u32(record.total_len()));
+                self.sweep.horizon.note(record.expiry(), self.now_s, bytes);
             }
         }
-        if !is_same {
-            // It is being emptied, or may come back from that: what the search has found out so far does not count.
-            self.sweep.earliest = 0;
-        }
         self.sweep.at = Some(at);
-        if left != 0 {
-            self.sweep.at = None;
-            self.segments.get_mut(id).note_expiry(self.sweep.earliest);
+        (expired, left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_of_time_are_in_order_and_begin_where_they_say() {
+        let mut last = 0;
+        for left_s in (1..100_000).chain([1 << 30, u32::MAX]) {
+            let class = Horizon::class(left_s);
+            assert!(class >= last && class < HORIZON_CLASSES, "{left_s}");
+            assert!(Horizon::starts_s(class) <= left_s, "{left_s}");
+            assert_eq!(Horizon::class(Horizon::starts_s(class)), class, "{left_s}");
+            last = class;
         }
-        left
     }
 }

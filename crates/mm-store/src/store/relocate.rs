@@ -5,7 +5,7 @@ use crate::index::mark;
 use crate::limits::{KEY_MAX_BYTES, MIN_EXTENT_BYTES};
 use crate::memory::{Head, Location, SegmentId, flag};
 use crate::narrow::to_u32;
-use crate::segment::Queue;
+use crate::segment::{Place, Queue};
 use crate::sharing::Sharing;
 
 /// What a rewritten item has that it had not before.
@@ -18,9 +18,17 @@ pub(super) struct Rewrite {
 }
 
 impl<S: Sharing> Store<S> {
-    /// The segment for a copy of `bytes` at the end of `queue`: it may come out of the reserve.
-    fn room_for_copy(&mut self, queue: Queue, bytes: usize) -> Option<SegmentId> {
-        self.open_with_room(queue, bytes).or_else(|| self.open_head(queue))
+    /// Where a copy of the item at `location` goes if it stays in its queue.
+    pub(super) fn place_of_copy(&self, location: Location) -> Place {
+        let queue = self.segments.get(self.arena.segment_of(location)).queue();
+        self.place(queue, self.arena.record(location).expiry())
+    }
+
+    /// The segment for a copy of `bytes` at `place`: it may come out of the reserve. When that is used up, another
+    /// place will do.
+    fn room_for_copy(&mut self, place: Place, bytes: usize) -> Option<SegmentId> {
+        let room = self.open_with_room(place, bytes).or_else(|| self.open_head(place));
+        room.or_else(|| self.any_with_room(place, bytes))
     }
 
     /// Copies an item's own record to the end of `queue`. False where there is no room.
@@ -47,7 +55,9 @@ impl<S: Sharing> Store<S> {
             head.cas = cas;
         }
         // It may need eight bytes more for its CAS value, which depends on where the copy will be.
-        let Some(segment) = self.room_for_copy(queue, head.layout().bytes() + CAS_BYTES) else {
+        let Some(segment) =
+            self.room_for_copy(self.place(queue, head.expiry), head.layout().bytes() + CAS_BYTES)
+        else {
             return false;
         };
         if head.flags & flag::CAS == 0 {
@@ -64,7 +74,8 @@ impl<S: Sharing> Store<S> {
         let Some(mut open) = self.arena.append_item(segment, &head) else { return false };
         self.arena.copy_value(&mut open, 0, found.location, 0..head.value_len);
         let location = self.arena.publish(open);
-        self.account_copy(segment, bytes, head.expiry);
+        self.account_copy(segment, bytes);
+        self.note_expiry(location, head.expiry);
         self.adopt_extents(found.location, location);
         self.retire_copied(found.location);
         self.index.set_location(found.slot, location);
@@ -88,19 +99,15 @@ impl<S: Sharing> Store<S> {
         let mut open = self.arena.append_item(segment, &head)?;
         self.arena.copy_value(&mut open, 0, from, 0..head.value_len);
         let location = self.arena.publish(open);
-        self.account_copy(segment, layout.bytes(), head.expiry);
+        self.account_copy(segment, layout.bytes());
+        self.note_expiry(location, head.expiry);
         self.adopt_extents(from, location);
         self.retire_copied(from);
         Some(location)
     }
 
-    fn account_copy(&mut self, segment: SegmentId, bytes: usize, expiry_s: u32) {
-        let rounded = to_u32(self.arena.rounded(bytes));
-        let book = self.segments.get_mut(segment);
-        book.live_bytes += rounded;
-        if expiry_s != 0 {
-            book.note_expiry(expiry_s);
-        }
+    fn account_copy(&mut self, segment: SegmentId, bytes: usize) {
+        self.segments.get_mut(segment).live_bytes += to_u32(self.arena.rounded(bytes));
     }
 
     fn count_moved(&mut self, bytes: usize) {
@@ -157,6 +164,7 @@ impl<S: Sharing> Store<S> {
     pub(super) fn move_extent(&mut self, location: Location, owner: Location, queue: Queue) {
         let record = self.arena.record(location);
         let (len, next) = (record.value().len(), record.next());
+        let place = self.place(queue, self.arena.record(owner).expiry());
         let mut previous = owner;
         while let Some(at) = self.arena.record(previous).next()
             && at != location
@@ -165,7 +173,7 @@ impl<S: Sharing> Store<S> {
         }
         let mut copied = 0;
         while copied < len {
-            let Some(segment) = self.room_for_copy(queue, MIN_EXTENT_BYTES) else {
+            let Some(segment) = self.room_for_copy(place, MIN_EXTENT_BYTES) else {
                 return self.evict_owner(owner);
             };
             let piece = (len - copied).min(self.arena.extent_room(segment));
@@ -177,7 +185,7 @@ impl<S: Sharing> Store<S> {
             self.arena.record(copy).set_owner(owner);
             self.arena.record(copy).set_next(Some(location));
             self.arena.record(previous).set_next(Some(copy));
-            self.account_copy(segment, self.arena.record(copy).bytes(), 0);
+            self.account_copy(segment, self.arena.record(copy).bytes());
             previous = copy;
             copied += piece;
         }

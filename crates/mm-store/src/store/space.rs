@@ -9,18 +9,26 @@ use crate::limits::{
     COPY_CREDIT_SEGMENTS, MIN_LIMIT_BYTES, MIN_SEGMENTS, PACE_MAX, PACE_SEGMENTS_MAX, RESERVE_SEGMENTS,
 };
 use crate::memory::SegmentId;
-use crate::segment::{Queue, SEGMENT_BOOK_BYTES};
+use crate::segment::{Place, Queue, SEGMENT_BOOK_BYTES, TTL_GROUPS};
 use crate::sharing::Sharing;
 
 impl<S: Sharing> Store<S> {
-    /// The segment where `queue`'s next record goes, if it has room for `bytes`.
+    /// The segment where the next record goes at `place`, if it has room for `bytes`.
     #[inline]
-    pub(super) fn open_with_room(&self, queue: Queue, bytes: usize) -> Option<SegmentId> {
-        self.heads[queue.index()].filter(|&segment| self.arena.room(segment) >= self.arena.rounded(bytes))
+    pub(super) fn open_with_room(&self, place: Place, bytes: usize) -> Option<SegmentId> {
+        self.heads[place.index()].filter(|&segment| self.arena.room(segment) >= self.arena.rounded(bytes))
     }
 
-    /// Makes room for a record of `bytes` at the end of `queue`.
-    pub(super) fn make_room(&mut self, queue: Queue, bytes: usize) -> Result<SegmentId, PutError> {
+    /// An open segment with room for `bytes`, of the same queue where there is one.
+    pub(super) fn any_with_room(&self, place: Place, bytes: usize) -> Option<SegmentId> {
+        let has_room = |&&segment: &&SegmentId| self.arena.room(segment) >= self.arena.rounded(bytes);
+        let (first, second) = self.heads.split_at(TTL_GROUPS);
+        let (same, other) = if place.queue == Queue::Small { (first, second) } else { (second, first) };
+        same.iter().chain(other).flatten().find(has_room).copied()
+    }
+
+    /// Makes room for a record of `bytes` at `place`.
+    pub(super) fn make_room(&mut self, place: Place, bytes: usize) -> Result<SegmentId, PutError> {
         if self.arena.rounded(bytes) > self.arena.segment_bytes() {
             return Err(PutError::TooLarge);
         }
@@ -28,10 +36,10 @@ impl<S: Sharing> Store<S> {
         // leave none.
         let mut rounds = 4 * self.segments.resident() + 16;
         loop {
-            if let Some(segment) = self.open_with_room(queue, bytes) {
+            if let Some(segment) = self.open_with_room(place, bytes) {
                 return Ok(segment);
             }
-            if self.available() > RESERVE_SEGMENTS && self.open_head(queue).is_some() {
+            if self.available() > RESERVE_SEGMENTS && self.open_head(place).is_some() {
                 continue;
             }
             if rounds == 0 || !self.empty_one() {
@@ -42,11 +50,11 @@ impl<S: Sharing> Store<S> {
         }
     }
 
-    /// Seals the queue's open segment and opens another, if one can be had.
-    pub(super) fn open_head(&mut self, queue: Queue) -> Option<SegmentId> {
+    /// Seals the open segment of `place` and opens another, if one can be had.
+    pub(super) fn open_head(&mut self, place: Place) -> Option<SegmentId> {
         let may_grow = self.segments.resident() < self.target_segments();
-        let opened = self.segments.open(queue, may_grow, self.now_s)?;
-        if let Some(full) = self.heads[queue.index()].replace(opened) {
+        let opened = self.segments.open(place.queue, may_grow, self.now_s)?;
+        if let Some(full) = self.heads[place.index()].replace(opened) {
             self.segments.seal(full);
         }
         Some(opened)
@@ -78,7 +86,7 @@ impl<S: Sharing> Store<S> {
     }
 
     /// How many segments can be opened.
-    fn available(&self) -> usize {
+    pub(super) fn available(&self) -> usize {
         self.segments.free() + self.target_segments().saturating_sub(self.segments.resident())
     }
 
@@ -108,6 +116,9 @@ impl<S: Sharing> Store<S> {
         }
         let most = (COPY_CREDIT_SEGMENTS * self.sizes.segment_bytes).cast_signed();
         self.copy_credit = self.copy_credit.saturating_add_unsigned(bytes).min(most);
+        if self.leaving.segment.is_none() && self.expire_first() {
+            return;
+        }
         if self.leaving.segment.is_some() || self.begin_leaving() {
             self.empty_some(bytes * self.pace(surplus));
         } else {
@@ -137,6 +148,7 @@ impl<S: Sharing> Store<S> {
     }
 
     pub(super) fn reuse(&mut self, segment: SegmentId) {
+        self.expired_bytes -= self.segments.get(segment).expired_bytes as usize;
         self.stats.segments_reused += 1;
         self.segments.release(segment);
     }

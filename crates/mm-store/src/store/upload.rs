@@ -80,7 +80,7 @@ impl<S: Sharing> Store<S> {
         let old = self.find(key).ok();
         let queue = self.queue_for(key, old);
         let bytes = head.layout().bytes();
-        let segment = self.make_room(queue, bytes)?;
+        let segment = self.make_room(self.place(queue, put.expiry_s), bytes)?;
         head.last_access = self.segments.get(segment).encode_time(now_s);
         let inline_bytes = head.value_len;
         let head = self.open_for_upload(segment, &head)?;
@@ -99,9 +99,6 @@ impl<S: Sharing> Store<S> {
         let book = self.segments.get_mut(segment);
         book.live_bytes += bytes;
         book.uploads += 1;
-        if head.flags & flag::EXPIRES != 0 {
-            book.note_expiry(head.expiry);
-        }
         Ok(open)
     }
 
@@ -129,11 +126,11 @@ impl<S: Sharing> Store<S> {
     }
 
     fn next_extent(&mut self, upload: &mut Upload) -> Result<(), PutError> {
-        let queue = self.segments.get(self.arena.segment_of(upload.head.location())).queue();
+        let place = self.place_of_copy(upload.head.location());
         let wanted = upload.missing();
         let least = wanted.min(MIN_EXTENT_BYTES);
         let header = self.arena.rounded(least) - least + crate::memory::EXTENT_HEADER_BYTES;
-        let segment = self.make_room(queue, least + header)?;
+        let segment = self.make_room(place, least + header)?;
         let len = wanted.min(self.arena.extent_room(segment));
         let extent = self.arena.append_extent(segment, len).ok_or(PutError::NoMemory)?;
         let bytes = self.arena.rounded(self.arena.record(extent.location()).bytes());
@@ -195,8 +192,7 @@ impl<S: Sharing> Store<S> {
     /// is written anew.
     fn commit_after_flush(&mut self, key: Key<'_>, upload: Upload) -> Result<Outcome, PutError> {
         let (from, mode) = (upload.head.location(), upload.mode);
-        let queue = self.segments.get(self.arena.segment_of(from)).queue();
-        let room = self.make_room(queue, self.arena.record(from).bytes());
+        let room = self.make_room(self.place_of_copy(from), self.arena.record(from).bytes());
         let old = self.find(key);
         let refusal = self.refusal(mode, old);
         let segment = match (room, refusal) {
@@ -233,10 +229,7 @@ impl<S: Sharing> Store<S> {
         let location = self.arena.publish(upload.head);
         self.release_chain(location);
         let expiry_s = self.arena.record(location).expiry();
-        if expiry_s != 0 {
-            // The sweep may have passed by the record while it was nobody's item.
-            self.segments.get_mut(self.arena.segment_of(location)).note_expiry(expiry_s);
-        }
+        self.note_expiry(location, expiry_s);
         let mut next = self.arena.record(location).next();
         while let Some(extent) = next {
             self.arena.record(extent).set_owner(location);

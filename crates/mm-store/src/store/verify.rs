@@ -1,6 +1,6 @@
 //! Checks of every invariant, for tests and simulation.
 
-use super::{Store, is_expired};
+use super::Store;
 use crate::hash::KeyHash;
 use crate::memory::{RecordKind, SegmentId, flag};
 use crate::segment::State;
@@ -29,6 +29,23 @@ impl<S: Sharing> Store<S> {
             self.verify_segment(id)?;
         }
         self.verify_limit()
+    }
+
+    /// Bytes of segments held by items that had expired by `before_s`: items still in the index, and garbage whose
+    /// segment is not free again (of the latter all that was found up to now). Takes time in proportion to the memory.
+    #[must_use]
+    pub fn expired_bytes(&self, before_s: u32) -> usize {
+        let mut bytes = self.expired_bytes;
+        self.index.for_each(|_, _, location| {
+            let expiry_s = self.arena.record(location).expiry();
+            if expiry_s != 0 && expiry_s <= before_s {
+                bytes += self
+                    .chain(location)
+                    .map(|at| self.arena.rounded(self.arena.record(at).bytes()))
+                    .sum::<usize>();
+            }
+        });
+        bytes
     }
 
     /// Every slot points to a live item of its hash, and their number is right.
@@ -69,7 +86,7 @@ impl<S: Sharing> Store<S> {
     /// live extent in its item's chain; uploads under way are neither.
     fn verify_segment(&self, id: SegmentId) -> Result<(), Broken> {
         let segment = self.segments.get(id);
-        let (mut at, mut live_bytes, mut strangers) = (0, 0, 0);
+        let (mut at, mut live_bytes, mut strangers, mut early_bytes) = (0, 0, 0, 0);
         let has_records = matches!(segment.state, State::Open(_) | State::Sealed(_) | State::Leaving(_));
         while has_records && let Some((location, record)) = self.arena.record_at(id, at) {
             let bytes = self.arena.rounded(record.bytes());
@@ -88,10 +105,9 @@ impl<S: Sharing> Store<S> {
                 }
             };
             strangers += u32::from(!is_known);
-            let early_enough = segment.earliest_expiry <= record.expiry() || self.sweep.is_within(id);
-            if record.kind() == RecordKind::Item && record.expiry() != 0 && !early_enough {
-                let is_late = is_expired(record, self.now_s);
-                return Err(Broken(format!("{id:?} does not know of an expiry (due: {is_late})")));
+            let is_early = record.expiry() < segment.sweep_at_s && !self.sweep.is_within(id);
+            if record.kind() == RecordKind::Item && record.expiry() != 0 && is_known && is_early {
+                early_bytes += record.layout().value_at() + record.total_len();
             }
         }
         if has_records && at != self.arena.used(id) {
@@ -102,6 +118,12 @@ impl<S: Sharing> Store<S> {
         }
         if live_bytes != segment.live_bytes as usize {
             return Err(Broken(format!("{id:?} has {live_bytes} live bytes, counts {}", segment.live_bytes)));
+        }
+        let tolerated = 2 * self.tolerance().bytes as usize;
+        if early_bytes > tolerated {
+            return Err(Broken(format!(
+                "{id:?} does not know of expiries: {early_bytes} bytes, {tolerated} may be"
+            )));
         }
         if strangers > segment.uploads {
             return Err(Broken(format!("{id:?} has {strangers} records of nobody")));

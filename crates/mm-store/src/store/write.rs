@@ -95,10 +95,11 @@ impl<S: Sharing> Store<S> {
             return Ok(refusal);
         }
         let queue = self.queue_for(key, old.ok());
-        let segment = match self.open_with_room(queue, record_bytes) {
+        let place = self.place(queue, put.expiry_s);
+        let segment = match self.open_with_room(place, record_bytes) {
             Some(segment) => segment,
             None => {
-                let segment = self.make_room(queue, record_bytes)?;
+                let segment = self.make_room(place, record_bytes)?;
                 // Eviction may have moved the old item, or removed it.
                 old = self.find(key);
                 if let Some(refusal) = self.refusal(put.mode, old) {
@@ -162,11 +163,8 @@ impl<S: Sharing> Store<S> {
         self.arena.value_mut(&mut open).copy_from_slice(value);
         let location = self.arena.publish(open);
         let bytes = to_u32(self.arena.rounded(head.layout().bytes()));
-        let book = self.segments.get_mut(segment);
-        book.live_bytes += bytes;
-        if head.flags & flag::EXPIRES != 0 {
-            book.note_expiry(head.expiry);
-        }
+        self.segments.get_mut(segment).live_bytes += bytes;
+        self.note_expiry(location, head.expiry);
         location
     }
 
