@@ -14,6 +14,7 @@ pub(crate) const COMMAND: Command = Command {
 fn run(arguments: &[String]) -> Outcome {
     let (what, rest) = match arguments.split_first() {
         Some((first, rest)) if first == "instructions" => ("instructions", rest),
+        Some((first, rest)) if first == "store" => return measure("store", rest),
         _ => ("compare", arguments),
     };
     // Two builds, because one build of both would give mmem's dependencies the features that mm-bench asks for.

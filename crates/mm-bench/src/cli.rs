@@ -9,6 +9,7 @@ use crate::experiment::{self, Experiment};
 use crate::floor::{self, Floor};
 use crate::instructions::{self, InstructionsArguments};
 use crate::load::{self, LoadArguments};
+use crate::store::{self, StoreArguments};
 use crate::trace::{self, TraceArguments};
 
 /// Load generator, floors and experiments of MainMemory.
@@ -29,6 +30,8 @@ enum Command {
     Compare(CompareArguments),
     /// Count the instructions of a request.
     Instructions(InstructionsArguments),
+    /// Load the store in process, by one shard and by two.
+    Store(StoreArguments),
     /// Run a throw-away experiment that decided a question of design.
     #[command(subcommand)]
     Experiment(Experiment),
@@ -58,6 +61,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, String> {
         Command::Load(arguments) => load::command(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Instructions(arguments) => instructions::run(&arguments),
+        Command::Store(arguments) => store::run(&arguments),
         Command::Experiment(experiment) => experiment::run(experiment),
         Command::Trace(arguments) => trace::command(&arguments),
     }

@@ -17,6 +17,8 @@ mod wire;
 
 pub(crate) use arguments::{LoadArguments, Plan, Protocol, Stop};
 pub(crate) use client::{Load, run};
+pub(crate) use keys::Keys;
+pub(crate) use random::Random;
 pub(crate) use report::Report;
 pub(crate) use sizes::Sizes;
 pub(crate) use values::Values;

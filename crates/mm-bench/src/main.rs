@@ -4,6 +4,7 @@
 //! - `mm-bench load`: a closed-loop or fixed-rate client that checks every value it gets back.
 //! - `mm-bench compare`: the floors, mmem and its peers side by side, as multiples of the floor.
 //! - `mm-bench instructions`: instructions per request, counted by callgrind.
+//! - `mm-bench store`: the store in process, by one shard and by two.
 //! - `mm-bench experiment`: throw-away servers that decided a question of design.
 //! - `mm-bench trace`: how many requests each eviction policy would have answered.
 
@@ -15,6 +16,7 @@ mod instructions;
 mod limits;
 mod load;
 mod machine;
+mod store;
 mod trace;
 
 use std::io::Write as _;

@@ -4,7 +4,7 @@ use super::random::Random;
 
 /// Chooses keys, numbered from 0.
 #[derive(Clone, Debug)]
-pub(super) enum Keys {
+pub(crate) enum Keys {
     /// All equally often.
     Uniform(u64),
     /// A few very often.
@@ -13,12 +13,12 @@ pub(super) enum Keys {
 
 impl Keys {
     /// `count` keys; `exponent` 0 is uniform.
-    pub(super) fn new(count: u64, exponent: f64) -> Self {
+    pub(crate) fn new(count: u64, exponent: f64) -> Self {
         if exponent > 0.0 { Self::Zipf(Zipf::new(count, exponent)) } else { Self::Uniform(count) }
     }
 
     /// The next key.
-    pub(super) fn next(&self, random: &mut Random) -> u64 {
+    pub(crate) fn next(&self, random: &mut Random) -> u64 {
         match self {
             Self::Uniform(count) => random.below(*count),
             Self::Zipf(zipf) => zipf.next(random),
@@ -28,7 +28,7 @@ impl Keys {
 
 /// A Zipf distribution drawn by rejection-inversion (W. Hoermann and G. Derflinger, 1996): exact, without a table.
 #[derive(Clone, Debug)]
-pub(super) struct Zipf {
+pub(crate) struct Zipf {
     count: u64,
     exponent: f64,
     first: f64,
