@@ -51,18 +51,32 @@ impl Time {
             0 => 0,
             ..0 => OVER_S,
             1..=RELATIVE_MAX_S => self.now_s.saturating_add_signed(exptime),
-            _ => {
-                let date = u64::from(exptime.unsigned_abs());
-                let expiry_s = date.saturating_sub(self.started_unix_s).max(u64::from(OVER_S));
-                u32::try_from(expiry_s).unwrap_or(u32::MAX)
-            }
+            _ => self.date_expiry_s(exptime.unsigned_abs()),
         }
+    }
+
+    /// The same for a number that cannot be negative, as the binary protocol's.
+    pub(crate) fn unsigned_expiry_s(&self, exptime: u32) -> u32 {
+        i32::try_from(exptime).map_or_else(|_| self.date_expiry_s(exptime), |exptime| self.expiry_s(exptime))
+    }
+
+    fn date_expiry_s(&self, date: u32) -> u32 {
+        let expiry_s = u64::from(date).saturating_sub(self.started_unix_s).max(u64::from(OVER_S));
+        u32::try_from(expiry_s).unwrap_or(u32::MAX)
     }
 
     /// When a delay is over, in the store's seconds; 0 for a date that has passed.
     pub(crate) fn future_s(&self, delay: i32) -> u32 {
-        let delayed_s = self.expiry_s(delay);
-        if delayed_s > OVER_S { delayed_s } else { 0 }
+        Self::unless_over_s(self.expiry_s(delay))
+    }
+
+    /// The same for a number that cannot be negative.
+    pub(crate) fn unsigned_future_s(&self, delay: u32) -> u32 {
+        Self::unless_over_s(self.unsigned_expiry_s(delay))
+    }
+
+    const fn unless_over_s(expiry_s: u32) -> u32 {
+        if expiry_s > OVER_S { expiry_s } else { 0 }
     }
 
     /// Seconds left until `expiry_s`.
@@ -89,6 +103,9 @@ mod tests {
         assert_eq!(time.expiry_s(1_000_000_010), 112);
         assert_eq!(time.expiry_s(999_999_999), 101);
         assert_eq!(time.expiry_s(999_999_000), OVER_S);
+        assert_eq!((time.unsigned_expiry_s(0), time.unsigned_expiry_s(1)), (0, 103));
+        assert_eq!(time.unsigned_expiry_s(u32::MAX), u32::MAX - 1_000_000_000 + 102);
+        assert_eq!((time.future_s(-1), time.unsigned_future_s(10)), (0, 112));
         assert_eq!(time.date_of(112), 1_000_000_010);
         assert_eq!((time.left_s(112), time.left_s(100)), (10, 0));
     }

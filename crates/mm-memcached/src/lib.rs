@@ -7,10 +7,12 @@
 
 mod admin;
 mod batch;
+mod binary;
 mod change;
 mod classes;
 mod clock;
 mod counters;
+mod datagrams;
 mod dump;
 mod fetch;
 pub mod limits;
@@ -25,6 +27,7 @@ mod storing;
 mod survey;
 mod upload;
 
+pub use datagrams::Framed;
 pub use mm_proto::memcached::admin::Shutdown;
 pub use service::{Connection, Memcached};
-pub use settings::{Allowed, Host, Items, NoHost, Settings, Shared};
+pub use settings::{Allowed, Host, Items, NoHost, Protocol, Settings, Shared};

@@ -56,3 +56,7 @@ pub const SURVEY_STEP_RECORDS: usize = 64;
 
 /// Records that it looks at in one run of its connection.
 pub const SURVEY_RECORDS_PER_RUN: usize = 4096;
+
+/// Bytes of a reply to a datagram at most. Whoever forges the sender's address has so much, and no more, sent to
+/// somebody else.
+pub const DATAGRAM_REPLY_MAX_BYTES: usize = 64 * 1024;

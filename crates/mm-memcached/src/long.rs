@@ -3,6 +3,7 @@
 use mm_server::Step;
 use mm_store::Sharing;
 
+use crate::binary::Packets;
 use crate::dump::Dump;
 use crate::limits::{SURVEY_RECORDS_PER_RUN, SURVEY_STEP_RECORDS};
 use crate::service::{Call, Connection, Memcached};
@@ -21,6 +22,8 @@ pub(crate) enum Long {
     Sizes(SizeLines),
     /// `stats conns`.
     Connections(Listing),
+    /// Another one's lines, for the binary protocol.
+    Packets(Packets),
 }
 
 /// How a long answer stands after a step.
@@ -39,7 +42,19 @@ impl<S: Sharing> Memcached<S> {
     /// over.
     pub(crate) fn resume_long(&mut self, connection: &mut Connection, call: &mut Call<'_>) -> Option<Step> {
         let mut long = connection.long.take()?;
-        let progress = match &mut *long {
+        let progress = self.step_long(&mut long, call);
+        match progress {
+            Progress::Over => return None,
+            Progress::Full => {}
+            Progress::More => self.ready.wake(connection.token),
+        }
+        connection.long = Some(long);
+        Some(if progress == Progress::Full { Step::Read { consumed: 0 } } else { Step::Park { consumed: 0 } })
+    }
+
+    /// Takes a step of a long answer.
+    pub(crate) fn step_long(&mut self, long: &mut Long, call: &mut Call<'_>) -> Progress {
+        match long {
             Long::Dump(dump) => self.resume_dump(dump, call),
             Long::Survey(survey) => match self.resume_survey(survey, call) {
                 (progress, None) => progress,
@@ -50,14 +65,8 @@ impl<S: Sharing> Memcached<S> {
             },
             Long::Sizes(lines) => lines.resume(call.output),
             Long::Connections(listing) => self.resume_connections(listing, call),
-        };
-        match progress {
-            Progress::Over => return None,
-            Progress::Full => {}
-            Progress::More => self.ready.wake(connection.token),
+            Long::Packets(packets) => self.resume_packets(packets, call),
         }
-        connection.long = Some(long);
-        Some(if progress == Progress::Full { Step::Read { consumed: 0 } } else { Step::Park { consumed: 0 } })
     }
 
     /// Goes on with a look at the store. Returns what follows it where that is long as well.

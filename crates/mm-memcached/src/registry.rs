@@ -15,7 +15,8 @@ pub(crate) struct Registered {
     key: Key,
     /// The number that stands for it in statistics and in the lines of watchers.
     pub(crate) number: usize,
-    seen: Arc<Seen>,
+    /// `None` where it is not in the registry.
+    seen: Option<Arc<Seen>>,
 }
 
 /// When a connection last asked for something, in the store's seconds, and above them whether a value is on its way;
@@ -71,17 +72,21 @@ impl Registry {
         FIRST_NUMBER + key.index() * self.shards.len() + shard
     }
 
-    /// Takes a connection of a shard in.
+    /// Takes a connection of a shard in. That of a datagram ends before anybody can see it, and is left out.
     pub(crate) fn insert(&self, shard: usize, peer: &Peer) -> Registered {
+        if peer.is_datagram {
+            return Registered { key: Key::reserved(0), number: 0, seen: None };
+        }
         let seen = Arc::new(Seen::default());
         let entry = Entry { address: peer.address, listener: peer.listener, seen: Arc::clone(&seen) };
         // A slab that is full keeps nothing of the connection, which then is not shown.
         let key = self.lock(shard).insert(entry).unwrap_or(Key::reserved(0));
-        Registered { key, number: self.number(shard, key), seen }
+        Registered { key, number: self.number(shard, key), seen: Some(seen) }
     }
 
     /// Forgets a connection of a shard, and returns its address.
     pub(crate) fn remove(&self, shard: usize, connection: &Registered) -> Option<Address> {
+        connection.seen.as_ref()?;
         self.lock(shard).remove(connection.key).map(|entry| entry.address)
     }
 
@@ -115,6 +120,8 @@ impl Registered {
     /// Notes that the connection was run, and whether a value is on its way.
     #[inline]
     pub(crate) fn note(&self, now_s: u32, is_storing: bool) {
-        self.seen.0.store(now_s & !STORING | if is_storing { STORING } else { 0 }, Ordering::Relaxed);
+        if let Some(seen) = &self.seen {
+            seen.0.store(now_s & !STORING | if is_storing { STORING } else { 0 }, Ordering::Relaxed);
+        }
     }
 }

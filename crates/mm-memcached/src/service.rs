@@ -10,6 +10,7 @@ use mm_server::{Background, Peer, Ready, Service, Start, Step, Token};
 use mm_store::{KeyHash, Local, Sharing, Store};
 
 use crate::batch::{self, Ahead, Batch, Work};
+use crate::binary::Wire;
 use crate::clock::Time;
 use crate::counters::Counters;
 use crate::limits::{BACKGROUND_RECORDS, WAIT_MAX_BYTES};
@@ -45,13 +46,21 @@ pub(crate) struct Call<'a> {
     /// An answer in steps that the request has begun.
     pub(crate) long: Option<Box<Long>>,
     /// The value of a command has not arrived whole.
-    waits_for_value: bool,
+    pub(crate) waits_for_value: bool,
+}
+
+impl Call<'_> {
+    /// The same call with its responses elsewhere.
+    pub(crate) fn with_output<'b>(&self, output: &'b mut Output) -> Call<'b> {
+        Call { output, time: self.time, asking: self.asking, long: None, waits_for_value: false }
+    }
 }
 
 /// What the service knows of a connection.
 #[derive(Debug)]
 pub struct Connection {
     pub(crate) parser: Parser,
+    pub(crate) wire: Wire,
     /// The hash of the first key of the input that was prepared.
     prepared: Option<KeyHash>,
     /// A value on its way into the store.
@@ -149,7 +158,7 @@ impl<S: Sharing> Memcached<S> {
     }
 
     /// Whether a value that is not there whole is waited for, instead of being streamed into the store.
-    fn can_wait(&self, bytes: u32) -> bool {
+    pub(crate) fn can_wait(&self, bytes: u32) -> bool {
         usize::try_from(bytes).is_ok_and(|bytes| bytes <= WAIT_MAX_BYTES)
             && self.shared.settings.items.item_size_max > WAIT_MAX_BYTES * 2
     }
@@ -201,6 +210,7 @@ impl<S: Sharing> Service for Memcached<S> {
     fn connect(&mut self, peer: &Peer) -> Connection {
         Connection {
             parser: Parser::new(),
+            wire: Wire::new(self.shared.settings.protocol_of(peer.listener)),
             prepared: None,
             incoming: None,
             long: None,
@@ -212,6 +222,10 @@ impl<S: Sharing> Service for Memcached<S> {
     #[inline]
     fn prepare(&mut self, connection: &mut Connection, input: &[u8], pass: u8) {
         if pass == 0 {
+            if connection.wire != Wire::Text {
+                connection.prepared = self.first_hash(connection, input);
+                return connection.prepared.map_or((), |hash| self.store.prefetch_index(hash));
+            }
             let mut parser = connection.parser;
             let key = match parser.next(input).parsed {
                 Parsed::Request(Request::Get(get)) => self.store.key(get.key),
@@ -238,6 +252,7 @@ impl<S: Sharing> Service for Memcached<S> {
             return step;
         }
         let step = match connection.incoming {
+            _ if connection.wire != Wire::Text => self.serve_wire(connection, input, &mut call),
             Some(_) => self.resume_upload(connection, input, &mut call),
             None => self.serve(connection, input, &mut call),
         };

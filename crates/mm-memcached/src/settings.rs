@@ -54,8 +54,10 @@ pub struct Settings {
     pub unix_mode: u32,
     /// `-b`.
     pub backlog: u64,
-    /// `-B`: ascii, binary or auto-negotiate.
-    pub protocol: String,
+    /// `-B`.
+    pub protocol: Protocol,
+    /// The protocols of those listeners that differ from it, by their place among the listeners.
+    pub listener_protocols: Vec<Option<Protocol>>,
     /// `-f`.
     pub growth_factor: f64,
     /// `-n`.
@@ -93,7 +95,34 @@ pub struct Allowed {
     pub watch: bool,
 }
 
+/// Which protocols a listener's connections may speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Either: the first byte of a connection tells.
+    #[default]
+    Auto,
+    /// The text protocols.
+    Ascii,
+    /// The binary protocol.
+    Binary,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto-negotiate",
+            Self::Ascii => "ascii",
+            Self::Binary => "binary",
+        })
+    }
+}
+
 impl Settings {
+    /// The protocol of a listener's connections.
+    pub(crate) fn protocol_of(&self, listener: usize) -> Protocol {
+        self.listener_protocols.get(listener).copied().flatten().unwrap_or(self.protocol)
+    }
+
     /// The addresses that are listened on, as memcached writes them.
     pub(crate) fn listeners(&self) -> Vec<String> {
         if let Some(path) = &self.unix_socket {
@@ -133,7 +162,8 @@ impl Default for Settings {
             unix_socket: None,
             unix_mode: 0o700,
             backlog: 1024,
-            protocol: "auto-negotiate".to_owned(),
+            protocol: Protocol::Auto,
+            listener_protocols: Vec::new(),
             growth_factor: 1.25,
             chunk_size: 48,
             watcher_bytes: 256 << 10,

@@ -1,5 +1,6 @@
 //! Values that arrive in pieces, written straight into the store.
 
+use mm_proto::memcached::binary::{Head, Mode};
 use mm_proto::memcached::{Meta, MetaVerb, Store as StoreLine, StoreVerb, lines};
 use mm_server::Step;
 use mm_store::{Key, Sharing, Store, Upload};
@@ -37,6 +38,12 @@ pub(crate) enum Command {
     Meta {
         encoded_len: usize,
     },
+    /// One of the binary protocol's, with what its response repeats.
+    Binary {
+        head: Head,
+        quiet: bool,
+        mode: Mode,
+    },
 }
 
 impl Incoming {
@@ -60,6 +67,42 @@ impl Incoming {
             store.filled(upload, bytes);
             self.missing = upload.missing();
         }
+    }
+}
+
+/// For the binary protocol, whose commands are ended elsewhere.
+impl Incoming {
+    pub(crate) fn set_key(&mut self, key: &[u8]) {
+        self.words.extend_from_slice(key);
+        self.key_len = key.len();
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.words[..self.key_len]
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        self.command
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Bytes that have not arrived.
+    pub(crate) fn missing(&self) -> usize {
+        self.missing
+    }
+
+    /// Whether bytes are still to come.
+    pub(crate) fn is_under_way(&mut self, now_s: u32) -> bool {
+        self.now_s = now_s;
+        self.upload.as_ref().is_some_and(|upload| upload.missing() > 0)
+    }
+
+    /// What has arrived. `None` where memory ran out.
+    pub(crate) fn take_upload(&mut self) -> Option<Upload> {
+        self.upload.take()
     }
 }
 
@@ -143,7 +186,8 @@ impl<S: Sharing> Memcached<S> {
         }
     }
 
-    fn begin_upload(
+    /// Reserves room for a value of this length, which is on its way.
+    pub(crate) fn begin_upload(
         &mut self,
         key: Key<'_>,
         plan: &Plan,
@@ -213,6 +257,7 @@ impl<S: Sharing> Memcached<S> {
                 let said = self.outcome_line(key, verb, outcome, &call.time);
                 reply(call.output, noreply, said);
             }
+            Command::Binary { .. } => {}
             Command::Meta { encoded_len } => {
                 let (encoded, flags) = rest.split_at(encoded_len);
                 let bytes = u32::try_from(len).unwrap_or(u32::MAX);
@@ -230,7 +275,8 @@ impl<S: Sharing> Memcached<S> {
         self.keep_idle(incoming);
     }
 
-    fn keep_idle(&mut self, incoming: Box<Incoming>) {
+    /// Keeps the memory of an upload that has ended for another.
+    pub(crate) fn keep_idle(&mut self, incoming: Box<Incoming>) {
         if self.idle_uploads.len() < IDLE_UPLOADS_MAX {
             self.idle_uploads.push(incoming);
         }

@@ -128,7 +128,12 @@ pub(crate) fn handle<S: Service>(
         Err(_) => return Handled { panicked: true, ..handled },
         Ok(mut machine) => {
             let ran = catch_unwind(AssertUnwindSafe(|| feed(service, &mut machine, request, desk)));
-            let is_cut = machine.want() == Want::Drain;
+            // More was to be said: when there is room, or when it is woken.
+            let is_cut = match machine.want() {
+                Want::Drain => true,
+                Want::Wake => !desk.output.is_empty(),
+                _ => false,
+            };
             let state = machine.into_state();
             let ended = catch_unwind(AssertUnwindSafe(|| service.disconnect(state)));
             handled.panicked = ran.is_err() || ended.is_err();

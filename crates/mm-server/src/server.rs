@@ -228,7 +228,8 @@ impl Server {
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("listening on ")?;
+        let nowhere = self.listeners.is_empty() && self.datagrams.is_empty();
+        f.write_str(if nowhere { "listening nowhere" } else { "listening on " })?;
         for (number, address) in self.addresses().enumerate() {
             write!(f, "{}{address}", if number > 0 { ", " } else { "" })?;
         }

@@ -2,6 +2,11 @@
 
 use std::path::PathBuf;
 
+use mm_memcached::Protocol;
+
+/// Where memcached listens when it is not told.
+const MEMCACHED_PORT: u16 = 11211;
+
 /// By which name the program was called: it decides the defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
@@ -50,8 +55,10 @@ pub(crate) struct Config {
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listening {
-    /// `-p`.
-    pub(crate) port: Port,
+    /// `-p`, where it is given.
+    pub(crate) port: Option<Port>,
+    /// `-U`.
+    pub(crate) udp_port: Port,
     /// `-l`; empty: what the name stands for.
     pub(crate) hosts: Vec<Listen>,
     /// `-s`: instead of the network.
@@ -64,10 +71,10 @@ pub(crate) struct Listening {
     pub(crate) port_file: Option<PathBuf>,
 }
 
-/// A TCP port.
+/// A port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Port {
-    /// No TCP at all.
+    /// None.
     Off,
     /// Whichever is free.
     Any,
@@ -102,25 +109,23 @@ pub(crate) struct Listen {
     pub(crate) port: Option<u16>,
     /// A name for the listener.
     pub(crate) tag: Option<String>,
-}
-
-impl Listen {
-    /// The endpoint, unless it has no port of its own and TCP is off.
-    fn endpoint(&self, default: Option<u16>) -> Option<Endpoint> {
-        let port = self.port.or(default)?;
-        Some(Endpoint::Tcp { host: self.host.clone(), port })
-    }
+    /// Instead of `-B`.
+    pub(crate) protocol: Option<Protocol>,
 }
 
 /// One place to listen on, as it follows from the flags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Endpoint {
-    /// A TCP port.
-    Tcp {
+    /// A port.
+    Port {
+        /// Of which kind.
+        transport: Transport,
         /// Whose port.
         host: Host,
         /// 0 for whichever is free.
         port: u16,
+        /// What is spoken there, where it is not what is spoken everywhere.
+        protocol: Option<Protocol>,
     },
     /// A Unix stream socket.
     Unix {
@@ -131,28 +136,56 @@ pub(crate) enum Endpoint {
     },
 }
 
+/// A kind of port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// For connections.
+    Tcp,
+    /// For datagrams.
+    Udp,
+}
+
+impl Port {
+    /// Its number, 0 for whichever is free; `None` for no port.
+    pub(crate) fn number(self) -> Option<u16> {
+        match self {
+            Self::Off => None,
+            Self::Any => Some(0),
+            Self::Number(port) => Some(port),
+        }
+    }
+}
+
 impl Listening {
-    /// The places to listen on.
+    /// The TCP port: that of `-p`, or else that of `-U`, or else memcached's.
+    pub(crate) fn tcp_port(&self) -> Port {
+        match (self.port, self.udp_port) {
+            (None, Port::Off) => Port::Number(MEMCACHED_PORT),
+            (Some(port), _) | (None, port) => port,
+        }
+    }
+
+    /// The places to listen on, those for datagrams last.
     pub(crate) fn endpoints(&self, name: Name) -> Vec<Endpoint> {
         if let Some(path) = &self.unix_socket {
             return vec![Endpoint::Unix { path: path.clone(), mode: self.unix_mode }];
         }
-        let default = match self.port {
-            Port::Off => None,
-            Port::Any => Some(0),
-            Port::Number(port) => Some(port),
-        };
-        if !self.hosts.is_empty() {
-            return self.hosts.iter().filter_map(|listen| listen.endpoint(default)).collect();
-        }
-        let Some(port) = default else {
-            return Vec::new();
-        };
         let host = match name {
             Name::Mmem => Host::Loopback,
             Name::Memcached { .. } => Host::Any,
         };
-        vec![Endpoint::Tcp { host, port }]
+        let all = [Listen { host, port: None, tag: None, protocol: None }];
+        let hosts = if self.hosts.is_empty() { &all } else { self.hosts.as_slice() };
+        let kinds = [(Transport::Tcp, self.tcp_port()), (Transport::Udp, self.udp_port)];
+        // As in memcached, a port of -l is for both kinds; for datagrams only where -U asks for them.
+        let of_kind = |(transport, default): (Transport, Port)| {
+            hosts.iter().filter_map(move |listen| {
+                let own = listen.port.filter(|_| transport == Transport::Tcp || default != Port::Off);
+                let (host, protocol) = (listen.host.clone(), listen.protocol);
+                Some(Endpoint::Port { transport, host, port: own.or_else(|| default.number())?, protocol })
+            })
+        };
+        kinds.into_iter().flat_map(of_kind).collect()
     }
 }
 
@@ -186,6 +219,8 @@ pub(crate) struct Service {
     pub(crate) watcher_kib: u32,
     /// Whether connections beyond the limit are told so and closed, or wait.
     pub(crate) refuses_when_full: bool,
+    /// `-B`.
+    pub(crate) protocol: Protocol,
     /// `--driver`: which kernel interface to use.
     pub(crate) driver: String,
 }
@@ -238,7 +273,8 @@ impl Config {
         Self {
             name,
             listening: Listening {
-                port: Port::Number(11211),
+                port: None,
+                udp_port: Port::Off,
                 hosts: Vec::new(),
                 unix_socket: None,
                 unix_mode: 0o700,
@@ -259,6 +295,7 @@ impl Config {
                 idle_timeout_s: 0,
                 watcher_kib: 256,
                 refuses_when_full: true,
+                protocol: Protocol::Auto,
                 driver: "auto".to_owned(),
             },
             commands: Commands {

@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 
 use mainmemory::server::{ListenAddress, Server};
+use mm_memcached::{Framed, Protocol};
 
-use crate::config::{Endpoint, Host};
+use crate::config::{Endpoint, Host, Transport};
 use crate::refusal::{Refusal, exit};
 
 /// Listens on every endpoint.
@@ -15,32 +16,46 @@ use crate::refusal::{Refusal, exit};
 /// Where a host stands for addresses of both families, one suffices if the system lacks the other; a port that
 /// somebody else has is never passed over.
 ///
+/// Returns the protocol of each of the server's listeners that has one of its own. Those for datagrams come last among
+/// the endpoints, as they do among the listeners.
+///
 /// # Errors
 /// A [`Refusal`] that names the address.
-pub(crate) fn listen(server: &mut Server, endpoints: &[Endpoint]) -> Result<(), Refusal> {
+pub(crate) fn listen(server: &mut Server, endpoints: &[Endpoint]) -> Result<Vec<Option<Protocol>>, Refusal> {
+    let mut protocols = Vec::new();
     for endpoint in endpoints {
+        let mut own = None;
         match endpoint {
             Endpoint::Unix { path, mode } => {
                 server
                     .try_listen(&ListenAddress::Unix(path.clone(), *mode))
                     .map_err(|error| refusal(&error))?;
             }
-            Endpoint::Tcp { host, port } => listen_tcp(server, host, *port)?,
+            Endpoint::Port { transport, host, port, protocol } => {
+                own = *protocol;
+                listen_port(server, *transport, host, *port)?;
+            }
         }
+        protocols.resize(server.addresses().count() + server.datagram_addresses().count(), own);
     }
-    Ok(())
+    Ok(protocols)
 }
 
-fn listen_tcp(server: &mut Server, host: &Host, port: u16) -> Result<(), Refusal> {
+fn listen_port(server: &mut Server, transport: Transport, host: &Host, port: u16) -> Result<(), Refusal> {
     let mut port = port;
     let mut failure = None;
     let mut bound = 0;
     for address in addresses(host)? {
-        match server.try_listen(&ListenAddress::Ip(SocketAddr::new(address, port))) {
+        let address = SocketAddr::new(address, port);
+        let listening = match transport {
+            Transport::Tcp => server.try_listen(&ListenAddress::Ip(address)),
+            Transport::Udp => server.try_listen_datagrams(address, &Framed),
+        };
+        match listening {
             Ok(()) => {
                 bound += 1;
                 // Any free port: the same one for all addresses of the host.
-                port = last_port(server).unwrap_or(port);
+                port = last_port(server, transport).unwrap_or(port);
             }
             Err(error) if matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) => {
                 return Err(refusal(&error));
@@ -73,8 +88,12 @@ fn addresses(host: &Host) -> Result<Vec<IpAddr>, Refusal> {
     }
 }
 
-fn last_port(server: &Server) -> Option<u16> {
-    match server.addresses().last()? {
+fn last_port(server: &Server, transport: Transport) -> Option<u16> {
+    let last = match transport {
+        Transport::Tcp => server.addresses().last(),
+        Transport::Udp => server.datagram_addresses().last(),
+    };
+    match last? {
         ListenAddress::Ip(address) => Some(address.port()),
         ListenAddress::Unix(..) => None,
     }
@@ -82,7 +101,7 @@ fn last_port(server: &Server) -> Option<u16> {
 
 /// Whether all of the server's addresses are on loopback.
 pub(crate) fn is_local(server: &Server) -> bool {
-    server.addresses().all(|address| match address {
+    server.addresses().chain(server.datagram_addresses()).all(|address| match address {
         ListenAddress::Ip(address) => address.ip().is_loopback(),
         ListenAddress::Unix(..) => true,
     })
@@ -93,12 +112,14 @@ pub(crate) fn is_local(server: &Server) -> bool {
 /// # Errors
 /// A [`Refusal`] that names the file.
 pub(crate) fn write_ports(server: &Server, path: &Path) -> Result<(), Refusal> {
-    let line = |address: &ListenAddress| match address {
-        ListenAddress::Ip(SocketAddr::V4(address)) => Some(format!("TCP INET: {}\n", address.port())),
-        ListenAddress::Ip(SocketAddr::V6(address)) => Some(format!("TCP INET6: {}\n", address.port())),
+    let line = |kind: &str, address: &ListenAddress| match address {
+        ListenAddress::Ip(SocketAddr::V4(address)) => Some(format!("{kind} INET: {}\n", address.port())),
+        ListenAddress::Ip(SocketAddr::V6(address)) => Some(format!("{kind} INET6: {}\n", address.port())),
         ListenAddress::Unix(..) => None,
     };
-    let text: String = server.addresses().filter_map(line).collect();
+    let connections = server.addresses().filter_map(|address| line("TCP", address));
+    let datagrams = server.datagram_addresses().filter_map(|address| line("UDP", address));
+    let text: String = connections.chain(datagrams).collect();
     write_whole(path, &text).map_err(|error| {
         let message = format!("MEMCACHED_PORT_FILENAME={}: {error}", path.display());
         Refusal::new(exit::SYSTEM, message)

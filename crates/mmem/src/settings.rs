@@ -1,13 +1,13 @@
 //! The configuration in the words of the service and of the store.
 
 use mainmemory::store;
-use mm_memcached::{Allowed, Items, Settings};
+use mm_memcached::{Allowed, Items, Protocol, Settings};
 
 use crate::arguments::MEMCACHED_VERSION;
-use crate::config::{Config, Host, Listen, Port};
+use crate::config::{Config, Host, Listen};
 
-/// What the service is told.
-pub(crate) fn settings(config: &Config) -> Settings {
+/// What the service is told. The protocols are those of the listeners that have one of their own.
+pub(crate) fn settings(config: &Config, listener_protocols: Vec<Option<Protocol>>) -> Settings {
     let (memory, commands, service) = (&config.memory, &config.commands, &config.service);
     let listening = &config.listening;
     Settings {
@@ -34,11 +34,8 @@ pub(crate) fn settings(config: &Config) -> Settings {
         refuses_connections: service.refuses_when_full,
         idle_timeout_s: u64::from(service.idle_timeout_s),
         requests_per_turn: u64::from(service.requests_per_turn),
-        tcp_port: match listening.port {
-            Port::Number(port) => port,
-            Port::Off | Port::Any => 0,
-        },
-        udp_port: 0,
+        tcp_port: listening.tcp_port().number().unwrap_or(0),
+        udp_port: listening.udp_port.number().unwrap_or(0),
         interface: interface(&listening.hosts),
         unix_socket: listening.unix_socket.as_ref().map(|path| path.display().to_string()),
         unix_mode: listening.unix_mode,
@@ -46,7 +43,8 @@ pub(crate) fn settings(config: &Config) -> Settings {
         growth_factor: config.shown.growth_factor,
         chunk_size: u64::from(config.shown.chunk_bytes),
         watcher_bytes: usize::try_from(service.watcher_kib).unwrap_or(usize::MAX) << 10,
-        ..Settings::default()
+        protocol: service.protocol,
+        listener_protocols,
     }
 }
 

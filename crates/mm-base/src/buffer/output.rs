@@ -65,6 +65,12 @@ impl Output {
         }
     }
 
+    /// An empty output with the same cap and the same pool.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self::new(&self.pool, self.cap)
+    }
+
     /// Unsent bytes, pinned ones included.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -26,7 +26,12 @@ impl<S: Sharing> Memcached<S> {
     pub(super) fn stats_connections(&self, call: &mut Call<'_>) {
         for (number, listener) in self.shared.settings.listeners().iter().enumerate() {
             line(call.output, number + 1, "addr", listener);
-            line(call.output, number + 1, "state", "conn_listening");
+            if listener.starts_with("udp:") {
+                line(call.output, number + 1, "UDP", "UDP");
+                line(call.output, number + 1, "state", "conn_read");
+            } else {
+                line(call.output, number + 1, "state", "conn_listening");
+            }
         }
         let listing = Listing { place: Place::default(), asking: call.asking };
         call.long = Some(Box::new(Long::Connections(listing)));

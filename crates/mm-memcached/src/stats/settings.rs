@@ -66,7 +66,7 @@ impl<S: Sharing> Memcached<S> {
         stat(output, "reqs_per_event", settings.requests_per_turn);
         stat(output, "cas_enabled", yes_no(settings.items.has_cas));
         stat(output, "tcp_backlog", settings.backlog);
-        stat(output, "binding_protocol", &settings.protocol);
+        stat(output, "binding_protocol", settings.protocol);
         stat(output, "auth_enabled_sasl", "no");
         stat(output, "auth_enabled_ascii", "no");
         stat(output, "item_size_max", settings.items.item_size_max);

@@ -6,8 +6,8 @@ pub const FRAME_BYTES: usize = 8;
 /// The longest datagram of a response, its frame included. memcached's: it fits a packet of Ethernet.
 pub const DATAGRAM_MAX_BYTES: usize = 1400;
 
-/// The number of a request in a datagram, and the request. `None` for a datagram that is not a whole request: too short,
-/// or one of several.
+/// The number of a request in a datagram, and the request. `None` for a datagram that is not a whole request: too
+/// short, or one of several.
 #[must_use]
 pub fn open(datagram: &[u8]) -> Option<(u16, &[u8])> {
     let ([r0, r1, _, _, t0, t1, _, _], request) = datagram.split_first_chunk::<FRAME_BYTES>()?;

@@ -18,7 +18,8 @@ pub(super) fn together(config: &mut Config, surroundings: &Surroundings) -> Resu
             format!("-I {item}: an item may take at most half of the memory, which is {limit} by -m");
         return Err(Refusal::new(exit::USAGE, message));
     }
-    if config.listening.endpoints(config.name).is_empty() {
+    // memcached does start so, and can then only be ended.
+    if config.name == Name::Mmem && config.listening.endpoints(config.name).is_empty() {
         let message = "-p 0: there is nothing to listen on; give a port, or a Unix socket with -s";
         return Err(Refusal::new(exit::USAGE, message));
     }

@@ -7,6 +7,7 @@ use super::{help, listen, suboptions};
 use crate::config::{Config, Name, Port};
 use crate::limits;
 use crate::refusal::{Refusal, exit};
+use mm_memcached::Protocol;
 
 /// One flag.
 pub(super) struct Flag {
@@ -115,7 +116,13 @@ const LISTENING: &[Flag] = &[
             Ok(())
         }),
     ),
-    flag('U', "udp-port", "PORT", "UDP port; only 0, none, is supported", Set(no_udp)),
+    flag(
+        'U',
+        "udp-port",
+        "PORT",
+        "UDP port (0, none), -1 for any that is free; the TCP port too, unless -p is given",
+        Set(set_udp_port),
+    ),
 ];
 
 const MEMORY: &[Flag] = &[
@@ -265,7 +272,13 @@ const COMMANDS: &[Flag] = &[
         "count by key prefix, which ends there (:)",
         Set(set_delimiter),
     ),
-    flag('B', "protocol", "NAME", "auto or ascii (auto)", Set(set_protocol)),
+    flag(
+        'B',
+        "protocol",
+        "NAME",
+        "auto, ascii or binary (auto, by a connection's first byte)",
+        Set(set_protocol),
+    ),
 ];
 
 const PROCESS: &[Flag] = &[
@@ -380,17 +393,22 @@ fn path(given: &Given<'_>) -> Result<PathBuf, Refusal> {
 
 fn set_port(config: &mut Config, given: &Given<'_>) -> Result<(), Refusal> {
     let number = given.integer(-1..=i64::from(u16::MAX), exit::USAGE)?;
-    config.listening.port = match u16::try_from(number) {
-        Err(_) => Port::Any,
-        Ok(0) => Port::Off,
-        Ok(port) => Port::Number(port),
-    };
+    config.listening.port = Some(port(number));
     Ok(())
 }
 
-fn no_udp(_: &mut Config, given: &Given<'_>) -> Result<(), Refusal> {
-    given.integer(-1..=i64::from(u16::MAX), exit::USAGE)?;
-    given.integer(0..=0, exit::USAGE).map(|_| ())
+fn set_udp_port(config: &mut Config, given: &Given<'_>) -> Result<(), Refusal> {
+    config.listening.udp_port = port(given.integer(-1..=i64::from(u16::MAX), exit::USAGE)?);
+    Ok(())
+}
+
+/// A port as memcached writes it.
+fn port(number: i64) -> Port {
+    match u16::try_from(number) {
+        Err(_) => Port::Any,
+        Ok(0) => Port::Off,
+        Ok(port) => Port::Number(port),
+    }
 }
 
 fn set_delimiter(config: &mut Config, given: &Given<'_>) -> Result<(), Refusal> {
@@ -401,10 +419,12 @@ fn set_delimiter(config: &mut Config, given: &Given<'_>) -> Result<(), Refusal> 
     Ok(())
 }
 
-fn set_protocol(_: &mut Config, given: &Given<'_>) -> Result<(), Refusal> {
-    match given.text() {
-        "auto" | "ascii" => Ok(()),
-        "binary" => Err(given.refuse(exit::USAGE, "the binary protocol is not supported")),
-        _ => Err(given.refuse(exit::USAGE, "must be auto or ascii")),
-    }
+fn set_protocol(config: &mut Config, given: &Given<'_>) -> Result<(), Refusal> {
+    config.service.protocol = match given.text() {
+        "auto" => Protocol::Auto,
+        "ascii" => Protocol::Ascii,
+        "binary" => Protocol::Binary,
+        _ => return Err(given.refuse(exit::USAGE, "must be auto, ascii or binary")),
+    };
+    Ok(())
 }

@@ -8,6 +8,7 @@ use super::given::Given;
 use crate::config::{Host, Listen};
 use crate::limits::ENDPOINTS_MAX;
 use crate::refusal::{Refusal, exit};
+use mm_memcached::Protocol;
 
 /// Adds the entries of one `-l` to those of earlier ones.
 ///
@@ -30,14 +31,14 @@ pub(super) fn add(hosts: &mut Vec<Listen>, given: &Given<'_>) -> Result<(), Refu
 
 fn parse(entry: &str) -> Result<Listen, String> {
     let mut rest = entry;
-    let mut tag = None;
+    let (mut tag, mut protocol) = (None, None);
     loop {
         if let Some(after) = rest.strip_prefix("notls:") {
             rest = after;
         } else if rest.starts_with("btls:") || rest.starts_with("mtls:") {
             return Err("TLS is not supported".to_owned());
         } else if let Some((name, after)) = bracketed(rest, "proto[") {
-            check_protocol(name)?;
+            protocol = Some(parse_protocol(name)?);
             rest = after;
         } else if let Some((name, after)) = bracketed(rest, "tag[") {
             tag = Some(name.to_owned());
@@ -55,7 +56,7 @@ fn parse(entry: &str) -> Result<Listen, String> {
         "*" => Host::Any,
         name => Host::Named(name.to_owned()),
     };
-    Ok(Listen { host, port, tag })
+    Ok(Listen { host, port, tag, protocol })
 }
 
 /// The name in `PREFIX NAME]:` and what follows it.
@@ -63,12 +64,13 @@ fn bracketed<'a>(text: &'a str, prefix: &str) -> Option<(&'a str, &'a str)> {
     text.strip_prefix(prefix)?.split_once("]:")
 }
 
-fn check_protocol(name: &str) -> Result<(), String> {
+fn parse_protocol(name: &str) -> Result<Protocol, String> {
     match name {
-        "ascii" | "negotiating" => Ok(()),
-        "binary" => Err("the binary protocol is not supported".to_owned()),
+        "ascii" => Ok(Protocol::Ascii),
+        "binary" => Ok(Protocol::Binary),
+        "negotiating" => Ok(Protocol::Auto),
         "proxy" => Err("the proxy is not supported".to_owned()),
-        _ => Err("the protocol must be ascii or negotiating".to_owned()),
+        _ => Err("the protocol must be ascii, binary or negotiating".to_owned()),
     }
 }
 

@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use mm_memcached::Protocol;
+
 use super::flags::Meaning;
 use super::{Request, Surroundings, flags, help, parse};
-use crate::config::{Config, Endpoint, Host, Shown};
+use crate::config::{Config, Endpoint, Host, Shown, Transport};
 use crate::refusal::Refusal;
 
 const USER: Surroundings = Surroundings { is_root: false, port_file: None };
@@ -56,7 +58,11 @@ fn printed(line: &str) -> String {
 }
 
 fn tcp(host: &str, port: u16) -> Endpoint {
-    Endpoint::Tcp { host: Host::Named(host.to_owned()), port }
+    on(Transport::Tcp, Host::Named(host.to_owned()), port)
+}
+
+fn on(transport: Transport, host: Host, port: u16) -> Endpoint {
+    Endpoint::Port { transport, host, port, protocol: None }
 }
 
 #[track_caller]
@@ -150,11 +156,39 @@ fn what_means_nothing_here_is_accepted_and_noted() {
 
 #[test]
 fn loopback_for_mmem_and_everywhere_for_memcached() {
-    listens("mmem", &[Endpoint::Tcp { host: Host::Loopback, port: 11211 }]);
-    listens("memcached", &[Endpoint::Tcp { host: Host::Any, port: 11211 }]);
-    listens("/usr/bin/memcached -p 1", &[Endpoint::Tcp { host: Host::Any, port: 1 }]);
-    listens("mmem -p -1", &[Endpoint::Tcp { host: Host::Loopback, port: 0 }]);
-    listens("mmem -l *", &[Endpoint::Tcp { host: Host::Any, port: 11211 }]);
+    listens("mmem", &[on(Transport::Tcp, Host::Loopback, 11211)]);
+    listens("memcached", &[on(Transport::Tcp, Host::Any, 11211)]);
+    listens("/usr/bin/memcached -p 1", &[on(Transport::Tcp, Host::Any, 1)]);
+    listens("mmem -p -1", &[on(Transport::Tcp, Host::Loopback, 0)]);
+    let both = |tcp, udp| [on(Transport::Tcp, Host::Any, tcp), on(Transport::Udp, Host::Any, udp)];
+    listens("memcached -U 5", &both(5, 5));
+    listens("memcached -U -1", &both(0, 0));
+    listens("memcached -U 5 -p 6", &both(6, 5));
+    listens("memcached -U 5 -p 11211", &both(11211, 5));
+    listens("memcached -U 0 -p 6", &both(6, 0)[..1]);
+    listens("memcached -p 0 -U 5", &both(0, 5)[1..]);
+    listens("memcached -p 0", &[]);
+    listens(
+        "mmem -U 5 -l a,b:6",
+        &[
+            tcp("a", 5),
+            tcp("b", 6),
+            on(Transport::Udp, Host::Named("a".to_owned()), 5),
+            on(Transport::Udp, Host::Named("b".to_owned()), 6),
+        ],
+    );
+    let spoken = |protocol| Endpoint::Port {
+        transport: Transport::Tcp,
+        host: Host::Any,
+        port: 11211,
+        protocol: Some(protocol),
+    };
+    listens("mmem -l proto[binary]:*", &[spoken(Protocol::Binary)]);
+    listens(
+        "mmem -l proto[ascii]:*,proto[negotiating]:*",
+        &[spoken(Protocol::Ascii), spoken(Protocol::Auto)],
+    );
+    listens("mmem -l *", &[on(Transport::Tcp, Host::Any, 11211)]);
 }
 
 #[test]
@@ -223,15 +257,14 @@ fn values_are_checked() {
         ("-n 0", 1, "must be a whole number from 1 to 2147483647"),
         ("-a 999", 1, "must be an octal number up to 777"),
         ("-p 65536", 64, "must be a whole number from -1 to 65535"),
-        ("-U 11211", 64, "only 0 is supported"),
+        ("-U 65536", 64, "must be a whole number from -1 to 65535"),
         ("-m lots", 64, size),
         ("-m -1", 64, size),
         ("-m 0", 64, "must be from 1m to 16t"),
         ("-m 99999999999999999", 64, size),
         ("-I 1023", 64, "must be from 1k to 1g"),
         ("-I 2g", 64, "must be from 1k to 1g"),
-        ("-B binary", 64, "the binary protocol is not supported"),
-        ("-B morse", 64, "must be auto or ascii"),
+        ("-B morse", 64, "must be auto, ascii or binary"),
         ("-S", 64, "SASL is not supported"),
         ("-Y /a", 64, "authentication is not supported"),
         ("-Z", 64, "TLS is not supported"),
@@ -243,7 +276,6 @@ fn values_are_checked() {
         ("-l [::1", 64, "'[::1': the bracket is not closed"),
         ("-l [::1]5", 64, "'[::1]5': after the bracket comes a colon and a port, or nothing"),
         ("-l mtls:a", 64, "'mtls:a': TLS is not supported"),
-        ("-l proto[binary]:a", 64, "'proto[binary]:a': the binary protocol is not supported"),
     ] {
         refused(&format!("mmem {line}"), code, &format!("{line}: {why}"));
     }

@@ -117,6 +117,11 @@ pub struct Response {
     pub cas: u64,
 }
 
+impl Response {
+    /// The request is done, and there is nothing to tell.
+    pub const OK: Self = Self { status: Status::Ok, extras: 0, key: 0, value: 0, cas: 0 };
+}
+
 /// Writes the header of a response to the request that began with `head`.
 #[inline]
 pub fn put_head(writer: &mut Writer<'_>, head: Head, response: &Response) {

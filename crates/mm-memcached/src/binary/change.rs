@@ -1,0 +1,105 @@
+//! delete, increment, decrement, flush.
+
+use mm_proto::memcached::Writer;
+use mm_proto::memcached::binary::{DO_NOT_CREATE, Request, Response, Status, Verb};
+use mm_store::{ArithmeticError, CasRule, Key, Mode, Operation, Outcome, Put, Sharing};
+
+use super::{done, refuse, respond};
+use crate::prefixes::Deed;
+use crate::service::{Call, Memcached};
+
+/// The longest decimal number of 64 bits.
+const DIGITS_MAX: usize = 20;
+
+/// Bytes of the number in a response.
+const NUMBER_BYTES: u32 = 8;
+
+impl<S: Sharing> Memcached<S> {
+    /// delete.
+    pub(super) fn binary_delete(&mut self, key: Key<'_>, request: &Request<'_>, call: &mut Call<'_>) {
+        self.count_deed(key, Deed::Delete);
+        let wanted = request.head.cas;
+        let present = self.store.peek(key, call.time.now_s).map(|item| item.current_cas());
+        if present.is_ok_and(|cas| wanted != 0 && cas != wanted) {
+            return refuse(call.output, request.head, Status::Exists);
+        }
+        match self.store.delete(key, call.time.now_s) {
+            Ok(()) => {
+                self.counters().delete_hits.count();
+                done(request, 0, call.output);
+            }
+            Err(_) => {
+                self.counters().delete_misses.count();
+                refuse(call.output, request.head, Status::NotFound);
+            }
+        }
+    }
+
+    /// increment and decrement.
+    pub(super) fn binary_arithmetic(&mut self, key: Key<'_>, request: &Request<'_>, call: &mut Call<'_>) {
+        let Verb::Arithmetic { decrement, delta, initial, exptime } = request.verb else { return };
+        let operation = if decrement { Operation::Decrement(delta) } else { Operation::Increment(delta) };
+        let creates = exptime != DO_NOT_CREATE;
+        let is_there = self.store.peek(key, call.time.now_s).is_ok();
+        let status = if creates && !is_there {
+            match self.create_number(key, (initial, exptime), call) {
+                Ok(()) => return self.tell_number(key, request, initial, call),
+                Err(status) => status,
+            }
+        } else {
+            let wanted = request.head.cas;
+            let cas = CasRule { compare: (wanted != 0).then_some(wanted), assign: None };
+            match self.count_number(key, operation, cas, &call.time) {
+                Ok(number) => return self.tell_number(key, request, number, call),
+                Err(ArithmeticError::Miss(_)) => Status::NotFound,
+                Err(ArithmeticError::NotANumber) => Status::NonNumeric,
+                Err(ArithmeticError::Exists) => Status::Exists,
+                Err(ArithmeticError::Put(_)) => Status::NoMemory,
+            }
+        };
+        refuse(call.output, request.head, status);
+    }
+
+    fn create_number(
+        &mut self,
+        key: Key<'_>,
+        (initial, exptime): (u64, u32),
+        call: &Call<'_>,
+    ) -> Result<(), Status> {
+        let mut digits = [0; DIGITS_MAX];
+        let mut writer = Writer::new(&mut digits);
+        writer.put_number(initial);
+        let len = writer.len();
+        let expiry_s = call.time.unsigned_expiry_s(exptime);
+        let put = Put { mode: Mode::Add, expiry_s, ..Put::default() };
+        match self.store.put(key, &put, &digits[..len], call.time.now_s) {
+            Ok(Outcome::Stored) => Ok(()),
+            Ok(_) => Err(Status::NotStored),
+            Err(_) => Err(Status::NoMemory),
+        }
+    }
+
+    fn tell_number(&mut self, key: Key<'_>, request: &Request<'_>, number: u64, call: &mut Call<'_>) {
+        if request.quiet {
+            return;
+        }
+        let cas = self.cas_of_stored(key, &call.time);
+        let response = Response { value: NUMBER_BYTES, cas, ..Response::OK };
+        respond(call.output, request.head, &response, &[&number.to_be_bytes()]);
+    }
+
+    /// flush.
+    pub(super) fn binary_flush(&mut self, request: &Request<'_>, exptime: u32, call: &mut Call<'_>) {
+        if !self.shared.settings.allowed.flush {
+            return refuse(call.output, request.head, Status::Denied);
+        }
+        self.counters().cmd_flush.count();
+        if exptime > 0 {
+            self.shared.set_flush(call.time.unsigned_future_s(exptime));
+        } else {
+            self.shared.set_flush(0);
+            self.flush();
+        }
+        done(request, 0, call.output);
+    }
+}

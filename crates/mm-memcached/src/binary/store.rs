@@ -1,0 +1,171 @@
+//! set, add, replace, append, prepend: with the value at hand, or while it arrives.
+
+use mm_proto::memcached::binary::{Head, Mode as Verb, Request, Status, Verb as Asked};
+use mm_server::Step;
+use mm_store::{Key, Mode, Outcome, Put, PutError, Sharing};
+
+use super::{Wire, done, refuse};
+use crate::clock::Time;
+use crate::prefixes::Deed;
+use crate::service::{Call, Connection, Memcached, after};
+use crate::storing::{How, Plan, Value};
+use crate::upload::Command;
+
+impl<S: Sharing> Memcached<S> {
+    /// A storage command whose value is there whole.
+    pub(super) fn binary_store(
+        &mut self,
+        key: Key<'_>,
+        request: &Request<'_>,
+        value: &[u8],
+        call: &mut Call<'_>,
+    ) {
+        let Asked::Store { mode, flags, exptime, .. } = request.verb else { return };
+        if !self.fits(key, flags, value.len()) {
+            self.refuse_too_large(key, mode == Verb::Set, &call.time);
+            return refuse(call.output, request.head, Status::TooLarge);
+        }
+        self.counters().cmd_set.count();
+        self.count_deed(key, Deed::Set);
+        let plan = binary_plan(mode, request.head, (flags, call.time.unsigned_expiry_s(exptime)));
+        let outcome = self.carry_out(key, &plan, Value::Whole(value), &call.time);
+        self.answer_binary_store(key, (request, mode), outcome, call);
+    }
+
+    fn answer_binary_store(
+        &mut self,
+        key: Key<'_>,
+        (request, mode): (&Request<'_>, Verb),
+        outcome: Result<Outcome, PutError>,
+        call: &mut Call<'_>,
+    ) {
+        let status = match outcome {
+            Ok(Outcome::Stored) if request.quiet => return,
+            Ok(Outcome::Stored) => {
+                let cas = self.cas_of_stored(key, &call.time);
+                return done(request, cas, call.output);
+            }
+            Ok(Outcome::Exists) => Status::Exists,
+            Ok(Outcome::NotFound) => Status::NotFound,
+            Ok(Outcome::NotStored) => match mode {
+                Verb::Add => Status::Exists,
+                Verb::Replace => Status::NotFound,
+                Verb::Set | Verb::Append | Verb::Prepend => Status::NotStored,
+            },
+            Err(error) => self.binary_refusal(key, mode, error, &call.time),
+        };
+        refuse(call.output, request.head, status);
+    }
+
+    /// Counts a refusal by the store, and removes the old value where it would be taken for the new.
+    fn binary_refusal(&mut self, key: Key<'_>, mode: Verb, error: PutError, time: &Time) -> Status {
+        let removes = mode == Verb::Set;
+        match error {
+            PutError::TooLarge => {
+                self.refuse_too_large(key, removes, time);
+                Status::TooLarge
+            }
+            PutError::NoMemory => {
+                self.refuse_no_memory(key, removes, time);
+                Status::NoMemory
+            }
+        }
+    }
+
+    /// The CAS value of an item that has just been stored.
+    pub(super) fn cas_of_stored(&mut self, key: Key<'_>, time: &Time) -> u64 {
+        if !self.shared.settings.items.has_cas {
+            return 0;
+        }
+        self.store.peek(key, time.now_s).map_or(0, |item| item.cas())
+    }
+
+    /// A storage command has come, and not all of its value. Says whether the value is wanted.
+    pub(super) fn begin_binary_store(
+        &mut self,
+        connection: &mut Connection,
+        request: &Request<'_>,
+        call: &mut Call<'_>,
+    ) -> bool {
+        let Asked::Store { mode, flags, exptime, bytes } = request.verb else { return false };
+        let Some(key) = self.store.key(request.key) else { return false };
+        let len = bytes as usize;
+        if !self.fits(key, flags, len) {
+            self.refuse_too_large(key, mode == Verb::Set, &call.time);
+            refuse(call.output, request.head, Status::TooLarge);
+            return false;
+        }
+        let plan = binary_plan(mode, request.head, (flags, call.time.unsigned_expiry_s(exptime)));
+        let command = Command::Binary { head: request.head, quiet: request.quiet, mode };
+        match self.begin_upload(key, &plan, (len, command), &call.time) {
+            Ok(mut incoming) => {
+                self.counters().cmd_set.count();
+                self.count_deed(key, Deed::Set);
+                incoming.set_key(request.key);
+                connection.incoming = Some(incoming);
+                true
+            }
+            Err(error) => {
+                let status = self.binary_refusal(key, mode, error, &call.time);
+                refuse(call.output, request.head, status);
+                false
+            }
+        }
+    }
+
+    /// Goes on where an upload stands.
+    pub(super) fn resume_binary_upload(
+        &mut self,
+        connection: &mut Connection,
+        input: &[u8],
+        call: &mut Call<'_>,
+    ) -> Step {
+        let (Some(mut incoming), Wire::Binary(mut parser)) = (connection.incoming.take(), connection.wire)
+        else {
+            return Step::Read { consumed: 0 };
+        };
+        if incoming.is_under_way(call.time.now_s) {
+            connection.incoming = Some(incoming);
+            return Step::ReadInto { consumed: 0 };
+        }
+        let Command::Binary { head, quiet, mode } = incoming.command() else {
+            return Step::Close { consumed: 0 };
+        };
+        match incoming.take_upload() {
+            Some(upload) => match self.store.key(incoming.key()) {
+                Some(key) => {
+                    let outcome = self.carry_out(key, incoming.plan(), Value::Uploaded(upload), &call.time);
+                    let verb = Asked::Store { mode, flags: 0, exptime: 0, bytes: 0 };
+                    let request = Request { head, verb, key: key.bytes(), quiet };
+                    self.answer_binary_store(key, (&request, mode), outcome, call);
+                }
+                None => self.store.abort(upload),
+            },
+            None => {
+                refuse(call.output, head, Status::NoMemory);
+                parser.skip(u32::try_from(incoming.missing()).unwrap_or(u32::MAX));
+            }
+        }
+        self.keep_idle(incoming);
+        connection.wire = Wire::Binary(parser);
+        if call.output.is_full() {
+            return Step::Read { consumed: 0 };
+        }
+        after(0, self.serve_binary(connection, parser, input, call))
+    }
+}
+
+/// What a storage command is to do.
+fn binary_plan(mode: Verb, head: Head, (client_flags, expiry_s): (u32, u32)) -> Plan {
+    let (mode, how) = match mode {
+        Verb::Append if head.cas != 0 => (Mode::Append, How::Compare(head.cas)),
+        Verb::Prepend if head.cas != 0 => (Mode::Prepend, How::Compare(head.cas)),
+        Verb::Append => (Mode::Append, How::Plain),
+        Verb::Prepend => (Mode::Prepend, How::Plain),
+        _ if head.cas != 0 => (Mode::Cas(head.cas), How::Plain),
+        Verb::Set => (Mode::Set, How::Plain),
+        Verb::Add => (Mode::Add, How::Plain),
+        Verb::Replace => (Mode::Replace, How::Plain),
+    };
+    Plan { put: Put { mode, client_flags, expiry_s, ..Put::default() }, how }
+}
