@@ -67,7 +67,7 @@ impl World {
     fn new() -> Option<Self> {
         let shared = Shared::new(Settings::default(), 1, Box::new(NoHost));
         let stats: Arc<[Stats]> = Arc::new([Stats::default()]);
-        let start = Start { shard: 0, shards: 1, ready: Ready::default(), stats };
+        let start = Start { shard: 0, shards: 1, notice: None, ready: Ready::default(), stats };
         let mut service = Memcached::new(&start, &shared, Store::open(&Config::new(64 << 20, 1)).ok()?);
         let mut harness = Harness::new(|_| Introduction(None));
         let _client = harness.connect();

@@ -25,6 +25,8 @@ pub mod poll;
 pub mod readiness;
 pub mod sim;
 pub mod sockets;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub mod uring;
 
 use std::fmt;
 use std::io;
@@ -136,22 +138,24 @@ pub trait Driver {
     fn may_have_input(&self, stream: SourceId) -> bool;
 
     /// Sends what is in `output`, as far as the kernel takes it. What has been taken has been removed from
-    /// it.
+    /// it, and is on its way at the latest with the next [`poll`](Driver::poll).
     ///
     /// # Errors
     /// The connection is broken and can only be closed.
     fn send(&mut self, stream: SourceId, output: &mut Output) -> io::Result<Sent>;
 
-    /// Says to the peer that nothing more will be sent. Input can still be received.
+    /// Says to the peer that nothing more will be sent, when what has been taken has been. Input can still be received.
     ///
     /// # Errors
     /// The connection is broken and can only be closed.
     fn shutdown_output(&mut self, stream: SourceId) -> io::Result<()>;
 
-    /// Gives up a listener or stream and closes it. Does nothing when that has been done.
+    /// Gives up a listener or stream and closes it, at the latest with the next [`poll`](Driver::poll). What has been
+    /// taken to be sent is sent before. Does nothing when that has been done.
     fn close(&mut self, source: SourceId);
 
-    /// Closes a stream and drops at once what the peer has not yet been sent, with a reset.
+    /// Closes a stream with a reset, at the latest with the next [`poll`](Driver::poll), and drops what the peer has
+    /// not yet been sent.
     fn reset(&mut self, stream: SourceId);
 
     /// Takes over a bound socket for datagrams. Its events are [`Event::readable`] ones.
@@ -268,6 +272,8 @@ pub enum Kind {
     Kqueue,
     /// `poll`, which every Unix has.
     Poll,
+    /// Linux's `io_uring`.
+    Uring,
     /// A simulated network in virtual time.
     Sim,
 }
@@ -278,6 +284,7 @@ impl fmt::Display for Kind {
             Self::Epoll => "epoll",
             Self::Kqueue => "kqueue",
             Self::Poll => "poll",
+            Self::Uring => "uring",
             Self::Sim => "sim",
         })
     }

@@ -24,6 +24,45 @@ pub const DATAGRAM_BUFFER_BYTES: usize = 1024 * 1024;
 /// The longest wait for events: a bound to how late a clock that stood still is noticed.
 pub const WAIT_MS_MAX: u64 = 60_000;
 
+/// Entries of a ring's submission queue. When it is full, it is submitted in the middle of a turn.
+pub const RING_SUBMISSIONS: u32 = 512;
+
+/// Entries of a ring's completion queue. What does not fit waits in the kernel.
+pub const RING_COMPLETIONS: u32 = 4096;
+
+/// Buffers that a ring receives into, each of [`RECEIVE_BYTES_MAX`] bytes, which are in memory once they have been
+/// used.
+pub const RING_RECEIVE_BUFFERS: u16 = 256;
+
+/// How many of them the kernel has at a time, at first. It gets twice as many when that was too few.
+pub const RING_WINDOW: u16 = 64;
+
+/// Bytes of output that a ring takes between two waits. What does not fit is sent by calls.
+pub const RING_SEND_BYTES: usize = 512 * 1024;
+
+/// The longest output that is copied, to leave with the next wait. Longer ones are sent by a call.
+pub const COPY_BYTES_MAX: usize = 4096;
+
+/// Buffers of input that wait in one stream before its receiving is stopped. The kernel may have filled some more by
+/// then.
+pub const INPUT_BUFFERS_MAX: u16 = 4;
+
+/// Connections that wait in one listener of a ring before its accepting is stopped. The kernel may have accepted some
+/// more by then.
+pub const ACCEPTED_MAX: usize = 64;
+
+/// Who has room for as many bytes of input gets it without a copy.
+pub const BULK_BYTES: usize = 2 * LARGE_BYTES;
+
+/// How long the last output of a closed stream may take, in milliseconds, when the kernel had no room for it.
+pub const LINGER_MS: u64 = 5_000;
+
+/// How often those are looked at, in milliseconds.
+pub const LINGER_CHECK_MS: u64 = 500;
+
+/// How many of them there may be; beyond, they are cut off.
+pub const LINGERING_MAX: usize = 1024;
+
 /// Unfinished tasks of one shard at which spawning is refused.
 pub const TASKS_MAX: usize = 1 << 22;
 

@@ -1,6 +1,6 @@
 //! The system calls of the runtime, behind types that own what they return.
 //!
-//! Everything goes through rustix, whose interface is safe except for what takes descriptors by number.
+//! Everything but `io_uring` goes through rustix, whose interface is safe except for what takes descriptors by number.
 
 pub mod clock;
 #[cfg(any(
@@ -12,3 +12,5 @@ pub mod clock;
 ))]
 pub mod kqueue;
 pub mod socket;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(crate) mod uring;

@@ -49,6 +49,8 @@ pub enum DriverChoice {
     Kqueue,
     /// `poll`, which every Unix has, and which costs time for each idle connection.
     Poll,
+    /// Linux's `io_uring`; epoll where that is missing or forbidden.
+    Uring,
 }
 
 impl DriverChoice {
@@ -57,6 +59,8 @@ impl DriverChoice {
         ("auto", Self::Auto),
         #[cfg(any(target_os = "linux", target_os = "android"))]
         ("epoll", Self::Epoll),
+        #[cfg(target_os = "linux")]
+        ("uring", Self::Uring),
         #[cfg(any(
             target_vendor = "apple",
             target_os = "freebsd",

@@ -86,7 +86,8 @@ impl<S: Service> Harness<S> {
     pub fn new(factory: impl FnOnce(&Start) -> S) -> Self {
         let ready = Ready::default();
         let stats: Arc<[Stats]> = Arc::new([Stats::default()]);
-        let start = Start { shard: 0, shards: 1, ready: ready.clone(), stats: Arc::clone(&stats) };
+        let start =
+            Start { shard: 0, shards: 1, notice: None, ready: ready.clone(), stats: Arc::clone(&stats) };
         Self {
             service: factory(&start),
             clients: Slab::new(),

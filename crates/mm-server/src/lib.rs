@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod choice;
 mod config;
 mod connection;
 mod control;

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use mm_base::buffer::Pool;
+use mm_runtime::driver::Kind;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use mm_runtime::driver::epoll::EpollDriver;
 #[cfg(any(
@@ -19,19 +20,21 @@ use mm_runtime::driver::epoll::EpollDriver;
 use mm_runtime::driver::kqueue::KqueueDriver;
 use mm_runtime::driver::poll::PollDriver;
 use mm_runtime::driver::sockets::Sockets;
-use mm_runtime::driver::{DEFAULT_KIND, Kind};
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+use mm_runtime::driver::uring::UringDriver;
 use mm_runtime::net::Stream;
 use mm_runtime::shard::Shard;
 use mm_runtime::shards::Place;
 use mm_runtime::sys::socket::{ListenAddress, Listener};
 
+use crate::choice::{self, Chosen};
 use crate::control::Control;
 use crate::datagrams::Framing;
 use crate::engine::{Engine, Parts};
 use crate::exchange::Exchange;
 use crate::handler::{NoService, Spawn, spawner};
 use crate::signals::{Hook, Signal, Signals};
-use crate::{Config, DriverChoice, Handle, Ready, Service, Start, Stats, Stop};
+use crate::{Config, Handle, Ready, Service, Start, Stats, Stop};
 
 /// A server: where it listens, and by which rules.
 ///
@@ -55,6 +58,7 @@ use crate::{Config, DriverChoice, Handle, Ready, Service, Start, Stats, Stop};
 /// ```
 pub struct Server {
     config: Config,
+    chosen: Chosen,
     listeners: Vec<Listener>,
     datagrams: Vec<(Listener, &'static dyn Framing)>,
     control: Arc<Control>,
@@ -75,7 +79,14 @@ impl Server {
     #[must_use]
     pub fn new(config: Config) -> Self {
         let control = Arc::new(Control::new(config.shards.get()));
-        Self { config, listeners: Vec::new(), datagrams: Vec::new(), control, hooks: Vec::new() }
+        Self {
+            chosen: choice::choose(config.driver),
+            config,
+            listeners: Vec::new(),
+            datagrams: Vec::new(),
+            control,
+            hooks: Vec::new(),
+        }
     }
 
     /// Listens here, too, from now on; what connects waits until the server serves.
@@ -130,12 +141,13 @@ impl Server {
     /// The driver that it uses.
     #[must_use]
     pub fn driver(&self) -> Kind {
-        match self.config.driver {
-            DriverChoice::Auto => DEFAULT_KIND,
-            DriverChoice::Epoll => Kind::Epoll,
-            DriverChoice::Kqueue => Kind::Kqueue,
-            DriverChoice::Poll => Kind::Poll,
-        }
+        self.chosen.kind
+    }
+
+    /// What an operator should know: why the driver is not the one that was asked for.
+    #[must_use]
+    pub fn notice(&self) -> Option<&str> {
+        self.chosen.notice.as_deref()
     }
 
     /// What stops it, and shows what it does, from other threads.
@@ -194,7 +206,7 @@ impl Server {
             let exchange = Arc::clone(&exchange);
             let clone = |(socket, framing): &(Listener, _)| Ok((socket.try_clone()?, *framing));
             let datagrams = self.datagrams.iter().map(clone).collect::<io::Result<_>>()?;
-            let driver = self.driver();
+            let driver = Chosen { kind: self.chosen.kind, notice: None };
             plans.push(Plan { shard, place, driver, config, control, exchange, listeners, datagrams });
         }
         // From here on the shards hold the listening sockets, so that a stop closes them.
@@ -273,7 +285,7 @@ impl<S, F: Fn(&Start) -> io::Result<(S, Option<Spawn>)>> Factory<S> for F {}
 /// What a shard starts with.
 struct Plan {
     shard: usize,
-    driver: Kind,
+    driver: Chosen,
     /// Among the shards that give each other work.
     place: Place,
     config: Config,
@@ -292,8 +304,18 @@ impl Plan {
     ) -> io::Result<()> {
         let _stop = StopOthers(Arc::clone(&self.control));
         let options = self.config.stream;
-        match self.driver {
+        match self.driver.kind {
             Kind::Poll => self.run_on(PollDriver::new(options)?, factory, signals),
+            #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+            Kind::Uring => match UringDriver::new(options) {
+                Ok(driver) => self.run_on(driver, factory, signals),
+                // The first ring could be made, or it was made by another user.
+                Err(error) => {
+                    let notice = Some(choice::instead(&error));
+                    let plan = Self { driver: Chosen { kind: Kind::Epoll, notice }, ..self };
+                    plan.run_on(EpollDriver::new(options)?, factory, signals)
+                }
+            },
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Kind::Epoll => self.run_on(EpollDriver::new(options)?, factory, signals),
             #[cfg(any(
@@ -320,14 +342,24 @@ impl Plan {
     where
         D: Sockets<Socket = OwnedFd, Listener = Listener> + 'static,
     {
-        let Self { shard, place, config, control, exchange, listeners, datagrams, .. } = self;
+        let Self {
+            shard,
+            place,
+            driver: Chosen { notice, .. },
+            config,
+            control,
+            exchange,
+            listeners,
+            datagrams,
+            ..
+        } = self;
         control.add_waker(shard, driver.waker());
         let mut runner = Shard::new(driver);
         let pool = Pool::new(config.buffer_bytes_max / control.shards());
         mm_runtime::net::attach(runner.executor(), runner.io(), pool.clone());
         let ready = Ready::default();
         let stats = Arc::clone(&control.stats);
-        let start = Start { shard, shards: stats.len(), ready: ready.clone(), stats };
+        let start = Start { shard, shards: stats.len(), notice, ready: ready.clone(), stats };
         let executor = runner.executor();
         executor.enter(|| drop(place.join()));
         let (service, handler) = executor.enter(|| factory(&start))?;

@@ -143,6 +143,8 @@ pub struct Start {
     pub shard: usize,
     /// How many shards there are.
     pub shards: usize,
+    /// What an operator should know: why the shard's driver is not the server's.
+    pub notice: Option<String>,
     /// Makes connections of this shard run.
     pub ready: Ready,
     /// What every shard's connections have done so far, by shard. Readable from each of them.

@@ -96,7 +96,7 @@ impl<S: Service> Simulation<S> {
         let shards = (0..count).map(|shard| {
             let ready = Ready::default();
             let stats = Arc::clone(&control.stats);
-            let start = Start { shard, shards: count, ready: ready.clone(), stats };
+            let start = Start { shard, shards: count, notice: None, ready: ready.clone(), stats };
             let service = factory(&start);
             let (config, control, exchange) = (config.clone(), Arc::clone(&control), Arc::clone(&exchange));
             let pool = Pool::new(config.buffer_bytes_max / count);

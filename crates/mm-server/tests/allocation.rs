@@ -50,7 +50,7 @@ fn exchange(client: &mut TcpStream, request: &[u8]) {
 
 #[test]
 fn requests_allocate_nothing_and_idle_connections_hold_little() {
-    for driver in [DriverChoice::Epoll, DriverChoice::Poll] {
+    for driver in [DriverChoice::Epoll, DriverChoice::Poll, DriverChoice::Uring] {
         check(driver);
     }
 }

@@ -74,6 +74,9 @@ fn run(server: Server, config: &Config, protocols: Vec<Option<Protocol>>) -> Res
     let served = server.try_serve_with(|start| {
         let store = Store::open(&store_config)?;
         greeting.iter().for_each(|line| say(line));
+        if let Some(notice) = &start.notice {
+            say(&format!("{}: shard {}: {notice}", config.name.as_str(), start.shard));
+        }
         if config.process.daemon {
             detach(config)?;
         }
@@ -86,6 +89,7 @@ fn run(server: Server, config: &Config, protocols: Vec<Option<Protocol>>) -> Res
 fn greeting(server: &Server, config: &Config) -> Vec<String> {
     let name = config.name.as_str();
     let mut lines = vec![format!("{name}: {server}")];
+    lines.extend(server.notice().map(|notice| format!("{name}: {notice}")));
     if config.name == Name::Mmem && config.listening.hosts.is_empty() && is_local(server) {
         lines.push(format!(
             "{name}: reachable from this machine only; -l '*' opens it to all, -l ADDRESS to some"

@@ -18,7 +18,30 @@ impl Span {
     pub fn len(self) -> usize {
         self.len as usize
     }
+
+    /// Bytes `start..end` of a ring's buffer.
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    #[inline]
+    pub(super) fn of_ring(buffer: u16, start: usize, end: usize) -> Self {
+        Self { start: IN_RING | u32::from(buffer) << RING_SHIFT | place(start), len: place(end - start) }
+    }
+
+    /// The ring's buffer, and which bytes of it. `None`: they are in the inbox.
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    #[inline]
+    pub(super) fn in_ring(self) -> Option<(u16, std::ops::Range<usize>)> {
+        let buffer = u16::try_from((self.start & !IN_RING) >> RING_SHIFT).ok()?;
+        let start = (self.start & ((1 << RING_SHIFT) - 1)) as usize;
+        (self.start & IN_RING != 0).then(|| (buffer, start..start + self.len as usize))
+    }
 }
+
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+const IN_RING: u32 = 1 << 31;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+const RING_SHIFT: u32 = RECEIVE_BYTES_MAX.trailing_zeros();
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+const _: () = assert!(RECEIVE_BYTES_MAX.is_power_of_two() && RING_SHIFT <= 15, "all of it fits in 32 bits");
 
 /// The bytes of all receives of a batch, one behind the other, each on a cache line of its own.
 ///

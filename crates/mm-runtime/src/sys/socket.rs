@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketType, bind, getsockname, listen, sockopt,
+    AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketType, bind, getsockname,
+    listen, sockopt,
 };
 #[cfg(not(target_vendor = "apple"))]
 use rustix::net::{SocketFlags, acceptfrom_with, socket_with};
@@ -251,19 +252,46 @@ pub(crate) fn accept(listener: &OwnedFd, options: StreamOptions) -> Result<(Owne
         Some(Ok(address)) => Address::Ip(address),
         _ => Address::Unix,
     };
-    // A peer that has reset the connection meanwhile makes these fail; the first receive will tell.
+    set_options(&socket, address, options);
+    Ok((socket, address))
+}
+
+/// Sets the options of a socket that has been accepted; its peer's address.
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(crate) fn adopt(socket: &OwnedFd, options: StreamOptions) -> Address {
+    let address = match rustix::net::getpeername(socket).map(|peer| peer.map(SocketAddr::try_from)) {
+        Ok(Some(Ok(address))) => Address::Ip(address),
+        _ => Address::Unix,
+    };
+    set_options(socket, address, options);
+    address
+}
+
+/// A peer that has reset the connection meanwhile makes these fail; the first receive will tell.
+fn set_options(socket: &OwnedFd, address: Address, options: StreamOptions) {
     if matches!(address, Address::Ip(_)) {
-        sockopt::set_tcp_nodelay(&socket, options.nodelay).ok();
-        sockopt::set_socket_keepalive(&socket, options.keepalive).ok();
+        sockopt::set_tcp_nodelay(socket, options.nodelay).ok();
+        sockopt::set_socket_keepalive(socket, options.keepalive).ok();
     }
     if let Some(bytes) = options.send_buffer_bytes {
-        sockopt::set_socket_send_buffer_size(&socket, bytes).ok();
+        sockopt::set_socket_send_buffer_size(socket, bytes).ok();
     }
-    Ok((socket, address))
+}
+
+/// Receives one datagram, from a socket that does not block: its length, at most that of `space`, and its sender.
+pub(crate) fn receive_datagram(socket: &OwnedFd, space: &mut [u8]) -> Result<(usize, SocketAddr), Errno> {
+    let (_, received, from) = rustix::net::recvfrom(socket, space, RecvFlags::empty())?;
+    let from = from.and_then(|from| SocketAddr::try_from(from).ok()).ok_or(Errno::INVAL)?;
+    Ok((received, from))
 }
 
 /// Closes a stream so that the kernel drops its output instead of sending it.
 pub(crate) fn reset(socket: OwnedFd) {
-    sockopt::set_socket_linger(socket.as_fd(), Some(Duration::ZERO)).ok();
+    drop_output(&socket);
     drop(socket);
+}
+
+/// Has the kernel drop a stream's output when it is closed, instead of sending it.
+pub(crate) fn drop_output(socket: &OwnedFd) {
+    sockopt::set_socket_linger(socket.as_fd(), Some(Duration::ZERO)).ok();
 }

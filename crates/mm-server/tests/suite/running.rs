@@ -36,6 +36,11 @@ pub(crate) fn poll() -> Config {
     Config { driver: DriverChoice::Poll, ..config() }
 }
 
+/// On `io_uring`, where there is that.
+pub(crate) fn uring() -> Config {
+    Config { driver: DriverChoice::Uring, ..config() }
+}
+
 /// Makes tests of these functions, for each driver of the machine's sockets.
 macro_rules! on_each_driver {
     ($($test:ident)*) => {
@@ -50,6 +55,13 @@ macro_rules! on_each_driver {
             $(#[test]
             fn $test() {
                 super::$test($crate::running::poll);
+            })*
+        }
+
+        mod uring {
+            $(#[test]
+            fn $test() {
+                super::$test($crate::running::uring);
             })*
         }
     };

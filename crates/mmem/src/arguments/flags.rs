@@ -215,7 +215,7 @@ const SERVICE: &[Flag] = &[
         short: None,
         long: "driver",
         value: "NAME",
-        help: "kernel interface: auto, epoll, kqueue, poll (auto)",
+        help: "kernel interface: auto, epoll, uring, kqueue, poll (auto)",
         meaning: Set(|config, given| {
             given.text().clone_into(&mut config.service.driver);
             Ok(())

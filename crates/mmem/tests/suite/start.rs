@@ -68,7 +68,7 @@ fn the_version_goes_to_the_standard_output() {
 
 #[test]
 fn it_says_where_it_listens_and_serves_there() {
-    for driver in ["epoll", "poll"] {
+    for driver in ["epoll", "poll", "uring"] {
         let mut server = Server::start("greeting", &format!("mmem -p -1 --driver {driver}"));
         let line = server.first_line();
         assert!(line.starts_with(&format!("mmem: listening on 127.0.0.1:{}", server.port)), "{line}");

@@ -125,9 +125,7 @@ impl<P: Poller> Kernel for System<P> {
         socket: &mut OwnedFd,
         space: &mut [u8],
     ) -> Result<(usize, SocketAddr), Errno> {
-        let (_, received, from) = rustix::net::recvfrom(socket, space, RecvFlags::empty())?;
-        let from = from.and_then(|from| SocketAddr::try_from(from).ok()).ok_or(Errno::INVAL)?;
-        Ok((received, from))
+        socket::receive_datagram(socket, space)
     }
 
     fn send_datagram(&mut self, socket: &mut OwnedFd, bytes: &[u8], to: SocketAddr) -> Result<(), Errno> {

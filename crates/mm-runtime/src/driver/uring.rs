@@ -1,0 +1,372 @@
+//! The driver on Linux's `io_uring`.
+//!
+//! A stream is received from by an operation that goes on until it is cancelled, into buffers that the kernel takes
+//! from a ring as data comes: an idle connection owns none. Short output is copied and handed over together with the
+//! next wait, so that a turn enters the kernel once; long output is sent at once, from where it lies.
+//!
+//! Wherever that does not do, a source is waited for as on other drivers, by an operation that tells once that it is
+//! ready, and the call is made then: datagrams always; streams while all buffers are held by others, so that those who
+//! do not take their input cannot starve the rest; and streams whose input goes to memory of its own, so that large
+//! uploads are not copied.
+
+mod complete;
+mod direct;
+mod linger;
+mod output;
+mod sockets;
+mod source;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use mm_base::Now;
+use mm_base::buffer::Output;
+use mm_base::slab::{Key, Slab};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
+use rustix::net::Shutdown;
+
+use super::inbox::Inbox;
+use super::{Address, Driver, Event, Kind, Owner, Received, Sent, SourceId, Span, Waker};
+use crate::limits::{EVENTS_MAX, RING_COMPLETIONS, RING_RECEIVE_BUFFERS, RING_SEND_BYTES, RING_SUBMISSIONS};
+use crate::limits::{LINGER_CHECK_MS, WAIT_MS_MAX};
+use crate::sys::clock::Clock;
+use crate::sys::socket::{self, Listener, QUIETLY, StreamOptions};
+use crate::sys::uring::{INDEX_MAX, Operation, Ring, Tag, Wait};
+
+use linger::Lingering;
+use output::Round;
+use source::{Marks, Source};
+
+pub use crate::sys::uring::Sizes;
+
+/// The sizes of a shard's ring.
+pub const SIZES: Sizes = Sizes {
+    submissions: RING_SUBMISSIONS,
+    completions: RING_COMPLETIONS,
+    buffers: RING_RECEIVE_BUFFERS,
+    send_bytes: RING_SEND_BYTES,
+};
+
+/// One shard's ring and the sockets it works on.
+pub struct UringDriver {
+    ring: Ring,
+    wake: Arc<OwnedFd>,
+    sources: Slab<Source>,
+    /// Behind each buffer the one that was received after it, where a stream has several.
+    links: Box<[u16]>,
+    /// Buffers whose bytes have been handed out.
+    handed: Vec<u16>,
+    /// What is received by calls.
+    inbox: Inbox,
+    round: Round,
+    lingering: Slab<Lingering>,
+    linger_check_ms: u64,
+    clock: Clock,
+    options: StreamOptions,
+}
+
+/// Whether this kernel lets this process use all of `io_uring` that the driver needs.
+///
+/// # Errors
+/// What is refused or missing.
+pub fn probe() -> io::Result<()> {
+    // On a thread of its own: the end of a ring interrupts system calls of the thread that had it.
+    let probing =
+        std::thread::Builder::new().name("uring-probe".to_owned()).spawn(|| Ring::new(SIZES).map(drop))?;
+    probing.join().unwrap_or_else(|_panic| Err(io::Error::other("the probe has panicked")))
+}
+
+impl UringDriver {
+    /// A driver without sources, for the thread that makes it. `options` are set on every socket that it accepts.
+    ///
+    /// # Errors
+    /// The kernel has no `io_uring`, forbids it, or lacks something of it; or the process or the system has no
+    /// descriptors or memory left.
+    pub fn new(options: StreamOptions) -> io::Result<Self> {
+        Self::with_sizes(options, SIZES)
+    }
+
+    /// As [`new`](Self::new), with a ring of other sizes.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn with_sizes(options: StreamOptions, sizes: Sizes) -> io::Result<Self> {
+        let mut ring = Ring::new(sizes)?;
+        // Its counter is never read: the operation tells of each write.
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        ring.watch(&wake, Tag::none(Operation::Wake));
+        let links = vec![0; usize::from(ring.buffers())].into_boxed_slice();
+        Ok(Self {
+            ring,
+            wake: Arc::new(wake),
+            sources: Slab::new(),
+            links,
+            handed: Vec::new(),
+            inbox: Inbox::new(),
+            round: Round::default(),
+            lingering: Slab::new(),
+            linger_check_ms: 0,
+            clock: Clock::new(),
+            options,
+        })
+    }
+
+    /// The key that the next source will have.
+    fn next_key(&self) -> io::Result<Key> {
+        let key = self.sources.next_key().filter(|key| key.index() <= INDEX_MAX);
+        key.ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+    }
+
+    /// Adds a source, for which nothing is asked of the kernel yet.
+    fn add(&mut self, socket: OwnedFd, owner: Owner, marks: u16) -> io::Result<Key> {
+        let key = self.next_key()?;
+        let source = Source::new(socket, owner, marks);
+        self.sources.insert(source).map_err(|_full| io::ErrorKind::OutOfMemory)?;
+        Ok(key)
+    }
+
+    fn source(&mut self, id: SourceId) -> io::Result<&mut Source> {
+        self.sources.get_mut(id.0).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Enters the kernel and appends what has come of it.
+    fn enter(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
+        self.ring.enter(wait)?;
+        self.complete(events);
+        self.settle();
+        self.tell_waiting(events);
+        Ok(())
+    }
+
+    /// Takes a source out and ends what the kernel does for it, except a send that it has not seen yet.
+    fn take_out(&mut self, id: SourceId) -> Option<Source> {
+        let mut source = self.sources.remove(id.0)?;
+        while let Some(buffer) = source.input.pop(&self.links) {
+            self.ring.release(buffer);
+        }
+        let running = [
+            (Marks::RECEIVING, Operation::Receive),
+            (Marks::ACCEPTING, Operation::Accept),
+            (Marks::POLLING_INPUT, Operation::Readable),
+            (Marks::POLLING_OUTPUT, Operation::Writable),
+        ];
+        for (mark, operation) in running {
+            if source.marks.has(mark) {
+                self.ring.cancel(Tag::new(operation, id.0));
+            }
+        }
+        Some(source)
+    }
+}
+
+impl Driver for UringDriver {
+    type Socket = OwnedFd;
+    type Listener = Listener;
+
+    fn kind(&self) -> Kind {
+        Kind::Uring
+    }
+
+    fn now(&mut self) -> Now {
+        self.clock.now()
+    }
+
+    fn waker(&self) -> Waker {
+        let wake = Arc::clone(&self.wake);
+        Waker::new(move || {
+            // The only failure is a counter about to overflow, in which case the wait returns without this.
+            rustix::io::write(&*wake, &1_u64.to_ne_bytes()).ok();
+        })
+    }
+
+    fn poll(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) -> io::Result<()> {
+        self.check_lingering();
+        if self.ring.has_retired() || self.round.is_awaited() {
+            // Peers learn before the wait of what has been closed, and owners of what has been sent.
+            self.enter(Wait::No, events)?;
+        }
+        let timeout_ms = match timeout_ms {
+            _ if !events.is_empty() || self.round.is_awaited() => Some(0),
+            timeout_ms if !self.lingering.is_empty() => {
+                Some(timeout_ms.map_or(LINGER_CHECK_MS, |ms| ms.min(LINGER_CHECK_MS)))
+            }
+            timeout_ms => timeout_ms,
+        };
+        if events.len() == EVENTS_MAX {
+            return Ok(());
+        }
+        let wait = match timeout_ms {
+            Some(0) => Wait::No,
+            Some(ms) => Wait::Milliseconds(ms.min(WAIT_MS_MAX)),
+            None => Wait::Endless,
+        };
+        self.enter(wait, events)
+    }
+
+    fn add_listener(&mut self, listener: Listener, owner: Owner) -> io::Result<SourceId> {
+        let key = self.add(listener.into_socket(), owner, Marks::LISTENER)?;
+        self.await_connection(key);
+        Ok(SourceId(key))
+    }
+
+    fn accept(&mut self, listener: SourceId) -> io::Result<Option<(OwnedFd, Address)>> {
+        let options = self.options;
+        let source = self.source(listener)?;
+        let accepted = source.extra.as_mut().and_then(|extra| extra.accepted.pop_front());
+        if let Some(socket) = accepted {
+            let address = socket::adopt(&socket, options);
+            return Ok(Some((socket, address)));
+        }
+        if let Some(error) = source.extra.as_mut().and_then(|extra| extra.error.take()) {
+            return Err(error.into());
+        }
+        self.await_connection(listener.0);
+        Ok(None)
+    }
+
+    fn add_stream(&mut self, socket: OwnedFd, owner: Owner) -> io::Result<SourceId> {
+        let key = self.add(socket, owner, Marks::WRITABLE)?;
+        self.await_input(key);
+        Ok(SourceId(key))
+    }
+
+    #[inline]
+    fn receive(&mut self, stream: SourceId) -> io::Result<Received<Span>> {
+        let source = self.sources.get_mut(stream.0).ok_or(io::ErrorKind::NotConnected)?;
+        let Some((buffer, consumed)) = source.input.pop_from(&self.links) else {
+            return self.receive_by_call(stream);
+        };
+        let len = self.ring.bytes(buffer).len();
+        self.handed.push(buffer);
+        if source.input.is_empty() && !source.marks.has(Marks::RECEIVING) {
+            self.await_input(stream.0);
+        }
+        Ok(Received::Bytes(Span::of_ring(buffer, consumed, len)))
+    }
+
+    #[inline]
+    fn bytes(&self, span: Span) -> &[u8] {
+        match span.in_ring() {
+            Some((buffer, range)) => self.ring.bytes(buffer).get(range).unwrap_or_default(),
+            None => self.inbox.bytes(span),
+        }
+    }
+
+    fn inbox_has_room(&self) -> bool {
+        self.inbox.has_room()
+    }
+
+    fn clear_inbox(&mut self) {
+        for buffer in self.handed.drain(..) {
+            self.ring.release(buffer);
+        }
+        self.inbox.clear();
+    }
+
+    fn receive_into(&mut self, stream: SourceId, space: &mut [u8]) -> io::Result<Received<usize>> {
+        debug_assert!(!space.is_empty(), "a receive into nothing would look like the end");
+        let copied = self.copy_input(stream, space)?;
+        if copied == space.len() {
+            return Ok(Received::Bytes(copied));
+        }
+        match self.receive_directly(stream, &mut space[copied..]) {
+            Ok(Received::Bytes(received)) => Ok(Received::Bytes(copied + received)),
+            // What ends the input is told when it is asked for again.
+            _ if copied > 0 => Ok(Received::Bytes(copied)),
+            received => received,
+        }
+    }
+
+    fn may_have_input(&self, stream: SourceId) -> bool {
+        self.sources.get(stream.0).is_some_and(Source::may_have_input)
+    }
+
+    #[inline]
+    fn send(&mut self, stream: SourceId, output: &mut Output) -> io::Result<Sent> {
+        self.send_output(stream, output)
+    }
+
+    fn shutdown_output(&mut self, stream: SourceId) -> io::Result<()> {
+        let round = self.round.number();
+        let source = self.source(stream)?;
+        if source.sent_in == round || source.has_rest() {
+            source.marks.set(Marks::FINISHING);
+            self.round.finish_after();
+            return Ok(());
+        }
+        rustix::net::shutdown(&source.socket, Shutdown::Write)?;
+        Ok(())
+    }
+
+    fn close(&mut self, source: SourceId) {
+        let Some(closed) = self.take_out(source) else { return };
+        if closed.sent_in == self.round.number() {
+            self.round.close_after(closed.send, closed.socket);
+        } else if let Some(rest) = closed.extra.map(|extra| extra.rest).filter(|rest| !rest.is_empty()) {
+            self.linger(closed.socket, rest);
+        } else {
+            self.ring.retire(closed.socket);
+        }
+    }
+
+    fn reset(&mut self, stream: SourceId) {
+        if let Some(closed) = self.take_out(stream) {
+            socket::drop_output(&closed.socket);
+            self.ring.retire(closed.socket);
+        }
+    }
+
+    fn add_datagrams(&mut self, socket: Listener, owner: Owner) -> io::Result<SourceId> {
+        let key = self.add(socket.into_socket(), owner, Marks::DATAGRAMS | Marks::WRITABLE)?;
+        self.await_input(key);
+        Ok(SourceId(key))
+    }
+
+    fn receive_datagram(
+        &mut self,
+        socket: SourceId,
+        space: &mut [u8],
+    ) -> io::Result<Option<(usize, SocketAddr)>> {
+        let source = self.source(socket)?;
+        if !source.marks.has(Marks::READABLE) {
+            return Ok(None);
+        }
+        match socket::receive_datagram(&source.socket, space) {
+            Ok(received) => Ok(Some(received)),
+            Err(Errno::AGAIN | Errno::INTR) => {
+                source.marks.clear(Marks::READABLE);
+                self.await_input(socket.0);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn send_datagram(&mut self, socket: SourceId, bytes: &[u8], to: SocketAddr) -> io::Result<bool> {
+        let source = self.source(socket)?;
+        if !source.marks.has(Marks::WRITABLE) {
+            return Ok(false);
+        }
+        match rustix::net::sendto(&source.socket, bytes, QUIETLY, &to) {
+            Ok(_) => Ok(true),
+            Err(Errno::AGAIN) => {
+                self.await_room(socket.0);
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl fmt::Debug for UringDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UringDriver")
+            .field("ring", &self.ring)
+            .field("sources", &self.sources)
+            .finish_non_exhaustive()
+    }
+}

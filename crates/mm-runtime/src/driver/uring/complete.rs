@@ -1,0 +1,211 @@
+//! What becomes of completions.
+
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+
+use super::UringDriver;
+use super::source::Marks;
+use crate::driver::{Event, SourceId};
+use crate::limits::{ACCEPTED_MAX, EVENTS_MAX, INPUT_BUFFERS_MAX};
+use crate::sys::uring::{Completion, Operation, Tag};
+use mm_base::slab::Key;
+
+/// What an event says.
+#[derive(Clone, Copy)]
+pub(super) struct Ready {
+    readable: bool,
+    writable: bool,
+}
+
+const READABLE: Ready = Ready { readable: true, writable: false };
+pub(super) const WRITABLE: Ready = Ready { readable: false, writable: true };
+pub(super) const BOTH: Ready = Ready { readable: true, writable: true };
+
+impl UringDriver {
+    /// Takes completions, as long as there is room for the events that may come of them.
+    pub(super) fn complete(&mut self, events: &mut Vec<Event>) {
+        while events.len() < EVENTS_MAX {
+            let Some(completion) = self.ring.next() else { break };
+            let event = match completion.tag.operation {
+                Operation::Receive => self.received(&completion),
+                Operation::Accept => self.accepted(completion),
+                Operation::Readable => self.readable(&completion),
+                Operation::Writable => self.writable(&completion),
+                Operation::Send => self.sent_short(&completion),
+                Operation::Linger => {
+                    self.linger_on(completion.tag.key);
+                    None
+                }
+                Operation::Wake => {
+                    if !completion.more {
+                        self.ring.watch(&self.wake, completion.tag);
+                    }
+                    None
+                }
+                Operation::Cancel => None,
+            };
+            events.extend(event);
+        }
+    }
+
+    /// An event of a source.
+    pub(super) fn event(&self, key: Key, ready: Ready) -> Option<Event> {
+        let owner = self.sources.get(key)?.owner;
+        let Ready { readable, writable } = ready;
+        Some(Event { source: SourceId(key), owner, readable, writable })
+    }
+
+    #[inline]
+    fn received(&mut self, completion: &Completion) -> Option<Event> {
+        let &Completion { tag, result, more, buffer, .. } = completion;
+        let Some(source) = self.sources.get_mut(tag.key) else {
+            // The source has been closed.
+            self.give_back(buffer);
+            return None;
+        };
+        if !more {
+            source.marks.clear(Marks::RECEIVING | Marks::PAUSING);
+        }
+        let mut event =
+            Event { source: SourceId(tag.key), owner: source.owner, readable: true, writable: false };
+        match (result, buffer) {
+            (Ok(1..), Some(buffer)) => {
+                source.input.push(buffer, &mut self.links);
+                let pausing = source.marks.has(Marks::PAUSING);
+                if more && !pausing && source.input.count() >= INPUT_BUFFERS_MAX {
+                    source.marks.set(Marks::PAUSING);
+                    self.ring.cancel(tag);
+                }
+                return Some(event);
+            }
+            (Ok(_), buffer) => {
+                source.marks.set(Marks::ENDED);
+                self.give_back(buffer);
+                return Some(event);
+            }
+            (Err(error), buffer) => {
+                self.give_back(buffer);
+                if self.receiving_ended(tag.key, error) {
+                    return None;
+                }
+            }
+        }
+        event.writable = true;
+        Some(event)
+    }
+
+    fn give_back(&mut self, buffer: Option<u16>) {
+        if let Some(buffer) = buffer {
+            self.ring.release(buffer);
+        }
+    }
+
+    /// A receive has ended with an error. `true`: the stream is none the worse for it.
+    fn receiving_ended(&mut self, key: Key, error: Errno) -> bool {
+        let Some(source) = self.sources.get_mut(key) else { return true };
+        match error {
+            Errno::CANCELED | Errno::INTR | Errno::AGAIN => {}
+            Errno::NOBUFS => {
+                self.ring.widen();
+            }
+            // This socket, or this kernel, cannot be received from in this way.
+            Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTSOCK => source.marks.set(Marks::BULK),
+            error => {
+                source.failure = Some(error);
+                return false;
+            }
+        }
+        if source.input.is_empty() {
+            self.await_input(key);
+        }
+        true
+    }
+
+    fn accepted(&mut self, completion: Completion) -> Option<Event> {
+        let Completion { tag, result, more, socket, .. } = completion;
+        // What was accepted for a listener that has been closed is closed by its drop.
+        let source = self.sources.get_mut(tag.key)?;
+        if !more {
+            source.marks.clear(Marks::ACCEPTING | Marks::PAUSING);
+        }
+        match (result, socket) {
+            (_, Some(socket)) => {
+                let accepted = &mut source.extra().accepted;
+                accepted.push_back(socket);
+                let full = accepted.len() >= ACCEPTED_MAX;
+                if more && full && !source.marks.has(Marks::PAUSING) {
+                    source.marks.set(Marks::PAUSING);
+                    self.ring.cancel(tag);
+                }
+            }
+            (Err(Errno::CANCELED | Errno::INTR | Errno::AGAIN), _) | (Ok(_), None) => {
+                if source.extra().accepted.is_empty() {
+                    self.await_connection(tag.key);
+                }
+                return None;
+            }
+            (Err(error), None) => source.extra().error = Some(error),
+        }
+        self.event(tag.key, READABLE)
+    }
+
+    /// The kernel accepts connections for a listener, unless it does so already.
+    pub(super) fn await_connection(&mut self, key: Key) {
+        let Some(source) = self.sources.get_mut(key) else { return };
+        if source.marks.has(Marks::LISTENER) && !source.marks.has(Marks::ACCEPTING) {
+            source.marks.set(Marks::ACCEPTING);
+            self.ring.accept(&source.socket, Tag::new(Operation::Accept, key));
+        }
+    }
+
+    /// The kernel tells of input, in the way that is best for the source now, unless it does so already.
+    pub(super) fn await_input(&mut self, key: Key) {
+        let Some(source) = self.sources.get_mut(key) else { return };
+        let known = Marks::RECEIVING | Marks::POLLING_INPUT | Marks::ENDED | Marks::CONNECTING;
+        if source.marks.has(known) || source.failure.is_some() {
+            return;
+        }
+        if source.marks.has(Marks::BULK | Marks::DATAGRAMS) || !self.ring.has_buffers() {
+            source.marks.set(Marks::POLLING_INPUT);
+            let events = PollFlags::IN | PollFlags::RDHUP;
+            self.ring.poll(&source.socket, events, Tag::new(Operation::Readable, key));
+        } else {
+            source.marks.set(Marks::RECEIVING);
+            self.ring.receive(&source.socket, Tag::new(Operation::Receive, key));
+        }
+    }
+
+    /// The kernel tells when there is room for output, unless it does so already.
+    pub(super) fn await_room(&mut self, key: Key) {
+        let Some(source) = self.sources.get_mut(key) else { return };
+        source.marks.clear(Marks::WRITABLE);
+        if !source.marks.has(Marks::POLLING_OUTPUT) {
+            source.marks.set(Marks::POLLING_OUTPUT);
+            self.ring.poll(&source.socket, PollFlags::OUT, Tag::new(Operation::Writable, key));
+        }
+    }
+
+    fn readable(&mut self, completion: &Completion) -> Option<Event> {
+        let key = completion.tag.key;
+        let source = self.sources.get_mut(key)?;
+        source.marks.clear(Marks::POLLING_INPUT);
+        if source.marks.has(Marks::RECEIVING) {
+            return None;
+        }
+        source.marks.set(Marks::READABLE);
+        self.event(key, READABLE)
+    }
+
+    fn writable(&mut self, completion: &Completion) -> Option<Event> {
+        let key = completion.tag.key;
+        let source = self.sources.get_mut(key)?;
+        source.marks.clear(Marks::POLLING_OUTPUT);
+        if !self.send_rest(key) {
+            return None;
+        }
+        let source = self.sources.get_mut(key)?;
+        source.marks.set(Marks::WRITABLE);
+        let failed = source.failure.is_some();
+        self.event(key, if failed { BOTH } else { WRITABLE })
+    }
+}

@@ -1,0 +1,123 @@
+//! Input that is received by calls of our own, and input that is copied.
+
+use std::io;
+
+use mm_base::slab::Key;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use super::UringDriver;
+use super::source::{Marks, Source};
+use crate::driver::{Received, SourceId, Span};
+use crate::limits::BULK_BYTES;
+use crate::sys::uring::{Operation, Tag};
+
+impl UringDriver {
+    /// Receives for a stream of which the kernel has put nothing into buffers.
+    #[cold]
+    pub(super) fn receive_by_call(&mut self, stream: SourceId) -> io::Result<Received<Span>> {
+        let source = self.sources.get_mut(stream.0).ok_or(io::ErrorKind::NotConnected)?;
+        // Whoever asks so has short requests again.
+        source.marks.clear(Marks::BULK);
+        let received = call(source, self.inbox.room())?;
+        if received == Received::Blocked {
+            self.await_input(stream.0);
+        }
+        Ok(received.map(|bytes| self.inbox.take(bytes)))
+    }
+
+    /// Copies what has been received into the caller's memory.
+    pub(super) fn copy_input(&mut self, stream: SourceId, space: &mut [u8]) -> io::Result<usize> {
+        let source = self.sources.get_mut(stream.0).ok_or(io::ErrorKind::NotConnected)?;
+        if source.input.is_empty() {
+            return Ok(0);
+        }
+        let mut copied = 0;
+        while let Some((buffer, consumed)) = source.input.first() {
+            let bytes = &self.ring.bytes(buffer)[consumed..];
+            let part = bytes.len().min(space.len() - copied);
+            let whole = part == bytes.len();
+            space[copied..copied + part].copy_from_slice(&bytes[..part]);
+            copied += part;
+            if !whole {
+                source.input.consume(part);
+                return Ok(copied);
+            }
+            source.input.pop(&self.links);
+            self.ring.release(buffer);
+        }
+        if !source.marks.has(Marks::RECEIVING) {
+            self.await_input(stream.0);
+        }
+        Ok(copied)
+    }
+
+    /// Receives into the caller's memory for a stream of which nothing is in buffers any more.
+    pub(super) fn receive_directly(
+        &mut self,
+        stream: SourceId,
+        space: &mut [u8],
+    ) -> io::Result<Received<usize>> {
+        let key = stream.0;
+        let source = self.sources.get_mut(key).ok_or(io::ErrorKind::NotConnected)?;
+        if space.len() >= BULK_BYTES && !source.marks.has(Marks::BULK) {
+            self.make_bulk(key);
+        }
+        let source = self.sources.get_mut(key).ok_or(io::ErrorKind::NotConnected)?;
+        let received = call(source, space)?;
+        if !source.marks.has(Marks::READABLE) {
+            self.await_input(key);
+        }
+        Ok(received)
+    }
+
+    /// Has the stream's input go straight to where the caller wants it. What the kernel receives, it receives while it
+    /// is entered; so what is in the socket now follows all that it has received, if no completion has yet to be seen.
+    fn make_bulk(&mut self, key: Key) {
+        let drained = self.ring.is_drained();
+        let Some(source) = self.sources.get_mut(key) else { return };
+        if source.marks.has(Marks::ENDED | Marks::CONNECTING) || source.failure.is_some() {
+            return;
+        }
+        source.marks.set(Marks::BULK);
+        if drained {
+            source.marks.set(Marks::READABLE);
+        }
+        if source.marks.has(Marks::RECEIVING) && !source.marks.has(Marks::PAUSING) {
+            source.marks.set(Marks::PAUSING);
+            self.ring.cancel(Tag::new(Operation::Receive, key));
+        }
+    }
+}
+
+/// Receives once if that might succeed, and remembers what it learns.
+fn call(source: &mut Source, space: &mut [u8]) -> io::Result<Received<usize>> {
+    if let Some(error) = source.failure {
+        return Err(error.into());
+    }
+    if source.marks.has(Marks::ENDED) {
+        return Ok(Received::End);
+    }
+    let wanted = space.len();
+    while source.marks.has(Marks::READABLE) {
+        match recv(&source.socket, &mut *space, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => {
+                source.marks.set(Marks::ENDED);
+                return Ok(Received::End);
+            }
+            Ok((received, _)) => {
+                if received < wanted {
+                    source.marks.clear(Marks::READABLE);
+                }
+                return Ok(Received::Bytes(received));
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => source.marks.clear(Marks::READABLE),
+            Err(error) => {
+                source.failure = Some(error);
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(Received::Blocked)
+}

@@ -1,0 +1,259 @@
+//! Sending.
+//!
+//! Short output is copied and handed to the kernel with the next wait. Such a send does not wait in the kernel: what
+//! the socket has no room for comes back, is kept with the stream, and goes before anything else when there is room.
+//! All sends between two waits are a round.
+
+use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
+
+use mm_base::buffer::Output;
+use mm_base::slab::Key;
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown};
+
+use super::UringDriver;
+use super::complete::{BOTH, WRITABLE};
+use super::source::{Marks, Source};
+use crate::driver::{Event, Sent, SourceId};
+use crate::limits::{COPY_BYTES_MAX, EVENTS_MAX, GATHER_MAX};
+use crate::sys::uring::{Completion, Operation, Tag, Taken};
+
+/// The sends between two waits.
+#[derive(Debug)]
+pub(super) struct Round {
+    number: u32,
+    sends: Vec<Send>,
+    /// Whether one of them is followed by a close or the end of output.
+    closing: bool,
+    finishing: bool,
+    /// Streams that have more to send.
+    waiting: Vec<Key>,
+    /// Streams that have waited, and are to be told.
+    due: Vec<Key>,
+}
+
+#[derive(Debug)]
+struct Send {
+    stream: Key,
+    taken: Taken,
+    /// The socket of a stream that was closed after it.
+    closing: Option<OwnedFd>,
+}
+
+impl Default for Round {
+    fn default() -> Self {
+        Self {
+            number: 1,
+            sends: Vec::new(),
+            closing: false,
+            finishing: false,
+            waiting: Vec::new(),
+            due: Vec::new(),
+        }
+    }
+}
+
+impl Round {
+    /// The present round's number, never 0.
+    #[inline]
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether somebody waits for its end.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.closing || self.finishing || !self.waiting.is_empty() || !self.due.is_empty()
+    }
+
+    /// A stream has been closed after this send.
+    pub(super) fn close_after(&mut self, send: u32, socket: OwnedFd) {
+        if let Some(send) = self.sends.get_mut(send as usize) {
+            send.closing = Some(socket);
+            self.closing = true;
+        }
+    }
+
+    /// The output of a stream is finished after its send.
+    pub(super) fn finish_after(&mut self) {
+        self.finishing = true;
+    }
+}
+
+const FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
+
+impl UringDriver {
+    #[inline]
+    pub(super) fn send_output(&mut self, stream: SourceId, output: &mut Output) -> io::Result<Sent> {
+        let key = stream.0;
+        let source = self.sources.get_mut(key).ok_or(io::ErrorKind::NotConnected)?;
+        if let Some(error) = source.failure {
+            return Err(error.into());
+        }
+        if output.is_empty() {
+            return Ok(Sent::All);
+        }
+        if !source.marks.has(Marks::WRITABLE) {
+            return Ok(Sent::Blocked);
+        }
+        if source.sent_in == self.round.number {
+            if !source.marks.has(Marks::AWAITS_ROUND) {
+                source.marks.set(Marks::AWAITS_ROUND);
+                self.round.waiting.push(key);
+            }
+            return Ok(Sent::Blocked);
+        }
+        // A peer that has finished may be gone altogether, which a call tells at once.
+        if output.len() > COPY_BYTES_MAX || source.marks.has(Marks::ENDED) {
+            return self.send_by_call(key, output);
+        }
+        let mut slices = [IoSlice::new(&[]); 4];
+        let count = output.gather(&mut slices);
+        if slices[..count].iter().map(|slice| slice.len()).sum::<usize>() < output.len() {
+            return self.send_by_call(key, output);
+        }
+        let place = self.round.sends.len();
+        let tag = Tag::new(Operation::Send, Key::from_u64(place as u64));
+        let Some(taken) = self.ring.send(&source.socket, &slices[..count], tag) else {
+            return self.send_by_call(key, output);
+        };
+        source.sent_in = self.round.number;
+        source.send = u32::try_from(place).unwrap_or(u32::MAX);
+        self.round.sends.push(Send { stream: key, taken, closing: None });
+        output.advance(taken.len());
+        Ok(Sent::All)
+    }
+
+    /// Sends at once, from where the bytes lie.
+    fn send_by_call(&mut self, key: Key, output: &mut Output) -> io::Result<Sent> {
+        let source = self.sources.get_mut(key).ok_or(io::ErrorKind::NotConnected)?;
+        while !output.is_empty() {
+            let gathered = output.gathered_len(GATHER_MAX);
+            match call(source, output) {
+                Ok(sent) => {
+                    output.advance(sent);
+                    if sent < gathered {
+                        break;
+                    }
+                }
+                Err(Errno::AGAIN) => break,
+                Err(error) => {
+                    source.failure = Some(error);
+                    return Err(error.into());
+                }
+            }
+        }
+        if output.is_empty() {
+            return Ok(Sent::All);
+        }
+        self.await_room(key);
+        Ok(Sent::Blocked)
+    }
+
+    /// A copied send has not sent everything.
+    pub(super) fn sent_short(&mut self, completion: &Completion) -> Option<Event> {
+        let send = self.round.sends.get_mut(completion.tag.key.index())?;
+        let bytes = self.ring.sent_bytes(send.taken);
+        let sent = match completion.result {
+            Ok(sent) => sent as usize,
+            Err(Errno::AGAIN | Errno::INTR) => 0,
+            Err(error) => {
+                let key = send.stream;
+                self.sources.get_mut(key)?.failure = Some(error);
+                return self.event(key, BOTH);
+            }
+        };
+        let rest = bytes.get(sent..).unwrap_or_default().to_vec();
+        if rest.is_empty() {
+            return None;
+        }
+        let (key, closing) = (send.stream, send.closing.take());
+        if let Some(socket) = closing {
+            self.linger(socket, rest);
+            return None;
+        }
+        self.sources.get_mut(key)?.extra().rest = rest;
+        self.await_room(key);
+        None
+    }
+
+    /// Sends what the kernel had no room for. `false`: there is still something left of it.
+    pub(super) fn send_rest(&mut self, key: Key) -> bool {
+        let Some(source) = self.sources.get_mut(key) else { return true };
+        let Some(extra) = source.extra.as_mut().filter(|extra| !extra.rest.is_empty()) else { return true };
+        match rustix::net::send(&source.socket, &extra.rest, FLAGS) {
+            Ok(sent) => drop(extra.rest.drain(..sent)),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(error) => {
+                extra.rest.clear();
+                source.failure = Some(error);
+                return true;
+            }
+        }
+        if extra.rest.is_empty() {
+            extra.rest = Vec::new();
+            if source.marks.has(Marks::FINISHING) {
+                // The stream's next call tells of a failure.
+                rustix::net::shutdown(&source.socket, Shutdown::Write).ok();
+            }
+            return true;
+        }
+        self.await_room(key);
+        false
+    }
+
+    /// Ends the round, if the kernel has done all of it.
+    pub(super) fn settle(&mut self) {
+        let round = &mut self.round;
+        if (round.sends.is_empty() && round.waiting.is_empty()) || !self.ring.settle() {
+            return;
+        }
+        round.number = round.number.wrapping_add(1).max(1);
+        round.closing = false;
+        let finishing = std::mem::take(&mut round.finishing);
+        // A socket that was to be closed after its send is closed here.
+        for send in round.sends.drain(..) {
+            if finishing && let Some(source) = self.sources.get(send.stream) {
+                finish(source);
+            }
+        }
+        round.due.append(&mut round.waiting);
+    }
+
+    /// Tells those who have waited for the end of a round, as far as there is room for events.
+    pub(super) fn tell_waiting(&mut self, events: &mut Vec<Event>) {
+        while events.len() < EVENTS_MAX {
+            let Some(key) = self.round.due.pop() else { return };
+            let Some(source) = self.sources.get_mut(key) else { continue };
+            source.marks.clear(Marks::AWAITS_ROUND);
+            if source.marks.has(Marks::WRITABLE) {
+                events.extend(self.event(key, WRITABLE));
+            }
+        }
+    }
+}
+
+/// Finishes the output of a stream of which everything has been sent, if that was asked for.
+fn finish(source: &Source) {
+    if source.marks.has(Marks::FINISHING) && !source.has_rest() {
+        // The stream's next call tells of a failure.
+        rustix::net::shutdown(&source.socket, Shutdown::Write).ok();
+    }
+}
+
+/// Sends once.
+fn call(source: &Source, output: &Output) -> Result<usize, Errno> {
+    loop {
+        let sent = if let Some(bytes) = output.contiguous() {
+            rustix::net::send(&source.socket, bytes, FLAGS)
+        } else {
+            let mut slices = [IoSlice::new(&[]); GATHER_MAX];
+            let count = output.gather(&mut slices);
+            let mut control = SendAncillaryBuffer::default();
+            rustix::net::sendmsg(&source.socket, &slices[..count], &mut control, FLAGS)
+        };
+        if sent != Err(Errno::INTR) {
+            return sent;
+        }
+    }
+}

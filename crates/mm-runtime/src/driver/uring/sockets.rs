@@ -1,0 +1,78 @@
+//! Tasks' sockets on `io_uring`.
+
+use std::io;
+use std::net::SocketAddr;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, getsockname, sockopt};
+
+use super::UringDriver;
+use super::source::Marks;
+use crate::driver::sockets::{Endpoint, Sockets};
+use crate::driver::{Driver, Owner, SourceId};
+use crate::sys::socket::{ListenAddress, Listener, family, new_socket};
+
+impl Sockets for UringDriver {
+    fn listen(&mut self, address: &ListenAddress, backlog: u32) -> io::Result<(SourceId, ListenAddress)> {
+        let listener = Listener::bind(address, backlog)?;
+        let bound = listener.address().clone();
+        Ok((self.add_listener(listener, Owner::Task)?, bound))
+    }
+
+    fn connect(&mut self, endpoint: &Endpoint) -> io::Result<SourceId> {
+        let (socket, begun) = match endpoint {
+            Endpoint::Ip(address) => {
+                let socket = new_socket(family(*address), SocketType::STREAM)?;
+                sockopt::set_tcp_nodelay(&socket, self.options.nodelay)?;
+                let begun = rustix::net::connect(&socket, address);
+                (socket, begun)
+            }
+            Endpoint::Unix(path) => {
+                let socket = new_socket(AddressFamily::UNIX, SocketType::STREAM)?;
+                let begun = rustix::net::connect(&socket, &SocketAddrUnix::new(path)?);
+                (socket, begun)
+            }
+        };
+        match begun {
+            Ok(()) => self.add_stream(socket, Owner::Task),
+            Err(Errno::INPROGRESS | Errno::INTR) => {
+                let key = self.add(socket, Owner::Task, Marks::CONNECTING)?;
+                self.await_room(key);
+                Ok(SourceId(key))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn connected(&mut self, stream: SourceId) -> io::Result<bool> {
+        let source = self.source(stream)?;
+        if !source.marks.has(Marks::WRITABLE) {
+            return Ok(false);
+        }
+        sockopt::socket_error(&source.socket)??;
+        source.marks.clear(Marks::CONNECTING);
+        self.await_input(stream.0);
+        Ok(true)
+    }
+
+    fn bind_datagram(&mut self, address: SocketAddr) -> io::Result<(SourceId, SocketAddr)> {
+        let socket = new_socket(family(address), SocketType::DGRAM)?;
+        bind(&socket, &address)?;
+        let bound = SocketAddr::try_from(getsockname(&socket)?)?;
+        let key = self.add(socket, Owner::Task, Marks::DATAGRAMS | Marks::WRITABLE)?;
+        self.await_input(key);
+        Ok((SourceId(key), bound))
+    }
+
+    fn receive_from(
+        &mut self,
+        socket: SourceId,
+        space: &mut [u8],
+    ) -> io::Result<Option<(usize, SocketAddr)>> {
+        self.receive_datagram(socket, space)
+    }
+
+    fn send_to(&mut self, socket: SourceId, bytes: &[u8], to: SocketAddr) -> io::Result<bool> {
+        self.send_datagram(socket, bytes, to)
+    }
+}

@@ -1,0 +1,115 @@
+//! The driver on `io_uring`: the suite, with a ring as servers have it and with one in which every queue is full and
+//! every buffer taken most of the time.
+
+use mm_base::Now;
+use mm_base::buffer::Output;
+use mm_runtime::driver::uring::{Sizes, UringDriver};
+use mm_runtime::driver::{Address, Driver, Event, Kind, Owner, Received, Sent, SourceId, Span, Waker};
+use mm_runtime::sys::socket::{Listener, StreamOptions};
+
+use crate::real::{Real, Tcp, Unix};
+
+impl Real for UringDriver {
+    fn make(options: StreamOptions) -> Self {
+        Self::new(options).expect("this kernel has io_uring")
+    }
+}
+
+/// A driver with the smallest ring there can be.
+pub(crate) struct Tiny(UringDriver);
+
+impl Real for Tiny {
+    fn make(options: StreamOptions) -> Self {
+        let sizes = Sizes { submissions: 1, completions: 2, buffers: 1, send_bytes: 4096 };
+        Self(UringDriver::with_sizes(options, sizes).expect("this kernel has io_uring"))
+    }
+}
+
+mod tcp {
+    crate::driver_suite!(super::Tcp<super::UringDriver>);
+}
+
+mod unix {
+    crate::unix_driver_suite!(super::Unix<super::UringDriver>);
+}
+
+mod tiny_tcp {
+    crate::driver_suite!(super::Tcp<super::Tiny>);
+}
+
+mod tiny_unix {
+    crate::unix_driver_suite!(super::Unix<super::Tiny>);
+}
+
+impl Driver for Tiny {
+    type Socket = std::os::fd::OwnedFd;
+    type Listener = Listener;
+
+    fn kind(&self) -> Kind {
+        self.0.kind()
+    }
+
+    fn now(&mut self) -> Now {
+        self.0.now()
+    }
+
+    fn waker(&self) -> Waker {
+        self.0.waker()
+    }
+
+    fn poll(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) -> std::io::Result<()> {
+        self.0.poll(timeout_ms, events)
+    }
+
+    fn add_listener(&mut self, listener: Listener, owner: Owner) -> std::io::Result<SourceId> {
+        self.0.add_listener(listener, owner)
+    }
+
+    fn accept(&mut self, listener: SourceId) -> std::io::Result<Option<(Self::Socket, Address)>> {
+        self.0.accept(listener)
+    }
+
+    fn add_stream(&mut self, socket: Self::Socket, owner: Owner) -> std::io::Result<SourceId> {
+        self.0.add_stream(socket, owner)
+    }
+
+    fn receive(&mut self, stream: SourceId) -> std::io::Result<Received<Span>> {
+        self.0.receive(stream)
+    }
+
+    fn bytes(&self, span: Span) -> &[u8] {
+        self.0.bytes(span)
+    }
+
+    fn inbox_has_room(&self) -> bool {
+        self.0.inbox_has_room()
+    }
+
+    fn clear_inbox(&mut self) {
+        self.0.clear_inbox();
+    }
+
+    fn receive_into(&mut self, stream: SourceId, space: &mut [u8]) -> std::io::Result<Received<usize>> {
+        self.0.receive_into(stream, space)
+    }
+
+    fn may_have_input(&self, stream: SourceId) -> bool {
+        self.0.may_have_input(stream)
+    }
+
+    fn send(&mut self, stream: SourceId, output: &mut Output) -> std::io::Result<Sent> {
+        self.0.send(stream, output)
+    }
+
+    fn shutdown_output(&mut self, stream: SourceId) -> std::io::Result<()> {
+        self.0.shutdown_output(stream)
+    }
+
+    fn close(&mut self, source: SourceId) {
+        self.0.close(source);
+    }
+
+    fn reset(&mut self, stream: SourceId) {
+        self.0.reset(stream);
+    }
+}
