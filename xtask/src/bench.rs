@@ -6,13 +6,26 @@ use crate::process::{cargo, run as run_program};
 /// The command.
 pub(crate) const COMMAND: Command = Command {
     name: "bench",
-    arguments: "[instructions | store] [--all] [--quick] [--only ROW] [--twice] [--driver NAME] [--json FILE] [--svg FILE]",
-    summary: "compare mmem with the floors, memcached and redis; `instructions` counts them by callgrind, `store` is in process",
+    arguments: "[instructions | framework | store] [--all] [--quick] [--only ROW] [--twice] [--driver NAME] \
+                [--json FILE] [--svg FILE]",
+    summary: "compare mmem with the floors, memcached and redis; `instructions` counts them by callgrind, \
+              `framework` measures echo and tasks, `store` is in process",
     run,
 };
 
 fn run(arguments: &[String]) -> Outcome {
     let (what, rest) = match arguments.split_first() {
+        Some((first, rest)) if first == "framework" => {
+            run_program(&mut cargo(&[
+                "build",
+                "--release",
+                "--package",
+                "mm-runtime",
+                "--example",
+                "costs",
+            ]))?;
+            return measure("framework", rest);
+        }
         Some((first, rest)) if first == "instructions" => ("instructions", rest),
         Some((first, rest)) if first == "store" => return measure("store", rest),
         _ => ("compare", arguments),

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::compare::{self, CompareArguments};
 use crate::experiment::{self, Experiment};
 use crate::floor::{self, Floor};
+use crate::framework::{self, EchoArguments, FrameworkArguments};
 use crate::instructions::{self, InstructionsArguments};
 use crate::load::{self, LoadArguments};
 use crate::store::{self, StoreArguments};
@@ -32,6 +33,10 @@ enum Command {
     Instructions(InstructionsArguments),
     /// Load the store in process, by one shard and by two.
     Store(StoreArguments),
+    /// Run an echo server to be measured.
+    Echo(EchoArguments),
+    /// Measure the framework: echo, idle connections, instructions of tasks and timers.
+    Framework(FrameworkArguments),
     /// Run a throw-away experiment that decided a question of design.
     #[command(subcommand)]
     Experiment(Experiment),
@@ -62,6 +67,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, String> {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Instructions(arguments) => instructions::run(&arguments),
         Command::Store(arguments) => store::run(&arguments),
+        Command::Echo(arguments) => framework::serve(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Framework(arguments) => framework::run(&arguments),
         Command::Experiment(experiment) => experiment::run(experiment),
         Command::Trace(arguments) => trace::command(&arguments),
     }

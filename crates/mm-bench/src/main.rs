@@ -5,6 +5,8 @@
 //! - `mm-bench compare`: the floors, mmem and its peers side by side, as multiples of the floor.
 //! - `mm-bench instructions`: instructions per request, counted by callgrind.
 //! - `mm-bench store`: the store in process, by one shard and by two.
+//! - `mm-bench framework`: echo on the framework beside tokio, State Threads and the floors; idle connections; costs of
+//!   tasks.
 //! - `mm-bench experiment`: throw-away servers that decided a question of design.
 //! - `mm-bench trace`: how many requests each eviction policy would have answered.
 
@@ -12,6 +14,7 @@ mod cli;
 mod compare;
 mod experiment;
 mod floor;
+mod framework;
 mod instructions;
 mod limits;
 mod load;

@@ -84,6 +84,11 @@ impl Server {
         Err(format!("{} has not stopped {} s after SIGTERM", self.title, STOP_TIMEOUT.as_secs()))
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Processor time it has used, in nanoseconds.
     ///
     /// # Errors

@@ -1,0 +1,137 @@
+//! The framework measured: echo on ours, on tokio, on State Threads and on the floors; memory of idle connections;
+//! instructions of tasks and timers.
+
+mod contenders;
+mod costs;
+mod idle;
+mod servers;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+pub(crate) use servers::{EchoArguments, serve};
+
+use crate::load::{Load, Plan, Protocol, Stop};
+use crate::machine::{median, tell};
+use contenders::Contender;
+
+/// Connections of the echo rows, each with one message under way.
+const CONNECTIONS: usize = 50;
+
+/// How long a server is loaded each time before it is measured, in seconds.
+const WARM_UP_S: f64 = 0.02;
+
+/// What to measure.
+#[derive(Args, Debug)]
+pub(crate) struct FrameworkArguments {
+    /// Fewer and shorter rounds: good for a look, not for a record.
+    #[arg(long)]
+    quick: bool,
+    /// Rounds of the echo rows [default: 15, with --quick 4].
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Only one part: echo, idle or costs.
+    #[arg(long, value_name = "PART")]
+    only: Option<String>,
+    /// The program that does each thing of tasks and timers so many times.
+    #[arg(long, value_name = "PATH")]
+    costs: Option<PathBuf>,
+    /// The folder of the C programs; what is made of them goes to the folder of this program.
+    #[arg(long, value_name = "DIR", default_value = "crates/mm-bench/peers")]
+    peers: PathBuf,
+}
+
+/// Measures and prints.
+///
+/// # Errors
+/// Two cores are not to be had, a server does not start or answers wrongly.
+pub(crate) fn run(arguments: &FrameworkArguments) -> Result<ExitCode, String> {
+    let wants = |part: &str| arguments.only.as_deref().is_none_or(|only| only == part);
+    if wants("echo") {
+        echo(arguments)?;
+    }
+    if wants("idle") {
+        idle::run()?;
+    }
+    if wants("costs") {
+        let beside = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+        let program = arguments.costs.clone().unwrap_or_else(|| beside.with_file_name("examples/costs"));
+        costs::run(Path::new(&program))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes to standard output.
+fn print(text: &str) -> Result<(), String> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("cannot write the report: {error}"))
+}
+
+/// What the rounds of one server gave.
+#[derive(Default)]
+struct Figures {
+    cpu_ns: Vec<f64>,
+    multiple: Vec<f64>,
+    per_s: Vec<f64>,
+    p99_us: Vec<f64>,
+}
+
+/// Echo, one message of 100 bytes per round trip: processor time per message, as multiples of the epoll floor's.
+fn echo(arguments: &FrameworkArguments) -> Result<(), String> {
+    let rounds = arguments.rounds.unwrap_or(if arguments.quick { 4 } else { 15 });
+    let seconds = if arguments.quick { 0.15 } else { 0.3 };
+    let (contenders, remarks) = contenders::start(&arguments.peers)?;
+    let mut entries = Vec::new();
+    for contender in &contenders {
+        entries.push((contender, Load::connect(&plan(contender))?, Figures::default()));
+    }
+    for round in 1..=rounds {
+        let mut floor_ns = None;
+        for (contender, load, figures) in &mut entries {
+            tell(&format!("echo: round {round} of {rounds}: {}", contender.name));
+            load.run(Stop::Seconds(WARM_UP_S))?;
+            let before = contender.server.cpu_ns()?;
+            let report = load.run(Stop::Seconds(seconds))?;
+            let used_ns = contender.server.cpu_ns()? - before;
+            if let Some(complaint) = report.complaint() {
+                return Err(format!("{}: {complaint}", contender.name));
+            }
+            let cpu_ns = used_ns as f64 / report.tally.requests as f64;
+            // The epoll floor is the first.
+            let floor_ns = *floor_ns.get_or_insert(cpu_ns);
+            figures.cpu_ns.push(cpu_ns);
+            figures.multiple.push(cpu_ns / floor_ns);
+            figures.per_s.push(report.tally.requests as f64 / report.seconds);
+            figures.p99_us.push(report.latency.percentile_ns(0.99) as f64 / 1e3);
+        }
+    }
+    tell("");
+    let mut text =
+        format!("echo: 100 bytes, one message per trip, {CONNECTIONS} connections, {rounds} rounds\n");
+    text.push_str(
+        "  server             x floor   CPU ns/message   messages per CPU second   messages/s   p99 us\n",
+    );
+    for (contender, _, figures) in &mut entries {
+        let cpu_ns = median(&mut figures.cpu_ns);
+        text.push_str(&format!(
+            "  {:<18} {:>7.2} {:>16.0} {:>25.0} {:>12.0} {:>8.1}\n",
+            contender.name,
+            median(&mut figures.multiple),
+            cpu_ns,
+            1e9 / cpu_ns,
+            median(&mut figures.per_s),
+            median(&mut figures.p99_us),
+        ));
+    }
+    remarks.iter().for_each(|remark| text.push_str(&format!("  {remark}\n")));
+    print(&text)
+}
+
+fn plan(contender: &Contender) -> Plan {
+    let mut plan = Plan::new(contender.server.port);
+    plan.protocol = Protocol::Echo;
+    plan.connections = CONNECTIONS;
+    plan
+}
