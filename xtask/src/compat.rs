@@ -24,7 +24,7 @@ pub(crate) const COMMAND: Command = Command {
 const TEST_SECONDS: &str = "300";
 
 /// The tests that pass whole.
-const WHOLE: [&str; 37] = [
+const WHOLE: [&str; 38] = [
     "00-startup",
     "binary",
     "binary-get",
@@ -49,6 +49,7 @@ const WHOLE: [&str; 37] = [
     "issue_41",
     "issue_42",
     "issue_50",
+    "issue_61",
     "issue_67",
     "issue_68",
     "issue_70",

@@ -50,6 +50,11 @@ pub(crate) enum Ahead<'a> {
 }
 
 impl<'a> Work<'a> {
+    /// Whether it is a request, or the last key of one.
+    pub(crate) fn ends_request(&self) -> bool {
+        !matches!(self, Self::Get { last: false, .. })
+    }
+
     fn key(&self) -> Option<Key<'a>> {
         match self {
             Self::Get { key, .. }

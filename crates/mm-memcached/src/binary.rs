@@ -123,6 +123,7 @@ impl<S: Sharing> Memcached<S> {
         call: &mut Call<'_>,
     ) -> Step {
         let mut at = 0;
+        let mut left = self.share();
         loop {
             let mut batch = ArrayVec::<Slot<'_>, BATCH_MAX>::new();
             let ahead = fill(&mut batch, &self.store, &mut parser, (input, &mut at));
@@ -137,6 +138,13 @@ impl<S: Sharing> Memcached<S> {
                     connection.long = call.long.take();
                     return Step::Read { consumed: slot.end };
                 }
+                left -= 1;
+                if left == 0 && slot.end < input.len() {
+                    connection.wire = Wire::Binary(slot.parser);
+                    connection.long = call.long.take();
+                    return Step::Yield { consumed: slot.end };
+                }
+                left = left.max(1);
             }
             connection.wire = Wire::Binary(parser);
             if call.long.is_some() {

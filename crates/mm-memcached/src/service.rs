@@ -1,6 +1,7 @@
 //! The service: codec and store put together.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use mm_base::Now;
@@ -116,8 +117,23 @@ impl<S: Sharing> Memcached<S> {
     }
 
     /// Serves requests until the input ends, the output is full, or the connection has to wait for something else.
+    #[inline]
     pub(crate) fn serve(&mut self, connection: &mut Connection, input: &[u8], call: &mut Call<'_>) -> Step {
+        match self.shared.settings.requests_per_turn {
+            None => self.serve_share::<false>(connection, input, call),
+            Some(_) => self.serve_share::<true>(connection, input, call),
+        }
+    }
+
+    /// The same, to the end of the connection's share of the turn where it is `LIMITED`.
+    fn serve_share<const LIMITED: bool>(
+        &mut self,
+        connection: &mut Connection,
+        input: &[u8],
+        call: &mut Call<'_>,
+    ) -> Step {
         let mut at = 0;
+        let mut left = if LIMITED { self.share() } else { 0 };
         loop {
             let mut batch = Batch::new();
             let line_start = at;
@@ -130,6 +146,15 @@ impl<S: Sharing> Memcached<S> {
                     connection.parser = slot.parser;
                     connection.long = call.long.take();
                     return Step::Read { consumed: slot.end };
+                }
+                if LIMITED {
+                    left -= u32::from(slot.work.ends_request());
+                    if left == 0 && slot.end < input.len() {
+                        connection.parser = slot.parser;
+                        connection.long = call.long.take();
+                        return Step::Yield { consumed: slot.end };
+                    }
+                    left = left.max(1);
                 }
             }
             if call.long.is_some() {
@@ -155,6 +180,11 @@ impl<S: Sharing> Memcached<S> {
                 return Step::ReadInto { consumed: at };
             }
         }
+    }
+
+    /// How many requests of one connection are served in a turn.
+    pub(crate) fn share(&self) -> u32 {
+        self.shared.settings.requests_per_turn.map_or(u32::MAX, NonZeroU32::get)
     }
 
     /// Whether a value that is not there whole is waited for, instead of being streamed into the store.
@@ -301,6 +331,7 @@ impl<S: Sharing> Service for Memcached<S> {
 pub(crate) fn after(more: usize, step: Step) -> Step {
     match step {
         Step::Read { consumed } => Step::Read { consumed: more + consumed },
+        Step::Yield { consumed } => Step::Yield { consumed: more + consumed },
         Step::ReadInto { consumed } => Step::ReadInto { consumed: more + consumed },
         Step::Park { consumed } => Step::Park { consumed: more + consumed },
         Step::Close { consumed } => Step::Close { consumed: more + consumed },

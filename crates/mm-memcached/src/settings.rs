@@ -1,6 +1,7 @@
 //! What a service is told when it starts, and what its shards share.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -40,8 +41,9 @@ pub struct Settings {
     pub refuses_connections: bool,
     /// `-o idle_timeout`, in seconds; 0 for none.
     pub idle_timeout_s: u64,
-    /// `-R`: how many requests of one connection are served before others have their turn.
-    pub requests_per_turn: u64,
+    /// `-R`: how many requests of one connection are served before others have their turn. `None` where it was not
+    /// given: all that arrived together.
+    pub requests_per_turn: Option<NonZeroU32>,
     /// `-p`; 0 for none.
     pub tcp_port: u16,
     /// `-U`; 0 for none.
@@ -155,7 +157,7 @@ impl Default for Settings {
             connections_max: 1024,
             refuses_connections: true,
             idle_timeout_s: 0,
-            requests_per_turn: 20,
+            requests_per_turn: None,
             tcp_port: 11211,
             udp_port: 0,
             interface: None,

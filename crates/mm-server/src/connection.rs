@@ -19,7 +19,7 @@ pub(crate) enum Want {
     Input,
     /// Bytes from the peer, in the service's space.
     Space,
-    /// Room in the output.
+    /// Room in the output, or, where there is, just another turn.
     Drain,
     /// A wake.
     Wake,
@@ -165,12 +165,15 @@ impl<C> Machine<C> {
             let (Step::Read { consumed }
             | Step::ReadInto { consumed }
             | Step::Park { consumed }
+            | Step::Yield { consumed }
             | Step::Close { consumed }) = step;
             debug_assert!(consumed <= input.len() - at, "consumed {consumed} of {}", input.len() - at);
             at = input.len().min(at + consumed);
             self.want = match step {
                 Step::Read { .. } if output.is_full() => Want::Drain,
                 Step::Read { .. } => Want::Input,
+                // As one whose output has drained: there is input to go on with.
+                Step::Yield { .. } => Want::Drain,
                 Step::ReadInto { .. } => Want::Space,
                 Step::Park { .. } => Want::Wake,
                 Step::Close { .. } => Want::Close,

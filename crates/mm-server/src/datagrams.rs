@@ -171,9 +171,15 @@ fn feed<S: Service>(
     mut rest: &[u8],
     desk: &mut Desk<'_>,
 ) {
-    while !rest.is_empty() && matches!(machine.want(), Want::Input | Want::Space) {
+    loop {
         let pool = desk.context.pool;
-        if machine.has_carry() {
+        let goes_on = machine.want() == Want::Drain && !desk.output.is_full();
+        if goes_on {
+            // Others do not wait for it: a datagram is short.
+            machine.run(service, &[], desk.output, &desk.context);
+        } else if rest.is_empty() || !matches!(machine.want(), Want::Input | Want::Space) {
+            return;
+        } else if machine.has_carry() {
             let room = machine.carry_room(pool);
             let part = room.len().min(rest.len());
             room[..part].copy_from_slice(&rest[..part]);

@@ -93,6 +93,11 @@ pub enum Step {
         /// Bytes of input done with.
         consumed: usize,
     },
+    /// For its next turn: it has had its share of this one, though there are requests left in the input.
+    Yield {
+        /// Bytes of input done with.
+        consumed: usize,
+    },
     /// For bytes that belong in the service's own space (a large value on its way into the store). Unconsumed
     /// input is the first of them; the server copies it there, then receives straight into the space.
     ReadInto {

@@ -1,5 +1,6 @@
 //! Everything the program was told, checked and in units.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use mm_memcached::Protocol;
@@ -211,8 +212,8 @@ pub(crate) struct Service {
     pub(crate) connections_max: u32,
     /// `-t`: shards.
     pub(crate) threads: u32,
-    /// `-R`: requests of one connection per turn.
-    pub(crate) requests_per_turn: u32,
+    /// `-R`: requests of one connection per turn; none: all that arrive together.
+    pub(crate) requests_per_turn: Option<NonZeroU32>,
     /// `-o idle_timeout`, in seconds; 0 for none.
     pub(crate) idle_timeout_s: u32,
     /// `-o watcher_logbuf_size`, in KiB.
@@ -291,7 +292,7 @@ impl Config {
             service: Service {
                 connections_max: 1024,
                 threads: 1,
-                requests_per_turn: 20,
+                requests_per_turn: None,
                 idle_timeout_s: 0,
                 watcher_kib: 256,
                 refuses_when_full: true,

@@ -33,7 +33,7 @@ pub(crate) fn settings(config: &Config, listener_protocols: Vec<Option<Protocol>
         connections_max: u64::from(service.connections_max),
         refuses_connections: service.refuses_when_full,
         idle_timeout_s: u64::from(service.idle_timeout_s),
-        requests_per_turn: u64::from(service.requests_per_turn),
+        requests_per_turn: service.requests_per_turn,
         tcp_port: listening.tcp_port().number().unwrap_or(0),
         udp_port: listening.udp_port.number().unwrap_or(0),
         interface: interface(&listening.hosts),

@@ -1,6 +1,7 @@
 //! `stats settings`.
 
 use mm_store::Sharing;
+use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 
 use mm_base::buffer::Output;
@@ -39,6 +40,9 @@ const LRU_SETTINGS: [(&str, &str); 9] = [
     ("temporary_ttl", "61"),
 ];
 
+/// What memcached has for `-R` where it is not given.
+const REQUESTS_PER_EVENT: u32 = 20;
+
 impl<S: Sharing> Memcached<S> {
     /// The settings, in memcached's order.
     pub(super) fn stats_settings(&self, output: &mut Output) {
@@ -63,7 +67,11 @@ impl<S: Sharing> Memcached<S> {
         stat(output, "num_threads_per_udp", settings.threads);
         stat(output, "stat_key_prefix", char::from(settings.prefix_delimiter));
         stat(output, "detail_enabled", yes_no(self.shared.counts_prefixes.load(Ordering::Relaxed)));
-        stat(output, "reqs_per_event", settings.requests_per_turn);
+        stat(
+            output,
+            "reqs_per_event",
+            settings.requests_per_turn.map_or(REQUESTS_PER_EVENT, NonZeroU32::get),
+        );
         stat(output, "cas_enabled", yes_no(settings.items.has_cas));
         stat(output, "tcp_backlog", settings.backlog);
         stat(output, "binding_protocol", settings.protocol);

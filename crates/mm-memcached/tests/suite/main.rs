@@ -1,11 +1,15 @@
 //! Whole services without sockets: what is answered to which bytes, however they are cut.
 
 #[cfg(test)]
+mod binary;
+#[cfg(test)]
 mod classic;
 #[cfg(test)]
 mod dumps;
 #[cfg(test)]
 mod meta;
+#[cfg(test)]
+mod packets;
 #[cfg(test)]
 mod readers;
 #[cfg(test)]

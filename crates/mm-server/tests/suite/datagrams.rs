@@ -70,10 +70,12 @@ fn a_datagram_is_a_conversation_of_its_own() {
     // Nobody runs a datagram that waits again.
     assert!(harness.exchange_datagram(&Numbered, b"\x0await\n").is_empty());
     assert_eq!(harness.exchange_datagram(&Numbered, b"\x0bpost x\n"), [b"\x0b\x00\x01ok\n"]);
+    let yielding = harness.exchange_datagram(&Numbered, b"\x0eecho a\nyield\necho b\nyield\n");
+    assert_eq!(yielding, [b"\x0e\x00\x01a\nb\n"]);
     // A panic is no answer, and the end of nothing else.
     assert!(harness.exchange_datagram(&Numbered, b"\x0cpanic\n").is_empty());
     assert_eq!(harness.exchange_datagram(&Numbered, b"\x0decho four\n"), [b"\x0d\x00\x01four\n"]);
-    assert_eq!((harness.service().disconnected, harness.buffered_bytes()), (7, 0));
+    assert_eq!((harness.service().disconnected, harness.buffered_bytes()), (8, 0));
 }
 
 #[test]

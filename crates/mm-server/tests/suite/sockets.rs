@@ -28,6 +28,17 @@ fn pieces_of_requests(config: Settings) {
     expect(&mut client, answer);
 }
 
+fn whoever_has_had_its_share_goes_on_in_the_next_turn(config: Settings) {
+    let server = Running::start(config());
+    let mut client = server.connect();
+    client.write_all(&b"yield\necho a\n".repeat(100)).unwrap();
+    expect(&mut client, &"a\n".repeat(100));
+    assert!(server.total(|stats| stats.yields.get()) >= 100);
+    client.write_all(b"yield\necho the end\nyield\n").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(rest(&mut client), b"the end\n");
+}
+
 fn a_long_answer_to_a_slow_reader_with_tiny_kernel_buffers(config: Settings) {
     let stream = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
     let server = Running::start(Config { stream, ..config() });
@@ -273,6 +284,7 @@ fn unix_sockets_serve_too_and_are_removed(config: Settings) {
 
 on_each_driver! {
     pieces_of_requests
+    whoever_has_had_its_share_goes_on_in_the_next_turn
     a_long_answer_to_a_slow_reader_with_tiny_kernel_buffers
     a_large_upload_and_its_download
     half_a_close_still_gets_all_answers

@@ -2,7 +2,7 @@
 //!
 //! `echo TEXT`; `repeat N TEXT` (stops at the output cap); `store N` and N bytes (streamed into place);
 //! `load` (sent from where it lies); `wait` (parks) and `post TEXT` (wakes all who wait); `tick MS` (answers
-//! by itself); `panic`; `quit`.
+//! by itself); `yield` (lets others have their turn); `panic`; `quit`.
 
 use std::cell::{Cell, OnceCell};
 use std::fmt::Write;
@@ -43,6 +43,7 @@ enum State {
     Repeat { left: usize, text: String },
     Store { value: Vec<u8>, filled: usize },
     Wait,
+    Yield,
     Tick,
 }
 
@@ -102,6 +103,10 @@ impl Toy {
             State::Store { .. } => return Some(Step::ReadInto { consumed: 0 }),
             State::Wait if self.posted.is_empty() => return Some(Step::Park { consumed: 0 }),
             State::Wait => writeln!(output, "posted {}", self.posted).unwrap(),
+            State::Yield => {
+                connection.state = State::Idle;
+                return Some(Step::Yield { consumed: 0 });
+            }
             State::Tick if self.ticking.iter().any(|(_, token)| *token == connection.token) => {
                 return Some(Step::Park { consumed: 0 });
             }
@@ -145,6 +150,7 @@ impl Toy {
                 self.ticking.push((self.now_ms + rest.parse().unwrap_or(0), connection.token));
                 connection.state = State::Tick;
             }
+            "yield" => connection.state = State::Yield,
             "panic" => panic!("asked for"),
             "quit" => return true,
             _ => output.write(b"what?\n"),
@@ -172,6 +178,7 @@ impl Service for Toy {
             match self.resume(connection, output) {
                 None => {}
                 Some(Step::Read { .. }) => return Step::Read { consumed },
+                Some(Step::Yield { .. }) => return Step::Yield { consumed },
                 Some(Step::ReadInto { .. }) => return Step::ReadInto { consumed },
                 Some(Step::Park { .. }) => return Step::Park { consumed },
                 Some(Step::Close { .. }) => return Step::Close { consumed },

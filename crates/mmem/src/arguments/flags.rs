@@ -1,5 +1,6 @@
 //! All flags: their names, what they are for, and what they set.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use super::given::Given;
@@ -205,9 +206,10 @@ const SERVICE: &[Flag] = &[
         'R',
         "max-reqs-per-event",
         "NUMBER",
-        "requests of one connection served before it is another's turn (20)",
+        "requests of one connection served before it is another's turn (as many as arrive together)",
         Set(|config, given| {
-            config.service.requests_per_turn = given.integer_u32(1..=i64::from(i32::MAX), exit::FAILURE)?;
+            let number = given.integer_u32(1..=i64::from(i32::MAX), exit::FAILURE)?;
+            config.service.requests_per_turn = NonZeroU32::new(number);
             Ok(())
         }),
     ),

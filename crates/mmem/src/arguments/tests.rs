@@ -1,6 +1,7 @@
 //! Arguments in; a configuration, or the exact sentence and exit code, out.
 
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use mm_memcached::Protocol;
@@ -104,7 +105,7 @@ fn each_flag_sets_its_own_field() {
         config.memory.locked = true;
     });
     means("mmem -t 1 -R 40 -b 16", |config| {
-        config.service.requests_per_turn = 40;
+        config.service.requests_per_turn = NonZeroU32::new(40);
         config.listening.backlog = 16;
     });
     means("mmem -F -X -W -D /", |config| {
