@@ -11,17 +11,27 @@ use mm_memcached::{Framed, Protocol};
 use crate::config::{Endpoint, Host, Transport};
 use crate::refusal::{Refusal, exit};
 
+/// What has come of listening.
+#[derive(Debug)]
+pub(crate) struct Listened {
+    /// The protocol of each of the server's listeners that has one of its own.
+    pub(crate) protocols: Vec<Option<Protocol>>,
+    /// The first TCP port; 0 for none.
+    pub(crate) tcp_port: u16,
+    /// The first UDP port; 0 for none.
+    pub(crate) udp_port: u16,
+}
+
 /// Listens on every endpoint.
 ///
 /// Where a host stands for addresses of both families, one suffices if the system lacks the other; a port that
 /// somebody else has is never passed over.
 ///
-/// Returns the protocol of each of the server's listeners that has one of its own. Those for datagrams come last among
-/// the endpoints, as they do among the listeners.
+/// Endpoints for datagrams come last, as they do among the server's listeners.
 ///
 /// # Errors
 /// A [`Refusal`] that names the address.
-pub(crate) fn listen(server: &mut Server, endpoints: &[Endpoint]) -> Result<Vec<Option<Protocol>>, Refusal> {
+pub(crate) fn listen(server: &mut Server, endpoints: &[Endpoint]) -> Result<Listened, Refusal> {
     let mut protocols = Vec::new();
     for endpoint in endpoints {
         let mut own = None;
@@ -38,7 +48,12 @@ pub(crate) fn listen(server: &mut Server, endpoints: &[Endpoint]) -> Result<Vec<
         }
         protocols.resize(server.addresses().count() + server.datagram_addresses().count(), own);
     }
-    Ok(protocols)
+    let port = |address: Option<&ListenAddress>| match address {
+        Some(ListenAddress::Ip(address)) => address.port(),
+        Some(ListenAddress::Unix(..)) | None => 0,
+    };
+    let (tcp_port, udp_port) = (port(server.addresses().next()), port(server.datagram_addresses().next()));
+    Ok(Listened { protocols, tcp_port, udp_port })
 }
 
 fn listen_port(server: &mut Server, transport: Transport, host: &Host, port: u16) -> Result<(), Refusal> {

@@ -1,13 +1,14 @@
 //! The configuration in the words of the service and of the store.
 
 use mainmemory::store;
-use mm_memcached::{Allowed, Items, Protocol, Settings};
+use mm_memcached::{Allowed, Items, Settings};
 
 use crate::arguments::MEMCACHED_VERSION;
 use crate::config::{Config, Host, Listen};
+use crate::listen::Listened;
 
-/// What the service is told. The protocols are those of the listeners that have one of their own.
-pub(crate) fn settings(config: &Config, listener_protocols: Vec<Option<Protocol>>) -> Settings {
+/// What the service is told.
+pub(crate) fn settings(config: &Config, listened: Listened) -> Settings {
     let (memory, commands, service) = (&config.memory, &config.commands, &config.service);
     let listening = &config.listening;
     Settings {
@@ -34,8 +35,8 @@ pub(crate) fn settings(config: &Config, listener_protocols: Vec<Option<Protocol>
         refuses_connections: service.refuses_when_full,
         idle_timeout_s: u64::from(service.idle_timeout_s),
         requests_per_turn: service.requests_per_turn,
-        tcp_port: listening.tcp_port().number().unwrap_or(0),
-        udp_port: listening.udp_port.number().unwrap_or(0),
+        tcp_port: listened.tcp_port,
+        udp_port: listened.udp_port,
         interface: interface(&listening.hosts),
         unix_socket: listening.unix_socket.as_ref().map(|path| path.display().to_string()),
         unix_mode: listening.unix_mode,
@@ -44,7 +45,7 @@ pub(crate) fn settings(config: &Config, listener_protocols: Vec<Option<Protocol>
         chunk_size: u64::from(config.shown.chunk_bytes),
         watcher_bytes: usize::try_from(service.watcher_kib).unwrap_or(usize::MAX) << 10,
         protocol: service.protocol,
-        listener_protocols,
+        listener_protocols: listened.protocols,
     }
 }
 

@@ -11,12 +11,12 @@ use mainmemory::server::process::background::{self, Detachment, Role};
 use mainmemory::server::process::{self, Account, AccountError};
 use mainmemory::server::{self, DriverChoice, Server};
 use mainmemory::store::Store;
-use mm_memcached::{Memcached, Protocol, Shared};
+use mm_memcached::{Memcached, Shared};
 
 use crate::config::{Config, Name};
 use crate::host::ThisProcess;
 use crate::limits::DESCRIPTORS_RESERVED;
-use crate::listen::{is_local, listen, write_ports, write_whole};
+use crate::listen::{Listened, is_local, listen, write_ports, write_whole};
 use crate::refusal::{Refusal, exit};
 use crate::say;
 use crate::settings::{settings, store_config};
@@ -48,7 +48,7 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
     if is_unix {
         become_user(account.as_ref())?;
     }
-    let protocols = listen(&mut server, &config.listening.endpoints(config.name))?;
+    let listened = listen(&mut server, &config.listening.endpoints(config.name))?;
     let pid_file = config.process.pid_file.as_deref().map(PidFile::write).transpose()?;
     if let Some(path) = &config.listening.port_file {
         write_ports(&server, path)?;
@@ -59,17 +59,16 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
     if !is_unix {
         become_user(account.as_ref())?;
     }
-    run(server, config, protocols)?;
+    run(server, config, listened)?;
     drop(pid_file);
     Ok(0)
 }
 
 /// Opens the store and serves.
-fn run(server: Server, config: &Config, protocols: Vec<Option<Protocol>>) -> Result<(), Refusal> {
+fn run(server: Server, config: &Config, listened: Listened) -> Result<(), Refusal> {
     let shards = server_shards(config).get();
     let greeting = greeting(&server, config);
-    let shared =
-        Shared::new(settings(config, protocols), shards, Box::new(ThisProcess::new(server.handle())));
+    let shared = Shared::new(settings(config, listened), shards, Box::new(ThisProcess::new(server.handle())));
     let store_config = store_config(config, random_seed());
     let served = server.try_serve_with(|start| {
         let store = Store::open(&store_config)?;

@@ -70,6 +70,8 @@ pub(crate) fn terminate(pid: u32) {
 pub(crate) struct Server {
     pub(crate) child: Child,
     pub(crate) port: u16,
+    /// For datagrams; 0 for none.
+    pub(crate) udp_port: u16,
 }
 
 impl Server {
@@ -78,7 +80,9 @@ impl Server {
         let ports = file(name);
         let mut command = program(line);
         let child = command.env("MEMCACHED_PORT_FILENAME", &ports).stderr(Stdio::piped()).spawn().unwrap();
-        Self { child, port: port_in(&ports) }
+        let text = eventually(|| fs::read_to_string(&ports).ok());
+        fs::remove_file(&ports).unwrap();
+        Self { child, port: port_of(&text, "TCP"), udp_port: port_of(&text, "UDP") }
     }
 
     /// Its first line on the standard error.
@@ -96,14 +100,20 @@ impl Drop for Server {
     }
 }
 
-/// The port that a server has written down; its lines for both families show the same one.
+/// The port of a kind that a server has written down, 0 for none. Its lines for both families show the same one.
+fn port_of(text: &str, kind: &str) -> u16 {
+    let lines = text.lines().filter(|line| line.starts_with(kind));
+    let mut numbers = lines.map(|line| line.rsplit(' ').next().unwrap());
+    let Some(first) = numbers.next() else { return 0 };
+    assert!(numbers.all(|number| number == first), "{text}");
+    first.parse().unwrap()
+}
+
+/// The TCP port that a server has written down.
 pub(crate) fn port_in(ports: &Path) -> u16 {
     let text = eventually(|| fs::read_to_string(ports).ok());
     fs::remove_file(ports).unwrap();
-    let mut numbers = text.lines().map(|line| line.rsplit(' ').next().unwrap());
-    let first = numbers.next().unwrap();
-    assert!(numbers.all(|number| number == first), "{text}");
-    first.parse().unwrap()
+    port_of(&text, "TCP")
 }
 
 /// Sets and gets an item on a fresh connection.

@@ -1,0 +1,104 @@
+//! What bounds connections, requests and items: -c, -R, -C, -M, and the idle time-out.
+
+use crate::world::{Client, Server, eventually};
+
+/// What a connection beyond the limit is told.
+const REFUSAL: &str = "ERROR Too many open connections\n";
+
+#[test]
+fn connections_beyond_the_limit_are_told_so() {
+    let server = Server::start("refusal", "mmem -p -1 -c 3");
+    let mut first = Client::connect(&server);
+    let others = [Client::connect(&server), Client::connect(&server)];
+    let served = others.map(|mut other| {
+        assert_eq!(other.ask("version\n"), "VERSION 1.6.45\n");
+        other
+    });
+    assert_eq!(first.stat("", "curr_connections"), "3");
+    for rejected in ["1", "2"] {
+        let mut refused = Client::connect(&server);
+        assert_eq!((refused.line().as_str(), refused.line().as_str()), (REFUSAL, ""));
+        assert_eq!(first.stat("", "rejected_connections"), rejected);
+    }
+    drop(served);
+    // There is a place again as soon as the server has seen one of them go.
+    eventually(|| (Client::connect(&server).ask("version\n") == "VERSION 1.6.45\n").then_some(()));
+    assert_eq!(first.stat(" settings", "maxconns_fast"), "yes");
+}
+
+#[test]
+fn without_maxconns_fast_they_wait() {
+    let server = Server::start("waiting", "mmem -p -1 -c 2 -o no_maxconns_fast");
+    let mut first = Client::connect(&server);
+    let mut second = Client::connect(&server);
+    assert_eq!(second.ask("version\n"), "VERSION 1.6.45\n");
+    let mut third = Client::connect(&server);
+    third.send("version\n");
+    eventually(|| (first.stat("", "listen_disabled_num") == "1").then_some(()));
+    drop(second);
+    assert_eq!(third.line(), "VERSION 1.6.45\n");
+    assert_eq!(first.stat("", "curr_connections"), "2");
+}
+
+#[test]
+fn the_idle_are_closed_and_the_others_are_not() {
+    let server = Server::start("idle", "mmem -p -1 -o idle_timeout=1");
+    let mut active = Client::connect(&server);
+    assert_eq!(active.stat("", "idle_kicks"), "0");
+    let mut idle = Client::connect(&server);
+    assert_eq!(idle.ask("version\n"), "VERSION 1.6.45\n");
+    eventually(|| (active.stat("", "idle_kicks") == "1").then_some(()));
+    assert_eq!(idle.line(), "");
+    assert_eq!(active.stat(" settings", "idle_timeout"), "1");
+}
+
+#[test]
+fn a_share_of_requests() {
+    let requests = "set a 0 0 1\n1\nmg a v\nget a\n".repeat(4);
+    for (flag, yields) in [("-R 1", 11), ("-R 4", 2), ("-R 5", 2), ("-R 12", 0), ("-b 9", 0)] {
+        let server = Server::start(&format!("share{}", flag.replace(' ', "")), &format!("mmem -p -1 {flag}"));
+        let mut client = Client::connect(&server);
+        client.send(&requests);
+        for _ in 0..4 {
+            for line in ["STORED\n", "VA 1\n", "1\n", "VALUE a 0 1\n", "1\n", "END\n"] {
+                assert_eq!(client.line(), line, "{flag}");
+            }
+        }
+        assert_eq!(client.stat("", "conn_yields"), yields.to_string(), "{flag}");
+    }
+}
+
+#[test]
+fn items_without_cas() {
+    let server = Server::start("no-cas", "mmem -p -1 -C");
+    let mut client = Client::connect(&server);
+    assert_eq!(client.ask("set a 0 0 1\n1\n"), "STORED\n");
+    assert_eq!(client.ask("gets a\n"), "VALUE a 0 1 0\n");
+    assert_eq!((client.line().as_str(), client.line().as_str()), ("1\n", "END\n"));
+    assert_eq!(client.ask("cas a 0 0 1 0\n2\n"), "EXISTS\n");
+    assert_eq!(client.stat(" settings", "cas_enabled"), "no");
+}
+
+#[test]
+fn a_full_memory_without_evictions() {
+    let server = Server::start("no-evictions", "mmem -p -1 -M -m 8");
+    let mut client = Client::connect(&server);
+    let value = "v".repeat(10_000);
+    let mut stored = 0;
+    loop {
+        match client.ask(format!("set key-{stored} 0 0 10000\n{value}\n")).as_str() {
+            "STORED\n" => stored += 1,
+            line => {
+                assert_eq!(line, "SERVER_ERROR out of memory storing object\n");
+                break;
+            }
+        }
+    }
+    assert!(stored > 600, "{stored} of 10,000 bytes in 8 MiB");
+    assert_eq!(client.ask("get key-0\n"), "VALUE key-0 0 10000\n");
+    client.line();
+    assert_eq!(client.line(), "END\n");
+    assert_eq!(client.stat("", "evictions"), "0");
+    assert_eq!(client.stat("", "store_no_memory"), "1");
+    assert_eq!(client.stat(" settings", "evictions"), "off");
+}
