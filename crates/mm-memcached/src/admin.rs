@@ -41,7 +41,10 @@ impl<S: Sharing> Memcached<S> {
             AdminVerb::DebugTime => self.move_time(arguments, call),
             AdminVerb::Slabs => slabs(arguments, self.shared.classes.len()),
             AdminVerb::Lru => lru(arguments),
-            AdminVerb::Watch => b"WATCHER_FAILED failed to add log watcher\r\n",
+            AdminVerb::Watch => match self.begin_watch(arguments, call) {
+                Some(line) => line,
+                None => return,
+            },
             AdminVerb::Extstore | AdminVerb::RefreshCerts => lines::ERROR,
         };
         reply(call.output, admin.noreply, line);

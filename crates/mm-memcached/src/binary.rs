@@ -149,7 +149,7 @@ impl<S: Sharing> Memcached<S> {
             connection.wire = Wire::Binary(parser);
             if call.long.is_some() {
                 connection.long = call.long.take();
-                if let Some(step) = self.resume_long(connection, call) {
+                if let Some(step) = self.resume_long(connection, &input[at..], call) {
                     return after(at, step);
                 }
             }

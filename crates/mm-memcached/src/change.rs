@@ -5,7 +5,6 @@ use mm_proto::memcached::{Arithmetic, Touch, Writer, lines};
 use mm_store::{ArithmeticError, CasRule, Key, Operation, Sharing};
 
 use crate::clock::Time;
-use crate::prefixes::Deed;
 use crate::service::{Call, Memcached};
 use crate::storing::reply;
 
@@ -15,7 +14,7 @@ const NUMBER_LINE_BYTES: usize = 22;
 impl<S: Sharing> Memcached<S> {
     /// delete.
     pub(crate) fn delete(&mut self, key: Key<'_>, noreply: bool, call: &mut Call<'_>) {
-        self.count_deed(key, Deed::Delete);
+        self.observe_deletion(key, "delete");
         let deleted = self.store.delete(key, call.time.now_s);
         let line = match deleted {
             Ok(()) => {

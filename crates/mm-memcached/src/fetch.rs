@@ -1,13 +1,10 @@
 //! get, gets, gat, gats.
 
-use std::sync::atomic::Ordering;
-
 use mm_base::buffer::Output;
 use mm_proto::memcached::{Fetch, VALUE_FRAME_BYTES, Writer, lines, put_plain_value};
 use mm_store::{Item, Key, Miss, Sharing};
 
 use crate::limits::COPY_MAX_BYTES;
-use crate::prefixes::Deed;
 use crate::service::{Call, Memcached};
 
 /// The longest rest of a header behind the key, the line end of the value, and the end of the response.
@@ -20,11 +17,10 @@ impl<S: Sharing> Memcached<S> {
     #[inline]
     pub(crate) fn fetch(&mut self, key: Key<'_>, fetch: Fetch, last: bool, call: &mut Call<'_>) {
         let counters = &self.shared.counters[self.shard];
-        let mut deed = Deed::Miss;
+        let mut missed = None;
         match self.store.get(key, call.time.now_s) {
             Ok(item) => {
                 counters.get_hits.count();
-                deed = Deed::Hit;
                 let cas = fetch
                     .tells_cas()
                     .then(|| if self.shared.settings.items.has_cas { item.cas() } else { 0 });
@@ -32,13 +28,14 @@ impl<S: Sharing> Memcached<S> {
             }
             Err(miss) => {
                 counters.get_misses.count();
+                missed = Some(miss);
                 self.count_miss(miss);
                 if last {
                     call.output.write(lines::END);
                 }
             }
         }
-        self.count_deed(key, deed);
+        self.observe_fetch(key, missed);
     }
 
     /// One key of gat or gats.
@@ -51,22 +48,13 @@ impl<S: Sharing> Memcached<S> {
                 // Where there is no memory to keep the new time, the old one holds.
                 let _touched = self.store.touch(key, call.time.expiry_s(exptime), call.time.now_s);
                 self.counters().touch_hits.count();
-                self.count_deed(key, Deed::Hit);
+                self.observe_fetch(key, None);
             }
             Err(miss) => {
                 self.counters().touch_misses.count();
                 self.count_miss(miss);
-                self.count_deed(key, Deed::Miss);
+                self.observe_fetch(key, Some(miss));
             }
-        }
-    }
-
-    /// Counts a deed by the key's prefix, where that is wanted.
-    #[inline]
-    pub(crate) fn count_deed(&mut self, key: Key<'_>, deed: Deed) {
-        if self.shared.counts_prefixes.load(Ordering::Relaxed) {
-            let delimiter = self.shared.settings.prefix_delimiter;
-            self.shared.prefixes[self.shard].lock().count(key.bytes(), delimiter, deed);
         }
     }
 

@@ -18,6 +18,7 @@ mod fetch;
 pub mod limits;
 mod long;
 mod meta;
+mod observe;
 mod prefixes;
 mod registry;
 mod service;
@@ -26,6 +27,7 @@ mod stats;
 mod storing;
 mod survey;
 mod upload;
+mod watch;
 
 pub use datagrams::Framed;
 pub use mm_proto::memcached::admin::Shutdown;

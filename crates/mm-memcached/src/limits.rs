@@ -60,3 +60,15 @@ pub const SURVEY_RECORDS_PER_RUN: usize = 4096;
 /// Bytes of a reply to a datagram at most. Whoever forges the sender's address has so much, and no more, sent to
 /// somebody else.
 pub const DATAGRAM_REPLY_MAX_BYTES: usize = 64 * 1024;
+
+/// Connections that may watch at a time. memcached's bound.
+pub const WATCHERS_MAX: usize = 20;
+
+/// Bytes of lines that are given to a watcher's output at a time, so that its bound is kept.
+pub const WATCH_PIECE_BYTES: usize = 4096;
+
+/// Connections that came and went in one turn that watchers are told of.
+pub const CONNECTION_EVENTS_MAX: usize = 1024;
+
+/// How often a shard looks whether other shards have lines for its watchers, in milliseconds.
+pub const WATCH_INTERVAL_MS: u64 = 10;

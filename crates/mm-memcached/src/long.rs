@@ -1,5 +1,7 @@
 //! Answers that are given in steps, so that none of them keeps other connections waiting or fills memory.
 
+use std::sync::Arc;
+
 use mm_server::Step;
 use mm_store::Sharing;
 
@@ -10,6 +12,7 @@ use crate::service::{Call, Connection, Memcached};
 use crate::stats::classes::SizeLines;
 use crate::stats::connections::Listing;
 use crate::survey::Survey;
+use crate::watch::Watcher;
 
 /// An answer under way.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub(crate) enum Long {
     Connections(Listing),
     /// Another one's lines, for the binary protocol.
     Packets(Packets),
+    /// `watch`, which never ends.
+    Watch(Arc<Watcher>),
 }
 
 /// How a long answer stands after a step.
@@ -33,23 +38,35 @@ pub(crate) enum Progress {
     Full,
     /// It has had its share of the turn.
     More,
+    /// It has sent all there is, and there will be more some time.
+    Waits,
     /// It is over.
     Over,
 }
 
 impl<S: Sharing> Memcached<S> {
     /// Goes on with a long answer. Returns what the connection waits for until the next step, or nothing when it is
-    /// over.
-    pub(crate) fn resume_long(&mut self, connection: &mut Connection, call: &mut Call<'_>) -> Option<Step> {
+    /// over. What a watcher's client sends is dropped.
+    pub(crate) fn resume_long(
+        &mut self,
+        connection: &mut Connection,
+        input: &[u8],
+        call: &mut Call<'_>,
+    ) -> Option<Step> {
         let mut long = connection.long.take()?;
         let progress = self.step_long(&mut long, call);
-        match progress {
-            Progress::Over => return None,
-            Progress::Full => {}
-            Progress::More => self.ready.wake(connection.token),
+        if progress == Progress::Over {
+            return None;
         }
         connection.long = Some(long);
-        Some(if progress == Progress::Full { Step::Read { consumed: 0 } } else { Step::Park { consumed: 0 } })
+        Some(match progress {
+            Progress::More => {
+                self.ready.wake(connection.token);
+                Step::Park { consumed: 0 }
+            }
+            Progress::Waits => Step::Read { consumed: input.len() },
+            Progress::Full | Progress::Over => Step::Read { consumed: 0 },
+        })
     }
 
     /// Takes a step of a long answer.
@@ -66,6 +83,7 @@ impl<S: Sharing> Memcached<S> {
             Long::Sizes(lines) => lines.resume(call.output),
             Long::Connections(listing) => self.resume_connections(listing, call),
             Long::Packets(packets) => self.resume_packets(packets, call),
+            Long::Watch(watcher) => watcher.resume(call.output),
         }
     }
 

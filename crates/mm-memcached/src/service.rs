@@ -14,8 +14,9 @@ use crate::batch::{self, Ahead, Batch, Work};
 use crate::binary::Wire;
 use crate::clock::Time;
 use crate::counters::Counters;
-use crate::limits::{BACKGROUND_RECORDS, WAIT_MAX_BYTES};
+use crate::limits::{BACKGROUND_RECORDS, WAIT_MAX_BYTES, WATCH_INTERVAL_MS};
 use crate::long::Long;
+use crate::observe::Watching;
 use crate::registry::Registered;
 use crate::settings::Shared;
 use crate::upload::Incoming;
@@ -30,6 +31,7 @@ pub struct Memcached<S: Sharing = Local> {
     #[expect(clippy::vec_box, reason = "they go back and forth between here and their connections")]
     pub(crate) idle_uploads: Vec<Box<Incoming>>,
     pub(crate) ready: Ready,
+    pub(crate) watching: Watching,
     /// The store has just been flushed, and is not looked after until the next interval: whoever asks for an item in
     /// the meantime is told, and counted, that it was flushed.
     rests: bool,
@@ -44,6 +46,7 @@ pub(crate) struct Call<'a> {
     pub(crate) time: Time,
     /// The number of the connection that asks.
     pub(crate) asking: usize,
+    pub(crate) token: Token,
     /// An answer in steps that the request has begun.
     pub(crate) long: Option<Box<Long>>,
     /// The value of a command has not arrived whole.
@@ -53,7 +56,14 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     /// The same call with its responses elsewhere.
     pub(crate) fn with_output<'b>(&self, output: &'b mut Output) -> Call<'b> {
-        Call { output, time: self.time, asking: self.asking, long: None, waits_for_value: false }
+        Call {
+            output,
+            time: self.time,
+            asking: self.asking,
+            token: self.token,
+            long: None,
+            waits_for_value: false,
+        }
     }
 }
 
@@ -83,6 +93,7 @@ impl<S: Sharing> Memcached<S> {
             server: Arc::clone(&start.stats),
             idle_uploads: Vec::new(),
             ready: start.ready.clone(),
+            watching: Watching::default(),
             rests: false,
             rests_until_ms: 0,
         }
@@ -159,7 +170,7 @@ impl<S: Sharing> Memcached<S> {
             }
             if call.long.is_some() {
                 connection.long = call.long.take();
-                if let Some(step) = self.resume_long(connection, call) {
+                if let Some(step) = self.resume_long(connection, &input[at..], call) {
                     return after(at, step);
                 }
             }
@@ -238,6 +249,8 @@ impl<S: Sharing> Service for Memcached<S> {
     type Connection = Connection;
 
     fn connect(&mut self, peer: &Peer) -> Connection {
+        let registered = self.shared.registry.insert(self.shard, peer);
+        self.observe_connection(peer.address, &registered, None);
         Connection {
             parser: Parser::new(),
             wire: Wire::new(self.shared.settings.protocol_of(peer.listener)),
@@ -245,7 +258,7 @@ impl<S: Sharing> Service for Memcached<S> {
             incoming: None,
             long: None,
             token: peer.token,
-            registered: self.shared.registry.insert(self.shard, peer),
+            registered,
         }
     }
 
@@ -274,10 +287,14 @@ impl<S: Sharing> Service for Memcached<S> {
 
     fn run(&mut self, connection: &mut Connection, input: &[u8], output: &mut Output, now: Now) -> Step {
         let time = self.time(now);
-        let mut call =
-            Call { output, time, asking: connection.registered.number, long: None, waits_for_value: false };
+        let asking = connection.registered.number;
+        if self.is_observed() {
+            self.observe_run(now, asking, &time);
+        }
+        let token = connection.token;
+        let mut call = Call { output, time, asking, token, long: None, waits_for_value: false };
         if connection.long.is_some()
-            && let Some(step) = self.resume_long(connection, &mut call)
+            && let Some(step) = self.resume_long(connection, input, &mut call)
         {
             return step;
         }
@@ -305,7 +322,13 @@ impl<S: Sharing> Service for Memcached<S> {
     }
 
     fn disconnect(&mut self, connection: Connection) {
-        self.shared.registry.remove(self.shard, &connection.registered);
+        let reason = self.end_reason();
+        if let Some(address) = self.shared.registry.remove(self.shard, &connection.registered) {
+            self.observe_connection(address, &connection.registered, Some(reason));
+        }
+        if let Some(Long::Watch(watcher)) = connection.long.as_deref() {
+            self.end_watch(watcher);
+        }
         if let Some(incoming) = connection.incoming {
             self.give_up(incoming);
         }
@@ -313,6 +336,22 @@ impl<S: Sharing> Service for Memcached<S> {
 
     fn background(&mut self, now: Now) -> Background {
         let time = self.time(now);
+        let next = self.look_after_store(now, &time);
+        if !self.observe_turn(now, time.now_s) {
+            return next;
+        }
+        let look_ms = now.monotonic_ms + WATCH_INTERVAL_MS;
+        match next {
+            Background::More => next,
+            Background::At(time_ms) => Background::At(time_ms.min(look_ms)),
+            Background::Idle => Background::At(look_ms),
+        }
+    }
+}
+
+impl<S: Sharing> Memcached<S> {
+    /// A step of the store's background work.
+    fn look_after_store(&mut self, now: Now, time: &Time) -> Background {
         if std::mem::take(&mut self.rests) {
             self.rests_until_ms = now.monotonic_ms + BACKGROUND_INTERVAL_MS;
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use mm_base::Now;
@@ -13,6 +13,7 @@ use crate::clock::Time;
 use crate::counters::Counters;
 use crate::prefixes::Prefixes;
 use crate::registry::Registry;
+use crate::watch::{Observed, Watchers};
 
 /// The configuration, in the units and with the defaults of memcached's flags.
 ///
@@ -214,8 +215,9 @@ pub struct Shared {
     pub(crate) verbosity: AtomicU32,
     /// The memory limit in bytes, which `cache_memlimit` changes.
     pub(crate) limit_bytes: AtomicU64,
-    /// Whether deeds are counted by prefix.
-    pub(crate) counts_prefixes: AtomicBool,
+    /// What somebody wants to know of every request.
+    pub(crate) observed: Observed,
+    pub(crate) watchers: Watchers,
     /// What was done to the keys of each prefix, by shard.
     pub(crate) prefixes: Box<[Prefixes]>,
     /// The connections of all shards.
@@ -238,7 +240,8 @@ impl Shared {
         Arc::new(Self {
             verbosity: AtomicU32::new(settings.verbosity),
             limit_bytes: AtomicU64::new(settings.items.limit_bytes),
-            counts_prefixes: AtomicBool::new(settings.counts_prefixes),
+            observed: Observed::new(settings.counts_prefixes),
+            watchers: Watchers::new(settings.watcher_bytes),
             prefixes: (0..shards).map(|_| Prefixes::default()).collect(),
             registry: Registry::new(shards),
             classes: Classes::new(&settings),

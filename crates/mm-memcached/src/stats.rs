@@ -7,7 +7,6 @@ mod settings;
 
 use mm_store::Sharing;
 use std::fmt::{Display, Write};
-use std::sync::atomic::Ordering;
 
 use mm_base::buffer::Output;
 use mm_proto::memcached::admin::is_abbreviation;
@@ -20,6 +19,7 @@ use crate::long::Long;
 use crate::prefixes::Prefixes;
 use crate::service::{Call, Memcached};
 use crate::survey::Subject;
+use crate::watch::kind;
 
 /// The classes that a client may ask for.
 const CLASSES_MAX: u32 = 64;
@@ -67,13 +67,13 @@ impl<S: Sharing> Memcached<S> {
         if !self.shared.settings.allowed.dumps {
             return output.write(b"CLIENT_ERROR stats detail not allowed\r\n");
         }
-        let switch = &self.shared.counts_prefixes;
+        let observed = &self.shared.observed;
         if is_abbreviation(word, b"dump") {
             return Prefixes::dump(&self.shared.prefixes, output);
         } else if is_abbreviation(word, b"on") {
-            switch.store(true, Ordering::Relaxed);
+            observed.set(kind::PREFIXES, true);
         } else if is_abbreviation(word, b"off") {
-            switch.store(false, Ordering::Relaxed);
+            observed.set(kind::PREFIXES, false);
         } else {
             return output.write(b"CLIENT_ERROR usage: stats detail on|off|dump\r\n");
         }

@@ -6,7 +6,6 @@ use mm_store::{Key, Miss, Mode, Outcome, Put, PutError, Sharing, State, Upload};
 
 use crate::clock::Time;
 use crate::limits::ITEM_HEADER_BYTES;
-use crate::prefixes::Deed;
 use crate::service::{Call, Memcached};
 
 /// What is to be done with a value.
@@ -58,12 +57,12 @@ impl<S: Sharing> Memcached<S> {
             return self.refuse_data(key, line, data, call);
         };
         self.counters().cmd_set.count();
-        self.count_deed(key, Deed::Set);
         let plan = self.plan(line, &call.time);
         let outcome = match plan.put.mode {
             Mode::Cas(_) => self.carry_out(key, &plan, Value::Whole(value), &call.time),
             _ => self.store.put(key, &plan.put, value, call.time.now_s),
         };
+        self.observe_store(key, &plan.put, value.len(), outcome);
         let said = self.outcome_line(key, line.verb, outcome, &call.time);
         reply(call.output, line.noreply, said);
     }
@@ -87,6 +86,8 @@ impl<S: Sharing> Memcached<S> {
             self.counters().cmd_set.count();
             reply(call.output, line.noreply, lines::BAD_DATA_CHUNK);
         } else {
+            let plan = self.plan(line, &call.time);
+            self.observe_store(key, &plan.put, 0, Err(PutError::TooLarge));
             self.refuse_too_large(key, line.verb == StoreVerb::Set, &call.time);
             reply(call.output, line.noreply, lines::TOO_LARGE);
         }

@@ -3,12 +3,11 @@
 use mm_proto::memcached::binary::{Head, Mode};
 use mm_proto::memcached::{Meta, MetaVerb, Store as StoreLine, StoreVerb, lines};
 use mm_server::Step;
-use mm_store::{Key, Sharing, Store, Upload};
+use mm_store::{Key, PutError, Sharing, Store, Upload};
 
 use crate::clock::Time;
 use crate::limits::IDLE_UPLOADS_MAX;
 use crate::meta::DECODED_MAX_BYTES;
-use crate::prefixes::Deed;
 use crate::service::{Call, Connection, Memcached, after};
 use crate::storing::{Plan, Value, reply};
 
@@ -116,22 +115,23 @@ impl<S: Sharing> Memcached<S> {
     ) {
         let Some(key) = self.store.key(line.key) else { return };
         let (removes, len) = (line.verb == StoreVerb::Set, line.bytes as usize);
+        let plan = self.plan(line, &call.time);
         if !self.fits(key, line.flags, len) {
+            self.observe_store(key, &plan.put, 0, Err(PutError::TooLarge));
             self.refuse_too_large(key, removes, &call.time);
             reply(call.output, line.noreply, lines::TOO_LARGE);
             return connection.parser.skip(u64::from(line.bytes) + 2);
         }
-        let plan = self.plan(line, &call.time);
         let command = Command::Classic { verb: line.verb, noreply: line.noreply };
         match self.begin_upload(key, &plan, (len, command), &call.time) {
             Ok(mut incoming) => {
                 self.counters().cmd_set.count();
-                self.count_deed(key, Deed::Set);
                 incoming.words.extend_from_slice(line.key);
                 incoming.key_len = line.key.len();
                 connection.incoming = Some(incoming);
             }
             Err(error) => {
+                self.observe_store(key, &plan.put, 0, Err(error));
                 let said = self.refuse(key, removes, error, &call.time);
                 reply(call.output, line.noreply, said);
                 connection.parser.skip(u64::from(line.bytes) + 2);
@@ -182,7 +182,10 @@ impl<S: Sharing> Memcached<S> {
                 }
                 Ok(incoming)
             }
-            Err(error) => Err(self.refuse(key, true, error, time)),
+            Err(error) => {
+                self.observe_store(key, &plan.put, 0, Err(error));
+                Err(self.refuse(key, true, error, time))
+            }
         }
     }
 
@@ -193,7 +196,7 @@ impl<S: Sharing> Memcached<S> {
         plan: &Plan,
         (len, command): (usize, Command),
         time: &Time,
-    ) -> Result<Box<Incoming>, mm_store::PutError> {
+    ) -> Result<Box<Incoming>, PutError> {
         let upload = self.store.reserve(key, &plan.put, len, time.now_s)?;
         let (upload, now_s) = (Some(upload), time.now_s);
         let new = |words| Incoming { upload, plan: *plan, command, words, key_len: 0, missing: len, now_s };
@@ -252,6 +255,7 @@ impl<S: Sharing> Memcached<S> {
         let Some(key) = self.store.key(key) else { return self.store.abort(upload) };
         let len = upload.len();
         let outcome = self.carry_out(key, &incoming.plan, Value::Uploaded(upload), &call.time);
+        self.observe_store(key, &incoming.plan.put, len, outcome);
         match incoming.command {
             Command::Classic { verb, noreply } => {
                 let said = self.outcome_line(key, verb, outcome, &call.time);

@@ -30,6 +30,6 @@ pub use hash::KeyHash;
 pub use sharing::{Local, Sharing};
 pub use stats::Stats;
 pub use store::{
-    ArithmeticError, Broken, CasRule, Cursor, Item, Key, Looked, Miss, Mode, Operation, Outcome, Put,
-    PutError, State, Store, Upload,
+    ArithmeticError, Broken, CasRule, Cursor, Evicted, Item, Key, Looked, Miss, Mode, Operation, Outcome,
+    Put, PutError, State, Store, Upload,
 };

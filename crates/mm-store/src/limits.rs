@@ -111,3 +111,6 @@ pub(crate) const EXPIRE_FIRST_RECORDS: usize = 32;
 
 /// Background work empties segments of expired items while these hold more than this part of the limit.
 pub(crate) const EXPIRED_SHARE: usize = 27;
+
+/// Evicted items that are kept for those who watch, between two looks.
+pub(crate) const EVICTED_MAX: usize = 1024;

@@ -3,6 +3,7 @@
 mod change;
 mod evict;
 mod expire;
+mod observe;
 mod read;
 mod relocate;
 mod sample;
@@ -28,6 +29,7 @@ use crate::sharing::{Local, Sharing};
 use crate::stats::Stats;
 
 pub use change::{ArithmeticError, CasRule, Operation, State};
+pub use observe::Evicted;
 pub use read::{Item, Miss};
 pub use sample::Looked;
 pub use scan::Cursor;
@@ -88,6 +90,7 @@ pub struct Store<S: Sharing = Local> {
     sweep: expire::Sweep,
     /// Dead bytes of all segments that were items which had expired.
     expired_bytes: usize,
+    observed: observe::Observed,
     stats: Stats,
     sharing: PhantomData<S>,
 }
@@ -138,6 +141,7 @@ impl Store<Local> {
             wanted_index_bytes: 0,
             sweep: expire::Sweep::default(),
             expired_bytes: 0,
+            observed: observe::Observed::default(),
             stats: Stats::default(),
             sharing: PhantomData,
             arena,

@@ -5,7 +5,6 @@ use mm_proto::memcached::binary::{DO_NOT_CREATE, Request, Response, Status, Verb
 use mm_store::{ArithmeticError, CasRule, Key, Mode, Operation, Outcome, Put, Sharing};
 
 use super::{done, refuse, respond};
-use crate::prefixes::Deed;
 use crate::service::{Call, Memcached};
 
 /// The longest decimal number of 64 bits.
@@ -17,7 +16,7 @@ const NUMBER_BYTES: u32 = 8;
 impl<S: Sharing> Memcached<S> {
     /// delete.
     pub(super) fn binary_delete(&mut self, key: Key<'_>, request: &Request<'_>, call: &mut Call<'_>) {
-        self.count_deed(key, Deed::Delete);
+        self.observe_deletion(key, "delete");
         let wanted = request.head.cas;
         let present = self.store.peek(key, call.time.now_s).map(|item| item.current_cas());
         if present.is_ok_and(|cas| wanted != 0 && cas != wanted) {

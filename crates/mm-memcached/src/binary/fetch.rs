@@ -8,7 +8,6 @@ use mm_store::{Item, Key, Sharing};
 use super::{length, refuse, respond};
 use crate::fetch::write_pieces;
 use crate::limits::COPY_MAX_BYTES;
-use crate::prefixes::Deed;
 use crate::service::{Call, Memcached};
 
 /// Bytes of the extras: the client's flags.
@@ -29,12 +28,12 @@ impl<S: Sharing> Memcached<S> {
                 let cas = if has_cas { item.cas() } else { 0 };
                 write_item(request.head, &item, (tells_key, true, cas), call.output);
                 self.counters().get_hits.count();
-                self.count_deed(key, Deed::Hit);
+                self.observe_fetch(key, None);
             }
             Err(miss) => {
                 self.counters().get_misses.count();
                 self.count_miss(miss);
-                self.count_deed(key, Deed::Miss);
+                self.observe_fetch(key, Some(miss));
                 missed(request, tells_key, call.output);
             }
         }
@@ -57,12 +56,12 @@ impl<S: Sharing> Memcached<S> {
                 let expiry_s = call.time.unsigned_expiry_s(exptime);
                 let _touched = self.store.touch(key, expiry_s, call.time.now_s);
                 self.counters().touch_hits.count();
-                self.count_deed(key, Deed::Hit);
+                self.observe_fetch(key, None);
             }
             Err(miss) => {
                 self.counters().touch_misses.count();
                 self.count_miss(miss);
-                self.count_deed(key, Deed::Miss);
+                self.observe_fetch(key, Some(miss));
                 missed(request, tells_key, call.output);
             }
         }

@@ -6,7 +6,6 @@ use mm_store::{Key, Mode, Outcome, Put, PutError, Sharing};
 
 use super::{Wire, done, refuse};
 use crate::clock::Time;
-use crate::prefixes::Deed;
 use crate::service::{Call, Connection, Memcached, after};
 use crate::storing::{How, Plan, Value};
 use crate::upload::Command;
@@ -26,9 +25,9 @@ impl<S: Sharing> Memcached<S> {
             return refuse(call.output, request.head, Status::TooLarge);
         }
         self.counters().cmd_set.count();
-        self.count_deed(key, Deed::Set);
         let plan = binary_plan(mode, request.head, (flags, call.time.unsigned_expiry_s(exptime)));
         let outcome = self.carry_out(key, &plan, Value::Whole(value), &call.time);
+        self.observe_store(key, &plan.put, value.len(), outcome);
         self.answer_binary_store(key, (request, mode), outcome, call);
     }
 
@@ -100,7 +99,6 @@ impl<S: Sharing> Memcached<S> {
         match self.begin_upload(key, &plan, (len, command), &call.time) {
             Ok(mut incoming) => {
                 self.counters().cmd_set.count();
-                self.count_deed(key, Deed::Set);
                 incoming.set_key(request.key);
                 connection.incoming = Some(incoming);
                 true

@@ -23,6 +23,7 @@ impl<S: Sharing> Memcached<S> {
                 b"EX"
             }
             Ok(_) => {
+                self.observe_deletion(key, "md");
                 if self.delete_or_mark(asked, &call.time).is_err() {
                     return call.output.write(lines::NO_MEMORY);
                 }

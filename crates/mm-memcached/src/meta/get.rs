@@ -37,10 +37,12 @@ impl<S: Sharing> Memcached<S> {
                     call.output.write(b"\r\n");
                 }
                 let state = State { stale: item.is_stale(), win_sent: true };
-                return self.after_hit(asked, &hit, state, &call.time);
+                self.after_hit(asked, &hit, state, &call.time);
+                return self.observe_fetch(key, None);
             }
         };
         self.count_miss(miss);
+        self.observe_fetch(key, Some(miss));
         if options.has(b'N') && self.vivify(asked, &call.time) {
             return self.answer_vivified(asked, call);
         }

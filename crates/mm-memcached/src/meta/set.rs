@@ -18,12 +18,14 @@ impl<S: Sharing> Memcached<S> {
         };
         let len = data.len() - 2;
         if !self.fits(asked.key, plan.put.client_flags, len) {
+            self.observe_store(asked.key, &plan.put, 0, Err(PutError::TooLarge));
             self.refuse_too_large(asked.key, true, &call.time);
             return call.output.write(lines::TOO_LARGE);
         }
         self.counters().cmd_set.count();
         let Some(value) = data.strip_suffix(b"\r\n") else { return call.output.write(lines::BAD_DATA_CHUNK) };
         let outcome = self.carry_out(asked.key, &plan, Value::Whole(value), &call.time);
+        self.observe_store(asked.key, &plan.put, len, outcome);
         self.write_meta_set(asked, outcome, call);
     }
 
@@ -39,6 +41,7 @@ impl<S: Sharing> Memcached<S> {
         if self.fits(key, plan.put.client_flags, meta.bytes as usize) {
             return Ok(plan);
         }
+        self.observe_store(key, &plan.put, 0, Err(PutError::TooLarge));
         self.refuse_too_large(key, true, time);
         Err(lines::TOO_LARGE)
     }

@@ -130,15 +130,16 @@ impl<S: Sharing> Memcached<S> {
             "lru_maintainer_juggles",
             "malloc_fails",
             "log_worker_dropped",
-            "log_worker_written",
-            "log_watcher_skipped",
-            "log_watcher_sent",
-            "log_watchers",
-            "unexpected_napi_ids",
-            "round_robin_fallback",
         ] {
             stat(output, name, 0);
         }
+        let lines = &self.shared.watchers.counts;
+        stat(output, "log_worker_written", lines.written.load(Ordering::Relaxed));
+        stat(output, "log_watcher_skipped", lines.skipped.load(Ordering::Relaxed));
+        stat(output, "log_watcher_sent", lines.sent.load(Ordering::Relaxed));
+        stat(output, "log_watchers", self.shared.watchers.len());
+        stat(output, "unexpected_napi_ids", 0);
+        stat(output, "round_robin_fallback", 0);
     }
 
     fn store_stats(&self, output: &mut Output) {

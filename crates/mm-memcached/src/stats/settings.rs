@@ -8,6 +8,7 @@ use mm_base::buffer::Output;
 
 use super::stat;
 use crate::service::Memcached;
+use crate::watch::kind;
 
 /// Settings of memcached's that mean nothing here, with its defaults, from `hashpower_init` to the end of the slabs.
 const SLAB_SETTINGS: [(&str, &str); 6] = [
@@ -66,7 +67,7 @@ impl<S: Sharing> Memcached<S> {
         stat(output, "num_threads", settings.threads);
         stat(output, "num_threads_per_udp", settings.threads);
         stat(output, "stat_key_prefix", char::from(settings.prefix_delimiter));
-        stat(output, "detail_enabled", yes_no(self.shared.counts_prefixes.load(Ordering::Relaxed)));
+        stat(output, "detail_enabled", yes_no(self.shared.observed.get() & kind::PREFIXES != 0));
         stat(
             output,
             "reqs_per_event",

@@ -21,4 +21,6 @@ mod sizes;
 #[cfg(test)]
 mod values;
 #[cfg(test)]
+mod watch;
+#[cfg(test)]
 mod world;

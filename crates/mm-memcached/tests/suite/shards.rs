@@ -8,7 +8,7 @@ use mm_store::{Config, Store};
 use crate::world::Client;
 
 /// A client of each of two shards of one server.
-fn two_shards() -> [Client; 2] {
+pub(crate) fn two_shards() -> [Client; 2] {
     let shared = Shared::new(Settings::default(), 2, Box::new(NoHost));
     [0, 1].map(|shard| {
         let store = Store::open(&Config::new(1 << 20, 1)).unwrap();

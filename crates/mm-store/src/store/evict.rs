@@ -292,6 +292,9 @@ impl<S: Sharing> Store<S> {
 
     /// Counts an eviction by what the item is like.
     pub(super) fn count_evicted(&mut self, location: Location, mark: u8) {
+        if self.observed.is_on {
+            self.observe_evicted(location, mark);
+        }
         self.stats.evicted += 1;
         if mark & mark::FETCHED == 0 {
             self.stats.evicted_unfetched += 1;
