@@ -84,7 +84,7 @@ pub(crate) fn fill<'a, S: Sharing>(
                 *at += consumed;
                 let Some(key) = store.key(get.key) else { continue };
                 store.prefetch_index(key.hash());
-                let work = Work::Get { key, fetch: get.fetch, last: get.last, exptime: 0 };
+                let work = Work::Get { key, fetch: get.fetch, last: get.last, exptime: get.exptime };
                 batch.push(Slot { work, end: *at, parser: *parser });
             }
             Some(Quick::Store(line, consumed)) => {
@@ -120,6 +120,13 @@ fn take_slowly<'a, S: Sharing>(
     input: &'a [u8],
     at: &mut usize,
 ) -> Option<Ahead<'a>> {
+    let skipped = parser.skip_ahead(&input[*at..]);
+    if skipped > 0 {
+        *at += skipped;
+        // It is done with, whatever is waited for behind it.
+        batch.push(Slot { work: Work::Nothing, end: *at, parser: *parser });
+        return None;
+    }
     let Next { parsed, consumed } = parser.next_slowly(&input[*at..]);
     *at += consumed;
     let work = match parsed {

@@ -109,6 +109,10 @@ fn touching_fetches() {
     client.expect("gats 100 a\n", &format!("VALUE a 0 1 {cas}\nx\nEND\n"));
     client.wait_s(101);
     client.expect("get a\n", "END\n");
+    client.expect("set a 0 0 1\na\nset b 0 0 1\nb\n", "STORED\nSTORED\n");
+    client.expect("gat 2 a b\n", "VALUE a 0 1\na\nVALUE b 0 1\nb\nEND\n");
+    client.wait_s(2);
+    client.expect("get a b\n", "END\n");
 }
 
 #[test]

@@ -84,6 +84,21 @@ fn too_long_values_take_the_old_ones_with_them() {
 }
 
 #[test]
+fn a_value_to_wait_for_behind_one_that_is_skipped() {
+    let make = || service(1 << 20, |settings| settings.items.item_size_max = 5000);
+    let input = [set("a", 5000), set("b", 40), b"get b\r\n".to_vec()].concat();
+    let expected =
+        [b"SERVER_ERROR object too large for cache\r\nSTORED\r\n".as_slice(), &got("b", 40)].concat();
+    for cut in input.len() - 60..input.len() {
+        let mut harness = make();
+        let client = harness.connect();
+        let pieces = [&input[..3000], &input[3000..cut], &input[cut..]];
+        let answer = pieces.map(|piece| harness.exchange(client, piece)).concat();
+        assert_eq!(String::from_utf8_lossy(&answer), String::from_utf8_lossy(&expected), "cut at {cut}");
+    }
+}
+
+#[test]
 fn memory_that_may_not_be_evicted() {
     let mut client = Client::new(service(1 << 20, |settings| settings.items.evicts = false));
     let body = String::from_utf8(value(1000)).unwrap();

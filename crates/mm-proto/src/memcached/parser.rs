@@ -127,6 +127,15 @@ impl Parser {
         }
     }
 
+    /// Ignores what is at the start of `input` and to be ignored: of a data block that is not wanted, or of a line that
+    /// was refused. Returns how many bytes. [`next`](Parser::next) does so by itself, together with the request behind.
+    pub fn skip_ahead(&mut self, input: &[u8]) -> usize {
+        match self.state {
+            State::SkipLine | State::Skip(_) => self.skip_some(input),
+            State::Line | State::Keys(_) => 0,
+        }
+    }
+
     /// Ignores what the state says. Returns how many bytes.
     fn skip_some(&mut self, input: &[u8]) -> usize {
         match self.state {
