@@ -104,6 +104,12 @@ impl<D: Driver> Shard<D> {
         &self.executor
     }
 
+    /// Whether a task is ready, so that the next turn does not sleep.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.executor.has_work()
+    }
+
     /// What other threads ring after they have left something for this shard.
     #[must_use]
     pub fn doorbell(&self) -> &Arc<Doorbell> {

@@ -160,6 +160,16 @@ impl<S: Service, D: Driver> Engine<S, D> {
         self.pool.used_bytes()
     }
 
+    /// Whether its connection memory is used up.
+    pub(crate) fn is_short_of_memory(&self) -> bool {
+        !self.pool.has_room()
+    }
+
+    /// Connections that it serves.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
     /// Has this shard act on the process's signals.
     pub(crate) fn set_signals(&mut self, signals: Signals) {
         self.signals = Some(signals);

@@ -1,8 +1,9 @@
 //! A whole server in virtual time, on a simulated network.
 //!
 //! It has several shards, listeners, time-outs, limits and stops: everything of a server but the sockets and
-//! the threads. Its shards take their turns one after the other, in an order that the seed decides, and time
-//! passes only when none of them has anything to do. The same seed replays the same run, byte by byte.
+//! the threads. Its shards take their turns one after the other, in an order that the seed decides. A shard takes
+//! one only when it would not sleep: something has happened to it, it is due, or it has been woken; so a wake-up that
+//! is forgotten shows. Time passes only when all of them sleep. The same seed replays the same run, byte by byte.
 //!
 //! ```
 //! use mm_base::{Now, buffer::Output};
@@ -41,6 +42,7 @@ use std::sync::Arc;
 
 use mm_base::buffer::Pool;
 use mm_base::choice::Choices;
+use mm_runtime::driver::Driver;
 use mm_runtime::driver::sim::{Faults, Network, PeerId, Port, SimDriver};
 use mm_runtime::shard::{Next, Shard};
 
@@ -49,6 +51,9 @@ use crate::datagrams::Framing;
 use crate::engine::{Engine, Parts};
 use crate::exchange::Exchange;
 use crate::{Config, Handle, Ready, Service, Start};
+
+/// One turn in so many that a shard could take is put off, so that the others get ahead of it.
+const HESITATION: u64 = 8;
 
 /// Turns that the shards may take without any time passing before a run counts as spinning.
 pub const TURNS_WITHOUT_TIME_MAX: usize = 100_000;
@@ -88,20 +93,27 @@ impl<S: Service> Simulation<S> {
     /// A server by `config` (its signals and options of sockets are without meaning here) with the services
     /// that `factory` makes, on a network of `seed` with `faults`.
     pub fn new(config: &Config, seed: u64, faults: Faults, factory: impl Fn(&Start) -> S) -> Self {
-        let network = Network::new(seed, faults);
+        Self::on(&Network::new(seed, faults), config, seed, factory)
+    }
+
+    /// The same on a network that there is already, such as that of a server that has stopped.
+    pub fn on(network: &Network, config: &Config, seed: u64, factory: impl Fn(&Start) -> S) -> Self {
+        let network = network.clone();
         let port = network.port();
         let count = config.shards.get();
         let control = Arc::new(Control::new(count));
         let exchange = Arc::new(Exchange::new(count));
-        let shards = (0..count).map(|shard| {
+        let shards = (0..count).map(|number| {
             let ready = Ready::default();
             let stats = Arc::clone(&control.stats);
-            let start = Start { shard, shards: count, notice: None, ready: ready.clone(), stats };
+            let start = Start { shard: number, shards: count, notice: None, ready: ready.clone(), stats };
             let service = factory(&start);
+            let mut shard = Shard::new(network.driver(false));
+            control.add_waker(number, shard.driver().waker());
             let (config, control, exchange) = (config.clone(), Arc::clone(&control), Arc::clone(&exchange));
             let pool = Pool::new(config.buffer_bytes_max / count);
-            let mut engine = Engine::new(Parts { service, pool, ready, config, control, exchange, shard });
-            let mut shard = Shard::new(network.driver(false));
+            let parts = Parts { service, pool, ready, config, control, exchange, shard: number };
+            let mut engine = Engine::new(parts);
             // A simulated driver has room for as many sources as a table.
             let listening = engine.add_listener(&mut *shard.driver(), port);
             debug_assert!(listening.is_ok(), "a simulated driver refused a listener");
@@ -151,48 +163,76 @@ impl<S: Service> Simulation<S> {
         self.shards.iter().map(|simulated| simulated.engine.buffered_bytes()).sum()
     }
 
-    /// Lets every shard take a turn, in an order of chance; where that brought nothing, lets time pass until
+    /// Whether a shard's connection memory is used up, so that it receives nothing until some is given back.
+    #[must_use]
+    pub fn is_short_of_memory(&self) -> bool {
+        self.shards.iter().any(|simulated| simulated.engine.is_short_of_memory())
+    }
+
+    /// Connections that the shards serve.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shards.iter().map(|simulated| simulated.engine.connections()).sum()
+    }
+
+    /// Lets every shard that does not sleep take a turn, in an order of chance; where all sleep, lets time pass until
     /// something is due.
     pub fn step(&mut self) -> Stepped {
+        self.step_until(u64::MAX)
+    }
+
+    /// The same, with time passing no further than to `end_ms` on the monotonic clock.
+    pub fn step_until(&mut self, end_ms: u64) -> Stepped {
         let mut order: Vec<usize> = (0..self.shards.len()).collect();
         self.choices.shuffle(&mut order);
         let now_ms = self.network.now().monotonic_ms;
-        let activity = self.network.activity();
-        let mut next = Next::Never;
-        let mut stopped = 0;
-        for index in order {
-            let simulated = &mut self.shards[index];
-            if simulated.next == Next::Stop {
-                stopped += 1;
+        let mut all_sleep = true;
+        for &index in &order {
+            if !self.shards[index].is_awake(now_ms) {
                 continue;
             }
-            // A simulated driver never fails to poll.
-            simulated.next = simulated.shard.turn(&mut simulated.engine).unwrap_or(Next::Stop);
-            if simulated.next != Next::Stop {
-                next = next.min(simulated.next);
+            all_sleep = false;
+            if order.len() == 1 || !self.choices.one_in(HESITATION) {
+                self.shards[index].turn();
             }
         }
-        if stopped == self.shards.len() {
+        if self.shards.iter().all(|simulated| simulated.next == Next::Stop) {
             return Stepped::Stopped;
         }
-        let due = match next {
-            _ if self.network.activity() != activity => None,
-            Next::Now | Next::Stop => None,
-            Next::At(time) if time <= now_ms => None,
-            Next::At(time) => Some(self.network.next_ms().map_or(time, |arrival| arrival.min(time))),
-            Next::Never => match self.network.next_ms() {
-                Some(arrival) => Some(arrival),
-                None => return Stepped::Idle,
-            },
-        };
-        let Some(due) = due else {
+        if !all_sleep {
             self.turns_without_time += 1;
             let spins = self.turns_without_time > TURNS_WITHOUT_TIME_MAX;
             return if spins { Stepped::Spinning } else { Stepped::Turn };
+        }
+        let timers = self.shards.iter().filter_map(|simulated| match simulated.next {
+            Next::At(time) => Some(time),
+            _ => None,
+        });
+        let bound = (end_ms < u64::MAX).then_some(end_ms);
+        let Some(due_ms) = timers.chain(self.network.next_ms()).chain(bound).min() else {
+            return Stepped::Idle;
         };
         self.turns_without_time = 0;
-        self.network.advance_to(due);
+        self.network.advance_to(due_ms);
         Stepped::Time
+    }
+}
+
+impl<S: Service> Simulated<S> {
+    /// Whether the shard would not sleep.
+    fn is_awake(&mut self, now_ms: u64) -> bool {
+        let is_due = match self.next {
+            Next::Stop => return false,
+            Next::Now => true,
+            Next::At(time) => time <= now_ms,
+            Next::Never => false,
+        };
+        is_due || self.shard.has_work() || self.shard.driver().is_ready()
+    }
+
+    fn turn(&mut self) {
+        // A simulated driver never fails to poll.
+        self.next = self.shard.turn(&mut self.engine).unwrap_or(Next::Stop);
     }
 }
 

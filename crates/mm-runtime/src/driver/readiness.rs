@@ -143,6 +143,11 @@ impl<K: Kernel> ReadinessDriver<K> {
         Self { kernel, table: Table::new(), inbox: Inbox::new() }
     }
 
+    /// The kernel, and the table that it is told of at each wait.
+    pub(super) fn parts(&mut self) -> (&mut K, &mut Table<K::Handle>) {
+        (&mut self.kernel, &mut self.table)
+    }
+
     fn add(&mut self, handle: K::Handle, owner: Owner, role: Role) -> io::Result<SourceId> {
         let key = self.table.next_key().ok_or(io::ErrorKind::OutOfMemory)?;
         self.kernel.watch(&handle, key, role)?;

@@ -5,6 +5,7 @@
 
 mod datagrams;
 mod network;
+mod observe;
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -21,8 +22,9 @@ use super::readiness::{Kernel, News, Outlook, ReadinessDriver, Role, Source, Tab
 use super::{Address, Event, Kind, Waker};
 use crate::limits::{EVENTS_MAX, GATHER_MAX};
 
+use network::{Fault, Link, State};
 pub use network::{Faults, Network, PeerId, Port};
-use network::{Link, State};
+pub use observe::{Happened, Progress};
 
 /// One shard's end of a simulated [`Network`].
 pub type SimDriver = ReadinessDriver<SimKernel>;
@@ -30,6 +32,8 @@ pub type SimDriver = ReadinessDriver<SimKernel>;
 /// What takes the place of an operating system.
 pub struct SimKernel {
     network: Network,
+    /// Events found by [`SimDriver::is_ready`] that no wait has told yet.
+    early: Vec<Event>,
     woken: Arc<AtomicBool>,
     alone: bool,
 }
@@ -86,9 +90,23 @@ impl SimHandle {
     }
 }
 
+impl SimDriver {
+    /// Whether a wait for events would return at once: something has happened, or the driver has been woken. A shard
+    /// for which this is false sleeps.
+    pub fn is_ready(&mut self) -> bool {
+        let (kernel, table) = self.parts();
+        let mut early = std::mem::take(&mut kernel.early);
+        if early.is_empty() {
+            kernel.collect(table, &mut early);
+        }
+        kernel.early = early;
+        !kernel.early.is_empty() || kernel.woken.load(Ordering::Relaxed)
+    }
+}
+
 impl SimKernel {
     pub(super) fn new(network: Network, alone: bool) -> Self {
-        Self { network, woken: Arc::new(AtomicBool::new(false)), alone }
+        Self { network, early: Vec::new(), woken: Arc::new(AtomicBool::new(false)), alone }
     }
 
     /// Finds out what has become possible since the last time, looking from a random place on.
@@ -96,7 +114,7 @@ impl SimKernel {
         let mut state = self.network.state.borrow_mut();
         let places = table.places();
         let first = state.choices.index(places);
-        let spurious = state.happens(|faults| faults.spurious_events).then(|| state.choices.index(places));
+        let spurious = state.happens(Fault::SpuriousEvent).then(|| state.choices.index(places));
         for place in (first..places).chain(0..first) {
             if events.len() >= EVENTS_MAX {
                 return;
@@ -125,7 +143,7 @@ fn edges(source: &mut Source<SimHandle>, state: &mut State) -> (bool, bool) {
         Of::Stream(key) => {
             let capacity = state.faults.capacity_bytes;
             let Some(link) = state.link(key) else { return (false, false) };
-            let Link { to_server, to_peer, reset } = link;
+            let Link { to_server, to_peer, reset, .. } = link;
             let over = *reset || to_server.ended;
             let readable = to_server.arrived_total > handle.announced || (over && !handle.hung_up);
             handle.announced = to_server.arrived_total;
@@ -158,6 +176,7 @@ impl Kernel for SimKernel {
         events: &mut Vec<Event>,
     ) -> io::Result<()> {
         let woken = self.woken.swap(false, Ordering::Relaxed);
+        events.append(&mut self.early);
         self.collect(table, events);
         if woken || !self.alone {
             return Ok(());
@@ -175,7 +194,10 @@ impl Kernel for SimKernel {
         Ok(())
     }
 
-    fn watch(&mut self, _handle: &SimHandle, _key: Key, _role: Role) -> io::Result<()> {
+    fn watch(&mut self, handle: &SimHandle, _key: Key, _role: Role) -> io::Result<()> {
+        if let Of::Port(port) = handle.of {
+            self.network.state.borrow_mut().listen(port);
+        }
         Ok(())
     }
 
@@ -190,7 +212,7 @@ impl Kernel for SimKernel {
     fn receive(&mut self, stream: &mut SimHandle, space: &mut [u8]) -> Result<usize, Errno> {
         let key = stream.stream()?;
         let mut state = self.network.state.borrow_mut();
-        let short = state.happens(|faults| faults.short_receives);
+        let short = state.happens(Fault::ShortReceive);
         let cut = state.choices.next_u64();
         let link = state.link(key).filter(|link| !link.reset).ok_or(Errno::CONNRESET)?;
         let there = space.len().min(link.to_server.arrived.len());
@@ -212,7 +234,7 @@ impl Kernel for SimKernel {
     fn send(&mut self, stream: &mut SimHandle, output: &Output) -> Result<usize, Errno> {
         let key = stream.stream()?;
         let mut state = self.network.state.borrow_mut();
-        if state.happens(|faults| faults.resets)
+        if state.happens(Fault::Reset)
             && let Some(link) = state.link(key)
         {
             link.reset = true;
@@ -255,21 +277,27 @@ impl Kernel for SimKernel {
     }
 
     fn close(&mut self, handle: SimHandle) {
-        let Of::Stream(key) = handle.of else { return };
         let mut state = self.network.state.borrow_mut();
+        let key = match handle.of {
+            Of::Stream(key) => key,
+            Of::Port(port) => return state.stop_listening(port),
+            Of::Datagrams(_) => return,
+        };
         let unread = state.link(key).is_some_and(|link| !link.to_server.arrived.is_empty());
         if unread && let Some(link) = state.link(key) {
             link.reset = true;
         }
         state.end(key, true);
+        state.close_near(key);
     }
 
     fn reset(&mut self, stream: SimHandle) {
-        if let Of::Stream(key) = stream.of
-            && let Some(link) = self.network.state.borrow_mut().link(key)
-        {
+        let Of::Stream(key) = stream.of else { return };
+        let mut state = self.network.state.borrow_mut();
+        if let Some(link) = state.link(key) {
             link.reset = true;
         }
+        state.close_near(key);
     }
 }
 

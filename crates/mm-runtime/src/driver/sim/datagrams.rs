@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::network::{Network, Port, State};
+use super::network::{Fault, Network, Port, State};
 
 /// What is under way to and from one port.
 #[derive(Default)]
@@ -52,8 +52,8 @@ impl State {
 
     /// What becomes of a datagram on its way: nothing, itself, or two of it.
     fn dispatch(&mut self, bytes: &[u8], peer: SocketAddr) -> Vec<Datagram> {
-        let lost = self.happens(|faults| faults.lost_datagrams);
-        let doubled = self.happens(|faults| faults.doubled_datagrams);
+        let lost = self.happens(Fault::LostDatagram);
+        let doubled = self.happens(Fault::DoubledDatagram);
         let copies = usize::from(!lost) + usize::from(!lost && doubled);
         (0..copies).map(|_| Datagram { arrival_ms: self.arrival_ms(), peer, bytes: bytes.to_vec() }).collect()
     }

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use mm_base::Now;
@@ -13,6 +12,7 @@ use mm_base::slab::{Key, Slab};
 use rustix::io::Errno;
 
 use super::datagrams::Datagrams;
+use super::observe::Happened;
 use super::{SimDriver, SimKernel};
 use crate::driver::{Address, Received};
 
@@ -43,6 +43,18 @@ pub struct Faults {
     pub lost_datagrams: u64,
     /// One datagram in so many arrives twice. 0: none does.
     pub doubled_datagrams: u64,
+}
+
+/// A kind of fault that happens by chance.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fault {
+    ShortReceive,
+    ShortSend,
+    SpuriousEvent,
+    FailedAccept,
+    Reset,
+    LostDatagram,
+    DoubledDatagram,
 }
 
 impl Default for Faults {
@@ -76,14 +88,17 @@ pub struct Port {
 
 /// The far end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PeerId(Key);
+pub struct PeerId(pub(super) Key);
 
 pub(super) struct State {
     now_ms: u64,
+    /// How far the wall clock has been set forward or back.
+    pub(super) clock_offset_s: i64,
     /// Events made, and bytes and ends sent.
     pub(super) activity: u64,
     pub(super) choices: Choices,
     pub(super) faults: Faults,
+    pub(super) happened: Happened,
     pub(super) links: Slab<Link>,
     pub(super) ports: Vec<Queue>,
     /// The datagrams of each port that takes some.
@@ -95,13 +110,22 @@ pub(super) struct State {
 pub(super) struct Queue {
     /// When each arrives, and which it is.
     waiting: VecDeque<(u64, Key)>,
+    /// Drivers that listen.
+    listeners: usize,
 }
 
 /// One stream: both of its directions.
+#[derive(Default)]
 pub(super) struct Link {
     pub(super) to_server: Direction,
     pub(super) to_peer: Direction,
     pub(super) reset: bool,
+    /// A driver has accepted it.
+    pub(super) accepted: bool,
+    /// The server has closed its end.
+    pub(super) near_closed: bool,
+    /// The peer has let go of its end.
+    pub(super) far_closed: bool,
 }
 
 /// What goes one way.
@@ -109,7 +133,7 @@ pub(super) struct Link {
 pub(super) struct Direction {
     /// When each piece arrives; in order.
     under_way: VecDeque<(u64, Vec<u8>)>,
-    under_way_bytes: usize,
+    pub(super) under_way_bytes: usize,
     pub(super) arrived: VecDeque<u8>,
     /// Bytes that have ever arrived.
     pub(super) arrived_total: u64,
@@ -160,7 +184,9 @@ impl Direction {
 
 impl State {
     pub(super) fn now(&self) -> Now {
-        Now { monotonic_ms: self.now_ms, unix_s: UNIX_START_S + (self.now_ms - MONOTONIC_START_MS) / 1000 }
+        let passed_s = (self.now_ms - MONOTONIC_START_MS) / 1000;
+        let unix_s = (UNIX_START_S + passed_s).saturating_add_signed(self.clock_offset_s);
+        Now { monotonic_ms: self.now_ms, unix_s }
     }
 
     /// The reading of the monotonic clock.
@@ -169,8 +195,20 @@ impl State {
     }
 
     /// Whether a fault happens now.
-    pub(super) fn happens(&mut self, fault: fn(&Faults) -> u64) -> bool {
-        self.choices.one_in(fault(&self.faults))
+    pub(super) fn happens(&mut self, fault: Fault) -> bool {
+        let (faults, happened) = (&self.faults, &mut self.happened);
+        let (rate, count) = match fault {
+            Fault::ShortReceive => (faults.short_receives, &mut happened.short_receives),
+            Fault::ShortSend => (faults.short_sends, &mut happened.short_sends),
+            Fault::SpuriousEvent => (faults.spurious_events, &mut happened.spurious_events),
+            Fault::FailedAccept => (faults.failed_accepts, &mut happened.failed_accepts),
+            Fault::Reset => (faults.resets, &mut happened.resets),
+            Fault::LostDatagram => (faults.lost_datagrams, &mut happened.lost_datagrams),
+            Fault::DoubledDatagram => (faults.doubled_datagrams, &mut happened.doubled_datagrams),
+        };
+        let happens = self.choices.one_in(rate);
+        *count += u64::from(happens);
+        happens
     }
 
     /// When something sent now arrives.
@@ -190,7 +228,7 @@ impl State {
     /// Sends to one side as much of `bytes` as there is room for. Returns how much.
     pub(super) fn send(&mut self, key: Key, to_peer: bool, bytes: &[u8]) -> usize {
         let capacity = self.faults.capacity_bytes;
-        let short = self.happens(|faults| faults.short_sends);
+        let short = self.happens(Fault::ShortSend);
         let time = self.arrival_ms();
         let Some(link) = self.links.get_mut(key) else { return 0 };
         let direction = if to_peer { &mut link.to_peer } else { &mut link.to_server };
@@ -225,13 +263,45 @@ impl State {
         if !self.has_arrivals(port) {
             return Ok(None);
         }
-        if self.happens(|faults| faults.failed_accepts) {
+        if self.happens(Fault::FailedAccept) {
             return Err(Errno::MFILE);
         }
         let queue = &mut self.ports[port];
         let Some((_, key)) = queue.waiting.pop_front() else { return Ok(None) };
-        let peer = u16::try_from(key.index() % 60_000).unwrap_or(0);
-        Ok(Some((key, Address::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, peer))))))
+        if let Some(link) = self.links.get_mut(key) {
+            link.accepted = true;
+        }
+        Ok(Some((key, PeerId(key).address())))
+    }
+
+    /// A driver listens.
+    pub(super) fn listen(&mut self, port: usize) {
+        self.ports[port].listeners += 1;
+    }
+
+    /// A driver does not listen any more. Connections that no other will accept are reset.
+    pub(super) fn stop_listening(&mut self, port: usize) {
+        let queue = &mut self.ports[port];
+        queue.listeners -= 1;
+        if queue.listeners > 0 {
+            return;
+        }
+        for (_, key) in std::mem::take(&mut queue.waiting) {
+            if let Some(link) = self.links.get_mut(key) {
+                link.reset = true;
+            }
+            self.close_near(key);
+        }
+    }
+
+    /// The server has closed its end.
+    pub(super) fn close_near(&mut self, key: Key) {
+        if let Some(link) = self.links.get_mut(key) {
+            link.near_closed = true;
+            if link.far_closed {
+                self.links.remove(key);
+            }
+        }
     }
 
     /// When the next thing arrives anywhere, if something is under way.
@@ -254,9 +324,11 @@ impl Network {
     pub fn new(seed: u64, faults: Faults) -> Self {
         let state = State {
             now_ms: MONOTONIC_START_MS,
+            clock_offset_s: 0,
             activity: 0,
             choices: Choices::new(seed),
             faults,
+            happened: Happened::default(),
             links: Slab::new(),
             ports: Vec::new(),
             datagrams: Vec::new(),
@@ -313,8 +385,7 @@ impl Network {
     pub fn connect(&self, port: Port) -> PeerId {
         let mut state = self.state.borrow_mut();
         let time = state.arrival_ms();
-        let link = Link { to_server: Direction::default(), to_peer: Direction::default(), reset: false };
-        let key = state.links.insert(link).unwrap_or_else(|_| Key::reserved(0));
+        let key = state.links.insert(Link::default()).unwrap_or_else(|_| Key::reserved(0));
         let queue = &mut state.ports[port.number];
         let time = queue.waiting.back().map_or(time, |(last, _)| time.max(*last));
         queue.waiting.push_back((time, key));
