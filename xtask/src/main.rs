@@ -19,6 +19,7 @@ mod nightly;
 mod process;
 mod server;
 mod session;
+mod sim;
 mod test;
 mod tidy;
 mod tools;
@@ -35,6 +36,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     clients::COMMAND,
     compat::COMMAND,
     nightly::COMMAND,
+    sim::COMMAND,
     test::COMMAND,
     tidy::COMMAND,
     // Measurements.

@@ -91,6 +91,12 @@ pub(super) const LAYERS: &[Layer] = &[
         outer: &["clap", "serde", "toml", "tracing"],
     },
     Layer {
+        name: "mm-sim",
+        folder: "crates/mm-sim",
+        inner: Inner::Some(&["mm-base", "mm-memcached", "mm-proto", "mm-runtime", "mm-server", "mm-store"]),
+        outer: &[],
+    },
+    Layer {
         name: "mm-bench",
         folder: "crates/mm-bench",
         inner: Inner::All,

@@ -120,12 +120,18 @@ pub(super) struct Link {
     pub(super) to_server: Direction,
     pub(super) to_peer: Direction,
     pub(super) reset: bool,
-    /// A driver has accepted it.
-    pub(super) accepted: bool,
-    /// The server has closed its end.
-    pub(super) near_closed: bool,
+    pub(super) near: Near,
     /// The peer has let go of its end.
     pub(super) far_closed: bool,
+}
+
+/// What has become of the server's end of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Near {
+    #[default]
+    Waiting,
+    Accepted,
+    Closed,
 }
 
 /// What goes one way.
@@ -269,7 +275,7 @@ impl State {
         let queue = &mut self.ports[port];
         let Some((_, key)) = queue.waiting.pop_front() else { return Ok(None) };
         if let Some(link) = self.links.get_mut(key) {
-            link.accepted = true;
+            link.near = Near::Accepted;
         }
         Ok(Some((key, PeerId(key).address())))
     }
@@ -297,7 +303,7 @@ impl State {
     /// The server has closed its end.
     pub(super) fn close_near(&mut self, key: Key) {
         if let Some(link) = self.links.get_mut(key) {
-            link.near_closed = true;
+            link.near = Near::Closed;
             if link.far_closed {
                 self.links.remove(key);
             }

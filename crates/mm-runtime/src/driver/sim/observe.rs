@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::network::{Network, PeerId};
+use super::network::{Near, Network, PeerId};
 use crate::driver::Address;
 
 /// How often each kind of fault has happened so far.
@@ -66,8 +66,8 @@ impl Network {
         let mut state = self.state.borrow_mut();
         let link = state.link(peer.0)?;
         Some(Progress {
-            accepted: link.accepted,
-            closed: link.near_closed,
+            accepted: link.near != Near::Waiting,
+            closed: link.near == Near::Closed,
             reset: link.reset,
             finished: link.to_server.ended,
             unreceived: link.to_server.arrived.len(),
@@ -80,7 +80,7 @@ impl Network {
     #[must_use]
     pub fn open_streams(&self) -> usize {
         let state = self.state.borrow();
-        state.links.iter().filter(|(_, link)| link.accepted && !link.near_closed).count()
+        state.links.iter().filter(|(_, link)| link.near == Near::Accepted).count()
     }
 
     /// Resets the stream, unless the server has closed it, and forgets it: the peer is not to be used again.
@@ -89,7 +89,7 @@ impl Network {
         let Some(link) = state.links.get_mut(peer.0) else { return };
         link.reset = true;
         link.far_closed = true;
-        if link.near_closed {
+        if link.near == Near::Closed {
             state.links.remove(peer.0);
         }
     }

@@ -1,0 +1,119 @@
+//! The service under test, with everything it is given and answers shown to the world.
+
+use std::io::IoSlice;
+use std::rc::Rc;
+
+use mm_base::Now;
+use mm_base::buffer::Output;
+use mm_memcached::Memcached;
+use mm_server::{Background, Peer, Service, Step};
+
+use crate::limits::GATHER_MAX;
+use crate::stream::Phase;
+use crate::world::{Ran, Shared, port_of};
+
+/// [`Memcached`] under observation.
+pub(crate) struct Checked {
+    inner: Memcached,
+    world: Shared,
+    shard: usize,
+    output: Vec<u8>,
+}
+
+/// A connection, and the client's port that names it.
+pub(crate) struct Connection {
+    inner: mm_memcached::Connection,
+    port: usize,
+}
+
+impl Checked {
+    pub(crate) fn new(inner: Memcached, world: &Shared, shard: usize) -> Self {
+        Self { inner, world: Rc::clone(world), shard, output: Vec::new() }
+    }
+
+    pub(crate) fn inner(&self) -> &Memcached {
+        &self.inner
+    }
+
+    /// Shows the world what the store has lost. Returns how much that is.
+    fn count_losses(&self) -> u64 {
+        let stats = self.inner.store().stats();
+        let mut world = self.world.borrow_mut();
+        world.count_losses(self.shard, stats.evicted + stats.refused);
+        world.losses(self.shard)
+    }
+}
+
+impl Service for Checked {
+    type Connection = Connection;
+
+    fn connect(&mut self, peer: &Peer) -> Connection {
+        let port = port_of(peer.address);
+        if let Some(stream) = self.world.borrow_mut().stream(port) {
+            stream.phase = Phase::Served;
+        }
+        Connection { inner: self.inner.connect(peer), port }
+    }
+
+    fn prepare(&mut self, connection: &mut Connection, input: &[u8], pass: u8) {
+        self.inner.prepare(&mut connection.inner, input, pass);
+    }
+
+    fn run(&mut self, connection: &mut Connection, input: &[u8], output: &mut Output, now: Now) -> Step {
+        let losses = self.count_losses();
+        let before = output.len();
+        let step = self.inner.run(&mut connection.inner, input, output, now);
+        self.count_losses();
+        let (Step::Read { consumed }
+        | Step::ReadInto { consumed }
+        | Step::Park { consumed }
+        | Step::Yield { consumed }
+        | Step::Close { consumed }) = step;
+        self.output.clear();
+        let mut world = self.world.borrow_mut();
+        if !copy_from(output, before, &mut self.output) {
+            world.fail(format!("an output has more than {GATHER_MAX} pieces"));
+        }
+        let (port, shard) = (connection.port, self.shard);
+        world.ran(&Ran { port, shard, now, input: &input[..consumed], output: &self.output, losses });
+        step
+    }
+
+    fn space<'a>(&'a mut self, connection: &'a mut Connection) -> &'a mut [u8] {
+        self.inner.space(&mut connection.inner)
+    }
+
+    fn filled(&mut self, connection: &mut Connection, bytes: usize) {
+        self.inner.filled(&mut connection.inner, bytes);
+        if let Some(stream) = self.world.borrow_mut().stream(connection.port) {
+            stream.skip(bytes);
+        }
+    }
+
+    fn disconnect(&mut self, connection: Connection) {
+        self.inner.disconnect(connection.inner);
+        self.world.borrow_mut().ended(connection.port);
+    }
+
+    fn background(&mut self, now: Now) -> Background {
+        let next = self.inner.background(now);
+        self.count_losses();
+        let mut world = self.world.borrow_mut();
+        world.moment(now);
+        next
+    }
+}
+
+/// Appends what `output` holds from byte `start` on. False where it is in too many pieces.
+fn copy_from(output: &Output, start: usize, bytes: &mut Vec<u8>) -> bool {
+    let mut slices = [IoSlice::new(&[]); GATHER_MAX];
+    let count = output.gather(&mut slices);
+    let (mut skipped, mut gathered) = (0, 0);
+    for slice in &slices[..count] {
+        let skip = slice.len().min(start - skipped);
+        bytes.extend_from_slice(&slice[skip..]);
+        skipped += skip;
+        gathered += slice.len();
+    }
+    gathered == output.len()
+}

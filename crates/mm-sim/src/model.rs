@@ -1,0 +1,235 @@
+//! What every key must hold, by what has been answered so far.
+//!
+//! The order in which the server executes requests is known: shards take their turns on one thread, and a run of the
+//! service executes the requests whose bytes it consumes, in their order. That order lies between the sending of each
+//! request and its answer, so it is a linearization, and each answer can be held against one state. Only a loss
+//! leaves a choice, because a cache may forget: it is allowed where the store has counted an eviction or a refusal
+//! since the item was last known to be there, and not otherwise.
+
+mod change;
+mod fetch;
+mod store;
+
+use std::rc::Rc;
+
+use crate::answer::Answers;
+use crate::op::{KeyId, Op, What};
+use crate::time::Moment;
+
+/// Why an answer is wrong.
+pub(crate) type Wrong = String;
+
+/// An item.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) value: Rc<[u8]>,
+    pub(crate) flags: u32,
+    /// In the store's seconds; 0 for never.
+    pub(crate) expiry_s: u32,
+    /// `None`: nobody has been told it yet.
+    pub(crate) cas: Option<u64>,
+    /// What the CAS must exceed when it is told: that of the value before it.
+    pub(crate) cas_above: u64,
+}
+
+/// What a key holds.
+#[derive(Clone, Debug)]
+pub(crate) enum Held {
+    Absent,
+    Present(Item),
+    /// A command without an answer may have done one thing or another.
+    Unknown,
+}
+
+#[derive(Debug)]
+struct Entry {
+    held: Held,
+    /// Losses that the store had counted when this was last certain.
+    sure_at: u64,
+}
+
+/// What one store must hold.
+#[derive(Debug)]
+pub(crate) struct Model {
+    entries: Vec<Entry>,
+    /// When everything is to be forgotten; 0 for not.
+    flush_s: u32,
+    /// CAS values told lately, for clients to use.
+    pub(crate) told: Vec<(KeyId, u64)>,
+    /// Items that were gone where only the store's counters say why.
+    pub(crate) lost: u64,
+    /// Items of which nothing certain was known when they were asked for.
+    pub(crate) unknown: u64,
+}
+
+/// The surroundings in which a request is executed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) moment: Moment,
+    /// The keys by their ids.
+    pub(crate) keys: &'a [Vec<u8>],
+    /// Losses (evictions and refusals) that the store had counted before this run, and after it.
+    pub(crate) losses: (u64, u64),
+}
+
+/// Whether a request has been answered whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answered {
+    Whole,
+    /// The rest comes in a later run.
+    InPart,
+}
+
+impl Model {
+    pub(crate) fn new(keys: usize) -> Self {
+        let entries = (0..keys).map(|_| Entry { held: Held::Absent, sure_at: 0 }).collect();
+        Self { entries, flush_s: 0, told: Vec::new(), lost: 0, unknown: 0 }
+    }
+
+    /// A run begins: what is due by now happens.
+    pub(crate) fn begin(&mut self, context: &Context<'_>) {
+        if self.flush_s != 0 && self.flush_s <= context.moment.now_s {
+            self.flush_s = 0;
+            self.forget_all(context);
+        }
+    }
+
+    /// Executes a request and holds its answer against what was due.
+    pub(crate) fn execute(
+        &mut self,
+        op: &Op,
+        answers: &mut Answers<'_>,
+        context: &Context<'_>,
+    ) -> Result<Answered, Wrong> {
+        match &op.what {
+            What::Get(get) => self.get(*get, answers, context)?,
+            What::Store(store) => self.store(store, answers, context)?,
+            What::Delete { key, noreply } => self.delete(*key, *noreply, answers, context)?,
+            What::Arithmetic { key, delta, decrement, noreply } => {
+                self.arithmetic((*key, *delta, *decrement), *noreply, answers, context)?;
+            }
+            What::Touch { key, exptime, noreply } => {
+                self.touch((*key, *exptime), *noreply, answers, context)?;
+            }
+            What::Flush { delay_s, noreply } => self.flush(*delay_s, *noreply, answers, context)?,
+            What::Line(line) => answers.expect(line)?,
+            What::Stats => return until_end(answers, b"STAT "),
+            What::Dump => return until_end(answers, b""),
+            What::Quit => {}
+        }
+        Ok(Answered::Whole)
+    }
+
+    fn flush(
+        &mut self,
+        delay_s: i32,
+        noreply: bool,
+        answers: &mut Answers<'_>,
+        context: &Context<'_>,
+    ) -> Result<(), Wrong> {
+        if !noreply {
+            answers.expect(b"OK\r\n")?;
+        }
+        self.flush_s = 0;
+        if delay_s > 0 {
+            self.flush_s = context.moment.expiry_s(delay_s);
+        } else {
+            self.forget_all(context);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn forget_all(&mut self, context: &Context<'_>) {
+        for entry in &mut self.entries {
+            *entry = Entry { held: Held::Absent, sure_at: context.losses.0 };
+        }
+    }
+
+    /// What a key holds now, expired items gone.
+    fn held(&mut self, key: KeyId, context: &Context<'_>) -> &mut Held {
+        let held = &mut self.entries[key].held;
+        if matches!(held, Held::Present(item) if item.is_expired(context)) {
+            *held = Held::Absent;
+        }
+        held
+    }
+
+    /// The item of a key, where there is one for certain or almost.
+    fn item(&mut self, key: KeyId, context: &Context<'_>) -> Option<&mut Item> {
+        match self.held(key, context) {
+            Held::Present(item) => Some(item),
+            Held::Absent | Held::Unknown => None,
+        }
+    }
+
+    /// The key is known to hold this.
+    fn set(&mut self, key: KeyId, held: Held, context: &Context<'_>) {
+        self.entries[key] = Entry { held, sure_at: context.losses.0 };
+    }
+
+    /// Whether the item that a key holds may have been lost.
+    fn may_be_lost(&self, key: KeyId, context: &Context<'_>) -> bool {
+        context.losses.1 > self.entries[key].sure_at
+    }
+
+    /// The server says that there is no item.
+    fn absent(&mut self, key: KeyId, context: &Context<'_>) -> Result<(), Wrong> {
+        if let Held::Present(item) = self.held(key, context) {
+            let len = item.value.len();
+            if !self.may_be_lost(key, context) {
+                return Err(format!("the item of key {key} ({len} bytes) is gone, and nothing was evicted"));
+            }
+            self.lost += 1;
+        }
+        self.set(key, Held::Absent, context);
+        Ok(())
+    }
+
+    /// The server says that there is an item.
+    fn present(&mut self, key: KeyId, context: &Context<'_>) -> Result<(), Wrong> {
+        match self.held(key, context) {
+            Held::Absent => Err(format!("key {key} should hold nothing")),
+            Held::Present(_) => {
+                self.entries[key].sure_at = context.losses.0;
+                Ok(())
+            }
+            Held::Unknown => {
+                self.unknown += 1;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Item {
+    pub(crate) fn is_expired(&self, context: &Context<'_>) -> bool {
+        self.expiry_s != 0 && self.expiry_s <= context.moment.now_s
+    }
+
+    /// The CAS that the server tells.
+    fn told_cas(&mut self, cas: u64) -> Result<(), Wrong> {
+        match self.cas {
+            Some(known) if known != cas => Err(format!("the CAS was {known} and is {cas} without a change")),
+            None if cas <= self.cas_above => {
+                Err(format!("the CAS is {cas} and must exceed {} of the value before", self.cas_above))
+            }
+            _ => {
+                self.cas = Some(cas);
+                Ok(())
+            }
+        }
+    }
+
+    /// The least that the CAS of the next value must exceed.
+    fn cas_floor(&self) -> u64 {
+        self.cas.unwrap_or(self.cas_above)
+    }
+}
+
+fn until_end(answers: &mut Answers<'_>, prefix: &[u8]) -> Result<Answered, Wrong> {
+    let is_whole = answers.lines_to_end(|line| match line.starts_with(prefix) {
+        true => Ok(()),
+        false => Err(format!("a line that does not belong there: {}", crate::answer::shown(line))),
+    })?;
+    Ok(if is_whole { Answered::Whole } else { Answered::InPart })
+}

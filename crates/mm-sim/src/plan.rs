@@ -1,0 +1,186 @@
+//! What a seed decides: which requests, which faults, which limits.
+//!
+//! Each kind of request and of fault is switched on or off by chance (swarm testing): a run without deletes, or with
+//! nothing but multigets and resets, gets to states that a mixture of everything never reaches.
+
+use std::num::NonZeroUsize;
+
+use mm_base::choice::Choices;
+use mm_memcached::Settings;
+use mm_runtime::driver::sim::Faults;
+use mm_server::Config;
+
+use crate::limits::{CLIENTS_MAX, KEYS_MAX};
+
+/// What connections above the limit are told.
+pub(crate) const REFUSAL: &[u8] = b"ERROR Too many open connections\r\n";
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) config: Config,
+    pub(crate) settings: Settings,
+    pub(crate) faults: Faults,
+    pub(crate) clients: usize,
+    pub(crate) keys: usize,
+    pub(crate) work: Work,
+    pub(crate) manners: Manners,
+    /// Executed requests after which the server is drained and started anew. 0: it is not.
+    pub(crate) drain_after: u64,
+    /// One step in so many the wall clock is set, or the machine sleeps for a while. 0: never.
+    pub(crate) clock_jumps: u64,
+}
+
+/// Which requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    /// How often each kind comes, by [`Kind`](crate::requests::Kind).
+    pub(crate) weights: Vec<u64>,
+    /// The longest value, in bytes.
+    pub(crate) value_bytes_max: usize,
+    /// One value in so many may be that long; others are short.
+    pub(crate) long_values: u64,
+    /// One item in so many expires within seconds. 0: none.
+    pub(crate) short_lives: u64,
+    /// One command in so many that can wants no answer. 0: none.
+    pub(crate) noreply: u64,
+    /// One request in so many is wrong in some way. 0: none.
+    pub(crate) flaws: u64,
+    /// Keys of a multiget, at most.
+    pub(crate) multiget_max: usize,
+    /// Requests that a client has under way, at most.
+    pub(crate) depth_max: usize,
+}
+
+/// How clients behave.
+#[derive(Clone, Debug)]
+pub(crate) struct Manners {
+    /// The most that a client writes and reads at once, in bytes.
+    pub(crate) write_bytes_max: usize,
+    pub(crate) read_bytes_max: usize,
+    /// The longest pause between two acts, in milliseconds.
+    pub(crate) think_ms_max: u64,
+    /// One act in so many begins a long pause. 0: none.
+    pub(crate) long_pauses: u64,
+    /// One act in so many resets the connection. 0: none.
+    pub(crate) resets: u64,
+    /// One act in so many ends the connection in good order. 0: none does.
+    pub(crate) finishes: u64,
+    /// One client in so many reads slowly. 0: none.
+    pub(crate) slow_readers: u64,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut choices = Choices::new(seed).fork(10);
+        let shards = NonZeroUsize::new(1 + choices.index(4)).unwrap_or(NonZeroUsize::MIN);
+        let clients = 1 + choices.index(CLIENTS_MAX);
+        let faults = faults(&mut choices);
+        let manners = manners(&mut choices);
+        let work = work(&mut choices);
+        let keys = 1 + index(&mut choices, 3, (KEYS_MAX, 60));
+        let mut settings = Settings::default();
+        settings.items.limit_bytes = 1 << choices.between(20, 23);
+        settings.items.evicts = !choices.one_in(8);
+        settings.items.item_size_max = if choices.one_in(3) { 8 * 1024 } else { 1 << 18 };
+        settings.threads = shards.get();
+        let config = config(&mut choices, shards, clients);
+        let drain_after = if choices.one_in(3) { choices.between(500, 9000) } else { 0 };
+        let clock_jumps = some(&mut choices, 3, 2000);
+        Self { config, settings, faults, clients, keys, work, manners, drain_after, clock_jumps }
+    }
+}
+
+/// Nought once in `off` times, else a number up to `max`.
+fn some(choices: &mut Choices, off: u64, max: u64) -> u64 {
+    if choices.one_in(off) { 0 } else { choices.between(2, max) }
+}
+
+/// A number below the first of two bounds once in `rare` times, else below the second.
+fn index(choices: &mut Choices, rare: u64, (bound, usual): (usize, usize)) -> usize {
+    let bound = if choices.one_in(rare) { bound } else { usual };
+    choices.index(bound)
+}
+
+fn faults(choices: &mut Choices) -> Faults {
+    let capacity_bytes = match choices.below(4) {
+        0 => 64 + choices.index(1000),
+        1 => 4096,
+        _ => 256 * 1024,
+    };
+    let mut faults = Faults {
+        delay_ms_max: if choices.one_in(3) { 0 } else { choices.between(1, 50) },
+        capacity_bytes,
+        short_receives: some(choices, 3, 20),
+        short_sends: some(choices, 3, 20),
+        spurious_events: some(choices, 3, 20),
+        failed_accepts: some(choices, 2, 8),
+        resets: some(choices, 2, 40) * 50,
+        ..Faults::default()
+    };
+    let usual = [&mut faults.short_receives, &mut faults.short_sends, &mut faults.spurious_events];
+    if usual.iter().filter(|rate| ***rate > 0).count() < 2 {
+        usual.into_iter().for_each(|rate| *rate = 10);
+    }
+    faults
+}
+
+fn manners(choices: &mut Choices) -> Manners {
+    Manners {
+        write_bytes_max: 1 + index(choices, 4, (40, 16 * 1024)),
+        read_bytes_max: 1 + index(choices, 4, (400, 64 * 1024)),
+        think_ms_max: if choices.one_in(2) { 0 } else { choices.between(1, 30) },
+        long_pauses: some(choices, 2, 40) * 20,
+        resets: some(choices, 2, 40) * 50,
+        finishes: some(choices, 2, 40) * 20,
+        slow_readers: some(choices, 2, 8),
+    }
+}
+
+fn work(choices: &mut Choices) -> Work {
+    let mut weights: Vec<u64> = crate::requests::KINDS
+        .iter()
+        .map(|(_, usual)| if choices.one_in(3) { 0 } else { choices.between(1, 2 * usual) })
+        .collect();
+    // Something has to be stored and asked for.
+    weights[0] = weights[0].max(4);
+    weights[1] = weights[1].max(4);
+    let value_bytes_max = match choices.below(6) {
+        0 | 1 => 100,
+        2 | 3 => 3000,
+        4 => 40_000,
+        _ => 300_000,
+    };
+    Work {
+        weights,
+        value_bytes_max,
+        long_values: choices.between(2, 10) * if value_bytes_max > 3000 { 4 } else { 1 },
+        short_lives: some(choices, 3, 10),
+        noreply: some(choices, 3, 10),
+        flaws: some(choices, 3, 50),
+        multiget_max: 1 + index(choices, 4, (100, 8)),
+        depth_max: 1 + index(choices, 3, (100, 6)),
+    }
+}
+
+fn config(choices: &mut Choices, shards: NonZeroUsize, clients: usize) -> Config {
+    let connections_max = if choices.one_in(3) { 1 + choices.index(clients) } else { 1024 };
+    let output_cap_bytes = match choices.below(3) {
+        0 => 1 + choices.index(2000),
+        1 => 1 + choices.index(40_000),
+        _ => 64 * 1024,
+    };
+    Config {
+        shards,
+        connections_max,
+        refusal: choices.one_in(2).then_some(REFUSAL),
+        idle_timeout_ms: choices.one_in(3).then(|| choices.between(200, 3000)),
+        write_timeout_ms: if choices.one_in(2) { Some(choices.between(200, 3000)) } else { Some(60_000) },
+        output_cap_bytes,
+        buffer_bytes_max: if choices.one_in(6) { 64 * 1024 } else { 16 << 20 },
+        drain_ms: choices.between(50, 5000),
+        signals: false,
+        ..Config::default()
+    }
+}

@@ -1,0 +1,350 @@
+//! A run: one seed, from the first connection to the last check.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+
+use mm_base::choice::Choices;
+use mm_memcached::{Memcached, NoHost, Shared as Common};
+use mm_runtime::driver::sim::{Faults, Happened, Network};
+use mm_server::Stop;
+use mm_server::simulation::{Simulation, Stepped};
+use mm_store::Store;
+
+use crate::checked::Checked;
+use crate::client::{Client, Ends, Stage};
+use crate::limits::{FAULT_KINDS_MIN, OPS_MIN, PROGRESS_MS_MAX};
+use crate::plan::Plan;
+use crate::requests::Requests;
+use crate::world::{Shared, World};
+
+/// What was wrong in a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The seed that shows it again.
+    pub seed: u64,
+    /// What was wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {}: {}", self.seed, self.what)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// What a run has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Requests executed, keys of multigets counted one by one.
+    pub ops: u64,
+    /// Items lost to eviction, each of them accounted for.
+    pub lost: u64,
+    /// Requests about items of which nothing certain was known.
+    pub unknown: u64,
+    /// Kinds of fault that happened.
+    pub fault_kinds: usize,
+    /// Milliseconds of virtual time.
+    pub virtual_ms: u64,
+    /// A number that is another one if a byte went another way.
+    pub digest: u64,
+}
+
+/// Runs a seed.
+///
+/// # Errors
+/// The first thing that was wrong.
+pub fn run(seed: u64) -> Result<Report, Failure> {
+    Run::new(seed).whole().map_err(|what| Failure { seed, what })
+}
+
+/// The same, with each request and its answer shown as it is executed.
+///
+/// # Errors
+/// The first thing that was wrong.
+pub fn run_shown(seed: u64, show: fn(&str)) -> Result<Report, Failure> {
+    let mut run = Run::new(seed);
+    run.world.borrow_mut().show = Some(show);
+    run.whole().map_err(|what| Failure { seed, what })
+}
+
+struct Run {
+    seed: u64,
+    plan: Plan,
+    world: Shared,
+    network: Network,
+    simulation: Simulation<Checked>,
+    clients: Vec<Client>,
+    requests: Requests,
+    choices: Choices,
+    ends: Ends,
+    /// Ends that the servers so far have counted as theirs.
+    explained: Explained,
+    jumps: u64,
+    drained: bool,
+    /// What has been done, and when that was last more than before.
+    progress: (u64, u64),
+}
+
+/// Ends of connections that a server may make, by its counters.
+#[derive(Clone, Copy, Debug, Default)]
+struct Explained {
+    /// Idle clients, slow readers, and those above the limit.
+    closed: u64,
+    /// Slow readers.
+    cut: u64,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let plan = Plan::new(seed);
+        let mut choices = Choices::new(seed).fork(11);
+        let shards = plan.config.shards.get();
+        let keys = (0..plan.keys).map(|number| key(number, &mut choices)).collect();
+        let world = Rc::new(RefCell::new(World::new(keys, shards, shards)));
+        let network = Network::new(seed, plan.faults);
+        let simulation = serve(&network, &plan, seed, &world);
+        let requests = Requests::new(&plan.work, plan.settings.items.item_size_max, &mut choices);
+        let clients = (0..plan.clients).map(|_| Client::new(&plan.manners, &mut choices)).collect();
+        Self {
+            seed,
+            plan,
+            world,
+            network,
+            simulation,
+            clients,
+            requests,
+            choices,
+            ends: Ends::default(),
+            explained: Explained::default(),
+            jumps: 0,
+            drained: false,
+            progress: (0, 0),
+        }
+    }
+
+    fn whole(&mut self) -> Result<Report, String> {
+        while self.world.borrow().executed < OPS_MIN {
+            self.step(false)?;
+            if self.plan.drain_after != 0 && self.world.borrow().executed > self.plan.drain_after {
+                self.plan.drain_after = 0;
+                self.drained = true;
+                self.stop()?;
+                self.world.borrow_mut().restart();
+                self.simulation = serve(&self.network, &self.plan, self.seed, &self.world);
+            }
+        }
+        self.network.set_faults(Faults { resets: 0, failed_accepts: 0, ..self.plan.faults });
+        self.settle()?;
+        self.stop()?;
+        self.check_ends()?;
+        let fault_kinds = self.fault_kinds();
+        if fault_kinds < FAULT_KINDS_MIN {
+            return Err(format!("only {fault_kinds} kinds of fault have happened"));
+        }
+        let world = self.world.borrow();
+        Ok(Report {
+            ops: world.executed,
+            lost: world.models.iter().map(|model| model.lost).sum(),
+            unknown: world.models.iter().map(|model| model.unknown).sum(),
+            fault_kinds,
+            virtual_ms: self.network.now().monotonic_ms,
+            digest: world.digest(),
+        })
+    }
+
+    /// Clients act, then the server takes turns, or time passes.
+    fn step(&mut self, ending: bool) -> Result<Stepped, String> {
+        self.act(ending);
+        let now_ms = self.network.now().monotonic_ms;
+        let acting = self.clients.iter().filter(|client| !ending || client.is_open());
+        let due_ms = acting.filter_map(Client::due_ms).min().unwrap_or(u64::MAX);
+        let stepped = self.simulation.step_until(due_ms.max(now_ms + 1));
+        match stepped {
+            Stepped::Spinning => return Err("a shard spins".to_owned()),
+            Stepped::Time => self.time_passes(),
+            Stepped::Turn | Stepped::Idle => {}
+            // What was sent before is still on its way.
+            Stepped::Stopped => self.network.advance_to(now_ms + 1),
+        }
+        if let Some(failure) = self.world.borrow().failure() {
+            return Err(failure.to_owned());
+        }
+        self.check_progress(now_ms)?;
+        Ok(stepped)
+    }
+
+    /// Something is executed, or a connection ends, every few minutes at least.
+    fn check_progress(&mut self, now_ms: u64) -> Result<(), String> {
+        let done = self.world.borrow().executed + self.ends.connected;
+        if done != self.progress.0 {
+            self.progress = (done, now_ms);
+        }
+        if now_ms - self.progress.1 < PROGRESS_MS_MAX {
+            return Ok(());
+        }
+        let mut world = self.world.borrow_mut();
+        let shown = self.clients.iter().filter_map(|client| client.shown(&self.simulation, &mut world));
+        let shown: Vec<String> = shown.collect();
+        Err(format!("nothing has happened for minutes; {}", shown.join("; ")))
+    }
+
+    fn act(&mut self, ending: bool) {
+        let mut world = self.world.borrow_mut();
+        let mut stage = Stage {
+            simulation: &self.simulation,
+            world: &mut world,
+            requests: &mut self.requests,
+            choices: &mut self.choices,
+            ends: &mut self.ends,
+            manners: &self.plan.manners,
+            work: &self.plan.work,
+            ending,
+        };
+        for client in &mut self.clients {
+            client.act(&mut stage);
+        }
+    }
+
+    /// Time passes only when all shards sleep: then there must be nothing for them to do.
+    fn time_passes(&mut self) {
+        let mut world = self.world.borrow_mut();
+        let has_room = !self.simulation.is_short_of_memory();
+        for client in &mut self.clients {
+            client.check_stall(&self.simulation, &mut world, has_room);
+        }
+        if self.choices.one_in(self.plan.clock_jumps) {
+            self.jumps += 1;
+            if self.choices.one_in(2) {
+                self.network.step_clock(i64::try_from(self.choices.below(7200)).unwrap_or(0) - 3600);
+            } else {
+                let now_ms = self.network.now().monotonic_ms;
+                self.network.advance_to(now_ms + self.choices.between(1000, 20_000));
+                self.clients.iter_mut().for_each(Client::forgive_stall);
+            }
+        }
+    }
+
+    /// Brings everything to its end: each client reads all its answers and finishes.
+    fn settle(&mut self) -> Result<(), String> {
+        let start_ms = self.network.now().monotonic_ms;
+        while self.clients.iter().any(Client::is_open) {
+            self.step(true)?;
+            if self.network.now().monotonic_ms - start_ms > 3_600_000 {
+                return Err("clients still wait for answers after an hour".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops the server in good order and sees to it that nothing is left over.
+    fn stop(&mut self) -> Result<(), String> {
+        let start_ms = self.network.now().monotonic_ms;
+        self.check_store()?;
+        self.simulation.handle().stop(Stop::Gracefully);
+        while self.step(true)? != Stepped::Stopped {
+            let waited_ms = self.network.now().monotonic_ms - start_ms;
+            if waited_ms > self.plan.config.drain_ms + 30_000 {
+                return Err(format!("the server has not stopped after {waited_ms} ms"));
+            }
+        }
+        self.check_leaks()?;
+        // What the server has sent is still on its way.
+        self.settle()?;
+        let stats = self.simulation.handle();
+        for stats in stats.stats() {
+            let cut = stats.write_timeouts.get() + stats.memory_timeouts.get() + stats.drain_timeouts.get();
+            self.explained.cut += cut;
+            self.explained.closed += cut + stats.idle_timeouts.get() + stats.connections_rejected.get();
+            if stats.panics.get() > 0 || stats.faults.get() > 0 {
+                return Err(format!("panics or faults of the service: {stats:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_store(&self) -> Result<(), String> {
+        for service in self.simulation.services() {
+            let store = service.inner().store();
+            store.verify().map_err(|broken| broken.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is held by nobody.
+    fn check_leaks(&self) -> Result<(), String> {
+        let leak = |what: &str, count: usize| match count {
+            0 => Ok(()),
+            _ => Err(format!("after the end {count} {what} are left")),
+        };
+        leak("bytes of buffers", self.simulation.buffered_bytes())?;
+        leak("connections", self.simulation.connections())?;
+        leak("open streams", self.network.open_streams())?;
+        for service in self.simulation.services() {
+            leak("pins", usize::try_from(service.inner().store().stats().pins).unwrap_or(usize::MAX))?;
+        }
+        self.check_store()
+    }
+
+    /// Every end that a client did not want is one that the server or the network has counted.
+    fn check_ends(&self) -> Result<(), String> {
+        let (ends, explained) = (&self.ends, &self.explained);
+        let resets = self.network.happened().resets;
+        let drained = if self.drained { self.ends.connected } else { 0 };
+        if ends.closed + ends.resets > explained.closed + resets + drained {
+            return Err(format!(
+                "connections ended that nobody ended: {ends:?}, {explained:?}, {resets} resets"
+            ));
+        }
+        if ends.cut > explained.cut {
+            return Err(format!("answers were cut short: {ends:?}, {explained:?}"));
+        }
+        Ok(())
+    }
+
+    fn fault_kinds(&self) -> usize {
+        let Happened { short_receives, short_sends, spurious_events, failed_accepts, resets, .. } =
+            self.network.happened();
+        let ends = &self.ends;
+        let counts = [
+            short_receives,
+            short_sends,
+            spurious_events,
+            failed_accepts,
+            resets,
+            ends.own_resets,
+            ends.half_closes,
+            ends.full,
+            ends.pauses,
+            self.jumps,
+            u64::from(self.drained),
+            self.plan.faults.delay_ms_max,
+        ];
+        counts.iter().filter(|&&count| count > 0).count()
+    }
+}
+
+/// Starts a server.
+fn serve(network: &Network, plan: &Plan, seed: u64, world: &Shared) -> Simulation<Checked> {
+    let settings = plan.settings.clone();
+    let (evict, limit_bytes) = (settings.items.evicts, settings.items.limit_bytes);
+    let limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
+    let common = Common::new(settings, plan.config.shards.get(), Box::new(NoHost));
+    let store_config = mm_store::Config { evict, ..mm_store::Config::new(limit_bytes, seed) };
+    Simulation::on(network, &plan.config, seed, |start| {
+        let store = Store::open(&store_config).expect("address space");
+        Checked::new(Memcached::new(start, &common, store), world, start.shard)
+    })
+}
+
+/// The bytes of a key: short ones mostly, some as long as they may be.
+fn key(number: usize, choices: &mut Choices) -> Vec<u8> {
+    let mut key = format!("k{number}").into_bytes();
+    let len = if choices.one_in(10) { 250 } else { key.len() + choices.index(20) };
+    while key.len() < len {
+        key.push(b"-_abc:"[choices.index(6)]);
+    }
+    key
+}

@@ -1,0 +1,214 @@
+//! What clients, service and network of a run have in common: who has asked for what, and what must hold.
+
+use std::cell::RefCell;
+use std::hash::{DefaultHasher, Hasher};
+use std::rc::Rc;
+
+use mm_base::Now;
+use mm_server::Address;
+
+use crate::answer::Answers;
+use crate::model::{Answered, Context, Model};
+use crate::op::What;
+use crate::stream::{Phase, Stream};
+use crate::time::Moment;
+
+/// The world of a run. One thread has all of it.
+pub(crate) type Shared = Rc<RefCell<World>>;
+
+/// See the module.
+pub(crate) struct World {
+    pub(crate) keys: Vec<Vec<u8>>,
+    /// One model for each store: one in all where shards share it, or one for each shard.
+    pub(crate) models: Vec<Model>,
+    /// The open connections, by the port of the client's address.
+    streams: Vec<Option<Stream>>,
+    /// When the service was first asked for something.
+    start_ms: Option<u64>,
+    /// Evictions and refusals counted by each shard's store handle, over resets of the statistics.
+    losses: Vec<Losses>,
+    trace: DefaultHasher,
+    pub(crate) executed: u64,
+    failure: Option<String>,
+    /// Is told each request that is executed.
+    pub(crate) show: Option<fn(&str)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Losses {
+    total: u64,
+    last: u64,
+}
+
+/// What a run of the service has done.
+pub(crate) struct Ran<'a> {
+    pub(crate) port: usize,
+    pub(crate) shard: usize,
+    pub(crate) now: Now,
+    /// The bytes of input that are done with.
+    pub(crate) input: &'a [u8],
+    /// Bytes that went into the service's space before or in this run are counted by then.
+    pub(crate) output: &'a [u8],
+    /// Losses counted before it.
+    pub(crate) losses: u64,
+}
+
+impl World {
+    pub(crate) fn new(keys: Vec<Vec<u8>>, shards: usize, stores: usize) -> Self {
+        Self {
+            models: (0..stores).map(|_| Model::new(keys.len())).collect(),
+            keys,
+            streams: Vec::new(),
+            start_ms: None,
+            losses: vec![Losses::default(); shards],
+            trace: DefaultHasher::new(),
+            executed: 0,
+            failure: None,
+            show: None,
+        }
+    }
+
+    /// Begins anew with an empty store.
+    pub(crate) fn restart(&mut self) {
+        let keys = self.keys.len();
+        self.models.iter_mut().for_each(|model| *model = Model::new(keys));
+        self.losses.fill(Losses::default());
+        self.start_ms = None;
+    }
+
+    /// The first thing that was wrong.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    pub(crate) fn fail(&mut self, what: String) {
+        self.failure.get_or_insert(what);
+    }
+
+    /// A number that is another one as soon as one byte went another way.
+    pub(crate) fn digest(&self) -> u64 {
+        self.trace.finish()
+    }
+
+    pub(crate) fn note(&mut self, numbers: [u64; 2], bytes: &[u8]) {
+        numbers.iter().for_each(|&number| self.trace.write_u64(number));
+        self.trace.write(bytes);
+    }
+
+    /// Opens a connection. Returns what names it.
+    pub(crate) fn open(&mut self, address: Address) -> usize {
+        let port = port_of(address);
+        if self.streams.len() <= port {
+            self.streams.resize_with(port + 1, || None);
+        }
+        self.streams[port] = Some(Stream::default());
+        port
+    }
+
+    /// The client lets go of a connection.
+    pub(crate) fn abandon(&mut self, port: usize) {
+        let Some(stream) = self.stream(port) else { return };
+        stream.abandoned = true;
+        if stream.phase == Phase::Ended {
+            self.streams[port] = None;
+        }
+    }
+
+    /// The server has ended a connection.
+    pub(crate) fn ended(&mut self, port: usize) {
+        let Some(stream) = self.stream(port) else { return };
+        stream.phase = Phase::Ended;
+        if stream.abandoned {
+            self.streams[port] = None;
+        }
+    }
+
+    pub(crate) fn stream(&mut self, port: usize) -> Option<&mut Stream> {
+        self.streams.get_mut(port)?.as_mut()
+    }
+
+    /// The time of a call of the service.
+    pub(crate) fn moment(&mut self, now: Now) -> Moment {
+        Moment::new(now, *self.start_ms.get_or_insert(now.monotonic_ms))
+    }
+
+    /// A shard's store has counted so many losses.
+    pub(crate) fn count_losses(&mut self, shard: usize, counted: u64) {
+        let losses = &mut self.losses[shard];
+        losses.total += counted.checked_sub(losses.last).unwrap_or(counted);
+        losses.last = counted;
+    }
+
+    /// Losses of the store that a shard uses.
+    pub(crate) fn losses(&self, shard: usize) -> u64 {
+        match self.models.len() {
+            1 => self.losses.iter().map(|losses| losses.total).sum(),
+            _ => self.losses[shard].total,
+        }
+    }
+
+    /// The service has run: holds what it consumed and answered against what was asked for and what is known.
+    pub(crate) fn ran(&mut self, ran: &Ran<'_>) {
+        self.note([ran.port as u64, ran.shard as u64], ran.output);
+        if self.failure.is_some() {
+            return;
+        }
+        if let Err(wrong) = self.check(ran) {
+            let (port, shard, ms) = (ran.port, ran.shard, ran.now.monotonic_ms);
+            self.fail(format!("connection {port}, shard {shard}, at {ms} ms: {wrong}"));
+        }
+    }
+
+    fn check(&mut self, ran: &Ran<'_>) -> Result<(), String> {
+        let (moment, ms) = (self.moment(ran.now), ran.now.monotonic_ms);
+        let losses = (ran.losses, self.losses(ran.shard));
+        let context = Context { moment, keys: &self.keys, losses };
+        let store = if self.models.len() == 1 { 0 } else { ran.shard };
+        let model = &mut self.models[store];
+        let stream = self.streams[ran.port].as_mut().ok_or("a connection was served that is not there")?;
+        stream.consume(ran.input)?;
+        if stream.is_overdrawn() {
+            return Err("the service was given more than was sent".to_owned());
+        }
+        stream.answer(ran.output);
+        model.begin(&context);
+        let mut answers = Answers::new(ran.output);
+        while stream.next_executed() {
+            let Some(op) = stream.ops.front() else { break };
+            if let Some(show) = self.show {
+                let answers = answers.shown();
+                show(&format!("{ms} ms, connection {}, shard {}: {op} <- {answers}", ran.port, ran.shard));
+            }
+            match model.execute(op, &mut answers, &context).map_err(|wrong| format!("{op}: {wrong}"))? {
+                Answered::InPart => break,
+                Answered::Whole => {
+                    stream.quit |= matches!(op.what, What::Quit);
+                    stream.ops.pop_front();
+                    self.executed += 1;
+                }
+            }
+        }
+        let consumed = stream.consumed;
+        if let Some(What::Store(store)) = stream.ops.front_mut().map(|op| &mut op.what)
+            && store.line_end <= consumed
+        {
+            store.begun.get_or_insert(moment);
+        }
+        if answers.is_empty() {
+            return Ok(());
+        }
+        // A refusal may come while the data of its request are still on their way.
+        if let Some(What::Store(store)) = stream.ops.front_mut().map(|op| &mut op.what) {
+            model.refuse_early(store, &mut answers, &context)?;
+        }
+        if answers.is_empty() { Ok(()) } else { Err(format!("nobody asked for {}", answers.shown())) }
+    }
+}
+
+/// The port of a client's address.
+pub(crate) fn port_of(address: Address) -> usize {
+    match address {
+        Address::Ip(address) => usize::from(address.port()),
+        Address::Unix => 0,
+    }
+}
