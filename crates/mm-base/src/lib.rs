@@ -1,9 +1,11 @@
 //! Buffers, timer wheel, mailboxes, hashing and scanning shared by every layer.
 
 pub mod buffer;
+pub mod canary;
 pub mod choice;
 pub mod doorbell;
 pub mod mailbox;
+pub mod marks;
 mod now;
 mod primitive;
 pub mod scan;

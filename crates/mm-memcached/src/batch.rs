@@ -122,6 +122,7 @@ fn take_slowly<'a, S: Sharing>(
 ) -> Option<Ahead<'a>> {
     let skipped = parser.skip_ahead(&input[*at..]);
     if skipped > 0 {
+        mm_base::mark!("refused value skipped");
         *at += skipped;
         // It is done with, whatever is waited for behind it.
         batch.push(Slot { work: Work::Nothing, end: *at, parser: *parser });

@@ -96,6 +96,7 @@ impl<S: Sharing> Memcached<S> {
         let classes = &self.shared.classes;
         for _ in 0..DUMP_STEPS_MAX {
             if call.output.is_full() {
+                mm_base::mark!("dump stopped at the output's cap");
                 return Progress::Full;
             }
             let mut cursor = dump.cursor;

@@ -154,6 +154,7 @@ impl<S: Sharing> Memcached<S> {
             for slot in &batch {
                 self.execute(&slot.work, call);
                 if call.output.is_full() {
+                    mm_base::mark!("batch stopped at the output's cap");
                     connection.parser = slot.parser;
                     connection.long = call.long.take();
                     return Step::Read { consumed: slot.end };
@@ -181,6 +182,7 @@ impl<S: Sharing> Memcached<S> {
                 Ahead::Store(StoreLine { bytes, .. }) | Ahead::MetaSet(Meta { bytes, .. })
                     if self.can_wait(bytes) =>
                 {
+                    mm_base::mark!("short value waited for");
                     call.waits_for_value = true;
                     return Step::Read { consumed: line_start };
                 }

@@ -95,6 +95,7 @@ impl<S: Sharing> Memcached<S> {
 
     /// Counts a value that is too large, and removes the old one so that it is not taken for the new.
     pub(crate) fn refuse_too_large(&mut self, key: Key<'_>, removes: bool, time: &Time) {
+        mm_base::mark!("value too large");
         self.counters().store_too_large.count();
         if removes {
             let _missing_or_not = self.store.delete(key, time.now_s);
@@ -103,6 +104,7 @@ impl<S: Sharing> Memcached<S> {
 
     /// The same for a value that there is no memory for.
     pub(crate) fn refuse_no_memory(&mut self, key: Key<'_>, removes: bool, time: &Time) {
+        mm_base::mark!("no memory for a value");
         self.counters().store_no_memory.count();
         if removes {
             let _missing_or_not = self.store.delete(key, time.now_s);

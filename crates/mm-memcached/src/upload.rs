@@ -198,6 +198,7 @@ impl<S: Sharing> Memcached<S> {
         time: &Time,
     ) -> Result<Box<Incoming>, PutError> {
         let upload = self.store.reserve(key, &plan.put, len, time.now_s)?;
+        mm_base::mark!("upload begun");
         let (upload, now_s) = (Some(upload), time.now_s);
         let new = |words| Incoming { upload, plan: *plan, command, words, key_len: 0, missing: len, now_s };
         let Some(mut idle) = self.idle_uploads.pop() else { return Ok(Box::new(new(Vec::new()))) };
@@ -248,6 +249,7 @@ impl<S: Sharing> Memcached<S> {
     fn finish_upload(&mut self, incoming: &Incoming, upload: Upload, ends_well: bool, call: &mut Call<'_>) {
         let (key, rest) = incoming.words.split_at(incoming.key_len);
         if !ends_well {
+            mm_base::mark!("upload with a bad end");
             self.store.abort(upload);
             let noreply = matches!(incoming.command, Command::Classic { noreply: true, .. });
             return reply(call.output, noreply, lines::BAD_DATA_CHUNK);
@@ -274,6 +276,7 @@ impl<S: Sharing> Memcached<S> {
     /// An upload ends with its connection.
     pub(crate) fn give_up(&mut self, mut incoming: Box<Incoming>) {
         if let Some(upload) = incoming.upload.take() {
+            mm_base::mark!("upload ended with its connection");
             self.store.abort(upload);
         }
         self.keep_idle(incoming);

@@ -7,6 +7,7 @@ mod carry;
 
 use mm_base::Now;
 use mm_base::buffer::{Output, Pool};
+use mm_base::mark;
 
 use crate::limits::{IDLE_RUNS_MAX, INPUT_BYTES_MAX};
 use crate::{Service, Step};
@@ -132,6 +133,7 @@ impl<C> Machine<C> {
             let consumed = self.drive(service, fresh, output, context.now);
             let rest = &fresh[consumed..];
             if !rest.is_empty() && !matches!(self.want, Want::Close | Want::Fault) {
+                mark!("request cut");
                 self.carry = Some(Carry::new(context.pool, rest));
             }
         }
@@ -158,6 +160,7 @@ impl<C> Machine<C> {
                 }
             }
             if output.is_full() {
+                mark!("output full before a run");
                 self.want = Want::Drain;
                 return at;
             }
@@ -170,7 +173,10 @@ impl<C> Machine<C> {
             debug_assert!(consumed <= input.len() - at, "consumed {consumed} of {}", input.len() - at);
             at = input.len().min(at + consumed);
             self.want = match step {
-                Step::Read { .. } if output.is_full() => Want::Drain,
+                Step::Read { .. } if output.is_full() => {
+                    mark!("service stopped at the output's cap");
+                    Want::Drain
+                }
                 Step::Read { .. } => Want::Input,
                 // As one whose output has drained: there is input to go on with.
                 Step::Yield { .. } => Want::Drain,

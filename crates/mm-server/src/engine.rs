@@ -290,6 +290,9 @@ impl<S: Service, D: Driver> Engine<S, D> {
         if how == Stop::AtOnce || overdue {
             let open = self.connections.len() + self.end_handled(now);
             let open = u64::try_from(open).unwrap_or(u64::MAX);
+            if open > 0 {
+                mm_base::mark!("drain deadline passed");
+            }
             self.stats().drain_timeouts.add(if how == Stop::AtOnce { 0 } else { open });
             self.close_where(driver, |_| true);
         } else {

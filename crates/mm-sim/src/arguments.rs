@@ -1,15 +1,30 @@
 //! The command line.
 
+use mm_sim::CANARIES;
+
 /// What can be given.
-pub(crate) const USAGE: &str = "usage: cargo xtask sim [--seed N [--show] | --seeds M [--from N]]
+pub(crate) const USAGE: &str = "usage: cargo xtask sim ARGUMENTS
+  [--seed N [--show] | --seeds M [--from N] | --canary NAME|all | --hour]
   --seed N    run one seed and show what it did
   --show      show each request as it is executed, and what is answered
   --seeds M   run M seeds (100 if nothing is given)
-  --from N    the first of them (0)";
+  --from N    the first of them (0); with 1000 or more, every marked path has to be reached
+  --canary    make a mistake on purpose (lost-wake-up, dropped-byte, stale-read, leaked-buffer): it has to be caught
+  --hour      an hour of items of all ages: how much memory the dead ones hold";
 
-/// What was given.
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Seeds,
+    /// Mistakes by their names in the code.
+    Canaries(Vec<&'static str>),
+    Hour,
+}
+
+/// The command line read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
+    pub(crate) what: What,
     pub(crate) first: u64,
     pub(crate) count: u64,
     pub(crate) show: bool,
@@ -18,7 +33,7 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Reads the words behind the program's name.
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut arguments = Self { first: 0, count: 100, show: false };
+        let mut arguments = Self { what: What::Seeds, first: 0, count: 100, show: false };
         while let Some(word) = words.next() {
             let mut number = || {
                 let given = words.next().ok_or_else(|| format!("{word} needs a number"))?;
@@ -27,6 +42,11 @@ impl Arguments {
             match word.as_str() {
                 "--seed" => (arguments.first, arguments.count) = (number()?, 1),
                 "--seeds" => arguments.count = number()?,
+                "--hour" => arguments.what = What::Hour,
+                "--canary" => {
+                    let name = words.next().unwrap_or_else(|| "all".to_owned());
+                    arguments.what = What::Canaries(canaries(&name)?);
+                }
                 "--show" => arguments.show = true,
                 "--from" => arguments.first = number()?,
                 _ => return Err(format!("there is no argument '{word}'")),
@@ -34,6 +54,13 @@ impl Arguments {
         }
         Ok(arguments)
     }
+}
+
+/// The mistakes of this name, written with hyphens for spaces.
+fn canaries(name: &str) -> Result<Vec<&'static str>, String> {
+    let is_meant = |canary: &&str| name == "all" || canary.replace(' ', "-") == name.replace(' ', "-");
+    let meant: Vec<&'static str> = CANARIES.iter().copied().filter(is_meant).collect();
+    if meant.is_empty() { Err(format!("there is no canary '{name}'")) } else { Ok(meant) }
 }
 
 #[cfg(test)]
@@ -46,9 +73,19 @@ mod tests {
 
     #[test]
     fn arguments_and_their_faults() {
-        assert_eq!(parse(""), Ok(Arguments { first: 0, count: 100, show: false }));
-        assert_eq!(parse("--seed 7 --show"), Ok(Arguments { first: 7, count: 1, show: true }));
-        assert_eq!(parse("--seeds 5 --from 9"), Ok(Arguments { first: 9, count: 5, show: false }));
+        let what = What::Seeds;
+        assert_eq!(parse(""), Ok(Arguments { what: what.clone(), first: 0, count: 100, show: false }));
+        assert_eq!(
+            parse("--seed 7 --show"),
+            Ok(Arguments { what: what.clone(), first: 7, count: 1, show: true })
+        );
+        assert_eq!(parse("--seeds 5 --from 9"), Ok(Arguments { what, first: 9, count: 5, show: false }));
+        assert_eq!(
+            parse("--canary stale-read").map(|found| found.what),
+            Ok(What::Canaries(vec!["stale read"]))
+        );
+        assert_eq!(parse("--canary"), parse("--canary all"));
+        assert_eq!(parse("--canary x"), Err("there is no canary 'x'".to_owned()));
         assert_eq!(parse("--seed"), Err("--seed needs a number".to_owned()));
         assert_eq!(parse("--seeds x"), Err("--seeds needs a number, not 'x'".to_owned()));
         assert_eq!(parse("--sed"), Err("there is no argument '--sed'".to_owned()));

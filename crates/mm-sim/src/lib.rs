@@ -8,9 +8,12 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod canaries;
 mod checked;
 mod client;
+mod hour;
 pub mod limits;
+mod marks;
 mod model;
 mod op;
 mod plan;
@@ -20,4 +23,7 @@ mod stream;
 mod time;
 mod world;
 
+pub use canaries::{CANARIES, catch};
+pub use hour::{Hour, hour};
+pub use marks::{MARKS, reached};
 pub use run::{Failure, Report, run, run_shown};

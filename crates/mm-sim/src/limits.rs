@@ -21,5 +21,23 @@ pub const STALL_MS: u64 = 300;
 /// How long nothing may happen at all, in milliseconds of virtual time: more than every time-out and pause.
 pub const PROGRESS_MS_MAX: u64 = 200_000;
 
+/// Seeds within which each mistake made on purpose has to show.
+pub const CANARY_SEEDS: u64 = 50;
+
+/// The length of the run about expired items, in seconds of virtual time.
+pub const HOUR_S: u64 = 3600;
+
+/// Its memory limit, in bytes.
+pub const HOUR_LIMIT_BYTES: usize = 16 << 20;
+
+/// Values stored in each second of it.
+pub const HOUR_SETS_PER_S: u64 = 500;
+
+/// How long items have to be dead to count in it, in seconds.
+pub const DEAD_S: u32 = 10;
+
+/// The share of the limit that they may hold, in thousandths.
+pub const DEAD_SHARE_MAX: u64 = 50;
+
 /// How often each marked path is reached in a run of a thousand seeds, at least.
 pub const MARK_MIN: u64 = 100;

@@ -9,15 +9,23 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use arguments::{Arguments, USAGE};
-use mm_sim::{Failure, Report, run, run_shown};
+use arguments::{Arguments, USAGE, What};
+use mm_sim::limits::{DEAD_S, DEAD_SHARE_MAX, MARK_MIN};
+use mm_sim::{Failure, Report, catch, hour, reached, run, run_shown};
+
+/// Seeds from which on every marked path has to be reached.
+const MARKS_FROM: u64 = 1000;
 
 /// Failing seeds after which the rest is not run.
 const FAILURES_MAX: usize = 10;
 
 fn main() -> ExitCode {
     match Arguments::parse(std::env::args().skip(1)) {
-        Ok(arguments) => seeds(&arguments),
+        Ok(arguments) => match &arguments.what {
+            What::Seeds => seeds(&arguments),
+            What::Canaries(names) => canaries(names),
+            What::Hour => an_hour(),
+        },
         Err(wrong) => {
             eprintln!("mm-sim: {wrong}\n{USAGE}");
             ExitCode::from(2)
@@ -95,11 +103,67 @@ fn seeds(arguments: &Arguments) -> ExitCode {
         total.unknown,
         hours(total.virtual_ms),
     );
-    if failures.is_empty() {
+    let is_whole = arguments.count < MARKS_FROM || all_reached();
+    if failures.is_empty() && is_whole {
         return ExitCode::SUCCESS;
     }
-    println!("{} seeds failed: {failures:?}", failures.len());
+    if !failures.is_empty() {
+        println!("{} seeds failed: {failures:?}", failures.len());
+    }
     ExitCode::FAILURE
+}
+
+/// Shows how often each marked path was reached. False where one was too rarely.
+fn all_reached() -> bool {
+    let counts = reached();
+    println!("{} rare paths, each to be reached at least {MARK_MIN} times:", counts.len());
+    for (name, times, too_rarely) in &counts {
+        println!("{times:>12}  {name}{}", if *too_rarely { "  TOO RARELY" } else { "" });
+    }
+    !counts.iter().any(|(_, _, too_rarely)| *too_rarely)
+}
+
+/// Makes mistakes on purpose.
+fn canaries(names: &[&'static str]) -> ExitCode {
+    if !cfg!(feature = "canaries") {
+        eprintln!("mm-sim: built without the feature canaries; `cargo xtask sim --canary` builds with it");
+        return ExitCode::from(2);
+    }
+    let mut all_caught = true;
+    for name in names {
+        match catch(name) {
+            Some(failure) => println!("CAUGHT {name}: {failure}"),
+            None => {
+                println!("NOT CAUGHT {name}");
+                all_caught = false;
+            }
+        }
+    }
+    if all_caught { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// An hour of items of all ages.
+fn an_hour() -> ExitCode {
+    match hour(1) {
+        Err(wrong) => {
+            println!("FAILED {wrong}");
+            ExitCode::FAILURE
+        }
+        Ok(hour) => {
+            println!(
+                "{} samples: at most {} of 1000 of the memory were held by items dead for {DEAD_S} s (at {} s; {} may \
+                 be); {} values stored, {} items reclaimed, {} evicted",
+                hour.samples,
+                hour.most,
+                hour.most_at_s,
+                DEAD_SHARE_MAX,
+                hour.stored,
+                hour.reclaimed,
+                hour.evicted
+            );
+            if hour.most <= DEAD_SHARE_MAX { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+    }
 }
 
 fn tell(failure: &Failure) {

@@ -246,6 +246,7 @@ impl<S: Sharing> Store<S> {
 
     /// Removes an item that is dead by time or flush.
     fn reclaim(&mut self, found: Found) {
+        mm_base::mark!("expired or flushed item removed");
         self.stats.reclaimed += 1;
         if self.index.mark(found.slot) & crate::index::mark::FETCHED == 0 {
             self.stats.expired_unfetched += 1;

@@ -2,6 +2,7 @@
 //! drain.
 
 use mm_base::buffer::{Buffer, Pool, Size};
+use mm_base::mark;
 
 use crate::limits::INPUT_BYTES_MAX;
 
@@ -41,6 +42,7 @@ impl Carry {
     /// possible.
     pub(super) fn room(&mut self, pool: &Pool) -> &mut [u8] {
         if self.buffer.size() == Size::Small {
+            mark!("cut request moved to a large buffer");
             self.move_to(pool, Size::Large);
         } else if self.start > 0 {
             self.buffer.copy_within(self.start as usize..self.end as usize, 0);
@@ -57,6 +59,7 @@ impl Carry {
     /// Moves the bytes to a small buffer if they fit one.
     pub(super) fn shrink(&mut self, pool: &Pool) {
         if self.buffer.size() == Size::Large && self.bytes().len() <= Size::Small.bytes() {
+            mark!("cut request moved to a small buffer");
             self.move_to(pool, Size::Small);
         }
     }

@@ -2,6 +2,7 @@
 
 use mm_base::Now;
 use mm_base::slab::Key;
+use mm_base::{canary, mark};
 use mm_runtime::driver::{AcceptFailure, Driver, Owner, SourceId};
 use mm_runtime::shard::Next;
 
@@ -94,6 +95,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         }
         let refuses = self.config.refusal.is_some();
         if !refuses && !self.control.has_place(self.config.connections_max) {
+            mark!("connection limit reached");
             self.listeners.full = true;
             self.stats().accept_pauses.add(1);
             return false;
@@ -111,6 +113,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
                 self.stats().accept_errors.add(1);
                 let exhausted = AcceptFailure::of(&error) == AcceptFailure::Exhausted;
                 if exhausted {
+                    mark!("descriptors exhausted");
                     self.listeners.paused_until_ms = Some(now.monotonic_ms + ACCEPT_PAUSE_MS);
                     self.stats().accept_pauses.add(1);
                 }
@@ -124,8 +127,11 @@ impl<S: Service, D: Driver> Engine<S, D> {
         match self.control.enter(self.config.connections_max, self.shard) {
             Some(shard) if shard == self.shard => self.open(driver, arrival, now),
             Some(shard) => {
+                mark!("connection handed to another shard");
                 self.exchange.give(shard, arrival);
-                self.control.wake(Some(shard));
+                if !canary!("lost wake-up", 4) {
+                    self.control.wake(Some(shard));
+                }
             }
             None => self.refuse(driver, arrival.0),
         }
@@ -133,6 +139,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
 
     /// Tells a connection above the limit so, and closes it.
     fn refuse(&mut self, driver: &mut D, socket: D::Socket) {
+        mark!("connection refused");
         self.stats().connections_rejected.add(1);
         let Ok(stream) = driver.add_stream(socket, Owner::Task) else { return };
         if let Some(text) = self.config.refusal {

@@ -5,6 +5,7 @@
 //! eight bytes, a request one store, and ten thousand idle connections some tens of microseconds a second.
 
 use mm_base::Now;
+use mm_base::mark;
 use mm_base::slab::Key;
 use mm_runtime::driver::Driver;
 use mm_runtime::shard::Next;
@@ -111,8 +112,14 @@ impl<S: Service, D: Driver> Engine<S, D> {
 
     fn count(&self, overdue: Overdue) {
         match overdue {
-            Overdue::Idle => self.stats().idle_timeouts.add(1),
-            Overdue::Write => self.stats().write_timeouts.add(1),
+            Overdue::Idle => {
+                mark!("idle time-out");
+                self.stats().idle_timeouts.add(1);
+            }
+            Overdue::Write => {
+                mark!("write time-out");
+                self.stats().write_timeouts.add(1);
+            }
         }
     }
 
@@ -143,6 +150,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         if due > now.monotonic_ms {
             return Next::At(due);
         }
+        mark!("slowest connection closed for want of memory");
         self.stats().memory_timeouts.add(1);
         self.close(driver, key);
         Next::Now

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mm_base::Now;
 use mm_base::slab::Key;
+use mm_base::{canary, mark};
 use mm_runtime::driver::{Driver, Received, Sent, Span};
 
 use super::{Engine, Marks};
@@ -93,6 +94,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         let wants = connection.machine.want();
         if matches!(wants, Want::Input | Want::Space) && !self.pool.has_room() {
             // Whoever frees some memory, or the sweep, makes the turn in which this is tried again.
+            mark!("connection waits for memory");
             connection.marks.set(Marks::QUEUED);
             self.starved.push(key);
             return Taken::Gone;
@@ -251,6 +253,10 @@ impl<S: Service, D: Driver> Engine<S, D> {
                 true
             }
             Ok(Sent::Blocked) => {
+                mark!("output waits for its reader");
+                if canary!("dropped byte", 8) && !output.is_empty() {
+                    output.advance(1);
+                }
                 connection.marks.set(Marks::BLOCKED);
                 output.shrink();
                 connection.output = Some(output);
@@ -288,12 +294,14 @@ impl<S: Service, D: Driver> Engine<S, D> {
 
     /// Queues a connection that has more to do than its share of a turn.
     fn put_off(&mut self, key: Key) {
+        mark!("connection put off to the next turn");
         self.stats().yields.add(1);
         self.enqueue(key, 0);
     }
 
     /// The socket has failed.
     fn broken(&mut self, driver: &mut D, key: Key) -> Taken {
+        mark!("connection broken");
         self.stats().socket_errors.add(1);
         self.close(driver, key);
         Taken::Gone

@@ -166,6 +166,7 @@ impl<S: Sharing> Store<S> {
 
     /// Removes every item stored up to now. The memory is free again as writes and [`Store::maintain`] work it off.
     pub fn flush_all(&mut self) {
+        mm_base::mark!("flush");
         for head in &mut self.heads {
             if let Some(full) = head.take() {
                 self.segments.seal(full);

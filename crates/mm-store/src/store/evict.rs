@@ -295,6 +295,7 @@ impl<S: Sharing> Store<S> {
         if self.observed.is_on {
             self.observe_evicted(location, mark);
         }
+        mm_base::mark!("item evicted");
         self.stats.evicted += 1;
         if mark & mark::FETCHED == 0 {
             self.stats.evicted_unfetched += 1;
@@ -313,6 +314,7 @@ impl<S: Sharing> Store<S> {
         if self.arena.reset(segment) {
             self.reuse(segment);
         } else {
+            mm_base::mark!("emptied segment held by a pin");
             self.segments.hold(segment);
         }
         self.take_back_held();

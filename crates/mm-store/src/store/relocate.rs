@@ -111,6 +111,7 @@ impl<S: Sharing> Store<S> {
     }
 
     fn count_moved(&mut self, bytes: usize) {
+        mm_base::mark!("record moved");
         self.stats.moved += 1;
         self.stats.moved_bytes += bytes as u64;
         if self.leaving.compact {
@@ -163,6 +164,7 @@ impl<S: Sharing> Store<S> {
     /// room is.
     pub(super) fn move_extent(&mut self, location: Location, owner: Location, queue: Queue) {
         let record = self.arena.record(location);
+        mm_base::mark!("extent moved");
         let (len, next) = (record.value().len(), record.next());
         let place = self.place(queue, self.arena.record(owner).expiry());
         let mut previous = owner;

@@ -203,6 +203,7 @@ impl<S: Sharing> Store<S> {
             self.give_back_surplus(RESERVE_SEGMENTS + usize::from(self.evict));
         }
         if bytes <= self.index.bytes() || !self.has_surplus() {
+            mm_base::mark!("index resized");
             self.index.begin_resize(len);
             self.wanted_index_bytes = 0;
         }

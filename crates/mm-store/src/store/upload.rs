@@ -126,6 +126,7 @@ impl<S: Sharing> Store<S> {
     }
 
     fn next_extent(&mut self, upload: &mut Upload) -> Result<(), PutError> {
+        mm_base::mark!("value goes on in an extent");
         let place = self.place_of_copy(upload.head.location());
         let wanted = upload.missing();
         let least = wanted.min(MIN_EXTENT_BYTES);
@@ -191,6 +192,7 @@ impl<S: Sharing> Store<S> {
     /// The same for an upload begun before a flush and ended after it: its item is of the time after, so its own record
     /// is written anew.
     fn commit_after_flush(&mut self, key: Key<'_>, upload: Upload) -> Result<Outcome, PutError> {
+        mm_base::mark!("upload ended after a flush");
         let (from, mode) = (upload.head.location(), upload.mode);
         let room = self.make_room(self.place_of_copy(from), self.arena.record(from).bytes());
         let old = self.find(key);
@@ -240,6 +242,7 @@ impl<S: Sharing> Store<S> {
 
     /// Stores the value of an item and that of an upload as one.
     fn join(&mut self, key: Key<'_>, upload: Upload) -> Result<Outcome, PutError> {
+        mm_base::mark!("values joined");
         let is_append = upload.mode == Mode::Append;
         let own_cas = self.arena.record(upload.head.location()).stored_cas().filter(|_| upload.has_own_cas);
         let added = self.close(upload);

@@ -94,6 +94,9 @@ impl<S: Sharing> Store<S> {
         if let Some(refusal) = self.refusal(put.mode, old) {
             return Ok(refusal);
         }
+        if mm_base::canary!("stale read", 64) && old.is_ok() {
+            return Ok(Outcome::Stored);
+        }
         let queue = self.queue_for(key, old.ok());
         let place = self.place(queue, put.expiry_s);
         let segment = match self.open_with_room(place, record_bytes) {
@@ -209,6 +212,7 @@ impl<S: Sharing> Store<S> {
 
     /// Both buckets of `key` are full beyond help: the item in them that is worth least goes.
     fn evict_weakest(&mut self, key: Key<'_>) {
+        mm_base::mark!("item evicted for want of a slot");
         let slot = self.index.weakest(key.hash);
         if let Some(location) = self.index.location(slot) {
             self.evict(Found { slot, location });

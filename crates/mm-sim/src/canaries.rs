@@ -1,0 +1,22 @@
+//! Mistakes made on purpose, each of which has to be caught.
+
+use mm_base::canary;
+
+use crate::limits::CANARY_SEEDS;
+use crate::{Failure, run};
+
+/// The mistakes: what each is called in the code.
+pub const CANARIES: &[&str] = &["lost wake-up", "dropped byte", "stale read", "leaked buffer"];
+
+/// Runs seeds with a mistake built in until one shows it. `None`: none did. Without the feature `canaries` no mistake
+/// is made.
+#[must_use]
+pub fn catch(name: &'static str) -> Option<Failure> {
+    canary::choose(Some(name));
+    let caught = (0..CANARY_SEEDS).find_map(|seed| {
+        canary::choose(Some(name));
+        run(seed).err()
+    });
+    canary::choose(None);
+    caught
+}

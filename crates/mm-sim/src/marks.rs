@@ -1,0 +1,63 @@
+//! The rare paths that simulations have to reach.
+
+use crate::limits::MARK_MIN;
+
+/// Every mark in the code, by the crate it is in.
+pub const MARKS: &[&str] = &[
+    // mm-server
+    "connection broken",
+    "connection handed to another shard",
+    "connection limit reached",
+    "connection put off to the next turn",
+    "connection refused",
+    "connection waits for memory",
+    "cut request moved to a large buffer",
+    "cut request moved to a small buffer",
+    "descriptors exhausted",
+    "drain deadline passed",
+    "idle time-out",
+    "output full before a run",
+    "output waits for its reader",
+    "request cut",
+    "service stopped at the output's cap",
+    "slowest connection closed for want of memory",
+    "write time-out",
+    // mm-memcached
+    "batch stopped at the output's cap",
+    "dump stopped at the output's cap",
+    "no memory for a value",
+    "refused value skipped",
+    "short value waited for",
+    "upload begun",
+    "upload ended with its connection",
+    "upload with a bad end",
+    "value too large",
+    // mm-store
+    "emptied segment held by a pin",
+    "expired or flushed item removed",
+    "extent moved",
+    "flush",
+    "index resized",
+    "item evicted",
+    "item evicted for want of a slot",
+    "record moved",
+    "upload ended after a flush",
+    "value goes on in an extent",
+    "values joined",
+];
+
+/// How often each mark has been reached in this process, the least first, and whether that is too rarely. Nothing
+/// without the feature `marks`.
+#[must_use]
+pub fn reached() -> Vec<(&'static str, u64, bool)> {
+    if !cfg!(feature = "marks") {
+        return Vec::new();
+    }
+    let count = |&name| {
+        let times = mm_base::marks::reached(name);
+        (name, times, times < MARK_MIN)
+    };
+    let mut counts: Vec<_> = MARKS.iter().map(count).collect();
+    counts.sort_by_key(|(_, times, _)| *times);
+    counts
+}
