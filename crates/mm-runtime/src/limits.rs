@@ -102,6 +102,15 @@ pub const WRITE_QUEUE_BYTES: usize = 4 * LARGE_BYTES;
 /// Output queues that a shard keeps for the streams of tasks that are going to write.
 pub const OUTPUTS_KEPT_MAX: usize = 128;
 
+/// Streams of one shard that tasks have left and that still linger.
+pub const DISCARDING_MAX: usize = 1024;
+
+/// Bytes that are dropped of what the peer of such a stream still sends.
+pub const DISCARD_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long a served stream lingers, in milliseconds, that its handler has left while the peer still sends.
+pub const DISCARD_MS: u64 = 1000;
+
 /// How long a task's read waits, in milliseconds, before it looks again whether there is memory for its buffer.
 pub const STARVED_RETRY_MS: u64 = 10;
 

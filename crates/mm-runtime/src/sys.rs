@@ -2,6 +2,7 @@
 //!
 //! Everything but `io_uring` goes through rustix, whose interface is safe except for what takes descriptors by number.
 
+pub mod affinity;
 pub mod clock;
 #[cfg(any(
     target_vendor = "apple",

@@ -13,8 +13,11 @@ pub struct Config {
     pub shards: NonZeroUsize,
     /// Connections open at a time, over all shards.
     pub connections_max: usize,
-    /// What a connection above the limit is told before it is closed. `None`: it waits unaccepted until
-    /// another ends.
+    /// Connections that one peer may have open at a time, over all shards. A peer is an IPv4 address, or the
+    /// first half of an IPv6 one; those on Unix sockets are not limited. One connection more is closed at once.
+    pub connections_per_address_max: Option<usize>,
+    /// What a connection above a limit is told before it is closed. `None`: one above the limit of all waits
+    /// unaccepted until another ends.
     pub refusal: Option<&'static [u8]>,
     /// Closes a connection from which nothing has come for so long, in milliseconds.
     pub idle_timeout_ms: Option<u64>,
@@ -30,6 +33,12 @@ pub struct Config {
     pub backlog: u32,
     /// How long a graceful stop waits for connections to finish, in milliseconds.
     pub drain_ms: u64,
+    /// How long a connection that we end while its peer still sends is kept for the peer to read our last
+    /// words, in milliseconds; closed at once, a reset would destroy them on their way. 0: not at all.
+    pub linger_ms: u64,
+    /// Whether each shard stays on a processor of its own: the first on the first that the process may use,
+    /// and so on. Linux only.
+    pub pinned: bool,
     /// Options of accepted sockets.
     pub stream: StreamOptions,
     /// Whether the process's signals stop the server. Off where it is a part of something else.
@@ -98,6 +107,7 @@ impl Default for Config {
             driver: DriverChoice::Auto,
             shards: NonZeroUsize::MIN,
             connections_max: 1024,
+            connections_per_address_max: None,
             refusal: None,
             idle_timeout_ms: None,
             write_timeout_ms: Some(60_000),
@@ -105,6 +115,8 @@ impl Default for Config {
             buffer_bytes_max: 128 * 1024 * 1024,
             backlog: 1024,
             drain_ms: 5_000,
+            linger_ms: 1_000,
+            pinned: false,
             stream: StreamOptions::default(),
             signals: true,
         }

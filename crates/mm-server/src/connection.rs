@@ -36,16 +36,23 @@ pub(crate) struct Machine<C> {
     /// Input that the service has seen but not consumed.
     carry: Option<Carry>,
     want: Want,
+    /// The service has closed the connection before the end of its input.
+    leftover: bool,
 }
 
 impl<C> Machine<C> {
     pub(crate) fn new(state: C) -> Self {
-        Self { state, carry: None, want: Want::Input }
+        Self { state, carry: None, want: Want::Input, leftover: false }
     }
 
     /// What the last run left the connection waiting for.
     pub(crate) fn want(&self) -> Want {
         self.want
+    }
+
+    /// Whether the service has closed the connection before the end of its input.
+    pub(crate) fn has_leftover(&self) -> bool {
+        self.leftover
     }
 
     /// The service's state, at the end.
@@ -127,11 +134,13 @@ impl<C> Machine<C> {
             let consumed = self.drive(service, carry.bytes(), output, context.now);
             carry.consume(consumed);
             if !carry.bytes().is_empty() {
+                self.leftover = self.want == Want::Close;
                 self.carry = Some(carry);
             }
         } else {
             let consumed = self.drive(service, fresh, output, context.now);
             let rest = &fresh[consumed..];
+            self.leftover = self.want == Want::Close && !rest.is_empty();
             if !rest.is_empty() && !matches!(self.want, Want::Close | Want::Fault) {
                 mark!("request cut");
                 self.carry = Some(Carry::new(context.pool, rest));

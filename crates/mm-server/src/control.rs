@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mm_runtime::driver::Waker;
+use mm_runtime::driver::{Address, Waker};
 
 use crate::Stats;
+use crate::origin::{Origin, Origins};
 
 /// How a server is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +61,7 @@ pub(crate) struct Control {
     connections: AtomicUsize,
     /// Connections open or on their way, by shard.
     loads: Box<[AtomicUsize]>,
+    origins: Origins,
     wakers: Mutex<Vec<(usize, Waker)>>,
     pub(crate) stats: Arc<[Stats]>,
 }
@@ -70,6 +72,7 @@ impl Control {
             stop: AtomicU8::new(0),
             connections: AtomicUsize::new(0),
             loads: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
+            origins: Origins::default(),
             wakers: Mutex::new(Vec::new()),
             stats: (0..shards).map(|_| Stats::default()).collect(),
         }
@@ -106,6 +109,20 @@ impl Control {
             0 => None,
             1 => Some(Stop::Gracefully),
             _ => Some(Stop::AtOnce),
+        }
+    }
+
+    /// Counts a connection with its peer's others, unless there are `max`. What comes back is to be given to
+    /// [`forget`](Self::forget) when it has ended.
+    pub(crate) fn note(&self, address: Address, max: usize) -> Result<Option<Origin>, ()> {
+        let Some(origin) = Origin::of(address) else { return Ok(None) };
+        if self.origins.enter(origin, max) { Ok(Some(origin)) } else { Err(()) }
+    }
+
+    /// A connection of this origin has ended.
+    pub(crate) fn forget(&self, origin: Option<Origin>) {
+        if let Some(origin) = origin {
+            self.origins.leave(origin);
         }
     }
 

@@ -8,6 +8,7 @@
 mod accept;
 mod datagrams;
 mod handled;
+mod linger;
 mod outputs;
 mod sweep;
 mod turn;
@@ -25,6 +26,7 @@ use mm_runtime::shard::{Next, Work};
 use crate::connection::{Machine, Want};
 use crate::control::{Control, Stop};
 use crate::exchange::{Arrival, Exchange};
+use crate::origin::Origin;
 use crate::ready::Wakes;
 use crate::signals::Signals;
 use crate::{Background, Config, Peer, Ready, Service, Stats, Token};
@@ -45,6 +47,8 @@ pub(crate) struct Engine<S: Service, D: Driver> {
     queue: VecDeque<Key>,
     /// Connections that are marked as queued and wait for connection memory.
     starved: Vec<Key>,
+    /// Connections that have ended and are kept until this time, the earliest first.
+    lingering: VecDeque<(u64, Key)>,
     batch: Batch,
     outputs: Outputs,
     pool: Pool,
@@ -72,6 +76,7 @@ struct Connection<C> {
     /// When bytes last went in the direction that is waited for, on the monotonic clock.
     progress_ms: u64,
     marks: Marks,
+    origin: Option<Origin>,
 }
 
 /// A few truths about a connection, in a byte.
@@ -87,6 +92,8 @@ impl Marks {
     const BLOCKED: u8 = 4;
     /// The peer has finished sending.
     const ENDED: u8 = 8;
+    /// It has ended; what its peer still sends is dropped.
+    const LINGERS: u8 = 16;
 
     fn has(self, mark: u8) -> bool {
         self.0 & mark != 0
@@ -134,6 +141,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             handled: None,
             queue: VecDeque::new(),
             starved: Vec::new(),
+            lingering: VecDeque::new(),
             batch: Batch::default(),
             outputs: Outputs::new(&pool, config.output_cap_bytes),
             pool,
@@ -184,21 +192,21 @@ impl<S: Service, D: Driver> Engine<S, D> {
         if self.handled.is_some() {
             return self.open_handled(driver, arrival);
         }
-        let (socket, address, listener) = arrival;
+        let Arrival { socket, peer: address, origin, listener } = arrival;
         let opened = self.connections.next_key().and_then(|key| {
             let stream = driver.add_stream(socket, Owner::Work(key)).ok()?;
             Some((key, stream))
         });
         let Some((key, stream)) = opened else {
             self.stats().accept_errors.add(1);
-            self.control.leave(self.config.connections_max, self.shard);
+            self.left(origin);
             return;
         };
         let peer = Peer { token: Token(key), address, listener, is_datagram: false };
         let Ok(state) = catch_unwind(AssertUnwindSafe(|| self.service.connect(&peer))) else {
             self.stats().panics.add(1);
             driver.close(stream);
-            self.control.leave(self.config.connections_max, self.shard);
+            self.left(origin);
             return;
         };
         let connection = Connection {
@@ -207,6 +215,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             output: None,
             progress_ms: now.monotonic_ms,
             marks: Marks::default(),
+            origin,
         };
         // The table has room: it has just named the key.
         let inserted = self.connections.insert(connection).is_ok();
@@ -227,11 +236,12 @@ impl<S: Service, D: Driver> Engine<S, D> {
             self.stats().panics.add(1);
         }
         self.stats().connections.sub(1);
-        self.left();
+        self.left(connection.origin);
     }
 
     /// A connection has ended, so that there may be a place for another.
-    fn left(&mut self) {
+    fn left(&mut self, origin: Option<Origin>) {
+        self.control.forget(origin);
         let was_full = self.control.leave(self.config.connections_max, self.shard);
         if was_full && self.config.refusal.is_none() {
             self.listeners.place_free();
@@ -316,7 +326,7 @@ impl<C> Connection<C> {
     /// Nothing has begun that a graceful stop would cut short.
     fn is_between_requests(&self) -> bool {
         let busy = self.marks.has(Marks::QUEUED) || self.has_output() || self.machine.has_carry();
-        self.machine.want() == Want::Input && !busy
+        (self.machine.want() == Want::Input && !busy) || self.marks.has(Marks::LINGERS)
     }
 }
 
@@ -364,6 +374,7 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
             Background::More => Next::Now,
         };
         self.note_handled();
+        let lingering = self.end_lingering(driver, now);
         let swept = self.sweep(driver, now);
         if self.stop_if_asked(driver, now) {
             return Next::Stop;
@@ -371,7 +382,7 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
         let drained = self.drain_since_ms.map_or(Next::Never, |since| Next::At(since + self.config.drain_ms));
         self.feed_starved();
         let served = if self.queue.is_empty() && self.ready.is_empty() { Next::Never } else { Next::Now };
-        let drained = drained.min(self.next_handled());
+        let drained = drained.min(self.next_handled()).min(lingering);
         let arrivals = self.listeners.next(now).min(self.datagrams.next(now));
         background.min(swept).min(drained).min(served).min(arrivals)
     }

@@ -5,8 +5,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mm_runtime::driver::Address;
 
-/// A connection to be served: its socket, its peer, and which listener it came through.
-pub(crate) type Arrival<T> = (T, Address, usize);
+use crate::origin::Origin;
+
+/// A connection to be served.
+#[derive(Debug)]
+pub(crate) struct Arrival<T> {
+    pub(crate) socket: T,
+    pub(crate) peer: Address,
+    /// With whose others it has been counted, if it has.
+    pub(crate) origin: Option<Origin>,
+    /// Through which listener it came.
+    pub(crate) listener: usize,
+}
 
 /// One inbox per shard. What is in them has been counted against the limit of connections, which bounds them.
 ///

@@ -18,6 +18,7 @@ mod exchange;
 mod handler;
 pub mod harness;
 pub mod limits;
+mod origin;
 pub mod process;
 mod ready;
 mod server;

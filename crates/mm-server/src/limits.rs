@@ -35,6 +35,9 @@ pub const SPACE_BYTES_PER_TURN_MAX: usize = 256 * 1024;
 /// How long accepting is suspended, in milliseconds, when descriptors or memory have run out.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
 
+/// Receives whose bytes are dropped in one turn of a connection that has ended.
+pub const DISCARDS_PER_TURN_MAX: usize = 16;
+
 /// Output queues that a shard keeps for connections that are going to answer.
 pub const OUTPUTS_KEPT_MAX: usize = 2 * BATCH_MAX;
 

@@ -303,6 +303,9 @@ impl Plan {
         signals: Option<Vec<(Signal, Hook)>>,
     ) -> io::Result<()> {
         let _stop = StopOthers(Arc::clone(&self.control));
+        if self.config.pinned {
+            mm_runtime::sys::affinity::pin(self.shard)?;
+        }
         let options = self.config.stream;
         match self.driver.kind {
             Kind::Poll => self.run_on(PollDriver::new(options)?, factory, signals),

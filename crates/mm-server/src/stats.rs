@@ -37,6 +37,8 @@ pub struct Stats {
     pub connections_total: Counter,
     /// Connections refused because of the limit, ever.
     pub connections_rejected: Counter,
+    /// Connections refused because their peer had as many as it may, ever.
+    pub addresses_rejected: Counter,
     /// Times that accepting was suspended: the limit was reached, or descriptors or memory had run out.
     pub accept_pauses: Counter,
     /// Accepts that failed, for whatever reason.
@@ -58,6 +60,8 @@ pub struct Stats {
     /// Connections closed because connection memory was used up and they had taken nothing of their output
     /// for a while.
     pub memory_timeouts: Counter,
+    /// Connections kept for a while after their end, since their peers still sent, ever.
+    pub lingered: Counter,
     /// Connections ended by an error of the socket, such as a reset.
     pub socket_errors: Counter,
     /// Connections closed because a request exceeded the input bound or a service made no progress.

@@ -4,10 +4,11 @@ use std::io;
 use std::rc::Rc;
 use std::task::Poll;
 
+use super::linger::linger;
 use super::served::Track;
 use super::{Direction, Net};
 use crate::driver::{Address, SourceId};
-use crate::limits::STARVED_RETRY_MS;
+use crate::limits::{DISCARD_MS, STARVED_RETRY_MS};
 use crate::task::{Interrupted, take_interrupt};
 use crate::timers::{Elapsed, Sleep, now, wake_after};
 
@@ -39,8 +40,13 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.net.close(self.source);
-        self.track.iter().for_each(Track::closed);
+        let lingers = self.track.as_ref().is_some_and(|track| {
+            track.closed();
+            track.check().is_ok() && self.net.may_have_input(self.source) && linger(self.source, DISCARD_MS)
+        });
+        if !lingers {
+            self.net.close(self.source);
+        }
     }
 }
 

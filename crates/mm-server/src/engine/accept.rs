@@ -101,8 +101,8 @@ impl<S: Service, D: Driver> Engine<S, D> {
             return false;
         }
         match driver.accept(listening.source) {
-            Ok(Some((socket, address))) => {
-                self.admit(driver, (socket, address, number), now);
+            Ok(Some((socket, peer))) => {
+                self.admit(driver, Arrival { socket, peer, origin: None, listener: number }, now);
                 true
             }
             Ok(None) => {
@@ -123,7 +123,14 @@ impl<S: Service, D: Driver> Engine<S, D> {
     }
 
     /// Gives a connection to the shard with the fewest, if there is a place.
-    fn admit(&mut self, driver: &mut D, arrival: Arrival<D::Socket>, now: Now) {
+    fn admit(&mut self, driver: &mut D, mut arrival: Arrival<D::Socket>, now: Now) {
+        if let Some(max) = self.config.connections_per_address_max {
+            let Ok(origin) = self.control.note(arrival.peer, max) else {
+                self.stats().addresses_rejected.add(1);
+                return self.refuse(driver, arrival);
+            };
+            arrival.origin = origin;
+        }
         match self.control.enter(self.config.connections_max, self.shard) {
             Some(shard) if shard == self.shard => self.open(driver, arrival, now),
             Some(shard) => {
@@ -133,21 +140,27 @@ impl<S: Service, D: Driver> Engine<S, D> {
                     self.control.wake(Some(shard));
                 }
             }
-            None => self.refuse(driver, arrival.0),
+            None => {
+                self.stats().connections_rejected.add(1);
+                self.control.forget(arrival.origin);
+                self.refuse(driver, arrival);
+            }
         }
     }
 
     /// Tells a connection above the limit so, and closes it.
-    fn refuse(&mut self, driver: &mut D, socket: D::Socket) {
+    fn refuse(&mut self, driver: &mut D, arrival: Arrival<D::Socket>) {
         mark!("connection refused");
-        self.stats().connections_rejected.add(1);
-        let Ok(stream) = driver.add_stream(socket, Owner::Task) else { return };
+        let Ok(stream) = driver.add_stream(arrival.socket, Owner::Task) else { return };
         if let Some(text) = self.config.refusal {
             let mut output = self.outputs.take();
             output.write(text);
             // A new socket takes a line. If the peer is gone already, so is the need to tell it.
             driver.send(stream, &mut output).ok();
             self.outputs.put(output);
+            if mm_runtime::net::linger(stream, self.config.linger_ms) {
+                return;
+            }
         }
         driver.close(stream);
     }

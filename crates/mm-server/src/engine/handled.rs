@@ -17,6 +17,7 @@ use crate::Service;
 use crate::exchange::Arrival;
 use crate::handler::{Outcomes, Spawn};
 use crate::limits::{ENDING_MS, STARVED_MS};
+use crate::origin::Origin;
 
 /// A shard's connections of handlers.
 pub(super) struct Handled {
@@ -32,6 +33,7 @@ pub(super) struct Handled {
 pub(super) struct Entry {
     pub(super) watch: Watch,
     task: Control,
+    origin: Option<Origin>,
 }
 
 impl Entry {
@@ -57,7 +59,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
 
     /// Starts a task for an accepted connection that has been counted.
     pub(super) fn open_handled(&mut self, driver: &mut D, arrival: Arrival<D::Socket>) {
-        let (socket, address, _listener) = arrival;
+        let Arrival { socket, peer: address, origin, .. } = arrival;
         let Some(handled) = &mut self.handled else { return };
         let opened = handled.entries.next_key().and_then(|key| {
             let stream = driver.add_stream(socket, Owner::Task).ok()?;
@@ -65,18 +67,18 @@ impl<S: Service, D: Driver> Engine<S, D> {
         });
         let Some((key, stream)) = opened else {
             self.stats().accept_errors.add(1);
-            self.control.leave(self.config.connections_max, self.shard);
+            self.left(origin);
             return;
         };
         if !mm_runtime::task::has_room() {
             driver.close(stream);
             self.stats().accept_errors.add(1);
-            self.control.leave(self.config.connections_max, self.shard);
+            self.left(origin);
             return;
         }
         let (served, watch) = handled.ledger.adopt(stream, address, key.to_u64());
         let task = (handled.spawn)(served, Rc::clone(&handled.outcomes));
-        let inserted = handled.entries.insert(Entry { watch, task }).is_ok();
+        let inserted = handled.entries.insert(Entry { watch, task, origin }).is_ok();
         debug_assert!(inserted, "a slab refused the key it had announced");
         self.stats().connections.add(1);
         self.stats().connections_total.add(1);
@@ -95,9 +97,9 @@ impl<S: Service, D: Driver> Engine<S, D> {
         while let Some(name) = self.handled.as_ref().and_then(|handled| handled.ledger.take_closed()) {
             let removed =
                 self.handled.as_mut().and_then(|handled| handled.entries.remove(Key::from_u64(name)));
-            if removed.is_some() {
+            if let Some(entry) = removed {
                 self.stats().connections.sub(1);
-                self.left();
+                self.left(entry.origin);
             }
         }
     }

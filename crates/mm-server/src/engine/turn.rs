@@ -74,7 +74,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             *left -= 1;
             match self.take_one(driver, key, now) {
                 Taken::Run(span) => self.batch.items.push(Item { key, span }),
-                Taken::Rest => self.rest(driver, key),
+                Taken::Rest => self.rest(driver, key, now),
                 Taken::Gone => {}
             }
         }
@@ -84,6 +84,10 @@ impl<S: Service, D: Driver> Engine<S, D> {
     fn take_one(&mut self, driver: &mut D, key: Key, now: Now) -> Taken {
         let Some(connection) = self.connections.get_mut(key) else { return Taken::Gone };
         connection.marks.clear(Marks::QUEUED);
+        if connection.marks.has(Marks::LINGERS) {
+            self.discard(driver, key);
+            return Taken::Gone;
+        }
         if connection.marks.has(Marks::BLOCKED) && !self.flush(driver, key, now) {
             return Taken::Gone;
         }
@@ -230,7 +234,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         for at in 0..self.batch.items.len() {
             let key = self.batch.items[at].key;
             if self.flush(driver, key, now) {
-                self.rest(driver, key);
+                self.rest(driver, key, now);
             }
         }
     }
@@ -271,7 +275,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
     }
 
     /// Leaves a connection until its next event, or closes it, or queues it again if it can go on.
-    fn rest(&mut self, driver: &mut D, key: Key) {
+    fn rest(&mut self, driver: &mut D, key: Key, now: Now) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let done = !connection.has_output();
         let ended = connection.marks.has(Marks::ENDED);
@@ -280,6 +284,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
                 self.stats().faults.add(1);
                 self.close(driver, key);
             }
+            Want::Close if done && !ended => self.close_or_linger(driver, key, now),
             Want::Close if done => self.close(driver, key),
             Want::Input | Want::Space if ended && done => self.close(driver, key),
             Want::Drain if !connection.output_is_full() => self.put_off(key),

@@ -7,6 +7,8 @@ mod handlers;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod simulated;
