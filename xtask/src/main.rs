@@ -20,10 +20,8 @@ mod process;
 mod server;
 mod session;
 mod sim;
-mod targets;
 mod test;
 mod tidy;
-mod toolchain;
 mod tools;
 mod trace;
 
@@ -39,7 +37,6 @@ pub(crate) const COMMANDS: &[Command] = &[
     compat::COMMAND,
     nightly::COMMAND,
     sim::COMMAND,
-    targets::COMMAND,
     test::COMMAND,
     tidy::COMMAND,
     // Measurements.

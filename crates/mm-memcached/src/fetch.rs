@@ -14,7 +14,7 @@ const _: () = assert!(VALUE_FRAME_BYTES <= FRAME_BYTES, "room for the shorter fo
 
 impl<S: Sharing> Memcached<S> {
     /// One key of get or gets.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fetch(&mut self, key: Key<'_>, fetch: Fetch, last: bool, call: &mut Call<'_>) {
         let counters = &self.shared.counters[self.shard];
         let mut missed = None;
@@ -69,7 +69,7 @@ impl<S: Sharing> Memcached<S> {
 }
 
 /// Writes an item's header and value, and the end of the response where this is the last.
-#[inline]
+#[inline(always)]
 fn write_value<S: Sharing>(
     key: &[u8],
     item: &Item<'_, S>,

@@ -19,8 +19,6 @@ mod shards;
 #[cfg(test)]
 mod sizes;
 #[cfg(test)]
-mod transcripts;
-#[cfg(test)]
 mod values;
 #[cfg(test)]
 mod watch;

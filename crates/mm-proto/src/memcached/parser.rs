@@ -77,7 +77,7 @@ impl Parser {
     /// [`next_slowly`](Parser::next_slowly) is to be asked.
     ///
     /// The two together are [`next`](Parser::next), for callers that serve what is common apart from what is not.
-    #[inline]
+    #[inline(always)]
     pub fn next_quickly<'a>(&mut self, input: &'a [u8]) -> Option<Quick<'a>> {
         match self.state {
             State::Line => quick::parse(input),
