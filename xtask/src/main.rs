@@ -20,8 +20,10 @@ mod process;
 mod server;
 mod session;
 mod sim;
+mod targets;
 mod test;
 mod tidy;
+mod toolchain;
 mod tools;
 mod trace;
 
@@ -37,6 +39,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     compat::COMMAND,
     nightly::COMMAND,
     sim::COMMAND,
+    targets::COMMAND,
     test::COMMAND,
     tidy::COMMAND,
     // Measurements.

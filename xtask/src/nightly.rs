@@ -6,6 +6,8 @@
 use crate::checks::{Checks, count_tests};
 use crate::command::{Command, Outcome, no_arguments};
 use crate::process::{cargo, program, root};
+use crate::targets;
+use crate::toolchain::{REMEDY, Toolchain};
 use crate::tools::works;
 
 /// The command.
@@ -21,19 +23,43 @@ const MIRI_CRATES: &[&str] = &["mm-base", "mm-proto", "mm-store"];
 /// Crates with models for loom.
 const LOOM_CRATES: &[&str] = &["mm-base"];
 /// How long each fuzz target runs, in seconds.
-const FUZZ_SECONDS: u32 = 300;
+const FUZZ_SECONDS: u32 = 120;
+/// An input that takes so many seconds counts as one that hangs.
+const FUZZ_TIMEOUT: &str = "-timeout=10";
 /// Platforms on which the tests run too, and what runs their programs here.
-const TESTED_TARGETS: &[(&str, &[&str], &str)] = &[
-    ("i686-unknown-linux-gnu", &["sh", "-c", "test -e /usr/lib32/libc.so.6"], "apt-get install gcc-multilib"),
-    (
-        "aarch64-unknown-linux-gnu",
-        &["sh", "-c", "command -v qemu-aarch64 && command -v aarch64-linux-gnu-gcc"],
-        "apt-get install qemu-user gcc-aarch64-linux-gnu",
-    ),
+const TESTED_TARGETS: &[TestedTarget] = &[
+    TestedTarget {
+        target: "i686-unknown-linux-gnu",
+        probe: "command -v i686-linux-gnu-gcc && test -e /usr/lib32/libgcc_s.so.1",
+        remedy: "apt-get install gcc-i686-linux-gnu libc6-dev-i386-cross libc6-i386 lib32gcc-s1",
+        environment: &[("CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_LINKER", "i686-linux-gnu-gcc")],
+        // Their programs need a compiler of their own or measure the machine.
+        left_out: &["mm-bench", "xtask"],
+    },
+    TestedTarget {
+        target: "aarch64-unknown-linux-gnu",
+        probe: "command -v qemu-aarch64 && command -v aarch64-linux-gnu-gcc",
+        remedy: "apt-get install qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+        environment: &[
+            ("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc"),
+            ("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", "qemu-aarch64 -L /usr/aarch64-linux-gnu"),
+        ],
+        // mmem's tests start the program, which only the machine itself could.
+        left_out: &["mm-bench", "mmem", "xtask"],
+    },
 ];
-/// Platforms for which the code is type-checked only.
-const CHECKED_TARGETS: &[&str] =
-    &["x86_64-apple-darwin", "aarch64-apple-darwin", "x86_64-unknown-freebsd", "x86_64-unknown-linux-musl"];
+
+/// A platform that is not this one but whose programs can run here.
+struct TestedTarget {
+    target: &'static str,
+    /// Succeeds where programs can be linked and run.
+    probe: &'static str,
+    /// What to do where it does not.
+    remedy: &'static str,
+    environment: &'static [(&'static str, &'static str)],
+    /// Packages whose tests cannot run there.
+    left_out: &'static [&'static str],
+}
 
 fn run(arguments: &[String]) -> Outcome {
     no_arguments("nightly", arguments)?;
@@ -41,12 +67,10 @@ fn run(arguments: &[String]) -> Outcome {
     miri(&mut checks);
     loom(&mut checks);
     fuzz(&mut checks);
-    for (target, probe, remedy) in TESTED_TARGETS {
-        tested_target(&mut checks, target, probe, remedy);
+    for tested in TESTED_TARGETS {
+        tested_target(&mut checks, tested);
     }
-    for target in CHECKED_TARGETS {
-        checked_target(&mut checks, target);
-    }
+    targets::check(&mut checks);
     checks.finish()
 }
 
@@ -86,38 +110,26 @@ fn fuzz(checks: &mut Checks) {
         listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     for target in targets.lines() {
         let seconds = format!("-max_total_time={FUZZ_SECONDS}");
-        let mut fuzzer = program("cargo", &["+nightly", "fuzz", "run", target, "--", &seconds]);
+        let dictionary = "-dict=fuzz/memcached.dict";
+        let mut fuzzer =
+            program("cargo", &["+nightly", "fuzz", "run", target, "--", &seconds, dictionary, FUZZ_TIMEOUT]);
         checks.program(&format!("fuzzing {target}"), &mut fuzzer);
     }
 }
 
-fn tested_target(checks: &mut Checks, target: &str, probe: &[&str], remedy: &str) {
-    let name = format!("tests on {target}");
-    if !has_standard_library(target) {
-        checks.skip(&name, &format!("rustup target add {target}"));
-    } else if !works(probe) {
-        checks.skip(&name, remedy);
-    } else {
-        let mut tests = cargo(&["test", "--quiet", "--workspace", "--exclude", "xtask", "--target", target]);
-        tests.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
-        tests.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", "qemu-aarch64 -L /usr/aarch64-linux-gnu");
-        checks.check(&name, || count_tests(&mut tests));
+fn tested_target(checks: &mut Checks, tested: &TestedTarget) {
+    let name = format!("tests on {}, without {}", tested.target, tested.left_out.join(", "));
+    let Some(toolchain) = Toolchain::for_target(tested.target) else {
+        checks.skip(&name, &format!("no standard library: {REMEDY}"));
+        return;
+    };
+    if !works(&["sh", "-c", tested.probe]) {
+        checks.skip(&name, tested.remedy);
+        return;
     }
-}
-
-fn checked_target(checks: &mut Checks, target: &str) {
-    let name = format!("types on {target}");
-    if has_standard_library(target) {
-        checks.program(&name, &mut cargo(&["check", "--quiet", "--package", "mmem", "--target", target]));
-    } else {
-        checks.skip(&name, &format!("rustup target add {target}"));
-    }
-}
-
-/// Whether the toolchain in use can compile for this platform.
-fn has_standard_library(target: &str) -> bool {
-    let output = program("rustc", &["--print", "target-libdir", "--target", target]).output();
-    let folder =
-        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
-    !folder.is_empty() && std::path::Path::new(&folder).is_dir()
+    let mut tests = toolchain.cargo("test", tested.target, "std,test,panic_unwind");
+    tests.args(["--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
+    tests.args(tested.left_out.iter().flat_map(|package| ["--exclude", package]));
+    tests.envs(tested.environment.iter().copied());
+    checks.check(&name, || count_tests(&mut tests));
 }

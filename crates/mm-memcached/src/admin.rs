@@ -103,7 +103,7 @@ impl<S: Sharing> Memcached<S> {
         }
     }
 
-    fn move_time(&self, arguments: &[u8], call: &mut Call<'_>) -> &'static [u8] {
+    fn move_time(&mut self, arguments: &[u8], call: &mut Call<'_>) -> &'static [u8] {
         if !self.shared.settings.has_debug {
             return lines::ERROR;
         }
@@ -112,6 +112,7 @@ impl<S: Sharing> Memcached<S> {
             Ok(DebugTime::Move(seconds)) => {
                 self.shared.move_clock(seconds);
                 call.time.move_on(seconds);
+                self.flush_if_due(&call.time);
             }
             // The clock is the server's and does not stop.
             Ok(DebugTime::Pause | DebugTime::Resume) => {}

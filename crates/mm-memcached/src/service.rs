@@ -115,10 +115,16 @@ impl<S: Sharing> Memcached<S> {
     #[inline]
     fn time(&mut self, now: Now) -> Time {
         let time = self.shared.time(now);
-        if self.shared.is_flush_due(&time) && self.shared.take_flush(&time) {
+        self.flush_if_due(&time);
+        time
+    }
+
+    /// Flushes the store where that was asked for and its time has come.
+    #[inline]
+    pub(crate) fn flush_if_due(&mut self, time: &Time) {
+        if self.shared.is_flush_due(time) && self.shared.take_flush(time) {
             self.flush();
         }
-        time
     }
 
     /// Forgets all items.

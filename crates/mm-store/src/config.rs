@@ -48,6 +48,9 @@ pub(crate) struct Sizes {
     pub(crate) ttl_groups: u32,
 }
 
+/// How many granules a location of 32 bits can tell apart.
+const LOCATIONS: u64 = 1 << 32;
+
 impl Sizes {
     /// Sizes with address space for `factor` times the limit, as far as locations reach.
     pub(crate) fn new(limit_bytes: usize, factor: usize) -> Self {
@@ -56,15 +59,16 @@ impl Sizes {
         let power = if share.is_power_of_two() { share } else { share.next_power_of_two() / 2 };
         let segment_bytes = power.clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES);
         let mut granule_bytes = 4;
-        while limit_bytes / granule_bytes > 1 << 32 {
+        while (limit_bytes / granule_bytes) as u64 > LOCATIONS {
             granule_bytes *= 2;
         }
         // Locations of the first segment's worth of granules are not used. Where that would be the one too many, a
         // segment less is no loss: the index takes more than that.
-        let addressable = (1 << 32) / segment_bytes * granule_bytes - 1;
-        let reserved_bytes =
-            limit_bytes.saturating_mul(factor).min((1 << 32) * granule_bytes).max(limit_bytes);
-        let segments = to_u32((reserved_bytes / segment_bytes).min(addressable));
+        let addressable = LOCATIONS / segment_bytes as u64 * granule_bytes as u64 - 1;
+        let reach = usize::try_from(LOCATIONS * granule_bytes as u64).unwrap_or(usize::MAX);
+        let reserved_bytes = limit_bytes.saturating_mul(factor).min(reach).max(limit_bytes);
+        let addressable = u32::try_from(addressable).unwrap_or(u32::MAX);
+        let segments = to_u32(reserved_bytes / segment_bytes).min(addressable);
         // The smallest item is a key and a value of a byte or so, and eight bytes of index.
         let items_max = reserved_bytes / (granule_bytes.max(8) + 8);
         Self {
@@ -93,11 +97,13 @@ mod tests {
     fn segments_scale_with_the_limit() {
         let segment = |mib: usize| Sizes::new(mib << 20, 1).segment_bytes;
         assert_eq!(
-            [segment(1), segment(8), segment(64), segment(1024), segment(16384)],
+            [segment(1), segment(8), segment(64), segment(1024), segment(2048)],
             [16 << 10, 16 << 10, 128 << 10, 2 << 20, 2 << 20]
         );
     }
 
+    /// There is no memory for this where an address has 32 bits.
+    #[cfg(target_pointer_width = "64")]
     #[test]
     fn every_granule_has_a_location() {
         for gib in [1, 8, 15, 16, 17, 32, 64, 1024] {

@@ -196,7 +196,10 @@ fn a_lower_limit_is_reached_step_by_step_and_a_higher_one_is_used() {
         stats.segments * stats.segment_bytes + stats.index_bytes + stats.ghost_bytes
     };
     (0..700_000).for_each(|number| load.put(number, Mode::Set, 100));
-    assert!(!load.store.set_limit(1 << 40) && !load.store.set_limit(1 << 20), "beyond what is possible");
+    assert!(
+        !load.store.set_limit(usize::MAX / 2) && !load.store.set_limit(1 << 20),
+        "beyond what is possible"
+    );
     assert!(load.store.set_limit(32 << 20));
     (700_000..900_000).for_each(|number| load.put(number, Mode::Set, 100));
     while load.store.maintain(64, 1) {}

@@ -19,6 +19,8 @@ mod shards;
 #[cfg(test)]
 mod sizes;
 #[cfg(test)]
+mod transcripts;
+#[cfg(test)]
 mod values;
 #[cfg(test)]
 mod watch;

@@ -1,0 +1,5 @@
+//! The text parser finds the same however its input is cut.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mm_proto::memcached::fuzzing::fuzz_cuts(data));
