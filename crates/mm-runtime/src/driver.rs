@@ -25,6 +25,8 @@ pub mod poll;
 pub mod readiness;
 pub mod sim;
 pub mod sockets;
+#[cfg(target_os = "linux")]
+mod spin;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub mod uring;
 
@@ -92,6 +94,12 @@ pub trait Driver {
     /// # Errors
     /// Only such as no later call will be free of either.
     fn poll(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) -> io::Result<()>;
+
+    /// Has [`poll`](Driver::poll) look for events for at most so many microseconds before it sleeps; 0, as at first:
+    /// not at all. A driver that cannot do that leaves it.
+    fn set_spin_us(&mut self, spin_us: u32) {
+        let _ = spin_us;
+    }
 
     /// Takes over a listening socket. Its events are [`Event::readable`] ones.
     ///

@@ -9,6 +9,9 @@ use mm_runtime::sys::socket::StreamOptions;
 pub struct Config {
     /// Which driver to use.
     pub driver: DriverChoice,
+    /// How long a shard looks for something to do before it sleeps, in microseconds. Takes latency down and processor
+    /// time up, where the driver can do it (epoll, `io_uring`).
+    pub spin_us: u32,
     /// Threads that serve connections, each with a service of its own.
     pub shards: NonZeroUsize,
     /// Connections open at a time, over all shards.
@@ -105,6 +108,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             driver: DriverChoice::Auto,
+            spin_us: 0,
             shards: NonZeroUsize::MIN,
             connections_max: 1024,
             connections_per_address_max: None,

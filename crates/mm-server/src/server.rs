@@ -358,6 +358,7 @@ impl Plan {
         } = self;
         control.add_waker(shard, driver.waker());
         let mut runner = Shard::new(driver);
+        runner.driver().set_spin_us(config.spin_us);
         let pool = Pool::new(config.buffer_bytes_max / control.shards());
         mm_runtime::net::attach(runner.executor(), runner.io(), pool.clone());
         let ready = Ready::default();

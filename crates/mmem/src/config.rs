@@ -224,6 +224,8 @@ pub(crate) struct Service {
     pub(crate) protocol: Protocol,
     /// `--driver`: which kernel interface to use.
     pub(crate) driver: String,
+    /// `--spin`: how long to look for requests before sleeping, in microseconds.
+    pub(crate) spin_us: u32,
 }
 
 /// Which commands are answered.
@@ -298,6 +300,7 @@ impl Config {
                 refuses_when_full: true,
                 protocol: Protocol::Auto,
                 driver: "auto".to_owned(),
+                spin_us: 0,
             },
             commands: Commands {
                 shutdown: false,

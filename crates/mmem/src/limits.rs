@@ -6,6 +6,8 @@ pub(crate) const ENDPOINTS_MAX: usize = 64;
 pub(crate) const THREADS_MAX: i64 = 1;
 /// Most connections: what one process may have open on Linux by default (`fs.nr_open`).
 pub(crate) const CONNECTIONS_MAX: i64 = 1 << 20;
+/// Longest `--spin`, in microseconds.
+pub(crate) const SPIN_US_MAX: i64 = 10_000;
 /// Smallest and largest memory limit, in MiB. Below, nothing useful fits beside the index.
 pub(crate) const MEMORY_MIB_MIN: u64 = 1;
 /// See [`MEMORY_MIB_MIN`].

@@ -157,6 +157,7 @@ fn server_config(config: &Config) -> Result<server::Config, Refusal> {
     let idle_ms = u64::from(service.idle_timeout_s) * 1000;
     Ok(server::Config {
         driver,
+        spin_us: service.spin_us,
         shards: server_shards(config),
         connections_max: usize::try_from(service.connections_max).unwrap_or(usize::MAX),
         refusal: service.refuses_when_full.then_some(REFUSAL),

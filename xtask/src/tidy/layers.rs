@@ -88,7 +88,7 @@ pub(super) const LAYERS: &[Layer] = &[
         name: "mmem",
         folder: "crates/mmem",
         inner: Inner::Some(&["mainmemory", "mm-memcached"]),
-        outer: &["clap", "serde", "toml", "tracing"],
+        outer: &["clap", "seccompiler", "serde", "toml", "tracing"],
     },
     Layer {
         name: "mm-sim",

@@ -15,6 +15,7 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 
 use super::readiness::{News, Outlook, Poller, ReadinessDriver, Role, System, Table};
+use super::spin::Spin;
 use super::{Event, Kind, Waker};
 use crate::limits::EVENTS_MAX;
 
@@ -29,6 +30,33 @@ pub struct Epoll {
     epoll: OwnedFd,
     wake: Arc<OwnedFd>,
     events: Vec<epoll::Event>,
+    spin: Spin,
+}
+
+/// A wait that does not sleep.
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
+impl Epoll {
+    /// Looks for events for a while. `false`: in vain.
+    fn look(&mut self) -> io::Result<bool> {
+        let Some(looking) = self.spin.begin() else { return Ok(false) };
+        loop {
+            self.take(Some(&AT_ONCE))?;
+            let found = !self.events.is_empty();
+            if found || looking.is_over() {
+                self.spin.end(found);
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Waits once.
+    fn take(&mut self, timeout: Option<&Timespec>) -> io::Result<()> {
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 impl Poller for Epoll {
@@ -39,7 +67,12 @@ impl Poller for Epoll {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         // Edge-triggered, so that its counter need never be read.
         epoll::add(&epoll, &wake, EventData::new_u64(WAKE), EventFlags::IN | EventFlags::ET)?;
-        Ok(Self { epoll, wake: Arc::new(wake), events: Vec::with_capacity(EVENTS_MAX) })
+        Ok(Self {
+            epoll,
+            wake: Arc::new(wake),
+            events: Vec::with_capacity(EVENTS_MAX),
+            spin: Spin::default(),
+        })
     }
 
     fn waker(&self) -> Waker {
@@ -48,6 +81,10 @@ impl Poller for Epoll {
             // The only failure is a counter about to overflow, in which case the wait returns without this.
             rustix::io::write(&*wake, &1_u64.to_ne_bytes()).ok();
         })
+    }
+
+    fn set_spin_us(&mut self, spin_us: u32) {
+        self.spin.set_us(spin_us);
     }
 
     fn watch(&mut self, socket: &OwnedFd, key: Key, role: Role) -> io::Result<()> {
@@ -67,9 +104,8 @@ impl Poller for Epoll {
         events: &mut Vec<Event>,
     ) -> io::Result<()> {
         self.events.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        if timeout == Some(&AT_ONCE) || !self.look()? {
+            self.take(timeout)?;
         }
         for event in &self.events {
             let flags = event.flags;

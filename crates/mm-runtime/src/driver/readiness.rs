@@ -49,6 +49,11 @@ pub trait Kernel {
     /// What makes a present or the next [`wait`](Self::wait) return.
     fn waker(&self) -> Waker;
 
+    /// How long a wait looks for news before it sleeps, in microseconds.
+    fn set_spin_us(&mut self, spin_us: u32) {
+        let _ = spin_us;
+    }
+
     /// Waits for news of the table's sources and tells the table, which appends the events.
     ///
     /// # Errors
@@ -197,6 +202,10 @@ impl<K: Kernel> Driver for ReadinessDriver<K> {
 
     fn waker(&self) -> Waker {
         self.kernel.waker()
+    }
+
+    fn set_spin_us(&mut self, spin_us: u32) {
+        self.kernel.set_spin_us(spin_us);
     }
 
     fn poll(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) -> io::Result<()> {

@@ -37,6 +37,7 @@ use crate::sys::clock::Clock;
 use crate::sys::socket::{self, Listener, QUIETLY, StreamOptions};
 use crate::sys::uring::{INDEX_MAX, Operation, Ring, Tag, Wait};
 
+use super::spin::Spin;
 use linger::Lingering;
 use output::Round;
 use source::{Marks, Source};
@@ -67,6 +68,7 @@ pub struct UringDriver {
     linger_check_ms: u64,
     clock: Clock,
     options: StreamOptions,
+    spin: Spin,
 }
 
 /// Whether this kernel lets this process use all of `io_uring` that the driver needs.
@@ -112,6 +114,7 @@ impl UringDriver {
             linger_check_ms: 0,
             clock: Clock::new(),
             options,
+            spin: Spin::default(),
         })
     }
 
@@ -140,6 +143,21 @@ impl UringDriver {
         self.settle();
         self.tell_waiting(events);
         Ok(())
+    }
+
+    /// Looks for completions for a while. `false`: in vain.
+    fn look(&mut self) -> io::Result<bool> {
+        let Some(looking) = self.spin.begin() else { return Ok(false) };
+        // What is to be sent is not kept back meanwhile.
+        self.ring.enter(Wait::No)?;
+        loop {
+            let found = self.ring.has_news();
+            if found || looking.is_over() {
+                self.spin.end(found);
+                return Ok(found);
+            }
+            std::hint::spin_loop();
+        }
     }
 
     /// Takes a source out and ends what the kernel does for it, except a send that it has not seen yet.
@@ -183,6 +201,10 @@ impl Driver for UringDriver {
         })
     }
 
+    fn set_spin_us(&mut self, spin_us: u32) {
+        self.spin.set_us(spin_us);
+    }
+
     fn poll(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) -> io::Result<()> {
         self.check_lingering();
         if self.ring.has_retired() || self.round.is_awaited() {
@@ -198,6 +220,9 @@ impl Driver for UringDriver {
         };
         if events.len() == EVENTS_MAX {
             return Ok(());
+        }
+        if timeout_ms != Some(0) && self.look()? {
+            return self.enter(Wait::No, events);
         }
         let wait = match timeout_ms {
             Some(0) => Wait::No,
@@ -304,10 +329,10 @@ impl Driver for UringDriver {
 
     fn close(&mut self, source: SourceId) {
         let Some(closed) = self.take_out(source) else { return };
-        if closed.sent_in == self.round.number() {
-            self.round.close_after(closed.send, closed.socket);
-        } else if let Some(rest) = closed.extra.map(|extra| extra.rest).filter(|rest| !rest.is_empty()) {
+        if let Some(rest) = closed.extra.map(|extra| extra.rest).filter(|rest| !rest.is_empty()) {
             self.linger(closed.socket, rest);
+        } else if closed.sent_in == self.round.number() {
+            self.round.close_after(closed.send, closed.socket);
         } else {
             self.ring.retire(closed.socket);
         }

@@ -99,6 +99,8 @@ pub(crate) struct Ring {
     sends: ManuallyDrop<Mapping>,
     /// How much of `sends` is taken.
     taken: usize,
+    /// Every send has reached the kernel.
+    caught_up: bool,
     /// Operations whose last completion has not been seen.
     in_flight: usize,
     /// What had no room in the submission queue.
@@ -134,6 +136,7 @@ impl Ring {
             buffers: ManuallyDrop::new(buffers),
             sends: ManuallyDrop::new(sends),
             taken: 0,
+            caught_up: true,
             in_flight: 0,
             late: VecDeque::new(),
             retired: Vec::new(),
@@ -199,6 +202,7 @@ impl Ring {
             room = rest;
         }
         self.taken = start + len;
+        self.caught_up = false;
         let taken = Taken { start: u32::try_from(start).ok()?, len: u32::try_from(len).ok()? };
         let entry = opcode::Send::new(Fd(stream.as_raw_fd()), self.sends.at(start), taken.len)
             .flags(SEND_FLAGS)
@@ -217,10 +221,10 @@ impl Ring {
         unsafe { self.sends.slice(start, len) }
     }
 
-    /// Whether every entry has reached the kernel and every completion has been seen, so that each send without one has
+    /// Whether every send has reached the kernel and every completion has been seen, so that each send without one has
     /// sent everything. Then their bytes are forgotten.
     pub(crate) fn settle(&mut self) -> bool {
-        let settled = self.late.is_empty() && self.queues.submission().is_empty() && self.is_drained();
+        let settled = self.caught_up && self.is_drained();
         if settled {
             self.taken = 0;
         }
@@ -230,6 +234,14 @@ impl Ring {
     /// Whether no completion waits to be taken.
     pub(crate) fn is_drained(&mut self) -> bool {
         !self.queues.submission().cq_overflow() && self.queues.completion().is_empty()
+    }
+
+    /// Whether a completion waits to be taken, or to be made in the next enter. Needs no system call.
+    pub(crate) fn has_news(&mut self) -> bool {
+        let submissions = self.queues.submission();
+        let has_work = submissions.taskrun() || submissions.cq_overflow();
+        drop(submissions);
+        has_work || !self.queues.completion().is_empty()
     }
 
     /// Closes a descriptor as soon as no entry names it that the kernel has not seen.
@@ -265,6 +277,7 @@ impl Ring {
         };
         if self.late.is_empty() && self.queues.submission().is_empty() {
             self.retired.clear();
+            self.caught_up = true;
         }
         match entered {
             Ok(_) => Ok(()),

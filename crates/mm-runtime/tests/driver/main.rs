@@ -11,5 +11,6 @@ mod real;
 mod simulated;
 #[cfg(test)]
 mod suite;
-#[cfg(all(test, target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(test)]
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod uring;

@@ -82,6 +82,7 @@ impl<D: Real> World for Tcp<D> {
 
 mod epoll_tcp {
     crate::driver_suite!(super::Tcp<super::EpollDriver>);
+    crate::driver_suite! { super::Tcp<super::EpollDriver>: looking_before_sleeping_misses_nothing }
 }
 
 mod poll_tcp {

@@ -314,6 +314,29 @@ pub(crate) fn a_wake_ends_the_wait<W: World>() {
     waker.wake();
 }
 
+/// Also where looking finds the wake, and where it comes just before the sleep. For drivers in real time.
+pub(crate) fn looking_before_sleeping_misses_nothing<W: World>() {
+    let mut world = W::new(false);
+    let (stream, mut peer) = pair(&mut world);
+    world.driver().set_spin_us(100);
+    let waker = world.driver().waker();
+    for round in 0..200_u32 {
+        let waker = waker.clone();
+        let waking = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_micros(u64::from(round)));
+            waker.wake();
+        });
+        let before = world.driver().now().monotonic_ms;
+        world.driver().poll(Some(PATIENCE_MS), &mut Vec::new()).unwrap();
+        assert!(world.driver().now().monotonic_ms - before < PATIENCE_MS);
+        waking.join().unwrap();
+    }
+    // A wait that found nothing else may have been ended by a wake of before.
+    world.write(&mut peer, b"ping");
+    wait_readable(&mut world, stream);
+    assert_eq!(receive_all(&mut world, stream).0, b"ping");
+}
+
 pub(crate) fn a_wait_ends_in_time<W: World>() {
     let mut world = W::new(false);
     let mut events = Vec::new();

@@ -1,6 +1,8 @@
 //! The driver on `io_uring`: the suite, with a ring as servers have it and with one in which every queue is full and
 //! every buffer taken most of the time.
 
+mod rules;
+
 use mm_base::Now;
 use mm_base::buffer::Output;
 use mm_runtime::driver::uring::{Sizes, UringDriver};
@@ -27,6 +29,7 @@ impl Real for Tiny {
 
 mod tcp {
     crate::driver_suite!(super::Tcp<super::UringDriver>);
+    crate::driver_suite! { super::Tcp<super::UringDriver>: looking_before_sleeping_misses_nothing }
 }
 
 mod unix {

@@ -20,6 +20,17 @@ fn test<F: Future<Output = io::Result<()>> + 'static>(body: impl Fn() -> F) {
     let options = StreamOptions::default();
     Runtime::on(EpollDriver::new(options).unwrap()).block_on(body()).unwrap().unwrap();
     Runtime::on(PollDriver::new(options).unwrap()).block_on(body()).unwrap().unwrap();
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    on_uring(body);
+}
+
+/// Last, since the end of a ring may interrupt a system call of the thread that had it.
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn on_uring<F: Future<Output = io::Result<()>> + 'static>(body: impl Fn() -> F) {
+    use mm_runtime::driver::uring::UringDriver;
+
+    let driver = UringDriver::new(StreamOptions::default()).unwrap();
+    Runtime::on(driver).block_on(body()).unwrap().unwrap();
 }
 
 fn loopback() -> SocketAddr {

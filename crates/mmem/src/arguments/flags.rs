@@ -223,6 +223,16 @@ const SERVICE: &[Flag] = &[
             Ok(())
         }),
     },
+    Flag {
+        short: None,
+        long: "spin",
+        value: "MICROSECONDS",
+        help: "look for requests so long before sleeping, for latency at the cost of processor time (0)",
+        meaning: Set(|config, given| {
+            config.service.spin_us = given.integer_u32(0..=limits::SPIN_US_MAX, exit::FAILURE)?;
+            Ok(())
+        }),
+    },
     flag('o', "extended", "LIST", "further options, between commas; see below", Set(suboptions::set_all)),
 ];
 

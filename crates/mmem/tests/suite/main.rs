@@ -1,6 +1,9 @@
 //! The program as an operator sees it.
 
 #[cfg(test)]
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod forbidden;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod memory;

@@ -40,6 +40,11 @@ pub trait Poller: Sized {
     /// A socket is about to be closed. Closing it takes it out of what the kernel watches.
     fn unwatch(&mut self, _socket: &OwnedFd, _key: Key) {}
 
+    /// How long a wait looks for news before it sleeps, in microseconds.
+    fn set_spin_us(&mut self, spin_us: u32) {
+        let _ = spin_us;
+    }
+
     /// Waits for news, for ever without a `timeout`, and tells the table. An interrupted wait is one without news.
     ///
     /// # Errors
@@ -80,6 +85,10 @@ impl<P: Poller> Kernel for System<P> {
 
     fn waker(&self) -> Waker {
         self.poller.waker()
+    }
+
+    fn set_spin_us(&mut self, spin_us: u32) {
+        self.poller.set_spin_us(spin_us);
     }
 
     fn wait(
