@@ -160,6 +160,14 @@ impl UringDriver {
         }
     }
 
+    /// Has the kernel close a listener now: connections to it are refused from then on.
+    fn stop_listening(&mut self) {
+        // The first takes the cancellation, the second does what that brings about. The next wait tells of a failure.
+        for _ in 0..2 {
+            self.ring.enter(Wait::No).ok();
+        }
+    }
+
     /// Takes a source out and ends what the kernel does for it, except a send that it has not seen yet.
     fn take_out(&mut self, id: SourceId) -> Option<Source> {
         let mut source = self.sources.remove(id.0)?;
@@ -335,6 +343,9 @@ impl Driver for UringDriver {
             self.round.close_after(closed.send, closed.socket);
         } else {
             self.ring.retire(closed.socket);
+            if closed.marks.has(Marks::LISTENER) {
+                self.stop_listening();
+            }
         }
     }
 
