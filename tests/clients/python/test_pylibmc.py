@@ -1,4 +1,4 @@
-"""pylibmc, which is libmemcached, in its text mode."""
+"""pylibmc, which is libmemcached, in its text mode and its binary one."""
 
 import unittest
 
@@ -8,9 +8,11 @@ from server import HOST, LARGEST_VALUE, PORT, eventually
 
 
 class Pylibmc(unittest.TestCase):
+    binary = False
+
     def setUp(self):
         behaviors = {"cas": True, "tcp_nodelay": True}
-        self.client = pylibmc.Client([f"{HOST}:{PORT}"], binary=False, behaviors=behaviors)
+        self.client = pylibmc.Client([f"{HOST}:{PORT}"], binary=self.binary, behaviors=behaviors)
         self.addCleanup(self.client.disconnect_all)
         self.assertTrue(self.client.flush_all())
 
@@ -70,6 +72,10 @@ class Pylibmc(unittest.TestCase):
     def test_stats(self):
         ((_, stats),) = self.client.get_stats()
         self.assertGreater(int(stats["pid"]), 0)
+
+
+class PylibmcBinary(Pylibmc):
+    binary = True
 
 
 if __name__ == "__main__":
