@@ -258,7 +258,9 @@ impl<S: Sharing> Service for Memcached<S> {
 
     fn connect(&mut self, peer: &Peer) -> Connection {
         let registered = self.shared.registry.insert(self.shard, peer);
-        self.observe_connection(peer.address, &registered, None);
+        if !peer.is_datagram {
+            self.observe_connection(peer.address, &registered, None);
+        }
         Connection {
             parser: Parser::new(),
             wire: Wire::new(self.shared.settings.protocol_of(peer.listener)),

@@ -20,12 +20,13 @@ impl<S: Sharing> Memcached<S> {
         call: &mut Call<'_>,
     ) {
         let Asked::Store { mode, flags, exptime, .. } = request.verb else { return };
+        let plan = binary_plan(mode, request.head, (flags, call.time.unsigned_expiry_s(exptime)));
         if !self.fits(key, flags, value.len()) {
+            self.observe_store(key, &plan.put, 0, Err(PutError::TooLarge));
             self.refuse_too_large(key, mode == Verb::Set, &call.time);
             return refuse(call.output, request.head, Status::TooLarge);
         }
         self.counters().cmd_set.count();
-        let plan = binary_plan(mode, request.head, (flags, call.time.unsigned_expiry_s(exptime)));
         let outcome = self.carry_out(key, &plan, Value::Whole(value), &call.time);
         self.observe_store(key, &plan.put, value.len(), outcome);
         self.answer_binary_store(key, (request, mode), outcome, call);
@@ -89,12 +90,13 @@ impl<S: Sharing> Memcached<S> {
         let Asked::Store { mode, flags, exptime, bytes } = request.verb else { return false };
         let Some(key) = self.store.key(request.key) else { return false };
         let len = bytes as usize;
+        let plan = binary_plan(mode, request.head, (flags, call.time.unsigned_expiry_s(exptime)));
         if !self.fits(key, flags, len) {
+            self.observe_store(key, &plan.put, 0, Err(PutError::TooLarge));
             self.refuse_too_large(key, mode == Verb::Set, &call.time);
             refuse(call.output, request.head, Status::TooLarge);
             return false;
         }
-        let plan = binary_plan(mode, request.head, (flags, call.time.unsigned_expiry_s(exptime)));
         let command = Command::Binary { head: request.head, quiet: request.quiet, mode };
         match self.begin_upload(key, &plan, (len, command), &call.time) {
             Ok(mut incoming) => {
@@ -104,6 +106,7 @@ impl<S: Sharing> Memcached<S> {
                 true
             }
             Err(error) => {
+                self.observe_store(key, &plan.put, 0, Err(error));
                 let status = self.binary_refusal(key, mode, error, &call.time);
                 refuse(call.output, request.head, status);
                 false
@@ -132,7 +135,9 @@ impl<S: Sharing> Memcached<S> {
         match incoming.take_upload() {
             Some(upload) => match self.store.key(incoming.key()) {
                 Some(key) => {
+                    let len = upload.len();
                     let outcome = self.carry_out(key, incoming.plan(), Value::Uploaded(upload), &call.time);
+                    self.observe_store(key, &incoming.plan().put, len, outcome);
                     let verb = Asked::Store { mode, flags: 0, exptime: 0, bytes: 0 };
                     let request = Request { head, verb, key: key.bytes(), quiet };
                     self.answer_binary_store(key, (&request, mode), outcome, call);

@@ -334,6 +334,32 @@ fn statistics_are_packets() {
 }
 
 #[test]
+fn watchers_are_told() {
+    let mut harness = service(8 << 20, |_| {});
+    let watcher = harness.connect();
+    harness.exchange(watcher, b"watch mutations fetchers connevents\r\n");
+    let client = harness.connect();
+    let store = |opcode: u8, len| Request::new(opcode).extras([0; 8]).key("a").value(vec![b'x'; len]);
+    for request in [store(0x01, 5), store(0x02, 5_000), store(SETQ, 5_000), store(SETQ, 1 << 20)] {
+        harness.exchange(client, &request.bytes());
+    }
+    harness.exchange(client, &Request::new(0x09).key("a").bytes());
+    harness.exchange_datagram(&Framed, b"\0\0\0\0\0\x01\0\0version\r\n");
+    let told = String::from_utf8(harness.receive(watcher, usize::MAX)).unwrap();
+    let told: Vec<&str> = told.lines().map(|line| line.split(" type=").nth(1).unwrap()).collect();
+    let starts = [
+        "conn_new ",
+        "item_store key=a status=stored cmd=set ",
+        "item_store key=a status=not_stored cmd=add ",
+        "item_store key=a status=stored cmd=set ",
+        "item_store key=a status=too_large cmd=set ",
+        "item_get key=a status=not_found ",
+    ];
+    assert_eq!(told.len(), starts.len(), "{told:?}");
+    assert!(told.iter().zip(starts).all(|(line, start)| line.starts_with(start)), "{told:?}");
+}
+
+#[test]
 fn datagrams() {
     let mut harness = plain();
     let framed = |request: &[u8]| [b"\x01\x02\x00\x00\x00\x01\x00\x00".as_slice(), request].concat();
