@@ -9,6 +9,8 @@ mod harness;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod peers;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod simulated;

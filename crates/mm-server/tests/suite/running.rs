@@ -111,6 +111,15 @@ impl Running {
         }
     }
 
+    /// Waits until a counter has reached this value.
+    pub(crate) fn wait_for_at_least(&self, of: fn(&Stats) -> u64, value: u64) {
+        let start = Instant::now();
+        while self.total(of) < value {
+            assert!(start.elapsed() < PATIENCE, "{} of {value}: {:?}", self.total(of), self.handle);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     pub(crate) fn stop(mut self, how: Stop) -> Summary {
         self.handle.stop(how);
         self.thread.take().unwrap().join().unwrap().unwrap()
