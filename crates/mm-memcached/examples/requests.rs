@@ -1,5 +1,5 @@
 //! Serves requests in process, without sockets, so that an instruction counter sees nothing but the service:
-//! `valgrind --tool=callgrind target/release/examples/requests get 100000 20`, for `get`, `set` or `mg`, so many
+//! `valgrind --tool=callgrind target/release/examples/requests get 100000 20`, for `get`, `set`, `mg` or `ms`, so many
 //! requests, so many in one input. The difference of two runs is the cost of the requests between them.
 
 use std::process::ExitCode;
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     }
     let request = |key: usize| match verb.as_str() {
         "set" => set(key),
+        "ms" => [format!("ms key-{key:016} 64\r\n").as_bytes(), &VALUE, b"\r\n"].concat(),
         "mg" => format!("mg key-{key:016} v\r\n").into_bytes(),
         _ => format!("get key-{key:016}\r\n").into_bytes(),
     };

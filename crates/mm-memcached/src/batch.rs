@@ -97,9 +97,15 @@ pub(crate) fn fill<'a, S: Sharing>(
             }
             Some(Quick::Meta(meta, consumed)) => {
                 *at += consumed;
+                let mut data = &input[..0];
+                if meta.verb == MetaVerb::Set {
+                    let Some(block) = data_block(input, *at, meta.bytes) else { return Ahead::MetaSet(meta) };
+                    *at += block.len();
+                    data = block;
+                }
                 let Some(key) = store.key(meta.key) else { continue };
                 store.prefetch_index(key.hash());
-                batch.push(Slot { work: Work::Meta { key, meta, data: &[] }, end: *at, parser: *parser });
+                batch.push(Slot { work: Work::Meta { key, meta, data }, end: *at, parser: *parser });
             }
             None => {
                 if let Some(ahead) = take_slowly(batch, store, parser, input, at) {

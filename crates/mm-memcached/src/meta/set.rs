@@ -7,7 +7,7 @@ use super::{Asked, put_numbered, put_opaque};
 use crate::clock::Time;
 use crate::limits::HEADER_MAX_BYTES;
 use crate::service::{Call, Memcached};
-use crate::storing::{How, Plan, Value};
+use crate::storing::{How, Plan, Value, reply};
 
 impl<S: Sharing> Memcached<S> {
     /// ms, whose data is there whole.
@@ -24,7 +24,10 @@ impl<S: Sharing> Memcached<S> {
         }
         self.counters().cmd_set.count();
         let Some(value) = data.strip_suffix(b"\r\n") else { return call.output.write(lines::BAD_DATA_CHUNK) };
-        let outcome = self.carry_out(asked.key, &plan, Value::Whole(value), &call.time);
+        let outcome = match (plan.how, plan.put.mode) {
+            (How::Plain, Mode::Set) => self.store.put(asked.key, &plan.put, value, call.time.now_s),
+            _ => self.carry_out(asked.key, &plan, Value::Whole(value), &call.time),
+        };
         self.observe_store(asked.key, &plan.put, len, outcome);
         self.write_meta_set(asked, outcome, call);
     }
@@ -71,6 +74,9 @@ impl<S: Sharing> Memcached<S> {
         let stored = outcome == Outcome::Stored;
         if stored && asked.options.has(b'q') {
             return;
+        }
+        if stored && asked.meta.flags.is_empty() {
+            return reply(call.output, false, b"HD\r\n");
         }
         let mut writer = Writer::new(call.output.spare(HEADER_MAX_BYTES));
         writer.put(match outcome {

@@ -90,6 +90,9 @@ const fn bits(letters: &[u8]) -> u64 {
     all
 }
 
+/// The flags of a request for the value and nothing else.
+const ONLY_VALUE: &[u8] = b" v";
+
 /// The letters that mean something, to one command at least.
 const KNOWN: u64 = bits(b"bcfhklqstuvxCDEFIJLMNOPRT");
 /// The letters that need nothing but to be there.
@@ -110,6 +113,11 @@ impl<'a> Meta<'a> {
     /// the one that memcached names.
     pub fn options(&self) -> Result<Options, &'static [u8]> {
         let mut options = Options { delta: 1, ..Options::default() };
+        // What most ask for.
+        if self.flags.is_empty() || self.flags == ONLY_VALUE {
+            options.letters = if self.flags.is_empty() { 0 } else { bit(b'v') };
+            return Ok(options);
+        }
         let mut fault = None;
         let mut words = 2 + usize::from(self.verb == MetaVerb::Set);
         // As `flags` would, which is not used here because it costs most of the time of a short line.

@@ -7,6 +7,7 @@ use mm_base::scan::{find, find_blank};
 
 use super::keys::{Keys, without_return};
 use super::limits::{KEY_MAX_BYTES, LINE_MAX_BYTES, VALUE_MAX_BYTES};
+use super::meta::all_words_are_flags;
 use super::parser::Next;
 use super::request::{Fetch, Get, Meta, MetaVerb, Request, Store, StoreVerb};
 
@@ -24,7 +25,7 @@ pub enum Quick<'a> {
     Get(Get<'a>, usize),
     /// The line of set or add.
     Store(Store<'a>, usize),
-    /// mg, md or ma.
+    /// mg, md, ma, or the line of ms.
     Meta(Meta<'a>, usize),
 }
 
@@ -133,13 +134,14 @@ fn parse_digits(line: &[u8], at: usize) -> Option<(u32, usize)> {
     Some((number as u32, at + len as usize))
 }
 
-/// mg, md and ma, whose key begins at byte 3.
+/// mg, md, ma and ms, whose key begins at byte 3.
 #[inline(always)]
 fn parse_meta(input: &[u8]) -> Option<Quick<'_>> {
     let verb = match input[1] {
         b'g' => MetaVerb::Get,
         b'd' => MetaVerb::Delete,
         b'a' => MetaVerb::Arithmetic,
+        b's' => return parse_meta_set(input),
         _ => return None,
     };
     let end = find_blank(input, 3)?;
@@ -158,4 +160,25 @@ fn parse_meta(input: &[u8]) -> Option<Quick<'_>> {
     }
     let flags = without_return(&input[end..newline]);
     Some(Quick::Meta(Meta { key, flags, verb, bytes: 0 }, newline + 1))
+}
+
+/// The line of ms, whose key begins at byte 3.
+#[inline]
+fn parse_meta_set(input: &[u8]) -> Option<Quick<'_>> {
+    let end = find_blank(input, 3)?;
+    let key = &input[3..end];
+    if key.is_empty() || key.len() > KEY_MAX_BYTES {
+        return None;
+    }
+    let (bytes, at) = parse_number(input, end)?;
+    let newline = match (input.get(at)?, input.get(at + 1)) {
+        (b'\r', Some(b'\n')) => at + 1,
+        (b' ', _) => find(input, at, b'\n')?,
+        _ => return None,
+    };
+    let flags = without_return(&input[at..newline]);
+    if newline > LINE_MAX_BYTES || !all_words_are_flags(flags) {
+        return None;
+    }
+    Some(Quick::Meta(Meta { key, flags, verb: MetaVerb::Set, bytes }, newline + 1))
 }
