@@ -172,10 +172,14 @@ fn a_port_in_use_is_named() {
 
 #[test]
 fn an_ipv6_listener_leaves_the_ipv4_port_alone() {
-    let Ok(six) = Listener::bind(&ListenAddress::Ip("[::]:0".parse().unwrap()), 1) else { return };
-    let ListenAddress::Ip(address) = six.address() else { panic!("another kind of address") };
-    let four = format!("0.0.0.0:{}", address.port()).parse().unwrap();
-    Listener::bind(&ListenAddress::Ip(four), 1).unwrap();
+    let is_left = || {
+        let Ok(six) = Listener::bind(&ListenAddress::Ip("[::]:0".parse().unwrap()), 1) else { return true };
+        let ListenAddress::Ip(address) = six.address() else { panic!("another kind of address") };
+        let four = format!("0.0.0.0:{}", address.port()).parse().unwrap();
+        Listener::bind(&ListenAddress::Ip(four), 1).is_ok()
+    };
+    // The system chose a port that is free for IPv6; for IPv4 another program may have it.
+    assert!((0..10).any(|_| is_left()));
 }
 
 #[test]
