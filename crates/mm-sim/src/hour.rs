@@ -8,12 +8,12 @@ use mm_server::Config;
 use mm_server::simulation::{Simulation, Stepped};
 use mm_store::Store;
 
-use crate::limits::{DEAD_S, HOUR_LIMIT_BYTES, HOUR_S, HOUR_SETS_PER_S};
+use crate::limits::{DEAD_S, HOUR_LIMIT_BYTES, HOUR_S, HOUR_SETS_PER_S, SAMPLE_S};
 
 /// What an hour has shown.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hour {
-    /// Samples taken: one a second.
+    /// Samples taken.
     pub samples: u64,
     /// The largest share of the limit held by items dead for [`DEAD_S`] seconds, in thousandths.
     pub most: u64,
@@ -67,7 +67,9 @@ pub fn hour(seed: u64) -> Result<Hour, String> {
                 return Err("the server spins".to_owned());
             }
         }
-        sample(&simulation, second, &mut hour);
+        if second % SAMPLE_S == 0 {
+            sample(&simulation, second, &mut hour);
+        }
     }
     for service in simulation.services() {
         service.store().verify().map_err(|broken| broken.to_string())?;

@@ -27,6 +27,9 @@ pub const CANARY_SEEDS: u64 = 50;
 /// The length of the run about expired items, in seconds of virtual time.
 pub const HOUR_S: u64 = 3600;
 
+/// How often it is looked at, in seconds of virtual time: no divisor of the times to live, nor they of it.
+pub const SAMPLE_S: u64 = 7;
+
 /// Its memory limit, in bytes.
 pub const HOUR_LIMIT_BYTES: usize = 16 << 20;
 
