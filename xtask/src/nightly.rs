@@ -6,6 +6,7 @@
 use crate::checks::{Checks, count_tests};
 use crate::command::{Command, Outcome, no_arguments};
 use crate::process::{cargo, program, root};
+use crate::sim;
 use crate::targets;
 use crate::toolchain::{REMEDY, Toolchain};
 use crate::tools::works;
@@ -14,7 +15,7 @@ use crate::tools::works;
 pub(crate) const COMMAND: Command = Command {
     name: "nightly",
     arguments: "",
-    summary: "run the long checks: Miri, loom, fuzzing, other platforms",
+    summary: "run the long checks: Miri, loom, fuzzing, simulation, other platforms",
     run,
 };
 
@@ -22,6 +23,8 @@ pub(crate) const COMMAND: Command = Command {
 const MIRI_CRATES: &[&str] = &["mm-base", "mm-proto", "mm-store"];
 /// Crates with models for loom.
 const LOOM_CRATES: &[&str] = &["mm-base"];
+/// Seeds of the simulation.
+const SIMULATED_SEEDS: &str = "1000";
 /// How long each fuzz target runs, in seconds.
 const FUZZ_SECONDS: u32 = 120;
 /// An input that takes so many seconds counts as one that hangs.
@@ -67,6 +70,7 @@ fn run(arguments: &[String]) -> Outcome {
     miri(&mut checks);
     loom(&mut checks);
     fuzz(&mut checks);
+    simulation(&mut checks);
     for tested in TESTED_TARGETS {
         tested_target(&mut checks, tested);
     }
@@ -94,6 +98,13 @@ fn loom(checks: &mut Checks) {
         tests.env("CARGO_TARGET_DIR", root().join("target").join("loom"));
         checks.check(&format!("loom on {package}"), || count_tests(&mut tests));
     }
+}
+
+/// Many seeds, which have to reach every marked path; mistakes on purpose, which have to be caught; an hour of expiry.
+fn simulation(checks: &mut Checks) {
+    checks.program("simulation of many seeds", &mut sim::program(&["--seeds", SIMULATED_SEEDS]));
+    checks.program("mistakes made on purpose", &mut sim::program(&["--canary", "all"]));
+    checks.program("an hour of expiring items", &mut sim::program(&["--hour"]));
 }
 
 fn fuzz(checks: &mut Checks) {

@@ -1,5 +1,7 @@
 //! `cargo xtask sim`: builds the simulation of whole servers and runs seeds of it.
 
+use std::process::Command as Program;
+
 use crate::command::{Command, Outcome};
 use crate::process;
 
@@ -12,8 +14,13 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 fn run(arguments: &[String]) -> Outcome {
-    let mut all = vec!["run", "--release", "--quiet", "--package", "mm-sim"];
-    all.extend(["--features", "marks,canaries", "--"]);
-    all.extend(arguments.iter().map(String::as_str));
-    process::run(&mut process::cargo(&all))
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    process::run(&mut program(&arguments))
+}
+
+/// The simulation, with marks counted and with mistakes that it can be told to make.
+pub(crate) fn program(arguments: &[&str]) -> Program {
+    let mut program = process::cargo(&["run", "--release", "--quiet", "--package", "mm-sim"]);
+    program.args(["--features", "marks,canaries", "--"]).args(arguments);
+    program
 }

@@ -85,7 +85,9 @@ impl Service for Checked {
 
     fn filled(&mut self, connection: &mut Connection, bytes: usize) {
         self.inner.filled(&mut connection.inner, bytes);
-        if let Some(stream) = self.world.borrow_mut().stream(connection.port) {
+        let mut world = self.world.borrow_mut();
+        world.consumed += bytes as u64;
+        if let Some(stream) = world.stream(connection.port) {
             stream.skip(bytes);
         }
     }

@@ -176,9 +176,9 @@ impl Run {
         Ok(stepped)
     }
 
-    /// Something is executed, or a connection ends, every few minutes at least.
+    /// Something is received, or a connection made, every few minutes at least.
     fn check_progress(&mut self, now_ms: u64) -> Result<(), String> {
-        let done = self.world.borrow().executed + self.ends.connected;
+        let done = self.world.borrow().consumed + self.ends.connected;
         if done != self.progress.0 {
             self.progress = (done, now_ms);
         }
