@@ -24,7 +24,12 @@ class Pylibmc(unittest.TestCase):
         self.assertIsNone(self.client.get("a"))
 
     def test_conditions(self):
-        self.assertFalse(self.client.replace("a", "0"))
+        if self.binary:
+            # The binary protocol says why, and pylibmc raises that.
+            with self.assertRaises(pylibmc.NotFound):
+                self.client.replace("a", "0")
+        else:
+            self.assertFalse(self.client.replace("a", "0"))
         self.assertTrue(self.client.add("a", "1"))
         self.assertFalse(self.client.add("a", "2"))
         self.assertTrue(self.client.append("a", "2"))
@@ -54,10 +59,12 @@ class Pylibmc(unittest.TestCase):
             self.client.incr("b")
 
     def test_expiry_and_touch(self):
-        self.client.set("a", "1", time=1000)
-        self.client.set("b", "1", time=1)
-        self.assertTrue(self.client.touch("a", 1))
-        self.assertTrue(self.client.touch("b", 1000))
+        self.client.set("a", "1", time=5 if not self.binary else 1)
+        self.client.set("b", "1", time=5)
+        # Its binary mode leaves a part of the answer to touch unread, and is out of step then; with memcached, too.
+        if not self.binary:
+            self.assertTrue(self.client.touch("a", 1))
+            self.assertTrue(self.client.touch("b", 1000))
         self.assertTrue(eventually(lambda: self.client.get("a") is None))
         self.assertEqual(self.client.get("b"), "1")
 
