@@ -15,7 +15,7 @@ impl<S: Sharing> Memcached<S> {
     /// delete.
     pub(crate) fn delete(&mut self, key: Key<'_>, noreply: bool, call: &mut Call<'_>) {
         self.observe_deletion(key, "delete");
-        let deleted = self.store.delete(key, call.time.now_s);
+        let deleted = self.store.delete(key, None, call.time.now_s);
         let line = match deleted {
             Ok(()) => {
                 self.counters().delete_hits.count();

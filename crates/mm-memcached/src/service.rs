@@ -347,7 +347,10 @@ impl<S: Sharing> Service for Memcached<S> {
     fn background(&mut self, now: Now) -> Background {
         let time = self.time(now);
         let next = self.look_after_store(now, &time);
-        if !self.observe_turn(now, time.now_s) {
+        let is_watched = self.observe_turn(now, time.now_s);
+        // The turn is over.
+        self.store.rest();
+        if !is_watched {
             return next;
         }
         let look_ms = now.monotonic_ms + WATCH_INTERVAL_MS;

@@ -98,7 +98,7 @@ impl<S: Sharing> Memcached<S> {
         mm_base::mark!("value too large");
         self.counters().store_too_large.count();
         if removes {
-            let _missing_or_not = self.store.delete(key, time.now_s);
+            let _missing_or_not = self.store.delete(key, None, time.now_s);
         }
     }
 
@@ -107,7 +107,7 @@ impl<S: Sharing> Memcached<S> {
         mm_base::mark!("no memory for a value");
         self.counters().store_no_memory.count();
         if removes {
-            let _missing_or_not = self.store.delete(key, time.now_s);
+            let _missing_or_not = self.store.delete(key, None, time.now_s);
         }
     }
 

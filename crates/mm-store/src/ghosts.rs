@@ -1,11 +1,13 @@
 //! Ghosts: fingerprints of keys that left the small queue, so that one that comes back soon is known.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::hash::KeyHash;
 use crate::limits::DISCARD_STEP_LINES;
 use crate::memory::{GHOSTS, GhostLine, Table};
 use crate::narrow::scale;
+use crate::sharing::{Exclusive, Sharing};
 
 /// Bytes of a line.
 const LINE_BYTES: usize = size_of::<GhostLine>();
@@ -13,66 +15,77 @@ const LINE_BYTES: usize = size_of::<GhostLine>();
 /// The ghosts of a store, in cache lines that are overwritten in turn: the oldest goes first. Wrong hits are possible
 /// (one in some two thousand), and harmless.
 #[derive(Debug)]
-pub(crate) struct Ghosts {
+pub(crate) struct Ghosts<S: Sharing> {
     table: Table<GhostLine>,
-    len: usize,
+    len: AtomicUsize,
     /// Lines that may have memory.
-    backed: usize,
+    backed: AtomicUsize,
+    /// Who has this may change both.
+    fitter: S::Exclusive<()>,
 }
 
-impl Ghosts {
+impl<S: Sharing> Ghosts<S> {
     /// No ghosts, and address space for those of `max_items` items.
     ///
     /// # Errors
     /// The system's error where the address space cannot be had.
     pub(crate) fn new(max_items: usize, huge_pages: bool) -> io::Result<Self> {
-        Ok(Self { table: Table::reserve(max_items.div_ceil(GHOSTS), huge_pages)?, len: 0, backed: 0 })
+        Ok(Self {
+            table: Table::reserve(max_items.div_ceil(GHOSTS), huge_pages)?,
+            len: AtomicUsize::new(0),
+            backed: AtomicUsize::new(0),
+            fitter: S::Exclusive::new(()),
+        })
     }
 
     /// Bytes of memory that may be in use.
-    pub(crate) const fn bytes(&self) -> usize {
-        self.backed * LINE_BYTES
+    pub(crate) fn bytes(&self) -> usize {
+        self.backed.load(Ordering::Relaxed) * LINE_BYTES
     }
 
     /// The same after [`Ghosts::fit`].
     pub(crate) fn bytes_to_fit(&self, items: usize) -> usize {
-        self.backed.max(self.len_for(items)) * LINE_BYTES
+        self.backed.load(Ordering::Relaxed).max(self.len_for(items)) * LINE_BYTES
     }
 
     /// As many ghosts as there are items, if that is much less or much more than now.
     fn len_for(&self, items: usize) -> usize {
         let wanted = items.div_ceil(GHOSTS).min(self.table.capacity());
-        let fits = wanted <= self.len * 3 / 2 && wanted * 2 >= self.len;
-        if fits { self.len } else { wanted }
+        let len = self.len.load(Ordering::Relaxed);
+        let fits = wanted <= len * 3 / 2 && wanted * 2 >= len;
+        if fits { len } else { wanted }
     }
 
     /// Makes room for as many ghosts as there are `items`, if there is much less or much more. Most ghosts are
     /// forgotten then, since they stand in the wrong line: a loss of some hits, seldom. What a shrink leaves behind is
     /// given back in steps, one a call.
-    pub(crate) fn fit(&mut self, items: usize) {
-        self.len = self.len_for(items);
-        if self.backed > self.len {
-            let first = self.len.max((self.backed - 1) / DISCARD_STEP_LINES * DISCARD_STEP_LINES);
-            self.table.discard(first, self.backed);
-            self.backed = first;
+    pub(crate) fn fit(&self, items: usize) {
+        let Some(_fitter) = self.fitter.try_lock() else { return };
+        let (len, mut backed) = (self.len_for(items), self.backed.load(Ordering::Relaxed));
+        self.len.store(len, Ordering::Relaxed);
+        if backed > len {
+            let first = len.max((backed - 1) / DISCARD_STEP_LINES * DISCARD_STEP_LINES);
+            self.table.discard(first, backed);
+            backed = first;
         }
-        self.backed = self.backed.max(self.len);
+        self.backed.store(backed.max(len), Ordering::Relaxed);
     }
 
     /// Remembers a key.
-    pub(crate) fn add(&mut self, hash: KeyHash) {
+    pub(crate) fn add(&self, hash: KeyHash) {
         if let Some(line) = self.line(hash) {
             line.add(fingerprint(hash));
         }
     }
 
     /// Whether a key is remembered. It is forgotten by that.
-    pub(crate) fn take(&mut self, hash: KeyHash) -> bool {
+    pub(crate) fn take(&self, hash: KeyHash) -> bool {
         self.line(hash).is_some_and(|line| line.take(fingerprint(hash)))
     }
 
     fn line(&self, hash: KeyHash) -> Option<&GhostLine> {
-        (self.len != 0).then(|| self.table.line(scale(hash.second(), self.len)))
+        let len = self.len.load(Ordering::Relaxed);
+        (len != 0).then(|| self.table.line(scale(hash.second(), len)))
     }
 }
 
@@ -85,6 +98,7 @@ const fn fingerprint(hash: KeyHash) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sharing::Local;
 
     fn hash(i: u64) -> KeyHash {
         KeyHash(
@@ -94,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_ghost_is_found_once_and_the_oldest_go_first() {
-        let mut ghosts = Ghosts::new(20_000, false).unwrap();
+        let ghosts = Ghosts::<Local>::new(20_000, false).unwrap();
         assert!(!ghosts.take(hash(1)), "without room nothing is remembered");
         ghosts.fit(10_000);
         (0..40_000).for_each(|i| ghosts.add(hash(i)));
@@ -107,7 +121,7 @@ mod tests {
 
     #[test]
     fn room_follows_the_items_and_goes_back_in_steps() {
-        let mut ghosts = Ghosts::new(4_000_000, false).unwrap();
+        let ghosts = Ghosts::<Local>::new(4_000_000, false).unwrap();
         assert_eq!(ghosts.bytes(), 0);
         assert_eq!(ghosts.bytes_to_fit(3_100_000), 100_000 * LINE_BYTES);
         ghosts.fit(3_100_000);

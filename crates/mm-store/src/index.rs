@@ -1,31 +1,38 @@
 //! The index: from a key's hash to the location of its item.
 //!
 //! Buckets of nine slots, two positions for each key (two-choice hashing with displacement). A position is the hash
-//! scaled to the number of buckets, so the number can be anything; growth and shrink move a boundary through the
-//! table bucket by bucket, in place: scaling is monotonic, so going down from the end (growth) or up from the start
-//! (shrink) never meets a bucket that has still to be moved. Items on the one side of the boundary stand by the old
-//! number of buckets, those on the other by the new one.
+//! scaled to the number of buckets, so the number can be anything (`geometry`); growth and shrink move a boundary
+//! through the table bucket by bucket, in place (`resize`).
+//!
+//! Readers take no lock. Writers lock both buckets of a key; what moves items of other keys locks where they come
+//! from and where they go. An item that moves stands in both places for a moment, and is counted, by its tag,
+//! before it leaves the old one: a reader that has found nothing looks again if the count has changed meanwhile
+//! (after MemC3: Fan et al., NSDI 2013, section 3.3).
+
+mod geometry;
+mod held;
+mod place;
+mod resize;
 
 use std::io;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 use crate::hash::KeyHash;
-use crate::limits::{
-    DISCARD_STEP_LINES, INDEX_GROW_LOAD, INDEX_ROOM_LOAD, INDEX_SHRINK_LOAD, INDEX_SHRUNK_LOAD, MIN_BUCKETS,
-};
+use crate::limits::{MIN_BUCKETS, MOVE_COUNTERS};
 use crate::memory::{Bucket, Location, SLOTS, Table};
-use crate::narrow::scale;
+use crate::sharing::{Exclusive, Sharing};
+use geometry::Layout;
 
 /// Bytes of a bucket.
 pub(crate) const BUCKET_BYTES: usize = size_of::<Bucket>();
 
-/// Bits of a slot's mark byte.
+/// Bits of a slot's mark.
 pub(crate) mod mark {
     /// How often the item was read lately, 0 to 3.
     pub(crate) const FREQUENCY: u8 = 3;
     /// The item was read since it was stored.
     pub(crate) const FETCHED: u8 = 1 << 2;
-    /// A client has seen the item's CAS value, so the value must not change when the item moves.
-    pub(crate) const CAS_SEEN: u8 = 1 << 3;
 }
 
 /// A slot of the index.
@@ -39,71 +46,62 @@ pub(crate) struct Slot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Still,
-    Growing,
-    Shrinking,
+/// What a slot holds.
+#[derive(Debug, Clone, Copy)]
+struct Contents {
+    tag: u16,
+    location: u32,
+    mark: u8,
+    is_seen: bool,
+}
+
+/// The buckets of a key, locked. Ends by [`Index::unlock`].
+#[derive(Debug)]
+#[must_use = "others wait for these buckets"]
+pub(crate) struct Locked {
+    positions: [usize; 2],
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(crate) struct Index {
+pub(crate) struct Index<S: Sharing> {
     table: Table<Bucket>,
-    len: usize,
-    next_len: usize,
-    /// Growing: buckets from here on are moved. Shrinking: buckets before this are moved.
-    boundary: usize,
-    direction: Direction,
-    items: usize,
+    layout: Layout,
+    /// Who has this may change the layout.
+    mover: S::Exclusive<()>,
+    /// How many items of a tag have moved to another bucket; a tag has the counter of its lower bits.
+    moves: Box<[AtomicU32]>,
+    /// How often in a row a bucket could not be moved because its items found no slots.
+    stuck: AtomicU32,
+    sharing: PhantomData<S>,
 }
 
-impl Index {
+impl<S: Sharing> Index<S> {
     /// An index with address space for `max_items` items.
     ///
     /// # Errors
     /// The system's error where the address space cannot be had.
     pub(crate) fn new(max_items: usize, huge_pages: bool) -> io::Result<Self> {
         let buckets = (max_items / SLOTS + 1).max(MIN_BUCKETS) * 10 / 7;
-        let table = Table::reserve(buckets, huge_pages)?;
-        let direction = Direction::Still;
-        Ok(Self { table, len: MIN_BUCKETS, next_len: MIN_BUCKETS, boundary: 0, direction, items: 0 })
-    }
-
-    /// Number of items.
-    pub(crate) const fn items(&self) -> usize {
-        self.items
+        let counters = if S::IS_SHARED { MOVE_COUNTERS } else { 0 };
+        Ok(Self {
+            table: Table::reserve(buckets, huge_pages)?,
+            layout: Layout::new(MIN_BUCKETS),
+            mover: S::Exclusive::new(()),
+            moves: (0..counters).map(|_| AtomicU32::new(0)).collect(),
+            stuck: AtomicU32::new(0),
+            sharing: PhantomData,
+        })
     }
 
     /// Bytes of memory that the buckets take, or will take when the step under way is done.
     pub(crate) fn bytes(&self) -> usize {
-        self.len.max(self.next_len) * size_of::<Bucket>()
-    }
-
-    /// Number of buckets in use.
-    pub(crate) fn buckets(&self) -> usize {
-        self.len.max(self.next_len)
-    }
-
-    /// Whether a growth or shrink is under way.
-    pub(crate) fn is_moving(&self) -> bool {
-        self.direction != Direction::Still
-    }
-
-    #[inline]
-    fn position(&self, scaled_from: u64) -> usize {
-        let position = scale(scaled_from, self.len);
-        let moved = match self.direction {
-            Direction::Still => false,
-            Direction::Growing => position >= self.boundary,
-            Direction::Shrinking => position < self.boundary,
-        };
-        if moved { scale(scaled_from, self.next_len) } else { position }
+        self.buckets() * size_of::<Bucket>()
     }
 
     #[inline]
     fn positions(&self, hash: KeyHash) -> [usize; 2] {
-        [self.position(hash.first()), self.position(hash.second())]
+        self.layout.load::<S>().positions(hash)
     }
 
     /// Brings both buckets of `hash` near.
@@ -117,6 +115,24 @@ impl Index {
     /// Calls `visit` with each location that may be the item of `hash`, until it returns true; that slot is the result.
     #[inline]
     pub(crate) fn find(&self, hash: KeyHash, mut visit: impl FnMut(Location) -> bool) -> Option<Slot> {
+        if !S::IS_SHARED {
+            return self.find_once(hash, &mut visit);
+        }
+        let counter = self.move_counter(hash.tag());
+        loop {
+            let before = counter.load(Ordering::Acquire);
+            if let Some(slot) = self.find_once(hash, &mut visit) {
+                return Some(slot);
+            }
+            fence(Ordering::Acquire);
+            if counter.load(Ordering::Relaxed) == before {
+                return None;
+            }
+        }
+    }
+
+    #[inline]
+    fn find_once(&self, hash: KeyHash, visit: &mut impl FnMut(Location) -> bool) -> Option<Slot> {
         let tag = hash.tag();
         for position in self.positions(hash) {
             let bucket = self.table.line(position);
@@ -135,229 +151,117 @@ impl Index {
         None
     }
 
+    #[inline]
+    fn move_counter(&self, tag: u16) -> &AtomicU32 {
+        &self.moves[usize::from(tag) % MOVE_COUNTERS]
+    }
+
+    /// Locks the buckets of `hash`: until they are unlocked nobody else changes, adds or moves its item.
+    #[inline]
+    pub(crate) fn lock(&self, hash: KeyHash) -> Locked {
+        if !S::IS_SHARED {
+            return Locked { positions: [0; 2] };
+        }
+        loop {
+            let positions = self.positions(hash);
+            let [low, high] = [positions[0].min(positions[1]), positions[0].max(positions[1])];
+            // One order for all, so that no two wait for each other.
+            self.table.line(low).lock();
+            if high != low {
+                self.table.line(high).lock();
+            }
+            let locked = Locked { positions };
+            if self.positions(hash) == positions {
+                return locked;
+            }
+            self.unlock(locked);
+        }
+    }
+
+    /// Ends what [`Index::lock`] began.
+    #[inline]
+    #[expect(clippy::needless_pass_by_value, reason = "consumed: it can be unlocked once")]
+    pub(crate) fn unlock(&self, locked: Locked) {
+        if !S::IS_SHARED {
+            return;
+        }
+        let [first, second] = locked.positions;
+        self.table.line(first).unlock();
+        if second != first {
+            self.table.line(second).unlock();
+        }
+    }
+
     /// The location in `slot`.
+    #[inline]
     pub(crate) fn location(&self, slot: Slot) -> Option<Location> {
         Location::from_raw(self.table.line(slot.position).location(slot.number))
     }
 
-    /// Points `slot` to another location of the same key.
+    /// Points `slot`, whose bucket is locked, to another location of the same key and value.
     #[inline]
-    pub(crate) fn set_location(&mut self, slot: Slot, location: Location) {
+    pub(crate) fn set_location(&self, slot: Slot, location: Location) {
         self.table.line(slot.position).set_location(slot.number, location.raw());
     }
 
-    /// The mark byte of `slot`.
+    /// The mark of `slot`.
     #[inline]
     pub(crate) fn mark(&self, slot: Slot) -> u8 {
         self.table.line(slot.position).mark(slot.number)
     }
 
-    /// Sets the mark byte of `slot`.
+    /// Sets the mark of `slot`.
     #[inline]
     pub(crate) fn set_mark(&self, slot: Slot, mark: u8) {
         self.table.line(slot.position).set_mark(slot.number, mark);
     }
 
-    /// Empties `slot`.
-    pub(crate) fn remove(&mut self, slot: Slot) {
-        self.clear(slot);
-        self.items -= 1;
+    /// Whether a client has seen the CAS value of the item in `slot`, which must not change then when the item moves.
+    #[inline]
+    pub(crate) fn is_seen(&self, slot: Slot) -> bool {
+        self.table.line(slot.position).is_seen(slot.number)
     }
 
-    fn clear(&self, slot: Slot) {
+    /// Sets whether a client has seen it. The bucket is locked.
+    ///
+    /// For a new value it is to be cleared before the location changes, so that a reader that meets the new
+    /// location does not meet the old bit.
+    #[inline]
+    pub(crate) fn set_seen(&self, slot: Slot, is_seen: bool) {
+        self.table.line(slot.position).set_seen(slot.number, is_seen);
+    }
+
+    /// Empties `slot`, whose bucket is locked.
+    pub(crate) fn remove(&self, slot: Slot) {
         let bucket = self.table.line(slot.position);
         bucket.set_tag(slot.number, 0);
         bucket.set_location(slot.number, 0);
         bucket.set_mark(slot.number, 0);
+        bucket.set_seen(slot.number, false);
     }
 
-    /// Adds an item whose key is not there yet. `hash_of` gives the hash of the key at a location.
-    ///
-    /// # Errors
-    /// [`Full`] where neither bucket has a slot and nothing can be displaced; the caller then removes the item of one
-    /// of [`Index::weakest`].
-    pub(crate) fn insert(
-        &mut self,
-        hash: KeyHash,
-        location: Location,
-        mark: u8,
-        hash_of: impl Fn(Location) -> KeyHash,
-    ) -> Result<Slot, Full> {
-        let slot = self.slot_for(hash, hash_of)?;
-        self.fill(slot, (hash.tag(), location.raw(), mark));
-        self.items += 1;
-        Ok(slot)
-    }
-
-    fn fill(&self, slot: Slot, (tag, location, mark): (u16, u32, u8)) {
+    fn contents(&self, slot: Slot) -> Contents {
         let bucket = self.table.line(slot.position);
-        bucket.set_location(slot.number, location);
-        bucket.set_mark(slot.number, mark);
-        bucket.set_tag(slot.number, tag);
-    }
-
-    /// An empty slot for `hash`: in the emptier of its two buckets, or by displacement.
-    fn slot_for(&self, hash: KeyHash, hash_of: impl Fn(Location) -> KeyHash) -> Result<Slot, Full> {
-        let [first, second] = self.positions(hash);
-        let fuller_first = self.table.line(first).len() > self.table.line(second).len();
-        let position = if fuller_first { second } else { first };
-        if let Some(number) = self.table.line(position).empty_slot() {
-            return Ok(Slot { position, number });
-        }
-        let by_one = self.displace(first, &hash_of).or_else(|| self.displace(second, &hash_of));
-        by_one.or_else(|| self.displace_two(first, &hash_of)).ok_or(Full)
-    }
-
-    /// Moves one item of the full bucket at `position` to its other bucket, and returns the slot that became free.
-    fn displace(&self, position: usize, hash_of: &impl Fn(Location) -> KeyHash) -> Option<Slot> {
-        (0..SLOTS).map(|number| Slot { position, number }).find(|&slot| {
-            let free = self.others(slot, hash_of).find_map(|other| {
-                let number = self.table.line(other).empty_slot()?;
-                Some(Slot { position: other, number })
-            });
-            free.is_some_and(|free| self.transfer(slot, free))
-        })
-    }
-
-    /// Moves an item of the full bucket at `position` to its other bucket, from which one moves on.
-    fn displace_two(&self, position: usize, hash_of: &impl Fn(Location) -> KeyHash) -> Option<Slot> {
-        (0..SLOTS).map(|number| Slot { position, number }).find(|&slot| {
-            let free = self.others(slot, hash_of).find_map(|other| self.displace(other, hash_of));
-            free.is_some_and(|free| self.transfer(slot, free))
-        })
-    }
-
-    /// Where else the item in `slot` may stand.
-    fn others<H>(&self, slot: Slot, hash_of: &H) -> impl Iterator<Item = usize> + use<H>
-    where
-        H: Fn(Location) -> KeyHash,
-    {
-        let positions = self.location(slot).map(|location| self.positions(hash_of(location)));
-        positions.into_iter().flatten().filter(move |&other| other != slot.position)
-    }
-
-    /// Moves what is in the slot `from` to the empty slot `to`.
-    fn transfer(&self, from: Slot, to: Slot) -> bool {
-        let bucket = self.table.line(from.position);
-        self.fill(to, (bucket.tag(from.number), bucket.location(from.number), bucket.mark(from.number)));
-        self.clear(from);
-        true
-    }
-
-    /// The slot with the lowest frequency among those that `hash` could stand in.
-    pub(crate) fn weakest(&self, hash: KeyHash) -> Slot {
-        let slots = |position| (0..SLOTS).map(move |number| Slot { position, number });
-        let [first, second] = self.positions(hash);
-        let weakest = slots(first).chain(slots(second)).min_by_key(|&slot| self.mark(slot) & mark::FREQUENCY);
-        weakest.unwrap_or(Slot { position: first, number: 0 })
-    }
-
-    /// Whether the load is well below that at which the index grows.
-    pub(crate) const fn has_room(&self) -> bool {
-        self.items * 100 < self.len * SLOTS * INDEX_ROOM_LOAD
-    }
-
-    /// How many buckets the index should have for its load, where that is not the number it has.
-    pub(crate) fn wanted_len(&self) -> Option<usize> {
-        let slots = self.len * SLOTS;
-        if self.is_moving() {
-            None
-        } else if self.items * 100 > slots * INDEX_GROW_LOAD {
-            let wanted = (self.len + (self.len / 5).max(MIN_BUCKETS)).min(self.table.capacity());
-            (wanted > self.len).then_some(wanted)
-        } else if self.items * 100 < slots * INDEX_SHRINK_LOAD && self.len > 4 * MIN_BUCKETS {
-            let wanted = self.items * 100 / (SLOTS * INDEX_SHRUNK_LOAD);
-            Some(wanted.clamp(self.len - self.len / 4, self.len - self.len / 12))
-        } else {
-            None
+        Contents {
+            tag: bucket.tag(slot.number),
+            location: bucket.location(slot.number),
+            mark: bucket.mark(slot.number),
+            is_seen: bucket.is_seen(slot.number),
         }
     }
 
-    /// Begins to grow or shrink to `len` buckets. [`Index::step`] does the work.
-    pub(crate) fn begin_resize(&mut self, len: usize) {
-        debug_assert!(!self.is_moving() && len != self.len, "one resize at a time");
-        self.next_len = len;
-        if len > self.len {
-            (self.direction, self.boundary) = (Direction::Growing, self.len);
-        } else {
-            (self.direction, self.boundary) = (Direction::Shrinking, 0);
-        }
+    fn fill(&self, slot: Slot, contents: Contents) {
+        let bucket = self.table.line(slot.position);
+        bucket.set_seen(slot.number, contents.is_seen);
+        bucket.set_mark(slot.number, contents.mark);
+        bucket.set_location(slot.number, contents.location);
+        bucket.set_tag(slot.number, contents.tag);
     }
 
-    /// Brings near the items of the bucket that the step after next will move.
-    pub(crate) fn prefetch_step(&self, prefetch: impl Fn(Location)) {
-        const AHEAD: usize = 2;
-        let position = match self.direction {
-            Direction::Still => return,
-            Direction::Growing => self.boundary.saturating_sub(1 + AHEAD),
-            Direction::Shrinking => (self.boundary + AHEAD).min(self.len - 1),
-        };
-        let bucket = self.table.line(position);
-        (0..SLOTS).filter_map(|number| Location::from_raw(bucket.location(number))).for_each(prefetch);
-    }
-
-    /// Moves the next bucket's items to where the new number of buckets wants them. Returns locations and marks of
-    /// items that found no slot and are no longer in the index (which takes more bad luck than a test has ever
-    /// met).
-    pub(crate) fn step(&mut self, hash_of: impl Fn(Location) -> KeyHash) -> [Option<(Location, u8)>; SLOTS] {
-        let mut lost = [None; SLOTS];
-        let position = match self.direction {
-            Direction::Still => return lost,
-            Direction::Growing => {
-                self.boundary -= 1;
-                self.boundary
-            }
-            Direction::Shrinking => {
-                self.boundary += 1;
-                self.boundary - 1
-            }
-        };
-        let bucket = self.table.line(position);
-        for (number, lost) in lost.iter_mut().enumerate() {
-            let Some(location) = Location::from_raw(bucket.location(number)) else { continue };
-            let hash = hash_of(location);
-            let [first, second] = self.positions(hash);
-            if first == position || second == position {
-                continue;
-            }
-            // Buckets keep the order of hashes, so this target is near the last one, the item's other bucket is not.
-            let target = if scale(hash.first(), self.len) == position { first } else { second };
-            let contents = (bucket.tag(number), location.raw(), bucket.mark(number));
-            self.clear(Slot { position, number });
-            let near = self.table.line(target).empty_slot().map(|number| Slot { position: target, number });
-            match near.map_or_else(|| self.slot_for(hash, &hash_of), Ok) {
-                Ok(slot) => self.fill(slot, contents),
-                Err(Full) => *lost = Some((location, contents.2)),
-            }
-        }
-        self.items -= lost.iter().flatten().count();
-        self.discard_passed();
-        self.finish_resize();
-        lost
-    }
-
-    /// While shrinking: gives back what the boundary has left behind of the table's end, piece by piece.
-    fn discard_passed(&mut self) {
-        let is_shrinking = self.direction == Direction::Shrinking;
-        if is_shrinking && self.boundary.is_multiple_of(DISCARD_STEP_LINES) && self.boundary > self.next_len {
-            let first = self.next_len.max(self.boundary - DISCARD_STEP_LINES);
-            self.table.discard(first, self.boundary);
-        }
-    }
-
-    fn finish_resize(&mut self) {
-        let done = match self.direction {
-            Direction::Still => false,
-            Direction::Growing => self.boundary == 0,
-            Direction::Shrinking => self.boundary == self.len,
-        };
-        if done {
-            if self.next_len < self.len {
-                let last = self.len / DISCARD_STEP_LINES * DISCARD_STEP_LINES;
-                self.table.discard(self.next_len.max(last), self.len);
-            }
-            self.len = self.next_len;
-            self.direction = Direction::Still;
+    /// Says that an item of `tag` stands in a second place and is about to leave the first.
+    fn count_move(&self, tag: u16) {
+        if S::IS_SHARED {
+            self.move_counter(tag).fetch_add(1, Ordering::AcqRel);
         }
     }
 

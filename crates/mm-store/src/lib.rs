@@ -14,6 +14,7 @@
 //! ```
 
 mod config;
+mod counters;
 mod ghosts;
 mod hash;
 mod index;
@@ -27,9 +28,13 @@ mod store;
 
 pub use config::Config;
 pub use hash::KeyHash;
+#[cfg(feature = "smp")]
+pub use sharing::Shared;
 pub use sharing::{Local, Sharing};
 pub use stats::Stats;
+#[cfg(feature = "smp")]
+pub use store::StoreHandles;
 pub use store::{
-    ArithmeticError, Broken, CasRule, Cursor, Evicted, Item, Key, Looked, Miss, Mode, Operation, Outcome,
-    Put, PutError, State, Store, Upload,
+    ArithmeticError, Broken, CasRule, Cursor, DeleteError, Evicted, Item, Key, Looked, Miss, Mode, Operation,
+    Outcome, Put, PutError, State, Store, Upload,
 };

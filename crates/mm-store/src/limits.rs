@@ -39,11 +39,37 @@ pub(crate) const INLINE_MAX_BYTES: usize = 65_535;
 /// Smallest extent in bytes: a shorter rest of a segment is left empty.
 pub(crate) const MIN_EXTENT_BYTES: usize = 1 << 10;
 
+/// How often an append copies a value that others change meanwhile.
+pub(crate) const JOIN_TRIES: usize = 64;
+
 /// Smallest number of buckets: a page of them.
 pub(crate) const MIN_BUCKETS: usize = 64;
 
+/// Counters of moves in the index: readers of one tag look at one of them, and seldom at one that others change.
+pub(crate) const MOVE_COUNTERS: usize = 1024;
+
+/// How often a writer that needs memory which others may be reading lets them have its processor before it takes of the
+/// reserve, and then sleeps.
+pub(crate) const YIELDS_MAX: usize = 1000;
+
+/// How long it sleeps at a time.
+pub(crate) const WAIT: std::time::Duration = std::time::Duration::from_micros(100);
+
+/// How often it waits, either way, before it gives up.
+pub(crate) const WAITS_MAX: usize = 11_000;
+
+/// A shard of several sums up how many items there are once in as many writes as this part of the items, and at
+/// [`WRITES_PER_COUNT`] at the latest.
+pub(crate) const COUNT_SHARE: usize = 1024;
+
+/// See [`COUNT_SHARE`].
+pub(crate) const WRITES_PER_COUNT: usize = 32;
+
 /// The index grows above this load, in percent of its slots.
 pub(crate) const INDEX_GROW_LOAD: usize = 91;
+
+/// Above this load, in percent of its slots, nothing is added to an index that is about to grow.
+pub(crate) const INDEX_FULL_LOAD: usize = 94;
 
 /// The index shrinks below this load, in percent of its slots.
 pub(crate) const INDEX_SHRINK_LOAD: usize = 75;
@@ -54,13 +80,26 @@ pub(crate) const INDEX_SHRUNK_LOAD: usize = 83;
 /// An index that waits for memory to grow gives up waiting below this load, in percent of its slots.
 pub(crate) const INDEX_ROOM_LOAD: usize = 88;
 
+/// How often the bucket that a resize has come to is tried again when its items find no slots, before they are
+/// given up.
+pub(crate) const STUCK_MAX: u32 = 10_000;
+
+/// Steps of a resize that a writer does at once when it finds no slot for a new item.
+pub(crate) const HELP_STEPS: usize = 16;
+
+/// How often it does so before it gives up.
+pub(crate) const SLOT_TRIES_MAX: u32 = 10_000;
+
 /// Cache lines of a table whose memory is given back at once: a huge page, so that it takes some tens of microseconds.
 pub(crate) const DISCARD_STEP_LINES: usize = (2 << 20) / 64;
 
 /// Records that a step of the index's growth or shrink counts as: two buckets of them.
 pub(crate) const RECORDS_PER_RESIZE_STEP: usize = 18;
 
-/// Segments kept free for the survivors of an eviction.
+/// How often a shard chooses a segment to empty before it gives up because others choose the same ones.
+pub(crate) const VICTIM_TRIES: usize = 8;
+
+/// Segments that each shard keeps free for the survivors of an eviction.
 pub(crate) const RESERVE_SEGMENTS: usize = 2;
 
 /// Records whose index buckets are brought near together while a segment is emptied.

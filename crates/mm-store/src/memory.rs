@@ -8,19 +8,23 @@
 //!   an [`OpenRecord`], which cannot be copied. After `publish` it is only read.
 //! - An open record belongs to one arena, which looks at its number before it hands bytes out.
 //! - Every access through `&self` to something that changes later is an atomic load or store of one fixed size.
-//! - A segment is reset only through `&mut Arena`, and only while it has neither pins nor open records, so no slice
-//!   of it is alive: slices borrow the arena, or belong to a pin.
+//! - A segment is appended to by one [`Writer`], which cannot be copied.
+//! - A segment is reset only when it has neither pins nor open records nor a writer, and every shard that worked on the
+//!   store when the last of its records left the index has rested since (`epoch`). A shard finds records while it works
+//!   and keeps no slice of them, save by a pin, when it rests: slices borrow its handle, and resting takes the handle
+//!   by `&mut`. So no slice of the segment is alive.
 
 #![expect(unsafe_code, reason = "mapping memory and reading records in it; see the module documentation")]
 
 mod arena;
+mod epoch;
 mod pins;
 mod prefetch;
 mod record;
 mod region;
 mod table;
 
-pub(crate) use arena::{Arena, ArenaConfig, Location, OpenRecord, SegmentId};
+pub(crate) use arena::{Arena, ArenaConfig, Location, OpenRecord, SEGMENT_FILL_BYTES, SegmentId, Writer};
 pub(crate) use pins::Pins;
 pub(crate) use prefetch::prefetch_read;
 pub(crate) use record::{EXTENT_HEADER_BYTES, Head, Record, RecordKind, flag};

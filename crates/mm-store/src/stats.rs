@@ -47,4 +47,27 @@ pub struct Stats {
     pub segments_reused: u64,
     /// Stores refused for want of memory.
     pub refused: u64,
+    /// Times that a store had to wait for memory which another shard might still be reading.
+    pub waited: u64,
+}
+
+impl Stats {
+    /// These counters less those of an earlier time; sizes stay.
+    pub(crate) const fn since(self, earlier: &Self) -> Self {
+        Self {
+            stored: self.stored.wrapping_sub(earlier.stored),
+            evicted: self.evicted.wrapping_sub(earlier.evicted),
+            evicted_unfetched: self.evicted_unfetched.wrapping_sub(earlier.evicted_unfetched),
+            evicted_fetched: self.evicted_fetched.wrapping_sub(earlier.evicted_fetched),
+            evicted_with_expiry: self.evicted_with_expiry.wrapping_sub(earlier.evicted_with_expiry),
+            reclaimed: self.reclaimed.wrapping_sub(earlier.reclaimed),
+            expired_unfetched: self.expired_unfetched.wrapping_sub(earlier.expired_unfetched),
+            moved: self.moved.wrapping_sub(earlier.moved),
+            moved_bytes: self.moved_bytes.wrapping_sub(earlier.moved_bytes),
+            segments_reused: self.segments_reused.wrapping_sub(earlier.segments_reused),
+            refused: self.refused.wrapping_sub(earlier.refused),
+            waited: self.waited.wrapping_sub(earlier.waited),
+            ..self
+        }
+    }
 }

@@ -1,8 +1,11 @@
 //! One shard's handle of the store.
 
 mod change;
+mod core;
 mod evict;
 mod expire;
+#[cfg(feature = "smp")]
+mod handles;
 mod observe;
 mod read;
 mod relocate;
@@ -14,21 +17,24 @@ mod verify;
 mod write;
 
 use std::io;
-use std::marker::PhantomData;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use crate::config::{Config, Sizes};
-use crate::ghosts::Ghosts;
-use crate::hash::{KeyHash, KeyHasher};
-use crate::index::{Index, Slot};
-use crate::limits::{KEY_MAX_BYTES, RESERVE_FACTOR, RESERVE_FROM_BYTES, SWEEP_RECORDS_PER_S, SWEEP_SHARE};
-use crate::memory::{Arena, ArenaConfig, Location, Pins, Record, RecordKind, flag};
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::hash::KeyHash;
+use crate::index::{Slot, mark};
+use crate::limits::{COUNT_SHARE, KEY_MAX_BYTES, SWEEP_RECORDS_PER_S, SWEEP_SHARE, WRITES_PER_COUNT};
+use crate::memory::{Location, Pins, Record, RecordKind, SegmentId, Writer, flag};
 use crate::narrow::to_u32;
-use crate::segment::{Place, QUEUES, Queue, Segments, TTL_GROUPS, Tolerance};
-use crate::sharing::{Local, Sharing};
+use crate::segment::{Place, QUEUES, Queue, TTL_GROUPS, Tolerance};
+use crate::sharing::{Exclusive, Local, Sharing};
 use crate::stats::Stats;
 
-pub use change::{ArithmeticError, CasRule, Operation, State};
+use self::core::Core;
+pub use change::{ArithmeticError, CasRule, DeleteError, Operation, State};
+#[cfg(feature = "smp")]
+pub use handles::StoreHandles;
 pub use observe::Evicted;
 pub use read::{Item, Miss};
 pub use sample::Looked;
@@ -61,38 +67,40 @@ impl<'a> Key<'a> {
     }
 }
 
-/// The cache engine.
+/// The cache engine: one shard's handle of it.
 ///
 /// Times are seconds on a clock of the caller's that starts above 0 and never goes back; an expiry of 0 is never.
+///
+/// A handle of a [`Shared`] store works from its first call on, until [`Store::rest`]. While it works, what others
+/// remove is kept for it; so whoever has a handle rests once in each turn of an event loop, and before sleeping.
 #[derive(Debug)]
 pub struct Store<S: Sharing = Local> {
-    sizes: Sizes,
-    evict: bool,
-    hasher: KeyHasher,
-    arena: Arena,
-    index: Index,
-    segments: Segments,
+    core: Arc<Core<S>>,
+    shard: usize,
+    writer: Writer,
     /// The open segment of each place.
-    heads: [Option<crate::memory::SegmentId>; QUEUES * TTL_GROUPS],
+    heads: [Option<SegmentId>; QUEUES * TTL_GROUPS],
     pins: Rc<Pins>,
-    /// Items of segments opened before this are flushed; 0 where no flush is being worked off.
-    flushed_before: u64,
+    /// Between the first call and [`Store::rest`].
+    is_working: bool,
+    /// Records are being read over several steps, some of which may make room.
+    is_reading: bool,
     /// The call's time.
     now_s: u32,
-    ghosts: Ghosts,
     leaving: evict::Leaving,
     /// Bytes that can be written before segments have to be emptied again.
     countdown: usize,
     /// Bytes that may still be copied only to fill holes: as many as are written.
     copy_credit: isize,
-    /// What the index wants to grow to; segments make room for it. 0 where it does not wait.
-    wanted_index_bytes: usize,
     sweep: expire::Sweep,
-    /// Dead bytes of all segments that were items which had expired.
-    expired_bytes: usize,
     observed: observe::Observed,
-    stats: Stats,
-    sharing: PhantomData<S>,
+    /// Segments that will be free as soon as other shards have rested.
+    waiting: usize,
+    /// How many items there were lately, and how many writes ago that is looked up again.
+    items: usize,
+    writes_to_count: u32,
+    /// How often in a row no slot was found for a new item.
+    slot_tries: u32,
 }
 
 /// An item of the index that is neither expired nor flushed.
@@ -107,49 +115,87 @@ impl Store<Local> {
     ///
     /// # Errors
     /// The system's error where the address space cannot be had.
+    #[expect(clippy::arc_with_non_send_sync, reason = "the same type as where several shards have it")]
     pub fn open(config: &Config) -> io::Result<Self> {
-        if cfg!(target_pointer_width = "64") && config.limit_bytes >= RESERVE_FROM_BYTES {
-            let reserving = Self::open_with(config, Sizes::new(config.limit_bytes, RESERVE_FACTOR));
-            if reserving.is_ok() {
-                return reserving;
-            }
-        }
-        Self::open_with(config, Sizes::new(config.limit_bytes, 1))
-    }
-
-    fn open_with(config: &Config, sizes: Sizes) -> io::Result<Self> {
-        let arena = Arena::new(ArenaConfig {
-            segments: sizes.segments,
-            segment_bytes: sizes.segment_bytes,
-            granule_bytes: sizes.granule_bytes,
-            huge_pages: sizes.huge_pages,
-        })?;
-        Ok(Self {
-            sizes,
-            evict: config.evict,
-            hasher: KeyHasher::new(config.hash_seed),
-            index: Index::new(sizes.items_max, sizes.huge_pages)?,
-            segments: Segments::new(sizes.segments),
-            heads: [None; QUEUES * TTL_GROUPS],
-            pins: Rc::new(Pins::new(&arena)),
-            flushed_before: 0,
-            now_s: 0,
-            ghosts: Ghosts::new(sizes.items_max, sizes.huge_pages)?,
-            leaving: evict::Leaving::default(),
-            countdown: 0,
-            copy_credit: 0,
-            wanted_index_bytes: 0,
-            sweep: expire::Sweep::default(),
-            expired_bytes: 0,
-            observed: observe::Observed::default(),
-            stats: Stats::default(),
-            sharing: PhantomData,
-            arena,
-        })
+        Ok(Self::of(Arc::new(Core::open(config, 1)?), 0))
     }
 }
 
 impl<S: Sharing> Store<S> {
+    fn of(core: Arc<Core<S>>, shard: usize) -> Self {
+        Self {
+            shard,
+            writer: core.arena.writer(),
+            heads: [None; QUEUES * TTL_GROUPS],
+            pins: Rc::new(Pins::new::<S>(&core.arena)),
+            is_working: false,
+            is_reading: false,
+            now_s: 0,
+            leaving: evict::Leaving::default(),
+            countdown: 0,
+            copy_credit: 0,
+            sweep: expire::Sweep::default(),
+            observed: observe::Observed::default(),
+            waiting: 0,
+            items: 0,
+            writes_to_count: 0,
+            slot_tries: 0,
+            core,
+        }
+    }
+
+    /// Begins a call.
+    #[inline]
+    fn begin(&mut self, now_s: u32) {
+        self.now_s = now_s;
+        if S::IS_SHARED && !self.is_working {
+            self.is_working = true;
+            self.core.arena.epochs().enter(self.shard);
+        }
+    }
+
+    /// The shard has nothing to do for a while, or a turn of its loop is over: what others removed while it worked
+    /// need not be kept for it any longer. The next call begins to work again.
+    #[inline]
+    pub fn rest(&mut self) {
+        if S::IS_SHARED && self.is_working {
+            self.is_working = false;
+            self.core.arena.epochs().rest(self.shard);
+        }
+    }
+
+    /// The handle holds nothing of what it has read in this call.
+    fn refresh(&self) {
+        if S::IS_SHARED && self.is_working && !self.is_reading {
+            self.core.arena.epochs().enter(self.shard);
+        }
+    }
+
+    #[inline]
+    fn counters(&self) -> &Counters {
+        &self.core.counters[self.shard]
+    }
+
+    /// How many items there are: exactly where there is one shard, else as of some writes ago.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "items are in memory")]
+    fn items(&self) -> usize {
+        if S::IS_SHARED { self.items } else { self.core.counters[0].items.get() as usize }
+    }
+
+    /// Beside a write: looks now and then how many items there are.
+    #[inline]
+    fn count_items(&mut self) {
+        if !S::IS_SHARED {
+            return;
+        }
+        if self.writes_to_count == 0 {
+            self.items = self.core.count_items();
+            self.writes_to_count = to_u32((self.items / COUNT_SHARE).min(WRITES_PER_COUNT)) + 1;
+        }
+        self.writes_to_count -= 1;
+    }
+
     /// `bytes` as a key; `None` where they are none or too many.
     #[inline]
     #[must_use]
@@ -157,160 +203,191 @@ impl<S: Sharing> Store<S> {
         if bytes.is_empty() || bytes.len() > KEY_MAX_BYTES {
             return None;
         }
-        Some(Key { bytes, hash: self.hasher.hash(bytes) })
+        Some(Key { bytes, hash: self.core.hasher.hash(bytes) })
     }
 
     /// The same with a hash that this store gave for these bytes before.
     #[inline]
     #[must_use]
     pub fn key_with_hash<'a>(&self, bytes: &'a [u8], hash: KeyHash) -> Option<Key<'a>> {
-        debug_assert!(self.hasher.hash(bytes) == hash, "the hash of another key");
+        debug_assert!(self.core.hasher.hash(bytes) == hash, "the hash of another key");
         (!bytes.is_empty() && bytes.len() <= KEY_MAX_BYTES).then_some(Key { bytes, hash })
     }
 
     /// First step of a look-up: brings the key's index buckets near. No other effect.
     #[inline]
     pub fn prefetch_index(&self, hash: KeyHash) {
-        self.index.prefetch(hash);
+        self.core.index.prefetch(hash);
     }
 
     /// Second step of a look-up, some time after the first: brings the item near. No other effect.
     #[inline]
     pub fn prefetch_item(&self, hash: KeyHash) {
-        let _visited_all = self.index.find(hash, |location| {
-            self.arena.record(location).prefetch();
+        let _visited_all = self.core.index.find(hash, |location| {
+            self.core.arena.record(location).prefetch();
             false
         });
     }
 
-    /// Counters and sizes.
+    /// Counters and sizes, of all shards.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        let core = &*self.core;
+        let counted = core.counted();
         Stats {
-            items: self.index.items() as u64,
-            limit_bytes: self.sizes.limit_bytes as u64,
-            index_bytes: self.index.bytes() as u64,
-            index_buckets: self.index.buckets() as u64,
-            index_moving: self.index.is_moving(),
-            segment_bytes: self.sizes.segment_bytes as u64,
-            segments: self.segments.resident() as u64,
-            segments_free: self.segments.free() as u64,
-            ghost_bytes: self.ghosts.bytes() as u64,
-            pins: self.pins.len() as u64,
-            ..self.stats
+            limit_bytes: core.limit_bytes() as u64,
+            index_bytes: core.index.bytes() as u64,
+            index_buckets: core.index.buckets() as u64,
+            index_moving: core.index.is_moving(),
+            segment_bytes: core.sizes.segment_bytes as u64,
+            segments: core.segments.resident() as u64,
+            segments_free: core.segments.free() as u64,
+            ghost_bytes: core.ghosts.bytes() as u64,
+            pins: core.arena.pins(),
+            ..counted.since(&core.reset_at.lock())
         }
     }
 
-    /// Sets the counters that only grow to zero, not those of what is there.
+    /// Sets the counters that only grow to zero, of all shards, not those of what is there.
     pub fn reset_stats(&mut self) {
-        self.stats = Stats { item_bytes: self.stats.item_bytes, ..Stats::default() };
+        *self.core.reset_at.lock() = self.core.counted();
     }
 
     /// The slot and location of `key`'s item, whether expired or flushed or not.
     #[inline]
     fn look_up(&self, key: Key<'_>) -> Option<Found> {
         let mut found = None;
-        let slot = self.index.find(key.hash, |location| {
+        let slot = self.core.index.find(key.hash, |location| {
             found = Some(location);
-            self.arena.record(location).key() == key.bytes
+            self.core.arena.record(location).key() == key.bytes
         })?;
         found.map(|location| Found { slot, location })
     }
 
-    /// The live item of `key`. One that is expired or flushed is removed on the way.
+    /// The live item of `key`.
     #[inline]
-    fn find(&mut self, key: Key<'_>) -> Result<Found, Miss> {
+    fn find(&self, key: Key<'_>) -> Result<Found, Miss> {
         let found = self.look_up(key).ok_or(Miss::Absent)?;
-        let miss = if self.is_flushed(found.location) {
-            Miss::Flushed
-        } else if is_expired(self.arena.record(found.location), self.now_s) {
-            Miss::Expired
-        } else {
-            return Ok(found);
-        };
+        self.death(found.location).map_or(Ok(found), Err)
+    }
+
+    /// The same where the key's buckets are locked. One that is expired or flushed is removed on the way.
+    #[inline]
+    fn find_locked(&mut self, key: Key<'_>) -> Result<Found, Miss> {
+        let found = self.look_up(key).ok_or(Miss::Absent)?;
+        let Some(miss) = self.death(found.location) else { return Ok(found) };
         self.reclaim(found);
         Err(miss)
     }
 
+    /// The same for a reader, who has no lock.
+    #[inline]
+    fn find_to_read(&mut self, key: Key<'_>) -> Result<Found, Miss> {
+        let found = self.find(key);
+        if let Err(Miss::Expired | Miss::Flushed) = found {
+            let locked = self.core.index.lock(key.hash);
+            let _removed = self.find_locked(key);
+            self.core.index.unlock(locked);
+        }
+        found
+    }
+
+    /// Why the item at `location` is dead by time or flush, if it is.
+    #[inline]
+    fn death(&self, location: Location) -> Option<Miss> {
+        if self.is_flushed(location) {
+            Some(Miss::Flushed)
+        } else if is_expired(self.core.arena.record(location), self.now_s) {
+            Some(Miss::Expired)
+        } else {
+            None
+        }
+    }
+
     /// When the item at `location` was last used, in the store's seconds.
     fn last_access_s(&self, location: Location) -> u32 {
-        let segment = self.segments.get(self.arena.segment_of(location));
-        segment.decode_time(self.arena.record(location).last_access())
+        let segment = self.core.segments.get(self.core.arena.segment_of(location));
+        segment.decode_time(self.core.arena.record(location).last_access())
     }
 
     #[inline]
     fn is_flushed(&self, location: Location) -> bool {
-        self.flushed_before != 0
-            && self.segments.get(self.arena.segment_of(location)).sequence < self.flushed_before
+        let before = self.core.flushed_before();
+        before != 0 && self.core.segments.get(self.core.arena.segment_of(location)).sequence() < before
     }
 
-    /// Removes an item that is dead by time or flush.
+    /// Removes an item that is dead by time or flush. Its buckets are locked.
     fn reclaim(&mut self, found: Found) {
         mm_base::mark!("expired or flushed item removed");
-        self.stats.reclaimed += 1;
-        if self.index.mark(found.slot) & crate::index::mark::FETCHED == 0 {
-            self.stats.expired_unfetched += 1;
+        self.counters().reclaimed.add(1);
+        if self.core.index.mark(found.slot) & mark::FETCHED == 0 {
+            self.counters().expired_unfetched.add(1);
         }
         let mut next = Some(found.location);
         while let Some(location) = next {
-            let record = self.arena.record(location);
-            let bytes = self.arena.rounded(record.bytes());
+            let record = self.core.arena.record(location);
+            let bytes = self.core.arena.rounded(record.bytes());
             next = record.next();
-            self.segments.get_mut(self.arena.segment_of(location)).expired_bytes += to_u32(bytes);
-            self.expired_bytes += bytes;
+            self.core.segments.get(self.core.arena.segment_of(location)).add_expired::<S>(to_u32(bytes));
+            self.counters().expired_bytes.add(bytes as u64);
         }
         self.remove(found);
     }
 
-    /// Takes an item out of the index and makes its records garbage.
+    /// Takes an item out of the index and makes its records garbage. Its buckets are locked.
     fn remove(&mut self, found: Found) {
-        self.index.remove(found.slot);
+        self.core.index.remove(found.slot);
+        self.counters().items.subtract(1);
         self.bury(found.location);
     }
 
-    /// Makes the records of an item garbage: the item's own and its extents.
+    /// Makes the records of an item garbage that nobody finds any more: the item's own and its extents.
     fn bury(&mut self, location: Location) {
-        self.stats.item_bytes -= self.item_bytes(location);
+        self.counters().item_bytes.subtract(self.item_bytes(location));
         let mut next = Some(location);
         while let Some(location) = next {
-            let record = self.arena.record(location);
-            record.change_flags(flag::DEAD, 0);
-            let bytes = to_u32(self.arena.rounded(record.bytes()));
-            next = record.next();
-            let segment = self.arena.segment_of(location);
-            self.segments.get_mut(segment).live_bytes -= bytes;
+            next = self.core.arena.record(location).next();
+            self.bury_record(location);
         }
+    }
+
+    fn bury_record(&self, location: Location) {
+        let record = self.core.arena.record(location);
+        record.change_flags(flag::DEAD, 0);
+        let bytes = to_u32(self.core.arena.rounded(record.bytes()));
+        self.core.segments.get(self.core.arena.segment_of(location)).subtract_live::<S>(bytes);
     }
 
     /// Where a record of `queue` with this expiry is appended.
     #[inline]
     fn place(&self, queue: Queue, expiry_s: u32) -> Place {
-        Place::new(queue, expiry_s, self.now_s, self.sizes.ttl_groups)
+        Place::new(queue, expiry_s, self.now_s, self.core.sizes.ttl_groups)
     }
 
     /// Tells the segment of the item at `location` that it has this expiry now.
     #[inline]
-    fn note_expiry(&mut self, location: Location, expiry_s: u32) {
+    fn note_expiry(&self, location: Location, expiry_s: u32) {
         if expiry_s == 0 {
             return;
         }
-        let record = self.arena.record(location);
+        let record = self.core.arena.record(location);
         let bytes = to_u32(record.layout().value_at()).saturating_add(to_u32(record.total_len()));
         let tolerance = self.tolerance();
-        self.segments.get_mut(self.arena.segment_of(location)).note_expiry(expiry_s, bytes, tolerance);
+        let segment = self.core.segments.get(self.core.arena.segment_of(location));
+        segment.note_expiry::<S>(expiry_s, bytes, tolerance);
     }
 
     /// What may be left of expired items in each segment: less than a hundredth of it, and the fewer items there are,
     /// the sooner they are all looked at.
     #[inline]
     fn tolerance(&self) -> Tolerance {
-        let late_s = to_u32(self.index.items() / SWEEP_RECORDS_PER_S) + 1;
-        Tolerance { bytes: to_u32(self.sizes.segment_bytes / SWEEP_SHARE), late_s }
+        let late_s = to_u32(self.items() / SWEEP_RECORDS_PER_S) + 1;
+        Tolerance { bytes: to_u32(self.core.sizes.segment_bytes / SWEEP_SHARE), late_s }
     }
 
     /// Bytes of key and value of the item at `location`.
     fn item_bytes(&self, location: Location) -> u64 {
-        let record = self.arena.record(location);
+        let record = self.core.arena.record(location);
         debug_assert_eq!(record.kind(), RecordKind::Item, "an item's own record");
         (record.layout().key_len + record.total_len()) as u64
     }
@@ -319,32 +396,45 @@ impl<S: Sharing> Store<S> {
     /// are never used twice, so neither is a value, and what is written later into one segment gets a greater one.
     #[inline]
     fn cas_at(&self, location: Location) -> u64 {
-        let record = self.arena.record(location);
+        let record = self.core.arena.record(location);
         record.stored_cas().unwrap_or_else(|| self.derived_cas(location))
     }
 
     #[inline]
     fn derived_cas(&self, location: Location) -> u64 {
-        let sequence = self.segments.get(self.arena.segment_of(location)).sequence;
-        self.cas_of(sequence, self.arena.granule_in_segment(location))
+        let sequence = self.core.segments.get(self.core.arena.segment_of(location)).sequence();
+        self.cas_of(sequence, self.core.arena.granule_in_segment(location))
     }
 
     #[inline]
     fn cas_of(&self, sequence: u64, granule: u32) -> u64 {
-        sequence * u64::from(self.arena.granules_per_segment()) + u64::from(granule)
+        sequence * u64::from(self.core.arena.granules_per_segment()) + u64::from(granule)
     }
 
     /// The value that will be derived for the next record of `segment`.
     #[inline]
-    fn next_derived_cas(&self, segment: crate::memory::SegmentId) -> u64 {
-        self.cas_of(self.segments.get(segment).sequence, self.arena.next_granule(segment))
+    fn next_derived_cas(&self, segment: SegmentId) -> u64 {
+        self.cas_of(self.core.segments.get(segment).sequence(), self.core.arena.next_granule(segment))
     }
 
     /// A CAS value of no place, greater than every derived one and than that of `old`.
-    fn fresh_cas(&mut self, old: Option<Found>) -> u64 {
-        let sequence = self.segments.take_sequence();
+    fn fresh_cas(&self, old: Option<Found>) -> u64 {
+        let sequence = self.core.segments.take_sequence();
         let exceeded = old.map_or(0, |old| self.cas_at(old.location).wrapping_add(1));
         self.cas_of(sequence, 0).max(exceeded)
+    }
+}
+
+impl<S: Sharing> Drop for Store<S> {
+    /// What the handle had open is left to the others.
+    fn drop(&mut self) {
+        for full in std::mem::take(&mut self.heads).into_iter().flatten() {
+            self.close_head(full);
+        }
+        if let Some(segment) = self.leaving.segment {
+            self.core.segments.stay(segment);
+        }
+        self.rest();
     }
 }
 

@@ -48,7 +48,7 @@ fn what_is_stored_over_a_large_explicit_value_exceeds_it() {
 
     let mut store = with_huge();
     let key = store.key(b"k").unwrap();
-    store.mark_stale(key, None, None, NOW_S).unwrap().unwrap();
+    store.mark_stale(key, None, CasRule::default(), NOW_S).unwrap().unwrap();
     assert!(cas(&mut store, b"k") > HUGE, "marking as stale");
 
     let mut store = with_huge();

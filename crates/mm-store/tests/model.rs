@@ -229,7 +229,7 @@ impl Run {
                 let bytes = self.key();
                 let is_there = self.check(&bytes);
                 let key = self.store.key(&bytes).unwrap();
-                assert_eq!(self.store.delete(key, self.now_s).is_ok(), is_there);
+                assert_eq!(self.store.delete(key, None, self.now_s).is_ok(), is_there);
                 self.model.remove(&bytes);
             }
             85..90 => self.touch(),

@@ -107,7 +107,7 @@ fn without_eviction_the_index_costs_no_item() {
             let key = load.store.key(&bytes).unwrap();
             let len = if stored.len() < 3_000 { 200 } else { 1 };
             if load.choose(4) == 0 {
-                assert_eq!(load.store.delete(key, 1).is_ok(), stored.remove(&number));
+                assert_eq!(load.store.delete(key, None, 1).is_ok(), stored.remove(&number));
             } else if load.store.put(key, &Put::default(), &vec![b'v'; len], 1).is_ok() {
                 stored.insert(number);
             }
@@ -130,7 +130,7 @@ fn nothing_is_lost_while_the_index_grows_in_free_memory() {
     for number in 0..1_400_000 {
         let bytes = format!("key:{number:012}").into_bytes();
         let key = load.store.key(&bytes).unwrap();
-        load.store.delete(key, 1).unwrap();
+        load.store.delete(key, None, 1).unwrap();
     }
     while load.store.maintain(64, 1) {}
     let stats = load.store.stats();

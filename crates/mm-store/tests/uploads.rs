@@ -130,7 +130,7 @@ fn every_mode_is_decided_at_the_end() {
                     put(&mut store, b"k", Mode::Set, b"new");
                 } else {
                     let key = store.key(b"k").unwrap();
-                    store.delete(key, 1).unwrap();
+                    store.delete(key, None, 1).unwrap();
                 }
                 let expected = if is_there { with_old } else { without_old };
                 assert_eq!(store.commit(upload, 1).unwrap(), expected, "{mode:?}, there: {is_there}");

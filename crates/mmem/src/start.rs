@@ -5,12 +5,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use mainmemory::server::process::background::{self, Detachment, Role};
 use mainmemory::server::process::{self, Account, AccountError};
-use mainmemory::server::{self, DriverChoice, Server};
-use mainmemory::store::Store;
+use mainmemory::server::{self, DriverChoice, Server, Start};
+use mainmemory::store::{Store, StoreHandles};
 use mm_memcached::{Memcached, Shared};
 
 use crate::config::{Config, Name};
@@ -70,8 +69,10 @@ fn run(server: Server, config: &Config, listened: Listened) -> Result<(), Refusa
     let greeting = greeting(&server, config);
     let shared = Shared::new(settings(config, listened), shards, Box::new(ThisProcess::new(server.handle())));
     let store_config = store_config(config, random_seed());
-    let served = server.try_serve_with(|start| {
-        let store = Store::open(&store_config)?;
+    let begin = |start: &Start| {
+        if start.shard != 0 {
+            return Ok(());
+        }
         greeting.iter().for_each(|line| say(line));
         if let Some(notice) = &start.notice {
             say(&format!("{}: shard {}: {notice}", config.name.as_str(), start.shard));
@@ -79,8 +80,23 @@ fn run(server: Server, config: &Config, listened: Listened) -> Result<(), Refusa
         if config.process.daemon {
             detach(config)?;
         }
-        Ok(Memcached::new(start, &Arc::clone(&shared), store))
-    });
+        io::Result::Ok(())
+    };
+    let served = if shards == 1 {
+        server.try_serve_with(|start| {
+            let store = Store::open(&store_config)?;
+            begin(start)?;
+            Ok(Memcached::new(start, &shared, store))
+        })
+    } else {
+        let handles = StoreHandles::open(&store_config, shards)
+            .map_err(|error| system(&format!("-m {}", store_config.limit_bytes >> 20), &error))?;
+        server.try_serve_with(|start| {
+            let store = handles.take().ok_or_else(|| io::Error::other("more shards than were asked for"))?;
+            begin(start)?;
+            Ok(Memcached::new(start, &shared, store))
+        })
+    };
     served.map(|_| ()).map_err(|error| Refusal::new(exit::SYSTEM, error.to_string()))
 }
 

@@ -2,7 +2,7 @@
 
 use mm_proto::memcached::Writer;
 use mm_proto::memcached::binary::{DO_NOT_CREATE, Request, Response, Status, Verb};
-use mm_store::{ArithmeticError, CasRule, Key, Mode, Operation, Outcome, Put, Sharing};
+use mm_store::{ArithmeticError, CasRule, DeleteError, Key, Mode, Operation, Outcome, Put, Sharing};
 
 use super::{done, refuse, respond};
 use crate::service::{Call, Memcached};
@@ -17,17 +17,14 @@ impl<S: Sharing> Memcached<S> {
     /// delete.
     pub(super) fn binary_delete(&mut self, key: Key<'_>, request: &Request<'_>, call: &mut Call<'_>) {
         self.observe_deletion(key, "delete");
-        let wanted = request.head.cas;
-        let present = self.store.peek(key, call.time.now_s).map(|item| item.current_cas());
-        if present.is_ok_and(|cas| wanted != 0 && cas != wanted) {
-            return refuse(call.output, request.head, Status::Exists);
-        }
-        match self.store.delete(key, call.time.now_s) {
+        let wanted = Some(request.head.cas).filter(|&cas| cas != 0);
+        match self.store.delete(key, wanted, call.time.now_s) {
             Ok(()) => {
                 self.counters().delete_hits.count();
                 done(request, 0, call.output);
             }
-            Err(_) => {
+            Err(DeleteError::Exists) => refuse(call.output, request.head, Status::Exists),
+            Err(DeleteError::Miss(_)) => {
                 self.counters().delete_misses.count();
                 refuse(call.output, request.head, Status::NotFound);
             }

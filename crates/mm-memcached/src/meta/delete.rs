@@ -1,7 +1,7 @@
 //! md.
 
 use mm_proto::memcached::{Writer, lines};
-use mm_store::{Put, PutError, Sharing};
+use mm_store::{CasRule, DeleteError, Miss, Mode, Outcome, Put, PutError, Sharing};
 
 use super::Asked;
 use crate::clock::Time;
@@ -12,25 +12,17 @@ impl<S: Sharing> Memcached<S> {
     /// md.
     pub(super) fn meta_delete(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) {
         let Asked { key, options, .. } = *asked;
-        let present = self.store.peek(key, call.time.now_s).map(|item| item.current_cas());
-        let status = match present {
-            Err(_) => {
+        let done = self.delete_or_mark(asked, &call.time);
+        if let Ok(Ok(())) = done {
+            self.observe_deletion(key, "md");
+        }
+        let status = match done {
+            Ok(Ok(())) if options.has(b'q') => return,
+            Ok(Ok(())) => b"HD",
+            Ok(Err(_)) => return call.output.write(lines::NO_MEMORY),
+            Err(refused) => {
                 self.counters().delete_misses.count();
-                b"NF"
-            }
-            Ok(cas) if options.has(b'C') && cas != options.cas => {
-                self.counters().delete_misses.count();
-                b"EX"
-            }
-            Ok(_) => {
-                self.observe_deletion(key, "md");
-                if self.delete_or_mark(asked, &call.time).is_err() {
-                    return call.output.write(lines::NO_MEMORY);
-                }
-                if options.has(b'q') {
-                    return;
-                }
-                b"HD"
+                if refused == DeleteError::Exists { b"EX" } else { b"NF" }
             }
         };
         let mut writer = Writer::new(call.output.spare(HEADER_MAX_BYTES));
@@ -41,30 +33,42 @@ impl<S: Sharing> Memcached<S> {
         call.output.commit(written);
     }
 
-    /// Deletes an item that is there; or, by flags, takes its value away, or marks it as out of date, or both.
-    fn delete_or_mark(&mut self, asked: &Asked<'_>, time: &Time) -> Result<(), PutError> {
+    /// Deletes an item; or, by flags, takes its value away, or marks it as out of date, or both.
+    fn delete_or_mark(
+        &mut self,
+        asked: &Asked<'_>,
+        time: &Time,
+    ) -> Result<Result<(), PutError>, DeleteError> {
         let Asked { key, options, .. } = *asked;
         let is_marked = options.has(b'I');
-        if options.has(b'x') {
+        let compare = options.has(b'C').then_some(options.cas);
+        let assign = options.has(b'E').then_some(options.new_cas);
+        let done = if options.has(b'x') {
             let put = Put {
+                mode: compare.map_or(Mode::Replace, Mode::Cas),
                 client_flags: options.client_flags,
                 expiry_s: time.expiry_s(options.exptime),
                 binary_key: options.has(b'b'),
-                cas: options.has(b'E').then_some(options.new_cas),
+                cas: assign,
                 stale: is_marked,
                 ..Put::default()
             };
-            self.store.put(key, &put, &[], time.now_s)?;
+            match self.store.put(key, &put, &[], time.now_s) {
+                Ok(Outcome::Stored) => Ok(()),
+                Ok(Outcome::Exists) => return Err(DeleteError::Exists),
+                Ok(_) => return Err(DeleteError::Miss(Miss::Absent)),
+                Err(error) => Err(error),
+            }
         } else if is_marked {
             let expiry_s = options.has(b'T').then(|| time.expiry_s(options.exptime));
-            let cas = options.has(b'E').then_some(options.new_cas);
-            self.store.mark_stale(key, expiry_s, cas, time.now_s).unwrap_or(Ok(()))?;
+            self.store.mark_stale(key, expiry_s, CasRule { compare, assign }, time.now_s)?
         } else {
-            let _there = self.store.delete(key, time.now_s);
-        }
-        if !is_marked {
+            self.store.delete(key, compare, time.now_s)?;
+            Ok(())
+        };
+        if done.is_ok() && !is_marked {
             self.counters().delete_hits.count();
         }
-        Ok(())
+        Ok(done)
     }
 }

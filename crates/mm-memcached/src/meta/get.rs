@@ -1,7 +1,7 @@
 //! mg.
 
 use mm_proto::memcached::Writer;
-use mm_store::{Item, Put, Sharing, State};
+use mm_store::{Item, Mode, Outcome, Put, Sharing};
 
 use super::{Asked, put_encoded, put_numbered, put_opaque, put_time_left};
 use crate::clock::Time;
@@ -9,12 +9,22 @@ use crate::fetch::write_pieces;
 use crate::limits::{COPY_MAX_BYTES, HEADER_MAX_BYTES};
 use crate::service::{Call, Memcached};
 
+/// Who fetches a new value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Win {
+    /// Nobody needs to.
+    None,
+    /// This client.
+    Here,
+    /// Another one.
+    Elsewhere,
+}
+
 /// What mg finds and does beside the item's own state.
 struct Hit {
     /// The item was made because it was missing.
     created: bool,
-    /// This client is the one to fetch a new value.
-    won: bool,
+    win: Win,
     shows_value: bool,
 }
 
@@ -36,8 +46,7 @@ impl<S: Sharing> Memcached<S> {
                     write_pieces(&item, call.output);
                     call.output.write(b"\r\n");
                 }
-                let state = State { stale: item.is_stale(), win_sent: true };
-                self.after_hit(asked, &hit, state, &call.time);
+                self.after_hit(asked, &hit, &call.time);
                 return self.observe_fetch(key, None);
             }
         };
@@ -59,7 +68,7 @@ impl<S: Sharing> Memcached<S> {
 
     /// Does to the item, and counts, what follows from a hit.
     #[inline]
-    fn after_hit(&mut self, asked: &Asked<'_>, hit: &Hit, state: State, time: &Time) {
+    fn after_hit(&mut self, asked: &Asked<'_>, hit: &Hit, time: &Time) {
         let Asked { key, options, .. } = *asked;
         if options.has(b'T') {
             self.counters().touch_hits.count();
@@ -70,13 +79,10 @@ impl<S: Sharing> Memcached<S> {
         } else {
             self.counters().get_hits.count();
         }
-        if hit.won {
-            // The item may have expired by the touch; then there is nothing to be won.
-            let _there = self.store.set_state(key, state, time.now_s);
-        }
     }
 
-    /// Makes an empty item, so that others wait for the client that gets it. Returns whether there was memory.
+    /// Makes an empty item, so that others wait for the client that gets it. False where there is no memory, or
+    /// another shard has been faster.
     fn vivify(&mut self, asked: &Asked<'_>, time: &Time) -> bool {
         let Asked { key, meta, options } = *asked;
         let mut exptime = options.vivify_exptime;
@@ -88,21 +94,23 @@ impl<S: Sharing> Memcached<S> {
             }
         }
         let put = Put {
+            mode: Mode::Add,
             expiry_s: time.expiry_s(exptime),
             cas: options.has(b'E').then_some(options.new_cas),
+            win_sent: true,
             ..Put::default()
         };
-        self.store.put(key, &put, &[], time.now_s).is_ok()
+        self.store.put(key, &put, &[], time.now_s) == Ok(Outcome::Stored)
     }
 
     fn answer_vivified(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) {
-        let hit = Hit { created: true, won: true, shows_value: asked.options.has(b'v') };
+        let hit = Hit { created: true, win: Win::Here, shows_value: asked.options.has(b'v') };
         match self.store.peek(asked.key, call.time.now_s) {
             Ok(item) => write_hit(asked, &item, &hit, call),
             // It was made with a &call.time that is over.
             Err(_) => call.output.write(if hit.shows_value { b"VA 0 W\r\n\r\n" } else { b"HD W\r\n" }),
         }
-        self.after_hit(asked, &hit, State { stale: false, win_sent: true }, &call.time);
+        self.after_hit(asked, &hit, &call.time);
     }
 }
 
@@ -110,10 +118,18 @@ impl<S: Sharing> Memcached<S> {
 #[inline]
 fn hit<S: Sharing>(asked: &Asked<'_>, item: &Item<'_, S>, time: &Time) -> Hit {
     let options = asked.options;
-    let won = !item.is_win_sent()
-        && (item.is_stale() || (options.has(b'R') && is_to_be_made_anew(asked, item, time)));
+    let was_sent = item.is_win_sent();
+    let is_wanted =
+        !was_sent && (item.is_stale() || (options.has(b'R') && is_to_be_made_anew(asked, item, time)));
+    let win = if is_wanted && item.take_win() {
+        Win::Here
+    } else if was_sent || is_wanted {
+        Win::Elsewhere
+    } else {
+        Win::None
+    };
     let shows_value = options.has(b'v') && !(options.has(b'C') && item.current_cas() == options.cas);
-    Hit { created: false, won, shows_value }
+    Hit { created: false, win, shows_value }
 }
 
 /// Whether the item has less time left than the client gave, counted with a new time given before that.
@@ -138,13 +154,13 @@ fn write_hit<S: Sharing>(asked: &Asked<'_>, item: &Item<'_, S>, hit: &Hit, call:
     if asked.options.has_any(b"tscflhOk") {
         put_flags(asked, item, hit, &mut writer, &call.time);
     }
-    if item.is_win_sent() {
+    if hit.win == Win::Elsewhere {
         writer.put(b" Z");
     }
     if item.is_stale() {
         writer.put(b" X");
     }
-    if hit.won {
+    if hit.win == Win::Here {
         writer.put(b" W");
     }
     writer.put(b"\r\n");

@@ -1,7 +1,8 @@
 //! Ending a connection whose peer still sends.
 //!
 //! A socket closed with unread input resets the connection, and a reset overtakes what was sent before it: the peer
-//! would never read why it was sent away. So the output is ended first, and what the peer still sends is dropped for a while.
+//! would never read why it was sent away. So the output is ended first, and what the peer still sends is dropped
+//! for a while.
 
 use mm_base::Now;
 use mm_base::slab::Key;

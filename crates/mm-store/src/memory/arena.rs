@@ -1,14 +1,18 @@
 //! Segments of records: append, read, reset.
 
 use std::io;
+use std::marker::PhantomData;
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::epoch::Epochs;
+
 use super::record::{EXTENT_HEADER_BYTES, Head, Record, write_extent_header, write_head};
 use super::region::Region;
 use crate::narrow::to_u32;
+use crate::sharing::Sharing;
 
 /// Where a record stands, in granules from the start of the arena. Never zero: the first segment is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +54,8 @@ pub(crate) struct ArenaConfig {
     pub(crate) granule_bytes: usize,
     /// Whether huge pages are asked for.
     pub(crate) huge_pages: bool,
+    /// How many shards work on it.
+    pub(crate) shards: usize,
 }
 
 /// The mapping, shared with the pins in it.
@@ -69,6 +75,32 @@ pub(crate) struct OpenRecord {
     location: Location,
     value_at: usize,
     value_len: usize,
+    /// It ends where it began: only one shard counts the open records of a segment.
+    not_send: PhantomData<*const ()>,
+}
+
+/// The right of one shard to append records. A segment is appended to by the writer that opened it, and by no other.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    arena: u64,
+    /// From 1.
+    number: u32,
+}
+
+/// No writer has the segment open.
+const NO_WRITER: u32 = 0;
+
+/// One segment's state in the arena.
+#[derive(Debug, Default)]
+struct Fill {
+    /// Bytes handed out since the last reset. Whoever sees them sees the heads of their records.
+    used: AtomicU32,
+    /// Records being written.
+    open: AtomicU32,
+    /// The number of the writer that appends.
+    writer: AtomicU32,
+    /// Since when nobody can find its records, as an epoch; 0 for the others.
+    retired: AtomicU64,
 }
 
 impl OpenRecord {
@@ -86,6 +118,9 @@ impl OpenRecord {
 /// How many arenas were made: their numbers.
 static ARENAS: AtomicU64 = AtomicU64::new(0);
 
+/// Bytes that the arena keeps for each segment.
+pub(crate) const SEGMENT_FILL_BYTES: usize = size_of::<Fill>() + size_of::<AtomicU32>();
+
 /// Segments of records in one range of memory.
 #[derive(Debug)]
 pub(crate) struct Arena {
@@ -95,10 +130,10 @@ pub(crate) struct Arena {
     config: ArenaConfig,
     granule_shift: u32,
     segment_shift: u32,
-    /// Bytes handed out in each segment since its last reset.
-    used: Box<[u32]>,
-    /// Open records in each segment.
-    open: Box<[u32]>,
+    fills: Box<[Fill]>,
+    epochs: Epochs,
+    /// How many writers were made.
+    writers: AtomicU32,
 }
 
 impl Arena {
@@ -116,9 +151,21 @@ impl Arena {
             config,
             granule_shift: config.granule_bytes.trailing_zeros(),
             segment_shift: config.segment_bytes.trailing_zeros(),
-            used: vec![0; slots].into(),
-            open: vec![0; slots].into(),
+            fills: (0..slots).map(|_| Fill::default()).collect(),
+            epochs: Epochs::new(config.shards),
+            writers: AtomicU32::new(NO_WRITER),
         })
+    }
+
+    /// A writer that no other call has returned.
+    pub(crate) fn writer(&self) -> Writer {
+        Writer { arena: self.number, number: self.writers.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+
+    /// When shards work on the arena.
+    #[inline]
+    pub(crate) const fn epochs(&self) -> &Epochs {
+        &self.epochs
     }
 
     pub(super) fn mapping(&self) -> &Arc<Mapping> {
@@ -156,7 +203,7 @@ impl Arena {
     /// Where the next record of `segment` will begin, in granules from the segment's start.
     #[inline]
     pub(crate) fn next_granule(&self, segment: SegmentId) -> u32 {
-        self.used[segment.index()] >> self.granule_shift
+        to_u32(self.used(segment)) >> self.granule_shift
     }
 
     #[inline]
@@ -167,7 +214,7 @@ impl Arena {
     /// Bytes handed out in `segment`.
     #[inline]
     pub(crate) fn used(&self, segment: SegmentId) -> usize {
-        self.used[segment.index()] as usize
+        self.fills[segment.index()].used.load(Ordering::Acquire) as usize
     }
 
     /// Bytes that `segment` still has room for.
@@ -178,24 +225,74 @@ impl Arena {
 
     /// Whether a pin or an open record keeps `segment` from being reset.
     pub(crate) fn is_held(&self, segment: SegmentId) -> bool {
-        self.open[segment.index()] != 0 || self.mapping.pins[segment.index()].load(Ordering::Relaxed) != 0
+        self.fills[segment.index()].open.load(Ordering::Acquire) != 0
+            || self.mapping.pins[segment.index()].load(Ordering::Acquire) != 0
+    }
+
+    /// Makes `segment`, which is empty, one that `writer` appends to.
+    ///
+    /// # Panics
+    /// Where another writer has it open, or the writer is another arena's.
+    pub(crate) fn open<S: Sharing>(&self, writer: &mut Writer, segment: SegmentId) {
+        assert!(segment.0 != 0, "segment 0 stands for no location");
+        assert!(writer.arena == self.number, "another store's writer");
+        let cell = &self.fills[segment.index()].writer;
+        let before = if S::IS_SHARED {
+            cell.swap(writer.number, Ordering::AcqRel)
+        } else {
+            // The only writer has only this thread.
+            let before = cell.load(Ordering::Relaxed);
+            cell.store(writer.number, Ordering::Relaxed);
+            before
+        };
+        assert!(before == NO_WRITER, "a segment has one writer");
+    }
+
+    /// `writer` has done with `segment`.
+    pub(crate) fn close(&self, writer: &mut Writer, segment: SegmentId) {
+        self.assert_open(writer, segment);
+        self.fills[segment.index()].writer.store(NO_WRITER, Ordering::Release);
+    }
+
+    #[inline]
+    fn assert_open(&self, writer: &Writer, segment: SegmentId) {
+        let is_its = self.fills[segment.index()].writer.load(Ordering::Relaxed) == writer.number;
+        assert!(is_its && writer.arena == self.number, "the segment is another writer's");
     }
 
     /// Appends an item's head and key; `None` where `segment` has no room.
+    ///
+    /// # Panics
+    /// Where `writer` does not have `segment` open.
     #[inline]
-    pub(crate) fn append_item(&mut self, segment: SegmentId, head: &Head<'_>) -> Option<OpenRecord> {
+    pub(crate) fn append_item(
+        &self,
+        writer: &mut Writer,
+        segment: SegmentId,
+        head: &Head<'_>,
+    ) -> Option<OpenRecord> {
+        self.assert_open(writer, segment);
         let layout = head.layout();
-        let offset = self.take(segment, layout.bytes())?;
-        // SAFETY: `take` hands these bytes out once.
+        let (offset, used) = self.room_at(segment, layout.bytes())?;
+        // SAFETY: bytes behind `used` are the segment's writer's alone, there is one, and it is borrowed.
         unsafe { write_head(&self.mapping.region, offset, head) };
-        Some(self.open_record(segment, offset, layout.value_at(), head.value_len))
+        Some(self.open_record((segment, used), offset, layout.value_at(), head.value_len))
     }
 
     /// Appends an extent for `len` bytes; `None` where `segment` has no room.
-    pub(crate) fn append_extent(&mut self, segment: SegmentId, len: usize) -> Option<OpenRecord> {
-        let offset = self.take(segment, EXTENT_HEADER_BYTES + len)?;
+    ///
+    /// # Panics
+    /// Where `writer` does not have `segment` open.
+    pub(crate) fn append_extent(
+        &self,
+        writer: &mut Writer,
+        segment: SegmentId,
+        len: usize,
+    ) -> Option<OpenRecord> {
+        self.assert_open(writer, segment);
+        let (offset, used) = self.room_at(segment, EXTENT_HEADER_BYTES + len)?;
         write_extent_header(&self.mapping.region, offset, len);
-        Some(self.open_record(segment, offset, EXTENT_HEADER_BYTES, len))
+        Some(self.open_record((segment, used), offset, EXTENT_HEADER_BYTES, len))
     }
 
     /// The largest extent that `segment` has room for, in bytes of value.
@@ -203,30 +300,33 @@ impl Arena {
         self.room(segment).saturating_sub(EXTENT_HEADER_BYTES)
     }
 
+    /// Where a record of `bytes` would begin, and how much of the segment would be used with it.
     #[inline]
-    fn take(&mut self, segment: SegmentId, bytes: usize) -> Option<usize> {
-        assert!(segment.0 != 0, "segment 0 stands for no location");
-        let taken = self.rounded(bytes);
-        if taken > self.room(segment) {
-            return None;
-        }
-        let used = &mut self.used[segment.index()];
-        let offset = (segment.index() << self.segment_shift) + *used as usize;
-        *used += to_u32(taken);
-        Some(offset)
+    fn room_at(&self, segment: SegmentId, bytes: usize) -> Option<(usize, usize)> {
+        let (used, taken) = (self.used(segment), self.rounded(bytes));
+        let fits = taken <= self.config.segment_bytes - used;
+        fits.then_some(((segment.index() << self.segment_shift) + used, used + taken))
     }
 
+    /// Hands the bytes of a record out whose head is written.
     #[inline]
     fn open_record(
-        &mut self,
-        segment: SegmentId,
+        &self,
+        (segment, used): (SegmentId, usize),
         offset: usize,
         value_at: usize,
         value_len: usize,
     ) -> OpenRecord {
-        self.open[segment.index()] += 1;
-        let location = self.location_at(offset);
-        OpenRecord { arena: self.number, location, value_at: offset + value_at, value_len }
+        let fill = &self.fills[segment.index()];
+        fill.open.store(fill.open.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        fill.used.store(to_u32(used), Ordering::Release);
+        OpenRecord {
+            arena: self.number,
+            location: self.location_at(offset),
+            value_at: offset + value_at,
+            value_len,
+            not_send: PhantomData,
+        }
     }
 
     /// The location of a record that begins at `offset`.
@@ -241,10 +341,10 @@ impl Arena {
     /// # Panics
     /// Where the record is another arena's.
     #[inline]
-    pub(crate) fn value_mut(&mut self, record: &mut OpenRecord) -> &mut [u8] {
+    pub(crate) fn value_mut<'a>(&'a self, record: &'a mut OpenRecord) -> &'a mut [u8] {
         self.assert_own(record);
         // SAFETY: the record is open and this arena's, so its bytes were handed out to its holder alone, and the
-        // `&mut` borrows of arena and record allow one slice at a time.
+        // `&mut` borrow of the record allows one slice at a time.
         unsafe { self.mapping.region.bytes_mut(record.value_at, record.value_len) }
     }
 
@@ -253,13 +353,7 @@ impl Arena {
     ///
     /// # Panics
     /// Where either range is outside its value.
-    pub(crate) fn copy_value(
-        &mut self,
-        record: &mut OpenRecord,
-        at: usize,
-        from: Location,
-        range: Range<usize>,
-    ) {
+    pub(crate) fn copy_value(&self, record: &mut OpenRecord, at: usize, from: Location, range: Range<usize>) {
         let (offset, len) = self.record(from).value_range();
         assert!(range.start <= range.end && range.end <= len, "source range outside the value");
         // SAFETY: published value bytes are not written, and an open record's bytes are nobody else's, so the two
@@ -269,7 +363,7 @@ impl Arena {
     }
 
     /// Replaces the CAS value of an open item that has the option.
-    pub(crate) fn set_cas(&mut self, record: &OpenRecord, cas: u64) {
+    pub(crate) fn set_cas(&self, record: &OpenRecord, cas: u64) {
         self.assert_own(record);
         self.record(record.location).set_stored_cas(cas);
     }
@@ -285,10 +379,16 @@ impl Arena {
     /// Where the record is another arena's.
     #[inline]
     #[expect(clippy::needless_pass_by_value, reason = "consumed: nobody can write the record any more")]
-    pub(crate) fn publish(&mut self, record: OpenRecord) -> Location {
+    pub(crate) fn publish(&self, record: OpenRecord) -> Location {
         self.assert_own(&record);
-        self.open[self.segment_of(record.location).index()] -= 1;
+        let open = &self.fills[self.segment_of(record.location).index()].open;
+        open.store(open.load(Ordering::Relaxed) - 1, Ordering::Release);
         record.location
+    }
+
+    /// How many values are pinned.
+    pub(crate) fn pins(&self) -> u64 {
+        self.mapping.pins.iter().map(|count| u64::from(count.load(Ordering::Relaxed))).sum()
     }
 
     /// The record at `location`, which `publish` or an open record gave since the segment's last reset.
@@ -306,13 +406,29 @@ impl Arena {
         Some((self.location_at(offset), Record::new(&self.mapping.region, offset)))
     }
 
-    /// Forgets all records of `segment`, which can then be filled anew. Returns false, and does nothing, while pins or
-    /// open records hold it.
-    pub(crate) fn reset(&mut self, segment: SegmentId) -> bool {
-        if self.is_held(segment) {
+    /// Nobody finds records of `segment` any more: the index has none of them.
+    pub(crate) fn retire<S: Sharing>(&self, segment: SegmentId) {
+        let epoch = self.epochs.retire::<S>();
+        self.fills[segment.index()].retired.store(epoch, Ordering::Release);
+    }
+
+    /// Whether `segment` is retired and nobody can be reading it any more.
+    pub(crate) fn can_reset<S: Sharing>(&self, segment: SegmentId) -> bool {
+        let fill = &self.fills[segment.index()];
+        let epoch = fill.retired.load(Ordering::Acquire);
+        let has_passed = epoch != 0 && (!S::IS_SHARED || self.epochs.has_passed(epoch));
+        has_passed && !self.is_held(segment) && fill.writer.load(Ordering::Acquire) == NO_WRITER
+    }
+
+    /// Forgets all records of `segment`, which can then be opened anew. Returns false, and does nothing, where
+    /// [`Arena::can_reset`] does not hold.
+    pub(crate) fn reset<S: Sharing>(&self, segment: SegmentId) -> bool {
+        if !self.can_reset::<S>(segment) {
             return false;
         }
-        self.used[segment.index()] = 0;
+        let fill = &self.fills[segment.index()];
+        fill.retired.store(0, Ordering::Relaxed);
+        fill.used.store(0, Ordering::Release);
         true
     }
 
@@ -320,10 +436,12 @@ impl Arena {
     ///
     /// # Panics
     /// Where the segment is not empty.
-    pub(crate) fn discard(&mut self, segment: SegmentId) {
-        assert!(self.used(segment) == 0 && !self.is_held(segment), "only an empty segment can be given back");
+    pub(crate) fn discard(&self, segment: SegmentId) {
+        let has_writer = self.fills[segment.index()].writer.load(Ordering::Acquire) != NO_WRITER;
+        let is_empty = self.used(segment) == 0 && !self.is_held(segment) && !has_writer;
+        assert!(is_empty, "only an empty segment can be given back");
         let offset = segment.index() << self.segment_shift;
-        // SAFETY: the segment is empty and not held: no slice of it is alive.
+        // SAFETY: the segment is empty and nobody's: no slice of it is alive.
         unsafe { self.mapping.region.discard(offset, self.config.segment_bytes) };
     }
 }

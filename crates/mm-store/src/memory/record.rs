@@ -252,7 +252,7 @@ impl<'a> Record<'a> {
             RecordKind::Item if self.flags() & flag::CHAINED == 0 => return None,
             RecordKind::Item => self.layout().chain_at() + 4,
         };
-        Location::from_raw(self.region.word(self.offset + at).load(Ordering::Relaxed))
+        Location::from_raw(self.region.word(self.offset + at).load(Ordering::Acquire))
     }
 
     /// Links the next extent.
@@ -261,17 +261,17 @@ impl<'a> Record<'a> {
             RecordKind::Extent => EXTENT_NEXT_AT,
             RecordKind::Item => self.layout().chain_at() + 4,
         };
-        self.region.word(self.offset + at).store(next.map_or(0, Location::raw), Ordering::Relaxed);
+        self.region.word(self.offset + at).store(next.map_or(0, Location::raw), Ordering::Release);
     }
 
     /// The item that an extent belongs to.
     pub(crate) fn owner(self) -> Option<Location> {
-        Location::from_raw(self.region.word(self.offset + EXTENT_OWNER_AT).load(Ordering::Relaxed))
+        Location::from_raw(self.region.word(self.offset + EXTENT_OWNER_AT).load(Ordering::Acquire))
     }
 
     /// Says which item an extent belongs to.
     pub(crate) fn set_owner(self, owner: Location) {
-        self.region.word(self.offset + EXTENT_OWNER_AT).store(owner.raw(), Ordering::Relaxed);
+        self.region.word(self.offset + EXTENT_OWNER_AT).store(owner.raw(), Ordering::Release);
     }
 
     fn extent_len(self) -> usize {

@@ -58,7 +58,7 @@ impl Region {
     /// before where the system refuses (locked memory).
     ///
     /// # Safety
-    /// No slice of these bytes is alive.
+    /// No slice of these bytes is alive, save of atomics that may become zero at any time.
     pub(super) unsafe fn discard(&self, offset: usize, len: usize) {
         assert!(offset <= self.len && len <= self.len - offset, "discard outside the region");
         let page = rustix::param::page_size();

@@ -12,23 +12,36 @@ pub(crate) const SLOTS: usize = 9;
 const LANES: u64 = 0x0001_0001_0001_0001;
 const HIGH_BITS: u64 = 0x8000_8000_8000_8000;
 
-/// Nine slots of a location (4 bytes), a tag (2) and a mark byte (1), and one control byte: 64 bytes.
+/// Nine slots of a location (4 bytes), a tag (2), a mark (half a byte or one) and a bit, and the lock: 64 bytes.
 ///
-/// A slot is empty where its tag is 0. The mark byte stands apart from location and tag, so that a reader's update of
-/// it can never overwrite what a writer put.
+/// A slot is empty where its tag is 0. Tags, locations and the seen bits change only under the lock. Readers change
+/// marks whenever they like, so marks stand apart from all else: a reader's update can overwrite nothing that a
+/// writer put.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Bucket {
     tags: [AtomicU64; 2],
     last_tag: AtomicU16,
-    /// Lock and version of the bucket, for stores that several shards write.
-    _control: AtomicU8,
-    last_mark: AtomicU8,
+    /// The lock, and the seen bit of the last slot.
+    control: AtomicU8,
+    /// The seen bits of the other slots.
+    seen: AtomicU8,
     locations: [AtomicU32; SLOTS],
+    /// The last byte serves the last two slots.
     marks: [AtomicU8; SLOTS - 1],
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64, "a bucket is one cache line");
+
+/// Bits of the control byte.
+const LOCKED: u8 = 1;
+const LAST_SEEN: u8 = 1 << 1;
+
+/// The bits of a slot's mark.
+const MARK: u8 = 0xf;
+
+/// How often a shard looks at a lock before it lets others have its processor: the holder may be waiting for it.
+const SPINS: u32 = 64;
 
 impl Bucket {
     /// Bit `i` is set where slot `i` may have `tag` (false hits are possible, misses are not).
@@ -37,11 +50,11 @@ impl Bucket {
         let pattern = u64::from(tag).wrapping_mul(LANES);
         let mut hits = 0;
         for (word, shift) in self.tags.iter().zip([0, 4]) {
-            let difference = word.load(Ordering::Relaxed) ^ pattern;
+            let difference = word.load(Ordering::Acquire) ^ pattern;
             let zero_lanes = difference.wrapping_sub(LANES) & !difference & HIGH_BITS;
             hits |= gather_lanes(zero_lanes) << shift;
         }
-        hits | u32::from(self.last_tag.load(Ordering::Relaxed) == tag) << 8
+        hits | u32::from(self.last_tag.load(Ordering::Acquire) == tag) << 8
     }
 
     /// The first empty slot.
@@ -78,40 +91,97 @@ impl Bucket {
     #[inline]
     pub(crate) fn set_tag(&self, slot: usize, tag: u16) {
         if slot == SLOTS - 1 {
-            return self.last_tag.store(tag, Ordering::Relaxed);
+            return self.last_tag.store(tag, Ordering::Release);
         }
         let (word, shift) = (&self.tags[slot / 4], slot % 4 * 16);
         let others = word.load(Ordering::Relaxed) & !(0xffff << shift);
-        word.store(others | u64::from(tag) << shift, Ordering::Relaxed);
+        word.store(others | u64::from(tag) << shift, Ordering::Release);
     }
 
     /// The location in `slot`.
     #[inline]
     pub(crate) fn location(&self, slot: usize) -> u32 {
-        self.locations[slot].load(Ordering::Relaxed)
+        self.locations[slot].load(Ordering::Acquire)
     }
 
     /// Sets the location in `slot`.
     #[inline]
     pub(crate) fn set_location(&self, slot: usize, location: u32) {
-        self.locations[slot].store(location, Ordering::Relaxed);
+        self.locations[slot].store(location, Ordering::Release);
     }
 
-    /// The mark byte of `slot`.
+    /// The mark of `slot`: four bits.
     #[inline]
     pub(crate) fn mark(&self, slot: usize) -> u8 {
-        self.mark_cell(slot).load(Ordering::Relaxed)
+        let (cell, shift) = self.mark_cell(slot);
+        cell.load(Ordering::Relaxed) >> shift & MARK
     }
 
-    /// Sets the mark byte of `slot`.
+    /// Sets the mark of `slot`. Of two who do so at a time one may be forgotten.
     #[inline]
     pub(crate) fn set_mark(&self, slot: usize, mark: u8) {
-        self.mark_cell(slot).store(mark, Ordering::Relaxed);
+        debug_assert!(mark & !MARK == 0, "a mark has four bits");
+        let (cell, shift) = self.mark_cell(slot);
+        let whole = if slot < SLOTS - 2 {
+            mark
+        } else {
+            cell.load(Ordering::Relaxed) & !(MARK << shift) | mark << shift
+        };
+        cell.store(whole, Ordering::Relaxed);
     }
 
     #[inline]
-    fn mark_cell(&self, slot: usize) -> &AtomicU8 {
-        if slot == SLOTS - 1 { &self.last_mark } else { &self.marks[slot] }
+    const fn mark_cell(&self, slot: usize) -> (&AtomicU8, u32) {
+        if slot == SLOTS - 1 { (&self.marks[SLOTS - 2], 4) } else { (&self.marks[slot], 0) }
+    }
+
+    /// The seen bit of `slot`.
+    #[inline]
+    pub(crate) fn is_seen(&self, slot: usize) -> bool {
+        if slot == SLOTS - 1 {
+            return self.control.load(Ordering::Acquire) & LAST_SEEN != 0;
+        }
+        self.seen.load(Ordering::Acquire) >> slot & 1 != 0
+    }
+
+    /// Sets the seen bit of `slot`. The caller has the lock.
+    #[inline]
+    pub(crate) fn set_seen(&self, slot: usize, is_seen: bool) {
+        let (cell, bit) =
+            if slot == SLOTS - 1 { (&self.control, LAST_SEEN) } else { (&self.seen, 1 << slot) };
+        let before = cell.load(Ordering::Relaxed);
+        let after = if is_seen { before | bit } else { before & !bit };
+        if after != before {
+            cell.store(after, Ordering::Release);
+        }
+    }
+
+    /// Takes the lock if nobody has it.
+    #[inline]
+    pub(crate) fn try_lock(&self) -> bool {
+        let control = self.control.load(Ordering::Relaxed);
+        control & LOCKED == 0
+            && self
+                .control
+                .compare_exchange(control, control | LOCKED, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// Takes the lock as soon as nobody has it.
+    #[inline]
+    pub(crate) fn lock(&self) {
+        let mut spins = 0;
+        while !self.try_lock() {
+            spins += 1;
+            if spins % SPINS == 0 { std::thread::yield_now() } else { std::hint::spin_loop() }
+        }
+    }
+
+    /// Gives the lock back. The caller has it.
+    #[inline]
+    pub(crate) fn unlock(&self) {
+        let control = self.control.load(Ordering::Relaxed);
+        self.control.store(control & !LOCKED, Ordering::Release);
     }
 }
 
@@ -204,8 +274,9 @@ impl<T: Line> Table<T> {
     }
 
     /// Gives the memory of lines from `first` up to `end`, which are not used any more, back: whole pages of them.
-    pub(crate) fn discard(&mut self, first: usize, end: usize) {
-        // SAFETY: lines are borrowed from `&self`, and this is `&mut self`: no slice is alive.
+    pub(crate) fn discard(&self, first: usize, end: usize) {
+        // SAFETY: lines are reached by atomics only. Whoever still looks at one of these finds zeros, as if
+        // somebody had stored them.
         unsafe { self.region.discard(first * size_of::<T>(), (end - first) * size_of::<T>()) };
     }
 }

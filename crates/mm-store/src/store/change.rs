@@ -1,9 +1,13 @@
 //! Changing items in place, removing them, flushing.
 
+use std::sync::atomic::Ordering;
+
 use super::relocate::Rewrite;
-use super::{CAS_BYTES, Key, Miss, Mode, Put, PutError, Store};
-use crate::index::mark;
-use crate::memory::{Location, flag};
+use super::write::{Short, head_of};
+use super::{CAS_BYTES, Found, Key, Miss, Mode, Put, PutError, Store};
+use crate::index::Locked;
+use crate::memory::{Head, Location, flag};
+use crate::segment::{Place, Queue};
 use crate::sharing::Sharing;
 
 /// What to do with a number.
@@ -37,6 +41,48 @@ pub enum ArithmeticError {
     Put(PutError),
 }
 
+/// Why an item is not removed or marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeleteError {
+    /// There is none.
+    Miss(Miss),
+    /// It has another CAS value.
+    Exists,
+}
+
+/// What is changed where an item is written anew.
+#[derive(Debug, Clone, Copy, Default)]
+struct Change {
+    /// Its expiry (0: never), where it changes.
+    expiry_s: Option<u32>,
+    cas: NewCas,
+    /// It is marked as out of date, its win as not sent.
+    stale: bool,
+}
+
+/// The CAS value of an item that is written anew.
+#[derive(Debug, Clone, Copy, Default)]
+enum NewCas {
+    #[default]
+    Same,
+    Fresh,
+    Given(u64),
+}
+
+/// Why a number is not counted.
+#[derive(Debug, Clone, Copy)]
+enum Obstacle {
+    Error(ArithmeticError),
+    /// There is too little of something for so many bytes.
+    Short(Short, usize),
+}
+
+impl From<ArithmeticError> for Obstacle {
+    fn from(error: ArithmeticError) -> Self {
+        Self::Error(error)
+    }
+}
+
 /// Room that a rewritten record may need more than it had: an expiry and a CAS value.
 const OPTIONS_BYTES: usize = 4 + CAS_BYTES;
 
@@ -44,15 +90,25 @@ const OPTIONS_BYTES: usize = 4 + CAS_BYTES;
 const DIGITS_MAX: usize = 20;
 
 impl<S: Sharing> Store<S> {
-    /// Removes an item.
+    /// Removes an item, if it has the CAS value `cas` where one is given.
     ///
     /// # Errors
-    /// Why there is none.
-    pub fn delete(&mut self, key: Key<'_>, now_s: u32) -> Result<(), Miss> {
-        self.now_s = now_s;
-        let found = self.find(key)?;
-        self.remove(found);
-        Ok(())
+    /// Why it is not removed.
+    pub fn delete(&mut self, key: Key<'_>, cas: Option<u64>, now_s: u32) -> Result<(), DeleteError> {
+        self.begin(now_s);
+        let locked = self.core.index.lock(key.hash);
+        let deleted = match self.find_locked(key) {
+            Ok(found) if cas.is_some_and(|cas| cas != self.cas_at(found.location)) => {
+                Err(DeleteError::Exists)
+            }
+            Ok(found) => {
+                self.remove(found);
+                Ok(())
+            }
+            Err(miss) => Err(DeleteError::Miss(miss)),
+        };
+        self.core.index.unlock(locked);
+        deleted
     }
 
     /// Changes when an item expires. Its CAS value stays.
@@ -60,41 +116,71 @@ impl<S: Sharing> Store<S> {
     /// # Errors
     /// Why there is no item; no memory for it where it had no expiry before and has to be written anew.
     pub fn touch(&mut self, key: Key<'_>, expiry_s: u32, now_s: u32) -> Result<Result<(), PutError>, Miss> {
-        self.now_s = now_s;
-        let found = self.find(key)?;
-        let record = self.arena.record(found.location);
-        if record.flags() & flag::EXPIRES != 0 && expiry_s != 0 {
-            record.set_expiry(expiry_s);
-            self.note_expiry(found.location, expiry_s);
-            return Ok(Ok(()));
-        }
-        if expiry_s == record.expiry() {
+        self.begin(now_s);
+        let locked = self.core.index.lock(key.hash);
+        let is_done = self.find_locked(key).map(|found| self.touch_in_place(found, expiry_s));
+        self.core.index.unlock(locked);
+        if is_done? {
             return Ok(Ok(()));
         }
         // The record has no room for an expiry, or no use for it any more: it is written anew, CAS value kept.
-        self.index.set_mark(found.slot, self.index.mark(found.slot) | mark::CAS_SEEN);
-        Ok(self.rewrite(key, Rewrite { expiry_s, cas: None }))
+        Ok(self.rewrite(key, &Change { expiry_s: Some(expiry_s), ..Change::default() }))
     }
 
-    fn rewrite(&mut self, key: Key<'_>, change: Rewrite) -> Result<(), PutError> {
-        let Ok(found) = self.find(key) else { return Ok(()) };
-        let bytes = self.arena.record(found.location).bytes() + OPTIONS_BYTES;
-        let queue = self.queue_for(key, Some(found));
-        let place = self.place(queue, change.expiry_s);
-        let room = self.open_with_room(place, bytes);
-        if room.is_none() {
-            self.make_room(place, bytes)?;
+    fn touch_in_place(&self, found: Found, expiry_s: u32) -> bool {
+        let record = self.core.arena.record(found.location);
+        if record.flags() & flag::EXPIRES != 0 && expiry_s != 0 {
+            record.set_expiry(expiry_s);
+            self.note_expiry(found.location, expiry_s);
+            return true;
         }
-        // Making room may have moved or evicted the item.
-        let Ok(found) = self.find(key) else { return Ok(()) };
-        let mark = self.index.mark(found.slot);
-        if self.rewrite_item(found, queue, change) {
-            self.index.set_mark(found.slot, mark);
-            self.keep_pace(bytes);
-            Ok(())
-        } else {
-            Err(PutError::NoMemory)
+        expiry_s == record.expiry()
+    }
+
+    /// Writes an item anew. Without an item there is nothing to do.
+    fn rewrite(&mut self, key: Key<'_>, change: &Change) -> Result<(), PutError> {
+        loop {
+            let locked = self.core.index.lock(key.hash);
+            let written = match self.find_locked(key) {
+                Ok(found) => self.try_rewrite(found, change),
+                Err(_) => Ok(0),
+            };
+            self.core.index.unlock(locked);
+            match written {
+                Ok(bytes) => {
+                    self.after_write(bytes);
+                    return Ok(());
+                }
+                Err((place, bytes)) => self.make_room(place, bytes)?,
+            };
         }
+    }
+
+    /// Writes the item that was found anew, if there is room; returns how many bytes that took. The error is the place
+    /// where there is no room for how many bytes.
+    fn try_rewrite(&mut self, found: Found, change: &Change) -> Result<usize, (Place, usize)> {
+        let record = self.core.arena.record(found.location);
+        let bytes = record.bytes() + OPTIONS_BYTES;
+        let expiry_s = change.expiry_s.unwrap_or_else(|| record.expiry());
+        let queue = self.core.segments.get(self.core.arena.segment_of(found.location)).queue();
+        let place = self.place(queue, expiry_s);
+        if self.open_with_room(place, bytes).is_none() {
+            return Err((place, bytes));
+        }
+        let cas = match change.cas {
+            NewCas::Same => {
+                self.core.index.set_seen(found.slot, true);
+                None
+            }
+            NewCas::Fresh => Some(self.fresh_cas(Some(found))),
+            NewCas::Given(cas) => Some(cas),
+        };
+        if change.stale {
+            record.change_flags(flag::STALE, flag::WIN_SENT);
+        }
+        let is_written = self.rewrite_item(found, queue, Rewrite { expiry_s, cas });
+        debug_assert!(is_written, "there is room");
+        Ok(bytes)
     }
 
     /// Counts a decimal number up or down; the item keeps client flags and expiry and gets a new CAS value.
@@ -111,12 +197,37 @@ impl<S: Sharing> Store<S> {
         cas: CasRule,
         now_s: u32,
     ) -> Result<u64, ArithmeticError> {
-        self.now_s = now_s;
-        let found = self.find(key).map_err(ArithmeticError::Miss)?;
-        if cas.compare.is_some_and(|cas| cas != self.cas_at(found.location)) {
-            return Err(ArithmeticError::Exists);
+        self.begin(now_s);
+        let mut queue = None;
+        loop {
+            let locked = self.core.index.lock(key.hash);
+            let counted = self.try_arithmetic((key, &locked), operation, cas, &mut queue);
+            self.core.index.unlock(locked);
+            match counted {
+                Ok(number) => {
+                    self.after_write(key.bytes.len() + DIGITS_MAX);
+                    return Ok(number);
+                }
+                Err(Obstacle::Error(error)) => return Err(error),
+                Err(Obstacle::Short(short, bytes)) => {
+                    self.make_up_for(short, bytes).map_err(ArithmeticError::Put)?;
+                }
+            }
         }
-        let record = self.arena.record(found.location);
+    }
+
+    fn try_arithmetic(
+        &mut self,
+        (key, locked): (Key<'_>, &Locked),
+        operation: Operation,
+        cas: CasRule,
+        queue: &mut Option<Queue>,
+    ) -> Result<u64, Obstacle> {
+        let found = self.find_locked(key).map_err(ArithmeticError::Miss)?;
+        if cas.compare.is_some_and(|cas| cas != self.cas_at(found.location)) {
+            return Err(ArithmeticError::Exists.into());
+        }
+        let record = self.core.arena.record(found.location);
         let is_chained = record.flags() & flag::CHAINED != 0;
         let number = if is_chained { None } else { parse_number(record.value()) };
         let number = match (number.ok_or(ArithmeticError::NotANumber)?, operation) {
@@ -126,7 +237,12 @@ impl<S: Sharing> Store<S> {
         let put = Put { cas: cas.assign, ..self.put_of(found.location) };
         let mut digits = [0; DIGITS_MAX];
         let text = format_number(number, &mut digits);
-        self.put(key, &put, text, now_s).map_err(ArithmeticError::Put)?;
+        let head = Head { value_len: text.len(), ..head_of(key, &put) };
+        let bytes = head.layout().bytes() + CAS_BYTES;
+        match self.try_store((key, locked), Some(found), (&head, text), queue) {
+            Ok(stored) => stored.map_err(ArithmeticError::Put)?,
+            Err(short) => return Err(Obstacle::Short(short, bytes)),
+        }
         Ok(number)
     }
 
@@ -135,51 +251,76 @@ impl<S: Sharing> Store<S> {
     /// # Errors
     /// Why there is no item.
     pub fn set_state(&mut self, key: Key<'_>, state: State, now_s: u32) -> Result<(), Miss> {
-        self.now_s = now_s;
-        let found = self.find(key)?;
-        let bits = |stale: bool, win_sent: bool| {
-            (if stale { flag::STALE } else { 0 }) | (if win_sent { flag::WIN_SENT } else { 0 })
-        };
-        let set = bits(state.stale, state.win_sent);
-        self.arena.record(found.location).change_flags(set, bits(true, true) & !set);
-        Ok(())
+        self.begin(now_s);
+        let locked = self.core.index.lock(key.hash);
+        let found = self.find_locked(key);
+        if let Ok(found) = found {
+            let bits = |stale: bool, win_sent: bool| {
+                (if stale { flag::STALE } else { 0 }) | (if win_sent { flag::WIN_SENT } else { 0 })
+            };
+            let set = bits(state.stale, state.win_sent);
+            self.core.arena.record(found.location).change_flags(set, bits(true, true) & !set);
+        }
+        self.core.index.unlock(locked);
+        found.map(|_| ())
+    }
+
+    /// Notes that somebody was told to fetch a new value of the item that was found; false where somebody was
+    /// before, or the item has been stored anew meanwhile.
+    pub(super) fn take_win(&self, found: Found) -> bool {
+        let record = self.core.arena.record(found.location);
+        let hash = self.core.hasher.hash(record.key());
+        let locked = self.core.index.lock(hash);
+        let is_there = self.core.index.find(hash, |at| at == found.location).is_some();
+        let is_first = is_there && record.flags() & flag::WIN_SENT == 0;
+        if is_first {
+            record.change_flags(flag::WIN_SENT, 0);
+        }
+        self.core.index.unlock(locked);
+        is_first
     }
 
     /// Marks an item as out of date under a new CAS value, its win as not sent, and changes its expiry where one is
-    /// given.
+    /// given. If `compare` is given, the item must have that CAS value.
     ///
     /// # Errors
-    /// Why there is no item; no memory to write it anew.
+    /// Why there is no such item; no memory to write it anew.
     pub fn mark_stale(
         &mut self,
         key: Key<'_>,
         expiry_s: Option<u32>,
-        cas: Option<u64>,
+        cas: CasRule,
         now_s: u32,
-    ) -> Result<Result<(), PutError>, Miss> {
-        self.set_state(key, State { stale: true, win_sent: false }, now_s)?;
-        let found = self.find(key)?;
-        let expiry_s = expiry_s.unwrap_or_else(|| self.arena.record(found.location).expiry());
-        let cas = cas.unwrap_or_else(|| self.fresh_cas(Some(found)));
-        Ok(self.rewrite(key, Rewrite { expiry_s, cas: Some(cas) }))
+    ) -> Result<Result<(), PutError>, DeleteError> {
+        self.begin(now_s);
+        let locked = self.core.index.lock(key.hash);
+        let found = self.find_locked(key);
+        let is_other =
+            found.is_ok_and(|found| cas.compare.is_some_and(|cas| cas != self.cas_at(found.location)));
+        self.core.index.unlock(locked);
+        found.map_err(DeleteError::Miss)?;
+        if is_other {
+            return Err(DeleteError::Exists);
+        }
+        let cas = cas.assign.map_or(NewCas::Fresh, NewCas::Given);
+        Ok(self.rewrite(key, &Change { expiry_s, cas, stale: true }))
     }
 
     /// Removes every item stored up to now. The memory is free again as writes and [`Store::maintain`] work it off.
     pub fn flush_all(&mut self) {
         mm_base::mark!("flush");
-        for head in &mut self.heads {
-            if let Some(full) = head.take() {
-                self.segments.seal(full);
-            }
+        self.begin(self.now_s);
+        for full in std::mem::take(&mut self.heads).into_iter().flatten() {
+            self.close_head(full);
         }
-        self.flushed_before = self.segments.next_sequence();
+        self.core.flushed_before.store(self.core.segments.next_sequence(), Ordering::Release);
         self.finish_flush();
         self.countdown = 0;
     }
 
     /// How to store the item at `location` again, its CAS value left out.
     pub(super) fn put_of(&self, location: Location) -> Put {
-        let record = self.arena.record(location);
+        let record = self.core.arena.record(location);
         let flags = record.flags();
         Put {
             mode: Mode::Set,

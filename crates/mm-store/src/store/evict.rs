@@ -9,7 +9,7 @@ use crate::hash::KeyHash;
 use crate::index::mark;
 use crate::limits::{
     COMPACT_CREDIT_LIVE_PERCENT, COMPACT_LIVE_PERCENT, EVICTION_BATCH, EVICTION_STEP_RECORDS, EXPIRED_SHARE,
-    SMALL_QUEUE_PERCENT, STAY_AFTER_SMALL, STAY_IN_MAIN,
+    SMALL_QUEUE_PERCENT, STAY_AFTER_SMALL, STAY_IN_MAIN, VICTIM_TRIES,
 };
 use crate::memory::{Location, RecordKind, SegmentId, flag};
 use crate::segment::{Queue, Segment, State};
@@ -47,20 +47,25 @@ struct Candidate {
 impl<S: Sharing> Store<S> {
     /// Empties segments until one more than before is free. False where nothing can be emptied.
     pub(super) fn empty_one(&mut self) -> bool {
-        let before = self.stats.segments_reused;
-        while self.stats.segments_reused == before {
+        let before = self.counters().segments_reused.get();
+        while self.counters().segments_reused.get() == before {
             if self.take_back_held() {
                 continue;
             }
             if self.leaving.segment.is_none() && !self.begin_leaving() {
                 return false;
             }
-            let (segment, had) = (self.leaving.segment, self.segments.resident());
+            let (segment, had) = (self.leaving.segment, self.core.segments.resident());
             while self.leaving.segment == segment {
-                self.empty_some(self.sizes.segment_bytes);
+                self.empty_some(self.core.sizes.segment_bytes);
             }
-            let stayed = segment.is_some_and(|id| matches!(self.segments.get(id).state, State::Sealed(_)));
-            if self.stats.segments_reused == before && self.segments.resident() == had {
+            if self.waiting != 0 {
+                // It is free as soon as nobody can be reading it.
+                return true;
+            }
+            let stayed =
+                segment.is_some_and(|id| matches!(self.core.segments.get(id).state(), State::Sealed(_)));
+            if self.counters().segments_reused.get() == before && self.core.segments.resident() == had {
                 // A pin holds it: another one has to go. One that stayed found no room for what lives in it.
                 return !stayed && self.begin_leaving();
             }
@@ -70,83 +75,90 @@ impl<S: Sharing> Store<S> {
 
     /// Chooses the next segment to empty.
     pub(super) fn begin_leaving(&mut self) -> bool {
-        let Some((segment, compact)) = self.choose_victim() else { return false };
-        self.leave(segment, compact);
-        true
+        // Another shard may take the same one at the same time.
+        for _ in 0..VICTIM_TRIES {
+            let Some((segment, compact)) = self.choose_victim() else { return false };
+            if self.leave(segment, compact) {
+                return true;
+            }
+        }
+        false
     }
 
     /// The same for segments from before a flush only.
     pub(super) fn begin_leaving_flushed(&mut self) -> bool {
         let is_flushed = |(id, segment): (_, &Segment)| {
-            (segment.sequence < self.flushed_before && self.can_leave(id)).then_some(id)
+            (segment.sequence() < self.core.flushed_before() && self.can_leave(id)).then_some(id)
         };
-        let Some(segment) = self.segments.sealed().find_map(is_flushed) else { return false };
-        self.leave(segment, true);
-        true
+        let Some(segment) = self.core.segments.sealed().find_map(is_flushed) else { return false };
+        self.leave(segment, true)
     }
 
     /// The same for the segment with most bytes of expired items, if it has many.
     pub(super) fn begin_leaving_expired(&mut self) -> bool {
-        let sealed = self.segments.sealed().filter(|&(id, _)| self.can_leave(id)).map(|(id, _)| id);
+        let sealed = self.core.segments.sealed().filter(|&(id, _)| self.can_leave(id)).map(|(id, _)| id);
         let most = sealed.chain(self.heads.into_iter().flatten().filter(|&id| self.can_leave(id)));
-        let expired_bytes = |id: SegmentId| self.segments.get(id).expired_bytes as usize;
+        let expired_bytes = |id: SegmentId| self.core.segments.get(id).expired_bytes() as usize;
         let Some(segment) = most.max_by_key(|&id| expired_bytes(id)) else { return false };
-        if expired_bytes(segment) < self.sizes.segment_bytes / EXPIRED_SHARE {
+        if expired_bytes(segment) < self.core.sizes.segment_bytes / EXPIRED_SHARE {
             return false;
         }
-        for head in &mut self.heads {
-            if *head == Some(segment) {
-                *head = None;
-                self.segments.seal(segment);
-            }
+        if let Some(head) = self.heads.iter_mut().find(|head| **head == Some(segment)) {
+            *head = None;
+            self.close_head(segment);
         }
-        self.leave(segment, true);
-        true
+        self.leave(segment, true)
     }
 
-    fn leave(&mut self, segment: SegmentId, compact: bool) {
+    /// Begins to empty a sealed segment; false where another shard does.
+    fn leave(&mut self, segment: SegmentId, compact: bool) -> bool {
         if !compact && !self.has_surplus() {
             // There is room for them: the target counts what they want.
-            self.ghosts.fit(self.index.items());
+            self.core.ghosts.fit(self.items());
         }
-        self.segments.leave(segment);
-        self.leaving = Leaving { segment: Some(segment), at: 0, compact };
+        let is_ours = self.core.segments.leave(segment);
+        if is_ours {
+            self.leaving = Leaving { segment: Some(segment), at: 0, compact };
+        }
+        is_ours
     }
 
     /// The segment to empty next, and whether its live items stay.
     fn choose_victim(&self) -> Option<(SegmentId, bool)> {
         let mut deadest: Option<(u32, SegmentId)> = None;
-        for (id, segment) in self.segments.sealed() {
-            if segment.uploads != 0 || self.arena.is_held(id) {
+        for (id, segment) in self.core.segments.sealed() {
+            if segment.uploads() != 0 || self.core.arena.is_held(id) {
                 continue;
             }
-            if segment.sequence < self.flushed_before {
+            if segment.sequence() < self.core.flushed_before() {
                 return Some((id, true));
             }
-            if deadest.is_none_or(|(live_bytes, _)| segment.live_bytes < live_bytes) {
-                deadest = Some((segment.live_bytes, id));
+            if deadest.is_none_or(|(live_bytes, _)| segment.live_bytes() < live_bytes) {
+                deadest = Some((segment.live_bytes(), id));
             }
         }
         let (live_bytes, deadest) = deadest?;
-        let has_credit = self.evict && self.copy_credit > 0;
+        let has_credit = self.core.evicts && self.copy_credit > 0;
         let percent = if has_credit { COMPACT_CREDIT_LIVE_PERCENT } else { COMPACT_LIVE_PERCENT };
         // What the last record left empty at a segment's end is no hole.
-        if live_bytes as usize * 100 < self.arena.used(deadest).min(self.sizes.segment_bytes) * percent {
+        if live_bytes as usize * 100
+            < self.core.arena.used(deadest).min(self.core.sizes.segment_bytes) * percent
+        {
             return Some((deadest, true));
         }
-        if !self.evict {
+        if !self.core.evicts {
             return None;
         }
-        let oldest = |queue| self.segments.oldest_first(queue).find(|&id| self.can_leave(id));
+        let oldest = |queue| self.core.segments.oldest(queue, |id| self.can_leave(id));
         let small_has_its_share =
-            self.segments.len(Queue::Small) * 100 >= self.segments.resident() * SMALL_QUEUE_PERCENT;
+            self.core.segments.len(Queue::Small) * 100 >= self.core.segments.resident() * SMALL_QUEUE_PERCENT;
         let (first, second) =
             if small_has_its_share { (Queue::Small, Queue::Main) } else { (Queue::Main, Queue::Small) };
         oldest(first).or_else(|| oldest(second)).map(|id| (id, false))
     }
 
     fn can_leave(&self, id: SegmentId) -> bool {
-        self.segments.get(id).uploads == 0 && !self.arena.is_held(id)
+        self.core.segments.get(id).uploads() == 0 && !self.core.arena.is_held(id)
     }
 
     /// Looks at records of the leaving segment: at least [`EVICTION_STEP_RECORDS`], and `bytes` of it.
@@ -165,7 +177,9 @@ impl<S: Sharing> Store<S> {
             }
             examined += self.leaving.at - before;
             records += count;
-            if self.leaving.at >= self.arena.used(segment) || self.segments.get(segment).live_bytes == 0 {
+            if self.leaving.at >= self.core.arena.used(segment)
+                || self.core.segments.get(segment).live_bytes() == 0
+            {
                 self.finish_leaving(segment);
             }
         }
@@ -176,15 +190,15 @@ impl<S: Sharing> Store<S> {
         let mut candidates = [None; EVICTION_BATCH];
         let (mut found, mut records) = (0, 0);
         while found < EVICTION_BATCH && records < 4 * EVICTION_BATCH {
-            let Some((location, record)) = self.arena.record_at(segment, self.leaving.at) else { break };
-            self.leaving.at += self.arena.rounded(record.bytes());
+            let Some((location, record)) = self.core.arena.record_at(segment, self.leaving.at) else { break };
+            self.leaving.at += self.core.arena.rounded(record.bytes());
             records += 1;
             if record.flags() & flag::DEAD != 0 {
                 continue;
             }
-            let hash = (record.kind() == RecordKind::Item).then(|| self.hasher.hash(record.key()));
+            let hash = (record.kind() == RecordKind::Item).then(|| self.core.hasher.hash(record.key()));
             if let Some(hash) = hash {
-                self.index.prefetch(hash);
+                self.core.index.prefetch(hash);
             }
             candidates[found] = Some(Candidate { location, hash });
             found += 1;
@@ -194,19 +208,25 @@ impl<S: Sharing> Store<S> {
 
     /// Moves a record of the leaving segment, or removes its item.
     fn decide(&mut self, candidate: Candidate) {
-        let record = self.arena.record(candidate.location);
+        let record = self.core.arena.record(candidate.location);
         if record.flags() & flag::DEAD != 0 || self.leaving.segment.is_none() {
             return;
         }
         let Some(hash) = candidate.hash else { return self.decide_extent(candidate.location) };
-        let Some(slot) = self.index.find(hash, |location| location == candidate.location) else { return };
-        let found = Found { slot, location: candidate.location };
+        let locked = self.core.index.lock(hash);
+        if let Some(slot) = self.core.index.find(hash, |location| location == candidate.location) {
+            self.decide_item(Found { slot, location: candidate.location }, hash);
+        }
+        self.core.index.unlock(locked);
+    }
+
+    fn decide_item(&mut self, found: Found, hash: KeyHash) {
         match self.fate(found) {
             Fate::Reclaim => self.reclaim(found),
             Fate::Evict => self.evict_to_ghosts(found, hash),
             Fate::Move(queue, mark) => {
                 if self.move_item(found, queue) {
-                    self.index.set_mark(found.slot, mark);
+                    self.core.index.set_mark(found.slot, mark);
                 } else {
                     self.evict_or_stay(found);
                 }
@@ -217,33 +237,51 @@ impl<S: Sharing> Store<S> {
     /// Moves an extent of the leaving segment behind its item, whose fate was decided when its own record's turn
     /// came. Only where that was passed by, because an upload holds its segment, it is decided here.
     fn decide_extent(&mut self, location: Location) {
-        let Some(owner) = self.arena.record(location).owner() else { return };
-        let sequence = |at| self.segments.get(self.arena.segment_of(at)).sequence;
-        let queue = self.segments.get(self.arena.segment_of(owner)).queue();
-        if self.leaving.compact || sequence(owner) >= sequence(location) {
-            return self.move_extent(location, owner, queue);
+        loop {
+            let record = self.core.arena.record(location);
+            let Some(owner) = record.owner() else { return };
+            let hash = self.core.hasher.hash(self.core.arena.record(owner).key());
+            let locked = self.core.index.lock(hash);
+            // Until now another shard may have moved the owner, or removed both.
+            let is_current = record.owner() == Some(owner);
+            let slot = self.core.index.find(hash, |at| at == owner);
+            if is_current
+                && record.flags() & flag::DEAD == 0
+                && let Some(slot) = slot
+            {
+                self.decide_extent_of(location, Found { slot, location: owner }, hash);
+            }
+            self.core.index.unlock(locked);
+            if is_current {
+                return;
+            }
         }
-        let hash = self.hasher.hash(self.arena.record(owner).key());
-        let Some(slot) = self.index.find(hash, |at| at == owner) else { return };
-        let found = Found { slot, location: owner };
+    }
+
+    fn decide_extent_of(&mut self, location: Location, found: Found, hash: KeyHash) {
+        let segment = |at| self.core.segments.get(self.core.arena.segment_of(at));
+        let queue = segment(found.location).queue();
+        if self.leaving.compact || segment(found.location).sequence() >= segment(location).sequence() {
+            return self.move_extent(location, found.location, queue);
+        }
         match self.fate(found) {
             Fate::Reclaim => self.reclaim(found),
             Fate::Evict => self.evict_to_ghosts(found, hash),
             Fate::Move(queue, mark) => {
-                self.index.set_mark(slot, mark);
-                self.move_extent(location, owner, queue);
+                self.core.index.set_mark(found.slot, mark);
+                self.move_extent(location, found.location, queue);
             }
         }
     }
 
     fn fate(&self, found: Found) -> Fate {
-        if self.is_flushed(found.location) || is_expired(self.arena.record(found.location), self.now_s) {
+        if self.is_flushed(found.location) || is_expired(self.core.arena.record(found.location), self.now_s) {
             return Fate::Reclaim;
         }
-        let old_mark = self.index.mark(found.slot);
+        let old_mark = self.core.index.mark(found.slot);
         let frequency = old_mark & mark::FREQUENCY;
         let others = old_mark & !mark::FREQUENCY;
-        let queue = self.segments.get(self.arena.segment_of(found.location)).queue();
+        let queue = self.core.segments.get(self.core.arena.segment_of(found.location)).queue();
         if self.leaving.compact {
             return Fate::Move(queue, old_mark);
         }
@@ -261,32 +299,32 @@ impl<S: Sharing> Store<S> {
     /// Whether an item was read often enough for its size: `frequency * sqrt(mean size / size) >= needed`. Small items
     /// stay on fewer reads and large ones on more, which gives more hits for the same memory.
     fn is_worth(&self, location: Location, frequency: u8, needed: u64) -> bool {
-        let resident_bytes = self.segments.resident() as u64 * self.sizes.segment_bytes as u64;
-        let mean_bytes = resident_bytes / (self.index.items() as u64).max(1);
+        let resident_bytes = self.core.segments.resident() as u64 * self.core.sizes.segment_bytes as u64;
+        let mean_bytes = resident_bytes / (self.items() as u64).max(1);
         let frequency = u64::from(frequency);
         frequency * frequency * mean_bytes >= needed * needed * self.item_bytes(location) && frequency != 0
     }
 
     fn evict_to_ghosts(&mut self, found: Found, hash: KeyHash) {
-        if self.segments.get(self.arena.segment_of(found.location)).queue() == Queue::Small {
-            self.ghosts.add(hash);
+        if self.core.segments.get(self.core.arena.segment_of(found.location)).queue() == Queue::Small {
+            self.core.ghosts.add(hash);
         }
         self.evict(found);
     }
 
     /// There is no room for the copy of an item: it goes, or where nothing may be evicted its segment stays.
     pub(super) fn evict_or_stay(&mut self, found: Found) {
-        if self.evict {
+        if self.core.evicts {
             self.evict(found);
         } else if let Some(segment) = self.leaving.segment {
             self.leaving = Leaving::default();
-            self.segments.stay(segment);
+            self.core.segments.stay(segment);
         }
     }
 
     /// Removes an item to make room.
     pub(super) fn evict(&mut self, found: Found) {
-        self.count_evicted(found.location, self.index.mark(found.slot));
+        self.count_evicted(found.location, self.core.index.mark(found.slot));
         self.remove(found);
     }
 
@@ -296,41 +334,43 @@ impl<S: Sharing> Store<S> {
             self.observe_evicted(location, mark);
         }
         mm_base::mark!("item evicted");
-        self.stats.evicted += 1;
+        self.counters().evicted.add(1);
         if mark & mark::FETCHED == 0 {
-            self.stats.evicted_unfetched += 1;
+            self.counters().evicted_unfetched.add(1);
         } else {
-            self.stats.evicted_fetched += 1;
+            self.counters().evicted_fetched.add(1);
         }
-        if self.arena.record(location).flags() & flag::EXPIRES != 0 {
-            self.stats.evicted_with_expiry += 1;
+        if self.core.arena.record(location).flags() & flag::EXPIRES != 0 {
+            self.counters().evicted_with_expiry.add(1);
         }
     }
 
     /// All records of the leaving segment are garbage.
     fn finish_leaving(&mut self, segment: SegmentId) {
         self.leaving = Leaving::default();
-        debug_assert_eq!(self.segments.get(segment).live_bytes, 0, "every record was looked at");
-        if self.arena.reset(segment) {
-            self.reuse(segment);
-        } else {
-            mm_base::mark!("emptied segment held by a pin");
-            self.segments.hold(segment);
+        if self.core.segments.get(segment).live_bytes() != 0 {
+            // A record lives that is in no index: another shard is about to remove it.
+            return self.core.segments.stay(segment);
         }
+        self.core.arena.retire::<S>(segment);
+        self.core.segments.hold(segment);
+        if self.core.arena.is_held(segment) {
+            mm_base::mark!("emptied segment held by a pin");
+        }
+        self.refresh();
         self.take_back_held();
         self.finish_flush();
     }
 
     /// A flush is worked off when no segment from before it is left.
     pub(super) fn finish_flush(&mut self) {
-        let before = self.flushed_before;
+        let before = self.core.flushed_before();
         let is_left = |id| {
-            let segment = self.segments.get(id);
-            matches!(segment.state, State::Open(_) | State::Sealed(_) | State::Leaving(_))
-                && segment.sequence < before
+            let segment = self.core.segments.get(id);
+            segment.state().has_records() && segment.sequence() < before
         };
-        if before != 0 && !self.segments.ids().any(is_left) {
-            self.flushed_before = 0;
+        if before != 0 && !self.core.segments.ids().any(is_left) {
+            self.core.end_flush(before);
         }
     }
 }

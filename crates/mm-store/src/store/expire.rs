@@ -4,7 +4,7 @@ use super::{Found, Store, is_expired};
 use crate::hash::KeyHash;
 use crate::limits::{
     EVICTION_BATCH, EVICTION_STEP_RECORDS, EXPIRE_FIRST_RECORDS, EXPIRED_SHARE, RECORDS_PER_RECLAIM,
-    RECORDS_PER_RESIZE_STEP, RESERVE_SEGMENTS,
+    RECORDS_PER_RESIZE_STEP,
 };
 use crate::memory::{Location, RecordKind, SegmentId, flag};
 use crate::narrow::to_u32;
@@ -46,14 +46,16 @@ const HORIZON_CLASSES: usize = 124;
 struct Horizon {
     bytes: [u32; HORIZON_CLASSES],
     earliest_s: u32,
+    /// What classes count from.
+    base_s: u32,
 }
 
 impl Horizon {
-    const EMPTY: Self = Self { bytes: [0; HORIZON_CLASSES], earliest_s: NEVER };
+    const EMPTY: Self = Self { bytes: [0; HORIZON_CLASSES], earliest_s: NEVER, base_s: 0 };
 
-    fn note(&mut self, expiry_s: u32, now_s: u32, bytes: u32) {
+    fn note(&mut self, expiry_s: u32, bytes: u32) {
         self.earliest_s = self.earliest_s.min(expiry_s);
-        let class = &mut self.bytes[Self::class(expiry_s - now_s)];
+        let class = &mut self.bytes[Self::class(expiry_s - self.base_s)];
         *class = class.saturating_add(bytes);
     }
 
@@ -71,14 +73,15 @@ impl Horizon {
     }
 
     /// When more than is tolerated may have expired.
-    fn search_again_s(&self, now_s: u32, tolerance: Tolerance) -> u32 {
+    fn search_again_s(&self, tolerance: Tolerance) -> u32 {
         let mut bytes = 0_u32;
         let too_many = self.bytes.iter().position(|&class| {
             bytes = bytes.saturating_add(class);
             bytes > tolerance.bytes
         });
         let latest_s = self.earliest_s.saturating_add(tolerance.late_s);
-        too_many.map_or(latest_s, |class| latest_s.min(now_s.saturating_add(Self::starts_s(class).max(1))))
+        too_many
+            .map_or(latest_s, |class| latest_s.min(self.base_s.saturating_add(Self::starts_s(class).max(1))))
     }
 }
 
@@ -92,26 +95,29 @@ impl<S: Sharing> Store<S> {
     /// A round through the segments begins at most once a second and passes by those in which next to nothing can have
     /// expired.
     pub fn maintain(&mut self, records: usize, now_s: u32) -> bool {
-        self.now_s = now_s;
+        self.begin(now_s);
+        self.count_items();
         for _ in 0..records.div_ceil(RECORDS_PER_RESIZE_STEP) {
             self.resize_step();
         }
         if self.has_surplus() {
-            self.give_back_surplus(RESERVE_SEGMENTS);
+            self.give_back_surplus(self.core.reserve_segments());
         }
         let is_emptying = self.maintain_leaving(records);
         let left = self.sweep_some(records);
-        let is_shrinking = self.index.wanted_len().is_some_and(|len| len < self.index.buckets());
-        left == 0 || is_emptying || is_shrinking || self.index.is_moving()
+        let is_shrinking =
+            self.core.index.wanted_len(self.items()).is_some_and(|len| len < self.core.index.buckets());
+        left == 0 || is_emptying || is_shrinking || self.core.index.is_moving()
     }
 
     /// Empties segments from before a flush, those too many, and those of expired items where there are many of them.
     /// False where there is none that can be emptied.
     fn maintain_leaving(&mut self, records: usize) -> bool {
         let is_leaving = self.leaving.segment.is_some()
-            || self.flushed_before != 0 && self.begin_leaving_flushed()
+            || self.core.flushed_before() != 0 && self.begin_leaving_flushed()
             || self.has_surplus() && self.begin_leaving()
-            || self.expired_bytes > self.sizes.limit_bytes / EXPIRED_SHARE && self.begin_leaving_expired();
+            || self.garbage_of_expired() > self.core.limit_bytes() / EXPIRED_SHARE
+                && self.begin_leaving_expired();
         if !is_leaving {
             return false;
         }
@@ -121,11 +127,23 @@ impl<S: Sharing> Store<S> {
         true
     }
 
+    /// Dead bytes that were items which had expired.
+    #[expect(clippy::cast_possible_truncation, reason = "bytes of memory")]
+    pub(super) fn garbage_of_expired(&self) -> usize {
+        let sum =
+            self.core.counters.iter().fold(0_u64, |sum, shard| sum.wrapping_add(shard.expired_bytes.get()));
+        // While shards count, what is taken off may be seen first.
+        if sum > u64::MAX / 2 { 0 } else { sum as usize }
+    }
+
     /// Goes on to the next segment in which something may have expired; false where there is none in this second.
     fn begin_sweep(&mut self) -> bool {
         let due = |store: &Self, after: SegmentId| {
-            let mut later = store.segments.ids().skip(after.index());
-            later.find(|&id| store.segments.get(id).is_due(store.now_s))
+            // Each shard searches its share of the segments.
+            let is_mine =
+                |id: &SegmentId| !S::IS_SHARED || id.index() % store.core.counters.len() == store.shard;
+            let mut later = store.core.segments.ids().skip(after.index()).filter(is_mine);
+            later.find(|&id| store.core.segments.get(id).is_due(store.now_s))
         };
         let mut next = due(self, self.sweep.segment);
         if next.is_none() && self.sweep.round_s != self.now_s {
@@ -133,13 +151,14 @@ impl<S: Sharing> Store<S> {
             next = due(self, SegmentId(0));
         }
         let Some(id) = next else {
-            self.sweep.segment = SegmentId(self.sizes.segments);
+            self.sweep.segment = SegmentId(self.core.sizes.segments);
             return false;
         };
-        let segment = self.segments.get_mut(id);
-        segment.schedule_sweep(NEVER);
-        let (round_s, sequence) = (self.sweep.round_s, segment.sequence);
-        self.sweep = Sweep { segment: id, sequence, at: Some(0), horizon: Horizon::EMPTY, round_s };
+        let segment = self.core.segments.get(id);
+        segment.begin_sweep();
+        let (round_s, sequence) = (self.sweep.round_s, segment.sequence());
+        let horizon = Horizon { base_s: self.now_s, ..Horizon::EMPTY };
+        self.sweep = Sweep { segment: id, sequence, at: Some(0), horizon, round_s };
         true
     }
 
@@ -155,33 +174,38 @@ impl<S: Sharing> Store<S> {
     /// Beside a write, before anything is chosen to be evicted: a part of the search for expired items, if there is one
     /// to be made and the write can wait. False where there is not.
     pub(super) fn expire_first(&mut self) -> bool {
-        self.available() > RESERVE_SEGMENTS && self.sweep_some(EXPIRE_FIRST_RECORDS) != EXPIRE_FIRST_RECORDS
+        self.available() > self.core.reserve_segments()
+            && self.sweep_some(EXPIRE_FIRST_RECORDS) != EXPIRE_FIRST_RECORDS
     }
 
     /// Looks at up to `left` records of the segment being searched; returns how many are left to look at.
     fn sweep_segment(&mut self, left: usize) -> usize {
         let id = self.sweep.segment;
-        let segment = self.segments.get(id);
-        let is_same = segment.sequence == self.sweep.sequence;
-        let is_there = is_same && matches!(segment.state, State::Open(_) | State::Sealed(_));
+        let segment = self.core.segments.get(id);
+        let is_same = segment.sequence() == self.sweep.sequence;
+        let is_there = is_same && matches!(segment.state(), State::Open(_) | State::Sealed(_));
         let (expired, left) =
             if is_there { self.look_for_expired(left) } else { ([None; EVICTION_BATCH], left) };
         for (location, hash) in expired.into_iter().flatten() {
-            if let Some(slot) = self.index.find(hash, |at| at == location) {
+            let locked = self.core.index.lock(hash);
+            if let Some(slot) = self.core.index.find(hash, |at| at == location)
+                && is_expired(self.core.arena.record(location), self.now_s)
+            {
                 self.reclaim(Found { slot, location });
             }
+            self.core.index.unlock(locked);
         }
-        if is_there && self.sweep.at.is_some_and(|at| at < self.arena.used(id)) {
+        if is_there && self.sweep.at.is_some_and(|at| at < self.core.arena.used(id)) {
             return left;
         }
         self.sweep.at = None;
-        let again_s = self.sweep.horizon.search_again_s(self.now_s, self.tolerance());
-        let segment = self.segments.get_mut(id);
+        let again_s = self.sweep.horizon.search_again_s(self.tolerance());
+        let segment = self.core.segments.get(id);
         if is_there {
-            segment.sweep_at_s = segment.sweep_at_s.min(again_s);
+            segment.sweep_by::<S>(again_s);
         } else if is_same {
             // It is being emptied, or may come back from that: what was found out so far does not count.
-            segment.sweep_at_s = 0;
+            segment.sweep_by::<S>(0);
         }
         left
     }
@@ -192,22 +216,22 @@ impl<S: Sharing> Store<S> {
         let mut expired = [None; EVICTION_BATCH];
         let (mut found, mut at) = (0, self.sweep.at.unwrap_or(0));
         while left != 0 && found < EVICTION_BATCH {
-            let Some((location, record)) = self.arena.record_at(self.sweep.segment, at) else { break };
-            at += self.arena.rounded(record.bytes());
+            let Some((location, record)) = self.core.arena.record_at(self.sweep.segment, at) else { break };
+            at += self.core.arena.rounded(record.bytes());
             left -= 1;
             let flags = record.flags();
             if record.kind() == RecordKind::Extent || flags & (flag::DEAD | flag::EXPIRES) != flag::EXPIRES {
                 continue;
             }
             if is_expired(record, self.now_s) {
-                let hash = self.hasher.hash(record.key());
-                self.index.prefetch(hash);
+                let hash = self.core.hasher.hash(record.key());
+                self.core.index.prefetch(hash);
                 expired[found] = Some((location, hash));
                 found += 1;
                 left = left.saturating_sub(RECORDS_PER_RECLAIM);
             } else {
                 let bytes = to_u32(record.layout().value_at()).saturating_add(to_u32(record.total_len()));
-                self.sweep.horizon.note(record.expiry(), self.now_s, bytes);
+                self.sweep.horizon.note(record.expiry(), bytes);
             }
         }
         self.sweep.at = Some(at);

@@ -52,7 +52,7 @@ impl<S: Sharing> Store<S> {
             self.observed.missed += 1;
             return;
         }
-        let record = self.arena.record(location);
+        let record = self.core.arena.record(location);
         let evicted = Evicted {
             key: record.key().into(),
             was_fetched: mark & mark::FETCHED != 0,

@@ -60,14 +60,14 @@ impl<'a, S: Sharing> Item<'a, S> {
     /// The value's pieces in order.
     pub fn pieces(&self) -> impl Iterator<Item = &'a [u8]> + use<'a, S> {
         let store = self.store;
-        store.chain(self.found.location).map(|location| store.arena.record(location).value())
+        store.chain(self.found.location).map(|location| store.core.arena.record(location).value())
     }
 
     /// Pins the value's pieces, so that they stay as they are when the store goes on, and gives each to `each`.
     pub fn pin(&self, mut each: impl FnMut(Pinned)) {
         for location in self.store.chain(self.found.location) {
-            if !self.store.arena.record(location).value().is_empty() {
-                each(self.store.pins.pin(&self.store.arena, location));
+            if !self.store.core.arena.record(location).value().is_empty() {
+                each(self.store.pins.pin(&self.store.core.arena, location));
             }
         }
     }
@@ -88,9 +88,7 @@ impl<'a, S: Sharing> Item<'a, S> {
     /// The item's CAS value: another one for each value that was ever stored. Asking for it makes the item keep it.
     #[must_use]
     pub fn cas(&self) -> u64 {
-        let index = &self.store.index;
-        index.set_mark(self.found.slot, index.mark(self.found.slot) | mark::CAS_SEEN);
-        self.store.cas_at(self.found.location)
+        self.store.show_cas(self.found)
     }
 
     /// The CAS value as it is now, without making the item keep it: for comparisons with a value that a client has,
@@ -131,10 +129,17 @@ impl<'a, S: Sharing> Item<'a, S> {
         self.record.flags() & flag::WIN_SENT != 0
     }
 
+    /// Notes that a reader is told to fetch a new value. True for one reader of an item, until it is marked stale
+    /// again.
+    #[must_use]
+    pub fn take_win(&self) -> bool {
+        self.store.take_win(self.found)
+    }
+
     /// Bytes that the item takes in its segments, without the index.
     #[must_use]
     pub fn stored_bytes(&self) -> usize {
-        let arena = &self.store.arena;
+        let arena = &self.store.core.arena;
         self.store.chain(self.found.location).map(|at| arena.rounded(arena.record(at).bytes())).sum()
     }
 }
@@ -146,12 +151,12 @@ impl<S: Sharing> Store<S> {
     /// Why there is none.
     #[inline]
     pub fn get(&mut self, key: Key<'_>, now_s: u32) -> Result<Item<'_, S>, Miss> {
-        self.now_s = now_s;
-        let found = self.find(key)?;
-        let mark = self.index.mark(found.slot);
+        self.begin(now_s);
+        let found = self.find_to_read(key)?;
+        let mark = self.core.index.mark(found.slot);
         let raised = if mark & mark::FREQUENCY < mark::FREQUENCY { mark + 1 } else { mark } | mark::FETCHED;
         if raised != mark {
-            self.index.set_mark(found.slot, raised);
+            self.core.index.set_mark(found.slot, raised);
         }
         Ok(self.item(found, mark, true))
     }
@@ -161,16 +166,16 @@ impl<S: Sharing> Store<S> {
     /// # Errors
     /// Why there is none.
     pub fn peek(&mut self, key: Key<'_>, now_s: u32) -> Result<Item<'_, S>, Miss> {
-        self.now_s = now_s;
-        let found = self.find(key)?;
-        let mark = self.index.mark(found.slot);
+        self.begin(now_s);
+        let found = self.find_to_read(key)?;
+        let mark = self.core.index.mark(found.slot);
         Ok(self.item(found, mark, false))
     }
 
     #[inline]
     pub(super) fn item(&self, found: Found, mark: u8, accessed: bool) -> Item<'_, S> {
-        let record = self.arena.record(found.location);
-        let segment = self.segments.get(self.arena.segment_of(found.location));
+        let record = self.core.arena.record(found.location);
+        let segment = self.core.segments.get(self.core.arena.segment_of(found.location));
         let encoded = record.last_access();
         let last_access_s = segment.decode_time(encoded);
         if accessed && self.now_s != last_access_s {
@@ -179,9 +184,27 @@ impl<S: Sharing> Store<S> {
         Item { store: self, found, record, mark, last_access_s }
     }
 
+    /// The CAS value of the item that was found, which it keeps from now on.
+    fn show_cas(&self, found: Found) -> u64 {
+        let index = &self.core.index;
+        // Who meets the bit and the location after it has met that item's bit: for a new value the bit is cleared
+        // first.
+        if index.is_seen(found.slot) && index.location(found.slot) == Some(found.location) {
+            return self.cas_at(found.location);
+        }
+        let hash = self.core.hasher.hash(self.core.arena.record(found.location).key());
+        let locked = index.lock(hash);
+        // Where the item has been stored anew or has moved meanwhile, the value shown is that of no item any more.
+        if let Some(slot) = index.find(hash, |at| at == found.location) {
+            index.set_seen(slot, true);
+        }
+        index.unlock(locked);
+        self.cas_at(found.location)
+    }
+
     /// The records that hold the value of the item at `location`, in order.
     pub(super) fn chain(&self, location: Location) -> impl Iterator<Item = Location> + '_ {
-        std::iter::successors(Some(location), |&at| self.arena.record(at).next())
+        std::iter::successors(Some(location), |&at| self.core.arena.record(at).next())
     }
 }
 

@@ -1,7 +1,6 @@
 //! Moving records to another segment.
 
 use super::{CAS_BYTES, Found, Store};
-use crate::index::mark;
 use crate::limits::{KEY_MAX_BYTES, MIN_EXTENT_BYTES};
 use crate::memory::{Head, Location, SegmentId, flag};
 use crate::narrow::to_u32;
@@ -20,8 +19,8 @@ pub(super) struct Rewrite {
 impl<S: Sharing> Store<S> {
     /// Where a copy of the item at `location` goes if it stays in its queue.
     pub(super) fn place_of_copy(&self, location: Location) -> Place {
-        let queue = self.segments.get(self.arena.segment_of(location)).queue();
-        self.place(queue, self.arena.record(location).expiry())
+        let queue = self.core.segments.get(self.core.arena.segment_of(location)).queue();
+        self.place(queue, self.core.arena.record(location).expiry())
     }
 
     /// The segment for a copy of `bytes` at `place`: it may come out of the reserve. When that is used up, another
@@ -33,7 +32,7 @@ impl<S: Sharing> Store<S> {
 
     /// Copies an item's own record to the end of `queue`. False where there is no room.
     pub(super) fn move_item(&mut self, found: Found, queue: Queue) -> bool {
-        let record = self.arena.record(found.location);
+        let record = self.core.arena.record(found.location);
         let (expiry_s, cas, bytes) = (record.expiry(), None, record.bytes());
         self.rewrite_item(found, queue, Rewrite { expiry_s, cas }) && {
             self.count_moved(bytes);
@@ -44,7 +43,7 @@ impl<S: Sharing> Store<S> {
     /// The same with changes that the record may have had no room for.
     pub(super) fn rewrite_item(&mut self, found: Found, queue: Queue, change: Rewrite) -> bool {
         let mut key = [0; KEY_MAX_BYTES];
-        let record = self.arena.record(found.location);
+        let record = self.core.arena.record(found.location);
         let key = &mut key[..record.layout().key_len];
         key.copy_from_slice(record.key());
         let mut head = self.head_of_copy(found, key);
@@ -68,23 +67,27 @@ impl<S: Sharing> Store<S> {
             }
         }
         let bytes = head.layout().bytes();
-        let book = self.segments.get(segment);
+        let book = self.core.segments.get(segment);
         let last_access_s = self.last_access_s(found.location);
         head.last_access = book.encode_time(last_access_s);
-        let Some(mut open) = self.arena.append_item(segment, &head) else { return false };
-        self.arena.copy_value(&mut open, 0, found.location, 0..head.value_len);
-        let location = self.arena.publish(open);
+        let Some(mut open) = self.core.arena.append_item(&mut self.writer, segment, &head) else {
+            return false;
+        };
+        self.core.arena.copy_value(&mut open, 0, found.location, 0..head.value_len);
+        let location = self.core.arena.publish(open);
         self.account_copy(segment, bytes);
         self.note_expiry(location, head.expiry);
         self.adopt_extents(found.location, location);
-        self.retire_copied(found.location);
-        self.index.set_location(found.slot, location);
+        self.bury_record(found.location);
+        self.core.index.set_location(found.slot, location);
         true
     }
 
-    /// Copies the published item record at `from`, which is in no index, to `segment`, which has room for it.
-    pub(super) fn copy_record(&mut self, from: Location, segment: SegmentId, key: &[u8]) -> Option<Location> {
-        let record = self.arena.record(from);
+    /// Copies the published item record at `from`, which is in no index, to where it would be appended now, if there is
+    /// room.
+    pub(super) fn copy_record(&mut self, from: Location, key: &[u8]) -> Option<Location> {
+        let record = self.core.arena.record(from);
+        let segment = self.open_with_room(self.place_of_copy(from), record.bytes())?;
         let layout = record.layout();
         let head = Head {
             key,
@@ -94,26 +97,26 @@ impl<S: Sharing> Store<S> {
             cas: record.stored_cas().unwrap_or(0),
             value_len: layout.value_len,
             total_len: record.total_len(),
-            last_access: self.segments.get(segment).encode_time(self.now_s),
+            last_access: self.core.segments.get(segment).encode_time(self.now_s),
         };
-        let mut open = self.arena.append_item(segment, &head)?;
-        self.arena.copy_value(&mut open, 0, from, 0..head.value_len);
-        let location = self.arena.publish(open);
+        let mut open = self.core.arena.append_item(&mut self.writer, segment, &head)?;
+        self.core.arena.copy_value(&mut open, 0, from, 0..head.value_len);
+        let location = self.core.arena.publish(open);
         self.account_copy(segment, layout.bytes());
         self.note_expiry(location, head.expiry);
         self.adopt_extents(from, location);
-        self.retire_copied(from);
+        self.bury_record(from);
         Some(location)
     }
 
     fn account_copy(&mut self, segment: SegmentId, bytes: usize) {
-        self.segments.get_mut(segment).live_bytes += to_u32(self.arena.rounded(bytes));
+        self.core.segments.get(segment).add_live::<S>(to_u32(self.core.arena.rounded(bytes)));
     }
 
     fn count_moved(&mut self, bytes: usize) {
         mm_base::mark!("record moved");
-        self.stats.moved += 1;
-        self.stats.moved_bytes += bytes as u64;
+        self.counters().moved.add(1);
+        self.counters().moved_bytes.add(bytes as u64);
         if self.leaving.compact {
             self.copy_credit = self.copy_credit.saturating_sub_unsigned(bytes);
         }
@@ -121,9 +124,9 @@ impl<S: Sharing> Store<S> {
 
     /// The head of an item's copy. A CAS value that a client has seen is kept.
     fn head_of_copy<'k>(&self, found: Found, key: &'k [u8]) -> Head<'k> {
-        let record = self.arena.record(found.location);
+        let record = self.core.arena.record(found.location);
         let layout = record.layout();
-        let cas_seen = self.index.mark(found.slot) & mark::CAS_SEEN != 0;
+        let cas_seen = self.core.index.is_seen(found.slot);
         let cas = record.stored_cas().or_else(|| cas_seen.then(|| self.derived_cas(found.location)));
         Head {
             key,
@@ -139,36 +142,27 @@ impl<S: Sharing> Store<S> {
 
     /// Hangs the extents of the item at `from` behind its copy at `to`.
     fn adopt_extents(&mut self, from: Location, to: Location) {
-        let first = self.arena.record(from).next();
+        let first = self.core.arena.record(from).next();
         if first.is_none() {
             return;
         }
-        self.arena.record(to).set_next(first);
+        self.core.arena.record(to).set_next(first);
         let mut next = first;
         while let Some(extent) = next {
-            self.arena.record(extent).set_owner(to);
-            next = self.arena.record(extent).next();
+            self.core.arena.record(extent).set_owner(to);
+            next = self.core.arena.record(extent).next();
         }
-    }
-
-    /// Makes one record garbage whose contents live on elsewhere.
-    fn retire_copied(&mut self, location: Location) {
-        let record = self.arena.record(location);
-        record.change_flags(flag::DEAD, 0);
-        let bytes = to_u32(self.arena.rounded(record.bytes()));
-        let segment = self.arena.segment_of(location);
-        self.segments.get_mut(segment).live_bytes -= bytes;
     }
 
     /// Moves an extent of the item at `owner` to the end of `queue`. The copy may be in several extents, as the
     /// room is.
     pub(super) fn move_extent(&mut self, location: Location, owner: Location, queue: Queue) {
-        let record = self.arena.record(location);
         mm_base::mark!("extent moved");
+        let record = self.core.arena.record(location);
         let (len, next) = (record.value().len(), record.next());
-        let place = self.place(queue, self.arena.record(owner).expiry());
+        let place = self.place(queue, self.core.arena.record(owner).expiry());
         let mut previous = owner;
-        while let Some(at) = self.arena.record(previous).next()
+        while let Some(at) = self.core.arena.record(previous).next()
             && at != location
         {
             previous = at;
@@ -178,27 +172,27 @@ impl<S: Sharing> Store<S> {
             let Some(segment) = self.room_for_copy(place, MIN_EXTENT_BYTES) else {
                 return self.evict_owner(owner);
             };
-            let piece = (len - copied).min(self.arena.extent_room(segment));
-            let Some(mut open) = self.arena.append_extent(segment, piece) else {
+            let piece = (len - copied).min(self.core.arena.extent_room(segment));
+            let Some(mut open) = self.core.arena.append_extent(&mut self.writer, segment, piece) else {
                 return self.evict_owner(owner);
             };
-            self.arena.copy_value(&mut open, 0, location, copied..copied + piece);
-            let copy = self.arena.publish(open);
-            self.arena.record(copy).set_owner(owner);
-            self.arena.record(copy).set_next(Some(location));
-            self.arena.record(previous).set_next(Some(copy));
-            self.account_copy(segment, self.arena.record(copy).bytes());
+            self.core.arena.copy_value(&mut open, 0, location, copied..copied + piece);
+            let copy = self.core.arena.publish(open);
+            self.core.arena.record(copy).set_owner(owner);
+            self.core.arena.record(copy).set_next(Some(location));
+            self.core.arena.record(previous).set_next(Some(copy));
+            self.account_copy(segment, self.core.arena.record(copy).bytes());
             previous = copy;
             copied += piece;
         }
-        self.arena.record(previous).set_next(next);
-        self.retire_copied(location);
+        self.core.arena.record(previous).set_next(next);
+        self.bury_record(location);
         self.count_moved(len);
     }
 
     fn evict_owner(&mut self, owner: Location) {
-        let hash = self.hasher.hash(self.arena.record(owner).key());
-        if let Some(slot) = self.index.find(hash, |location| location == owner) {
+        let hash = self.core.hasher.hash(self.core.arena.record(owner).key());
+        if let Some(slot) = self.core.index.find(hash, |location| location == owner) {
             self.evict_or_stay(Found { slot, location: owner });
         }
     }

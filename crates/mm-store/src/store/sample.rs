@@ -24,16 +24,16 @@ impl<S: Sharing> Store<S> {
         now_s: u32,
         mut visit: impl FnMut(&Item<'_, S>),
     ) -> Looked {
-        self.now_s = now_s;
+        self.begin(now_s);
         for _ in 0..records {
             let Some((location, record)) = self.record_at_cursor(cursor) else { break };
-            cursor.at += self.arena.rounded(record.bytes());
+            cursor.at += self.core.arena.rounded(record.bytes());
             if let Some(item) = self.item_of_record(location, record, now_s) {
                 visit(&item);
             }
         }
-        let used = if self.is_walking(cursor) { self.arena.used(cursor.segment()) } else { 0 };
-        let is_last = cursor.segment >= self.sizes.segments;
+        let used = if self.is_walking(cursor) { self.core.arena.used(cursor.segment()) } else { 0 };
+        let is_last = cursor.segment >= self.core.sizes.segments;
         Looked { bytes: cursor.at.min(used), of_bytes: used, is_last }
     }
 }

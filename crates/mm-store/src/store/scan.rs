@@ -2,7 +2,6 @@
 
 use super::{Found, Item, Store, is_expired};
 use crate::memory::{Location, Record, RecordKind, SegmentId, flag};
-use crate::segment::State;
 use crate::sharing::Sharing;
 
 /// Where a walk stands. A new one begins at the start.
@@ -31,7 +30,7 @@ impl<S: Sharing> Store<S> {
         now_s: u32,
         mut visit: impl FnMut(&Item<'_, S>),
     ) -> bool {
-        self.now_s = now_s;
+        self.begin(now_s);
         for _ in 0..records {
             let Some((location, record)) = self.record_at_cursor(cursor) else {
                 if !self.leave_segment(cursor) {
@@ -39,7 +38,7 @@ impl<S: Sharing> Store<S> {
                 }
                 continue;
             };
-            cursor.at += self.arena.rounded(record.bytes());
+            cursor.at += self.core.arena.rounded(record.bytes());
             if let Some(item) = self.item_of_record(location, record, now_s) {
                 visit(&item);
             }
@@ -49,26 +48,23 @@ impl<S: Sharing> Store<S> {
 
     /// Goes on to the next segment. False, and nothing is changed, where there is none.
     pub fn leave_segment(&self, cursor: &mut Cursor) -> bool {
-        if cursor.segment >= self.sizes.segments {
+        if cursor.segment >= self.core.sizes.segments {
             return false;
         }
         cursor.segment += 1;
         cursor.at = 0;
-        cursor.sequence = self.segments.get(cursor.segment()).sequence;
+        cursor.sequence = self.core.segments.get(cursor.segment()).sequence();
         true
     }
 
     /// Whether the segment where the walk stands is still the one that it was, with records in it.
     pub(super) fn is_walking(&self, cursor: &Cursor) -> bool {
-        let holds = |state| matches!(state, State::Open(_) | State::Sealed(_) | State::Leaving(_));
-        cursor.segment != 0 && {
-            let segment = self.segments.get(cursor.segment());
-            segment.sequence == cursor.sequence && holds(segment.state)
-        }
+        let segment = self.core.segments.get(cursor.segment());
+        cursor.segment != 0 && segment.sequence() == cursor.sequence && segment.state().has_records()
     }
 
     pub(super) fn record_at_cursor(&self, cursor: &Cursor) -> Option<(Location, Record<'_>)> {
-        if self.is_walking(cursor) { self.arena.record_at(cursor.segment(), cursor.at) } else { None }
+        if self.is_walking(cursor) { self.core.arena.record_at(cursor.segment(), cursor.at) } else { None }
     }
 
     /// The live item whose own record this is.
@@ -82,8 +78,8 @@ impl<S: Sharing> Store<S> {
         if !is_item || is_expired(record, now_s) || self.is_flushed(location) {
             return None;
         }
-        let hash = self.hasher.hash(record.key());
-        let slot = self.index.find(hash, |at| at == location)?;
-        Some(self.item(Found { slot, location }, self.index.mark(slot), false))
+        let hash = self.core.hasher.hash(record.key());
+        let slot = self.core.index.find(hash, |at| at == location)?;
+        Some(self.item(Found { slot, location }, self.core.index.mark(slot), false))
     }
 }

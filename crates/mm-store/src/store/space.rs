@@ -3,12 +3,16 @@
 //! The limit is shared by segments, index and ghosts: as the index grows, fewer segments have room, and those
 //! above are emptied and their memory given back, step by step, before the larger index is used.
 
+use std::sync::atomic::Ordering;
+
 use super::{PutError, Store};
 use crate::index::BUCKET_BYTES;
 use crate::limits::{
-    COPY_CREDIT_SEGMENTS, MIN_LIMIT_BYTES, MIN_SEGMENTS, PACE_MAX, PACE_SEGMENTS_MAX, RESERVE_SEGMENTS,
+    COPY_CREDIT_SEGMENTS, HELP_STEPS, MIN_LIMIT_BYTES, MIN_SEGMENTS, PACE_MAX, PACE_SEGMENTS_MAX, WAIT,
+    WAITS_MAX, YIELDS_MAX,
 };
 use crate::memory::SegmentId;
+use crate::narrow::to_u32;
 use crate::segment::{Place, Queue, SEGMENT_BOOK_BYTES, TTL_GROUPS};
 use crate::sharing::Sharing;
 
@@ -16,48 +20,89 @@ impl<S: Sharing> Store<S> {
     /// The segment where the next record goes at `place`, if it has room for `bytes`.
     #[inline]
     pub(super) fn open_with_room(&self, place: Place, bytes: usize) -> Option<SegmentId> {
-        self.heads[place.index()].filter(|&segment| self.arena.room(segment) >= self.arena.rounded(bytes))
+        let core = &*self.core;
+        self.heads[place.index()].filter(|&segment| {
+            // Where another shard has flushed the store, what is appended from now on belongs to the time after.
+            let is_old = S::IS_SHARED && core.segments.get(segment).sequence() < core.flushed_before();
+            core.arena.room(segment) >= core.arena.rounded(bytes) && !is_old
+        })
     }
 
     /// An open segment with room for `bytes`, of the same queue where there is one.
     pub(super) fn any_with_room(&self, place: Place, bytes: usize) -> Option<SegmentId> {
-        let has_room = |&&segment: &&SegmentId| self.arena.room(segment) >= self.arena.rounded(bytes);
-        let (first, second) = self.heads.split_at(TTL_GROUPS);
-        let (same, other) = if place.queue == Queue::Small { (first, second) } else { (second, first) };
-        same.iter().chain(other).flatten().find(has_room).copied()
+        let groups = 0..to_u32(TTL_GROUPS);
+        let in_queue = |queue| groups.clone().map(move |group| Place { queue, group });
+        let other = if place.queue == Queue::Small { Queue::Main } else { Queue::Small };
+        in_queue(place.queue).chain(in_queue(other)).find_map(|place| self.open_with_room(place, bytes))
     }
 
     /// Makes room for a record of `bytes` at `place`.
     pub(super) fn make_room(&mut self, place: Place, bytes: usize) -> Result<SegmentId, PutError> {
-        if self.arena.rounded(bytes) > self.arena.segment_bytes() {
+        if self.core.arena.rounded(bytes) > self.core.arena.segment_bytes() {
             return Err(PutError::TooLarge);
         }
         // Each round empties a segment. Survivors have their frequency lowered, so four rounds through all segments
         // leave none.
-        let mut rounds = 4 * self.segments.resident() + 16;
+        let mut rounds = 4 * self.core.segments.resident() + 16;
+        let mut waits = 0;
         loop {
             if let Some(segment) = self.open_with_room(place, bytes) {
                 return Ok(segment);
             }
-            if self.available() > RESERVE_SEGMENTS && self.open_head(place).is_some() {
+            if self.available() > self.core.reserve_segments() && self.open_head(place).is_some() {
+                continue;
+            }
+            if S::IS_SHARED && self.wait_for_readers(place, &mut waits) {
                 continue;
             }
             if rounds == 0 || !self.empty_one() {
-                self.stats.refused += 1;
+                self.counters().refused.add(1);
                 return Err(PutError::NoMemory);
             }
             rounds -= 1;
         }
     }
 
+    /// Takes back what others were reading, or waits for them a little. False where there is nothing to wait for, or it
+    /// takes too long.
+    fn wait_for_readers(&mut self, place: Place, waits: &mut usize) -> bool {
+        self.refresh();
+        if self.take_back_held() {
+            return true;
+        }
+        if self.waiting == 0 {
+            return false;
+        }
+        if *waits == 0 {
+            self.counters().waited.add(1);
+        }
+        *waits += 1;
+        if *waits < YIELDS_MAX {
+            std::thread::yield_now();
+            return true;
+        }
+        // Somebody has been in one turn for long. The reserve is there for the worst case.
+        if self.open_head(place).is_some() {
+            return true;
+        }
+        std::thread::sleep(WAIT);
+        *waits < WAITS_MAX
+    }
+
     /// Seals the open segment of `place` and opens another, if one can be had.
     pub(super) fn open_head(&mut self, place: Place) -> Option<SegmentId> {
-        let may_grow = self.segments.resident() < self.target_segments();
-        let opened = self.segments.open(place.queue, may_grow, self.now_s)?;
+        let opened = self.core.segments.open(place.queue, self.target_segments(), self.now_s)?;
+        self.core.arena.open::<S>(&mut self.writer, opened);
         if let Some(full) = self.heads[place.index()].replace(opened) {
-            self.segments.seal(full);
+            self.close_head(full);
         }
         Some(opened)
+    }
+
+    /// Seals a segment that is no longer among the heads.
+    pub(super) fn close_head(&mut self, full: SegmentId) {
+        self.core.arena.close(&mut self.writer, full);
+        self.core.segments.seal(full);
     }
 
     /// Changes the memory limit. What is too much then is given back step by step, by writes and by
@@ -65,34 +110,39 @@ impl<S: Sharing> Store<S> {
     /// reserved at the start (four times the limit it began with, from 64 MiB on; else that limit itself) or too
     /// low for the size of segments that was chosen for it.
     pub fn set_limit(&mut self, bytes: usize) -> bool {
-        let least = MIN_LIMIT_BYTES.max(MIN_SEGMENTS * self.sizes.segment_bytes);
-        if !(least..=self.sizes.reserved_bytes).contains(&bytes) {
+        let least = MIN_LIMIT_BYTES.max(MIN_SEGMENTS * self.core.sizes.segment_bytes);
+        if !(least..=self.core.sizes.reserved_bytes).contains(&bytes) {
             return false;
         }
-        self.sizes.limit_bytes = bytes;
+        self.core.limit_bytes.store(bytes, Ordering::Relaxed);
         self.countdown = 0;
         true
     }
 
     /// How many segments the limit has room for beside what index and ghosts have or want.
     fn target_segments(&self) -> usize {
-        self.segments_beside(self.index.bytes().max(self.wanted_index_bytes))
+        self.segments_beside(self.core.index.bytes().max(self.wanted_index_bytes()))
+    }
+
+    fn wanted_index_bytes(&self) -> usize {
+        self.core.wanted_index_bytes.load(Ordering::Relaxed)
     }
 
     fn segments_beside(&self, index_bytes: usize) -> usize {
-        let ghosts = if self.evict { self.ghosts.bytes_to_fit(self.index.items()) } else { 0 };
-        let book_keeping = self.sizes.segments as usize * SEGMENT_BOOK_BYTES;
-        self.sizes.limit_bytes.saturating_sub(index_bytes + ghosts + book_keeping) / self.sizes.segment_bytes
+        let ghosts = if self.core.evicts { self.core.ghosts.bytes_to_fit(self.items()) } else { 0 };
+        let book_keeping = self.core.sizes.segments as usize * SEGMENT_BOOK_BYTES;
+        self.core.limit_bytes().saturating_sub(index_bytes + ghosts + book_keeping)
+            / self.core.sizes.segment_bytes
     }
 
     /// How many segments can be opened.
     pub(super) fn available(&self) -> usize {
-        self.segments.free() + self.target_segments().saturating_sub(self.segments.resident())
+        self.core.segments.free() + self.target_segments().saturating_sub(self.core.segments.resident())
     }
 
     /// Whether there are more segments than index and ghosts leave room for, so that some have to go.
     pub(super) fn has_surplus(&self) -> bool {
-        self.segments.resident() > self.target_segments()
+        self.core.segments.resident() > self.target_segments()
     }
 
     /// Beside a write of `bytes`: does its share of emptying segments, so that no write has to wait for a whole one.
@@ -105,16 +155,22 @@ impl<S: Sharing> Store<S> {
     }
 
     fn keep_pace_slowly(&mut self, bytes: usize) {
-        let (spare, surplus) = (self.available().saturating_sub(RESERVE_SEGMENTS + 2), self.has_surplus());
+        if S::IS_SHARED && self.core.segments.held() != 0 {
+            self.refresh();
+            self.take_back_held();
+        }
+        let reserve = self.core.reserve_segments();
+        let coming = self.available() + self.waiting;
+        let (spare, surplus) = (coming.saturating_sub(reserve + 2), self.has_surplus());
         if spare > 0 && !surplus {
             // Nothing to do before this much is written.
-            self.countdown = spare.min(PACE_SEGMENTS_MAX) * self.sizes.segment_bytes / 4;
+            self.countdown = spare.min(PACE_SEGMENTS_MAX) * self.core.sizes.segment_bytes / 4;
             return;
         }
         if surplus {
-            self.give_back_surplus(RESERVE_SEGMENTS + 1);
+            self.give_back_surplus(reserve + 1);
         }
-        let most = (COPY_CREDIT_SEGMENTS * self.sizes.segment_bytes).cast_signed();
+        let most = (COPY_CREDIT_SEGMENTS * self.core.sizes.segment_bytes).cast_signed();
         self.copy_credit = self.copy_credit.saturating_add_unsigned(bytes).min(most);
         if self.leaving.segment.is_none() && self.expire_first() {
             return;
@@ -123,66 +179,77 @@ impl<S: Sharing> Store<S> {
             self.empty_some(bytes * self.pace(surplus));
         } else {
             // Nothing can be emptied for now; it need not be tried at each write.
-            self.countdown = self.sizes.segment_bytes / 4;
+            self.countdown = self.core.sizes.segment_bytes / 4;
         }
     }
 
     /// Bytes of segments to look at for each byte written: the more, the nearer the moment when a write would have to
     /// wait, because the open segments are full and only the reserve is left.
     fn pace(&self, surplus: bool) -> usize {
-        match self.available().saturating_sub(RESERVE_SEGMENTS) {
+        match (self.available() + self.waiting).saturating_sub(self.core.reserve_segments()) {
             2.. if !surplus => return 2,
             1.. => return 4,
             0 => {}
         }
-        let room = self.heads.iter().flatten().map(|&head| self.arena.room(head)).min().unwrap_or(0);
-        if room * 2 > self.sizes.segment_bytes { PACE_MAX / 2 } else { PACE_MAX }
+        let room = self.heads.iter().flatten().map(|&head| self.core.arena.room(head)).min().unwrap_or(0);
+        if room * 2 > self.core.sizes.segment_bytes { PACE_MAX / 2 } else { PACE_MAX }
     }
 
+    /// Frees a segment that nobody holds any more. Where there is none, it counts those that only readers of this
+    /// moment hold.
     pub(super) fn take_back_held(&mut self) -> bool {
-        let Some(segment) = self.segments.take_held(|id| !self.arena.is_held(id)) else { return false };
-        self.arena.reset(segment) && {
-            self.reuse(segment);
-            true
-        }
-    }
-
-    pub(super) fn reuse(&mut self, segment: SegmentId) {
-        self.expired_bytes -= self.segments.get(segment).expired_bytes as usize;
-        self.stats.segments_reused += 1;
-        self.segments.release(segment);
+        let core = &*self.core;
+        let Some(segment) = core.segments.take_held(|id| core.arena.reset::<S>(id)) else {
+            self.waiting =
+                if S::IS_SHARED { core.segments.count_held(|id| !core.arena.is_held(id)) } else { 0 };
+            return false;
+        };
+        self.waiting = self.waiting.saturating_sub(1);
+        self.counters().expired_bytes.subtract(u64::from(core.segments.get(segment).expired_bytes()));
+        self.counters().segments_reused.add(1);
+        core.segments.release(segment);
+        true
     }
 
     /// Gives a free segment's memory back while there are more segments than there is room for. Some are kept: the
     /// reserve for the next segment's survivors, and one for the next write.
     pub(super) fn give_back_surplus(&mut self, kept: usize) {
-        if self.has_surplus()
-            && self.segments.free() > kept
-            && let Some(surplus) = self.segments.take_free_to_discard()
-        {
-            self.arena.discard(surplus);
+        if self.has_surplus() && self.core.segments.free() > kept {
+            self.core.segments.discard_free(|surplus| self.core.arena.discard(surplus));
         }
     }
 
     /// Beside each write: a step of the index's growth or shrink, or its beginning.
     #[inline]
     pub(super) fn resize_step(&mut self) {
-        if self.index.is_moving() {
+        let items = self.items();
+        if self.core.index.is_moving() {
             self.move_buckets();
-        } else if let Some(len) = self.index.wanted_len() {
+        } else if let Some(len) = self.core.index.wanted_len(items) {
             self.begin_resize(len);
-        } else if self.wanted_index_bytes != 0 && self.index.has_room() {
-            self.wanted_index_bytes = 0;
+        } else if self.wanted_index_bytes() != 0 && self.core.index.has_room(items) {
+            self.core.wanted_index_bytes.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// There is no slot for a new item as long as the index does not grow: does a good part of that.
+    pub(super) fn help_to_resize(&mut self) {
+        self.writes_to_count = 0;
+        self.count_items();
+        for _ in 0..HELP_STEPS {
+            self.resize_step();
+        }
+        std::thread::yield_now();
     }
 
     fn move_buckets(&mut self) {
         for _ in 0..2 {
-            self.index.prefetch_step(|location| self.arena.record(location).prefetch());
-            let (arena, hasher) = (&self.arena, &self.hasher);
-            let lost = self.index.step(|at| hasher.hash(arena.record(at).key()));
+            self.core.index.prefetch_step(|location| self.core.arena.record(location).prefetch());
+            let (arena, hasher) = (&self.core.arena, &self.core.hasher);
+            let lost = self.core.index.step(|at| hasher.hash(arena.record(at).key()));
             for (location, mark) in lost.into_iter().flatten() {
                 self.count_evicted(location, mark);
+                self.counters().items.subtract(1);
                 self.bury(location);
             }
         }
@@ -192,20 +259,22 @@ impl<S: Sharing> Store<S> {
     /// store that does not evict waits only where free segments are enough.
     fn begin_resize(&mut self, len: usize) {
         let bytes = len * BUCKET_BYTES;
-        let to_spare = self.segments.free().saturating_sub(RESERVE_SEGMENTS);
-        let resident = self.segments.resident();
-        if !self.evict && resident - to_spare > self.segments_beside(bytes.max(self.index.bytes())) {
+        let reserve = self.core.reserve_segments();
+        let to_spare = self.core.segments.free().saturating_sub(reserve);
+        let resident = self.core.segments.resident();
+        if !self.core.evicts && resident - to_spare > self.segments_beside(bytes.max(self.core.index.bytes()))
+        {
             return;
         }
-        self.wanted_index_bytes = bytes;
+        self.core.wanted_index_bytes.store(bytes, Ordering::Relaxed);
         if self.has_surplus() {
             self.countdown = 0;
-            self.give_back_surplus(RESERVE_SEGMENTS + usize::from(self.evict));
+            self.give_back_surplus(reserve + usize::from(self.core.evicts));
         }
-        if bytes <= self.index.bytes() || !self.has_surplus() {
+        if bytes <= self.core.index.bytes() || !self.has_surplus() {
             mm_base::mark!("index resized");
-            self.index.begin_resize(len);
-            self.wanted_index_bytes = 0;
+            self.core.index.begin_resize(len, || self.core.count_items());
+            self.core.wanted_index_bytes.store(0, Ordering::Relaxed);
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Values that arrive in pieces, and values longer than a record: reserve, fill, commit.
 
-use super::write::head_of;
+use std::collections::VecDeque;
+
+use super::write::{Short, head_of};
 use super::{Found, Key, Mode, Outcome, Put, PutError, Store};
-use crate::limits::{KEY_MAX_BYTES, MIN_EXTENT_BYTES};
-use crate::memory::{Head, Location, OpenRecord, flag};
+use crate::index::Locked;
+use crate::limits::{JOIN_TRIES, KEY_MAX_BYTES, MIN_EXTENT_BYTES};
+use crate::memory::{EXTENT_HEADER_BYTES, Head, Location, OpenRecord, SegmentId, flag};
 use crate::narrow::to_u32;
-use crate::segment::State;
 use crate::sharing::Sharing;
 
 /// A value on its way into the store. Ends by [`Store::commit`] or [`Store::abort`]; until then nobody sees it, and the
@@ -16,6 +18,10 @@ pub struct Upload {
     head: OpenRecord,
     /// The extent being filled.
     tail: Option<OpenRecord>,
+    /// Extents that were opened ahead.
+    ahead: VecDeque<OpenRecord>,
+    /// The last record of the chain.
+    end: Location,
     mode: Mode,
     total_len: usize,
     /// Bytes of the pieces before the one being filled.
@@ -66,14 +72,14 @@ impl<S: Sharing> Store<S> {
     /// # Errors
     /// [`PutError`].
     pub fn reserve(&mut self, key: Key<'_>, put: &Put, len: usize, now_s: u32) -> Result<Upload, PutError> {
-        self.now_s = now_s;
-        if len > self.sizes.limit_bytes / 2 {
+        self.begin(now_s);
+        if len > self.core.limit_bytes() / 2 {
             return Err(PutError::TooLarge);
         }
         let mut head = head_of(key, put);
         head.flags |= flag::CAS;
         head.value_len = len;
-        if head.layout().bytes() > self.sizes.record_max_bytes {
+        if head.layout().bytes() > self.core.sizes.record_max_bytes {
             (head.value_len, head.total_len) = (0, len);
             head.flags |= flag::CHAINED;
         }
@@ -81,25 +87,34 @@ impl<S: Sharing> Store<S> {
         let queue = self.queue_for(key, old);
         let bytes = head.layout().bytes();
         let segment = self.make_room(self.place(queue, put.expiry_s), bytes)?;
-        head.last_access = self.segments.get(segment).encode_time(now_s);
+        head.last_access = self.core.segments.get(segment).encode_time(now_s);
         let inline_bytes = head.value_len;
         let head = self.open_for_upload(segment, &head)?;
         self.keep_pace(bytes - inline_bytes);
-        let has_own_cas = put.cas.is_some();
-        Ok(Upload { head, tail: None, mode: put.mode, total_len: len, done: 0, filled: 0, has_own_cas })
+        Ok(Upload {
+            end: head.location(),
+            head,
+            tail: None,
+            ahead: VecDeque::new(),
+            mode: put.mode,
+            total_len: len,
+            done: 0,
+            filled: 0,
+            has_own_cas: put.cas.is_some(),
+        })
     }
 
-    fn open_for_upload(
-        &mut self,
-        segment: crate::memory::SegmentId,
-        head: &Head<'_>,
-    ) -> Result<OpenRecord, PutError> {
-        let open = self.arena.append_item(segment, head).ok_or(PutError::NoMemory)?;
-        let bytes = to_u32(self.arena.rounded(head.layout().bytes()));
-        let book = self.segments.get_mut(segment);
-        book.live_bytes += bytes;
-        book.uploads += 1;
+    fn open_for_upload(&mut self, segment: SegmentId, head: &Head<'_>) -> Result<OpenRecord, PutError> {
+        let open = self.core.arena.append_item(&mut self.writer, segment, head).ok_or(PutError::NoMemory)?;
+        self.note_upload(segment, head.layout().bytes());
         Ok(open)
+    }
+
+    /// An upload has a record of so many bytes in `segment` now, which is open.
+    fn note_upload(&self, segment: SegmentId, bytes: usize) {
+        let segment = self.core.segments.get(segment);
+        segment.add_live::<S>(to_u32(self.core.arena.rounded(bytes)));
+        segment.add_upload::<S>();
     }
 
     /// Where the upload's next bytes go; empty when it is complete.
@@ -107,12 +122,12 @@ impl<S: Sharing> Store<S> {
     /// # Errors
     /// [`PutError::NoMemory`]; the upload can then only be aborted.
     pub fn space<'a>(&'a mut self, upload: &'a mut Upload, now_s: u32) -> Result<&'a mut [u8], PutError> {
-        self.now_s = now_s;
+        self.begin(now_s);
         if upload.filled == upload.piece_len() && upload.missing() != 0 {
             self.next_extent(upload)?;
         }
         let filled = upload.filled;
-        Ok(&mut self.arena.value_mut(upload.piece())[filled..])
+        Ok(&mut self.core.arena.value_mut(upload.piece())[filled..])
     }
 
     /// The next `len` bytes of the upload were written to its space.
@@ -122,30 +137,47 @@ impl<S: Sharing> Store<S> {
     pub fn filled(&mut self, upload: &mut Upload, len: usize) {
         assert!(len <= upload.piece_len() - upload.filled, "more bytes than space");
         upload.filled += len;
+        self.begin(self.now_s);
         self.keep_pace(len);
     }
 
     fn next_extent(&mut self, upload: &mut Upload) -> Result<(), PutError> {
         mm_base::mark!("value goes on in an extent");
-        let place = self.place_of_copy(upload.head.location());
-        let wanted = upload.missing();
-        let least = wanted.min(MIN_EXTENT_BYTES);
-        let header = self.arena.rounded(least) - least + crate::memory::EXTENT_HEADER_BYTES;
-        let segment = self.make_room(place, least + header)?;
-        let len = wanted.min(self.arena.extent_room(segment));
-        let extent = self.arena.append_extent(segment, len).ok_or(PutError::NoMemory)?;
-        let bytes = self.arena.rounded(self.arena.record(extent.location()).bytes());
-        let book = self.segments.get_mut(segment);
-        book.live_bytes += to_u32(bytes);
-        book.uploads += 1;
-        let location = extent.location();
-        let previous = match upload.tail.replace(extent) {
-            Some(previous) => self.arena.publish(previous),
-            None => upload.head.location(),
+        let extent = match upload.ahead.pop_front() {
+            Some(extent) => extent,
+            None => self.open_extent(upload, upload.missing())?,
         };
-        self.arena.record(previous).set_next(Some(location));
+        if let Some(previous) = upload.tail.replace(extent) {
+            self.core.arena.publish(previous);
+        }
         upload.done += upload.filled;
         upload.filled = 0;
+        Ok(())
+    }
+
+    /// Opens an extent for up to `wanted` bytes at the end of the upload's chain.
+    fn open_extent(&mut self, upload: &mut Upload, wanted: usize) -> Result<OpenRecord, PutError> {
+        let place = self.place_of_copy(upload.head.location());
+        let least = wanted.min(MIN_EXTENT_BYTES);
+        let header = self.core.arena.rounded(least) - least + EXTENT_HEADER_BYTES;
+        let segment = self.make_room(place, least + header)?;
+        let len = wanted.min(self.core.arena.extent_room(segment));
+        let extent =
+            self.core.arena.append_extent(&mut self.writer, segment, len).ok_or(PutError::NoMemory)?;
+        self.note_upload(segment, EXTENT_HEADER_BYTES + len);
+        self.core.arena.record(upload.end).set_next(Some(extent.location()));
+        upload.end = extent.location();
+        Ok(extent)
+    }
+
+    /// Opens all extents that the upload needs, so that nothing has to make room for it any more.
+    fn open_extents(&mut self, upload: &mut Upload) -> Result<(), PutError> {
+        let mut wanted = upload.total_len - upload.head.value_len();
+        while wanted != 0 {
+            let extent = self.open_extent(upload, wanted)?;
+            wanted -= extent.value_len();
+            upload.ahead.push_back(extent);
+        }
         Ok(())
     }
 
@@ -154,88 +186,108 @@ impl<S: Sharing> Store<S> {
     /// # Errors
     /// [`PutError`]; nothing is changed then. An upload of which bytes are missing is given up: [`Outcome::NotStored`].
     pub fn commit(&mut self, upload: Upload, now_s: u32) -> Result<Outcome, PutError> {
+        self.begin(now_s);
         if upload.missing() != 0 {
             self.abort(upload);
             return Ok(Outcome::NotStored);
         }
-        self.now_s = now_s;
         let mut bytes = [0; KEY_MAX_BYTES];
-        let record = self.arena.record(upload.head.location());
+        let record = self.core.arena.record(upload.head.location());
         let bytes = &mut bytes[..record.layout().key_len];
         bytes.copy_from_slice(record.key());
-        let key = Key { bytes, hash: self.hasher.hash(bytes) };
-        if self.is_flushed(upload.head.location()) {
-            return self.commit_after_flush(key, upload);
-        }
-        let old = self.find(key);
-        if let Some(refusal) = self.refusal(upload.mode, old) {
-            self.abort(upload);
-            return Ok(refusal);
-        }
+        let key = Key { bytes, hash: self.core.hasher.hash(bytes) };
         if matches!(upload.mode, Mode::Append | Mode::Prepend) {
             return self.join(key, upload);
         }
-        self.finish(key, upload, old.ok())?;
-        Ok(Outcome::Stored)
+        loop {
+            let locked = self.core.index.lock(key.hash);
+            let old = self.find_locked(key);
+            let refusal = self.refusal(upload.mode, old);
+            let needed = match refusal {
+                None if old.is_err() && self.is_short_of_slots(&locked) => Some((Short::OfSlots, 0)),
+                None => self.room_to_finish(&upload),
+                Some(_) => None,
+            };
+            if refusal.is_none() && needed.is_none() {
+                return self.finish((key, locked), upload, old.ok()).map(|()| Outcome::Stored);
+            }
+            self.core.index.unlock(locked);
+            if let Some(refusal) = refusal {
+                self.abort(upload);
+                return Ok(refusal);
+            }
+            if let Some((short, bytes)) = needed
+                && let Err(error) = self.make_up_for(short, bytes)
+            {
+                self.abort(upload);
+                return Err(error);
+            }
+        }
     }
 
-    /// Makes an upload with all its bytes the item of `key`, instead of the one that `old` found.
-    fn finish(&mut self, key: Key<'_>, upload: Upload, old: Option<Found>) -> Result<(), PutError> {
+    /// Where room for how many bytes is missing to finish an upload. One that was begun before a flush and ends
+    /// after it is an item of the time after, so its own record is written anew.
+    fn room_to_finish(&self, upload: &Upload) -> Option<(Short, usize)> {
+        let at = upload.head.location();
+        let (place, bytes) = (self.place_of_copy(at), self.core.arena.record(at).bytes());
+        (self.is_flushed(at) && self.open_with_room(place, bytes).is_none())
+            .then_some((Short::OfRoom(place), bytes))
+    }
+
+    /// Makes an upload with all its bytes the item of `key`, instead of the one that `old` found, and unlocks the key's
+    /// buckets.
+    fn finish(
+        &mut self,
+        (key, locked): (Key<'_>, Locked),
+        upload: Upload,
+        old: Option<Found>,
+    ) -> Result<(), PutError> {
         if !upload.has_own_cas {
             let cas = self.fresh_cas(old);
-            self.arena.set_cas(&upload.head, cas);
+            self.core.arena.set_cas(&upload.head, cas);
         }
-        let location = self.close(upload);
-        self.install(key, location, old)
-    }
-
-    /// The same for an upload begun before a flush and ended after it: its item is of the time after, so its own record
-    /// is written anew.
-    fn commit_after_flush(&mut self, key: Key<'_>, upload: Upload) -> Result<Outcome, PutError> {
-        mm_base::mark!("upload ended after a flush");
-        let (from, mode) = (upload.head.location(), upload.mode);
-        let room = self.make_room(self.place_of_copy(from), self.arena.record(from).bytes());
-        let old = self.find(key);
-        let refusal = self.refusal(mode, old);
-        let segment = match (room, refusal) {
-            (Ok(segment), None) => segment,
-            (room, refusal) => {
-                self.abort(upload);
-                return room.and_then(|_| refusal.ok_or(PutError::NoMemory));
+        let bytes = upload.total_len;
+        let first = self.publish(upload);
+        let current = if self.is_flushed(first) {
+            mm_base::mark!("upload ended after a flush");
+            self.copy_record(first, key.bytes)
+        } else {
+            Some(first)
+        };
+        let installed = match current {
+            Some(current) => self.install((key, &locked), current, old),
+            None => {
+                self.discard_chain(first);
+                Err(PutError::NoMemory)
             }
         };
-        if matches!(mode, Mode::Append | Mode::Prepend) {
-            return self.join(key, upload);
-        }
-        if !upload.has_own_cas {
-            let cas = self.fresh_cas(old.ok());
-            self.arena.set_cas(&upload.head, cas);
-        }
-        let from = self.close(upload);
-        let location = self.copy_record(from, segment, key.bytes).ok_or(PutError::NoMemory)?;
-        self.install(key, location, old.ok())?;
-        Ok(Outcome::Stored)
+        self.core.index.unlock(locked);
+        // Only now: before, a segment that was emptied would have held a record that the index does not know.
+        self.release_chain(first);
+        self.after_write(bytes.min(self.core.sizes.record_max_bytes));
+        installed
     }
 
     /// Gives an upload up and its memory back.
     pub fn abort(&mut self, upload: Upload) {
-        let location = self.close(upload);
+        self.begin(self.now_s);
+        let location = self.publish(upload);
         self.discard_chain(location);
+        self.release_chain(location);
     }
 
-    /// Publishes the records of an upload. They are in no index yet.
-    fn close(&mut self, upload: Upload) -> Location {
-        if let Some(extent) = upload.tail {
-            self.arena.publish(extent);
+    /// Publishes the records of an upload. They are in no index yet, and their segments are kept.
+    fn publish(&mut self, upload: Upload) -> Location {
+        for extent in upload.tail.into_iter().chain(upload.ahead) {
+            self.core.arena.publish(extent);
         }
-        let location = self.arena.publish(upload.head);
-        self.release_chain(location);
-        let expiry_s = self.arena.record(location).expiry();
+        let location = self.core.arena.publish(upload.head);
+        let expiry_s = self.core.arena.record(location).expiry();
         self.note_expiry(location, expiry_s);
-        let mut next = self.arena.record(location).next();
+        let mut next = self.core.arena.record(location).next();
         while let Some(extent) = next {
-            self.arena.record(extent).set_owner(location);
-            next = self.arena.record(extent).next();
+            self.core.arena.record(extent).set_owner(location);
+            next = self.core.arena.record(extent).next();
         }
         location
     }
@@ -244,107 +296,96 @@ impl<S: Sharing> Store<S> {
     fn join(&mut self, key: Key<'_>, upload: Upload) -> Result<Outcome, PutError> {
         mm_base::mark!("values joined");
         let is_append = upload.mode == Mode::Append;
-        let own_cas = self.arena.record(upload.head.location()).stored_cas().filter(|_| upload.has_own_cas);
-        let added = self.close(upload);
-        self.hold_chain(added);
-        let joined = self.join_values(key, added, (is_append, own_cas));
-        self.release_chain(added);
+        let own_cas =
+            self.core.arena.record(upload.head.location()).stored_cas().filter(|_| upload.has_own_cas);
+        let added = self.publish(upload);
+        let mut joined = Ok(None);
+        for _ in 0..JOIN_TRIES {
+            joined = self.try_join(key, added, (is_append, own_cas));
+            if !matches!(joined, Ok(None)) {
+                break;
+            }
+        }
         self.discard_chain(added);
-        joined
+        self.release_chain(added);
+        joined.and_then(|outcome| outcome.ok_or(PutError::NoMemory))
     }
 
-    fn join_values(
+    /// The same; `None` where the item has changed meanwhile.
+    fn try_join(
         &mut self,
         key: Key<'_>,
         added: Location,
-        (is_append, own_cas): (bool, Option<u64>),
-    ) -> Result<Outcome, PutError> {
-        let Some(old) = self.find_to_hold(key) else { return Ok(Outcome::NotStored) };
-        self.hold_chain(old.location);
-        let joined = self.copy_joined(key, added, old.location, (is_append, own_cas));
-        self.release_chain(old.location);
-        self.finish(key, joined?, Some(old))?;
-        Ok(Outcome::Stored)
-    }
-
-    /// The item of `key`, out of the segment that is being emptied, which cannot be held.
-    fn find_to_hold(&mut self, key: Key<'_>) -> Option<Found> {
-        loop {
-            let found = self.find(key).ok()?;
-            let leaving = self.leaving.segment;
-            let is_leaving = |at| Some(self.arena.segment_of(at)) == leaving;
-            if leaving.is_none() || !self.chain(found.location).any(is_leaving) {
-                return Some(found);
-            }
-            let queue = self.segments.get(self.arena.segment_of(found.location)).queue();
-            let is_whole = self.arena.record(found.location).next().is_none();
-            if !(is_whole && self.move_item(found, queue)) {
-                self.empty_some(self.sizes.segment_bytes);
-            }
-        }
-    }
-
-    fn copy_joined(
-        &mut self,
-        key: Key<'_>,
-        added: Location,
-        old: Location,
         (is_append, cas): (bool, Option<u64>),
-    ) -> Result<Upload, PutError> {
-        let put = Put { stale: false, win_sent: false, cas, ..self.put_of(old) };
-        let len = self.arena.record(old).total_len() + self.arena.record(added).total_len();
+    ) -> Result<Option<Outcome>, PutError> {
+        let Ok(before) = self.find(key) else { return Ok(Some(Outcome::NotStored)) };
+        let put = Put { stale: false, win_sent: false, cas, ..self.put_of(before.location) };
+        let len = self.total_len(before.location) + self.total_len(added);
         let mut upload = self.reserve(key, &put, len, self.now_s)?;
-        let parts = if is_append { [old, added] } else { [added, old] };
-        for part in parts {
-            if let Err(error) = self.copy_chain(&mut upload, part) {
-                self.abort(upload);
-                return Err(error);
-            }
+        if let Err(error) = self.open_extents(&mut upload) {
+            self.abort(upload);
+            return Err(error);
         }
-        Ok(upload)
+        // From here on nothing is emptied, so what is found now can be read. Making room may have moved it.
+        let old = self.find(key).ok().filter(|old| {
+            let now = Put { stale: false, win_sent: false, cas, ..self.put_of(old.location) };
+            now == put && self.total_len(old.location) + self.total_len(added) == len
+        });
+        let Some(old) = old else {
+            self.abort(upload);
+            return Ok(None);
+        };
+        for part in if is_append { [old.location, added] } else { [added, old.location] } {
+            self.copy_chain(&mut upload, part)?;
+        }
+        let locked = self.core.index.lock(key.hash);
+        if self.find_locked(key).ok().map(|now| now.location) != Some(old.location) {
+            self.core.index.unlock(locked);
+            self.abort(upload);
+            return Ok(None);
+        }
+        self.finish((key, locked), upload, Some(old))?;
+        Ok(Some(Outcome::Stored))
     }
 
+    /// Copies the value of the item at `from` to an upload whose extents are open.
     fn copy_chain(&mut self, upload: &mut Upload, from: Location) -> Result<(), PutError> {
         let mut next = Some(from);
         while let Some(at) = next {
-            let record = self.arena.record(at);
+            let record = self.core.arena.record(at);
             let len = record.value().len();
             next = record.next();
             let mut copied = 0;
             while copied < len {
-                let space = self.space(upload, self.now_s)?.len();
-                let piece = space.min(len - copied);
+                if upload.filled == upload.piece_len() {
+                    self.next_extent(upload)?;
+                }
                 let filled = upload.filled;
-                self.arena.copy_value(upload.piece(), filled, at, copied..copied + piece);
-                self.filled(upload, piece);
+                let piece = (upload.piece_len() - filled).min(len - copied);
+                self.core.arena.copy_value(upload.piece(), filled, at, copied..copied + piece);
+                upload.filled += piece;
                 copied += piece;
             }
         }
         Ok(())
     }
 
-    /// Keeps the segments of an item's records from being emptied.
-    fn hold_chain(&mut self, location: Location) {
-        self.for_chain(location, |segment| segment.uploads += 1);
-    }
-
-    fn release_chain(&mut self, location: Location) {
-        self.for_chain(location, |segment| segment.uploads -= 1);
-    }
-
-    fn for_chain(&mut self, location: Location, mut change: impl FnMut(&mut crate::segment::Segment)) {
+    /// The segments of an upload's records may be emptied again.
+    fn release_chain(&self, location: Location) {
         let mut next = Some(location);
         while let Some(at) = next {
-            let segment = self.arena.segment_of(at);
-            debug_assert!(!matches!(self.segments.get(segment).state, State::Leaving(_)), "cannot be held");
-            change(self.segments.get_mut(segment));
-            next = self.arena.record(at).next();
+            next = self.core.arena.record(at).next();
+            self.core.segments.get(self.core.arena.segment_of(at)).subtract_upload::<S>();
         }
+    }
+
+    fn total_len(&self, location: Location) -> usize {
+        self.core.arena.record(location).total_len()
     }
 
     /// Makes the records of a value that is in no index garbage.
     fn discard_chain(&mut self, location: Location) {
-        self.stats.item_bytes += self.item_bytes(location);
+        self.counters().item_bytes.add(self.item_bytes(location));
         self.bury(location);
     }
 

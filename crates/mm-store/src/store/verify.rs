@@ -25,7 +25,7 @@ impl<S: Sharing> Store<S> {
     /// The first invariant found broken.
     pub fn verify(&self) -> Result<(), Broken> {
         self.verify_index()?;
-        for id in self.segments.ids() {
+        for id in self.core.segments.ids() {
             self.verify_segment(id)?;
         }
         self.verify_limit()
@@ -35,13 +35,13 @@ impl<S: Sharing> Store<S> {
     /// segment is not free again (of the latter all that was found up to now). Takes time in proportion to the memory.
     #[must_use]
     pub fn expired_bytes(&self, before_s: u32) -> usize {
-        let mut bytes = self.expired_bytes;
-        self.index.for_each(|_, _, location| {
-            let expiry_s = self.arena.record(location).expiry();
+        let mut bytes = self.garbage_of_expired();
+        self.core.index.for_each(|_, _, location| {
+            let expiry_s = self.core.arena.record(location).expiry();
             if expiry_s != 0 && expiry_s <= before_s {
                 bytes += self
                     .chain(location)
-                    .map(|at| self.arena.rounded(self.arena.record(at).bytes()))
+                    .map(|at| self.core.arena.rounded(self.core.arena.record(at).bytes()))
                     .sum::<usize>();
             }
         });
@@ -51,17 +51,17 @@ impl<S: Sharing> Store<S> {
     /// Every slot points to a live item of its hash, and their number is right.
     fn verify_index(&self) -> Result<(), Broken> {
         let (mut items, mut bytes, mut broken) = (0, 0, None);
-        self.index.for_each(|slot, tag, location| {
+        self.core.index.for_each(|slot, tag, location| {
             items += 1;
             bytes += self.item_bytes(location);
-            let record = self.arena.record(location);
-            let hash = self.hasher.hash(record.key());
-            let looked_up = self.index.find(hash, |at| self.arena.record(at).key() == record.key());
+            let record = self.core.arena.record(location);
+            let hash = self.core.hasher.hash(record.key());
+            let looked_up = self.core.index.find(hash, |at| self.core.arena.record(at).key() == record.key());
             let wrong = if record.kind() == RecordKind::Extent {
                 "a slot points to an extent"
             } else if record.flags() & flag::DEAD != 0 {
                 "a slot points to garbage"
-            } else if tag != hash.tag() || !self.index.belongs(slot, hash) {
+            } else if tag != hash.tag() || !self.core.index.belongs(slot, hash) {
                 "an item stands where its hash does not belong"
             } else if looked_up != Some(slot) {
                 "a key is in the index twice"
@@ -72,12 +72,13 @@ impl<S: Sharing> Store<S> {
         });
         match broken {
             Some(broken) => Err(broken),
-            None if items != self.index.items() => {
-                Err(Broken(format!("{items} slots are taken, {} are counted", self.index.items())))
+            None if items != self.core.count_items() => {
+                Err(Broken(format!("{items} slots are taken, {} are counted", self.core.count_items())))
             }
-            None if bytes != self.stats.item_bytes => {
-                Err(Broken(format!("items have {bytes} bytes, {} are counted", self.stats.item_bytes)))
-            }
+            None if bytes != self.core.counted().item_bytes => Err(Broken(format!(
+                "items have {bytes} bytes, {} are counted",
+                self.core.counted().item_bytes
+            ))),
             None => Ok(()),
         }
     }
@@ -85,11 +86,11 @@ impl<S: Sharing> Store<S> {
     /// The records of a segment are whole, and its live bytes are right. Every live item is in the index, every
     /// live extent in its item's chain; uploads under way are neither.
     fn verify_segment(&self, id: SegmentId) -> Result<(), Broken> {
-        let segment = self.segments.get(id);
+        let segment = self.core.segments.get(id);
         let (mut at, mut live_bytes, mut strangers, mut early_bytes) = (0, 0, 0, 0);
-        let has_records = matches!(segment.state, State::Open(_) | State::Sealed(_) | State::Leaving(_));
-        while has_records && let Some((location, record)) = self.arena.record_at(id, at) {
-            let bytes = self.arena.rounded(record.bytes());
+        let has_records = matches!(segment.state(), State::Open(_) | State::Sealed(_) | State::Leaving(_));
+        while has_records && let Some((location, record)) = self.core.arena.record_at(id, at) {
+            let bytes = self.core.arena.rounded(record.bytes());
             at += bytes;
             if record.flags() & flag::DEAD != 0 {
                 continue;
@@ -97,27 +98,30 @@ impl<S: Sharing> Store<S> {
             live_bytes += bytes;
             let is_known = match record.kind() {
                 RecordKind::Item => {
-                    let hash: KeyHash = self.hasher.hash(record.key());
-                    self.index.find(hash, |item| item == location).is_some()
+                    let hash: KeyHash = self.core.hasher.hash(record.key());
+                    self.core.index.find(hash, |item| item == location).is_some()
                 }
                 RecordKind::Extent => {
                     record.owner().is_some_and(|owner| self.chain(owner).any(|extent| extent == location))
                 }
             };
             strangers += u32::from(!is_known);
-            let is_early = record.expiry() < segment.sweep_at_s && !self.sweep.is_within(id);
+            let is_early = record.expiry() < segment.sweep_at_s() && !self.sweep.is_within(id);
             if record.kind() == RecordKind::Item && record.expiry() != 0 && is_known && is_early {
                 early_bytes += record.layout().value_at() + record.total_len();
             }
         }
-        if has_records && at != self.arena.used(id) {
+        if has_records && at != self.core.arena.used(id) {
             return Err(Broken(format!(
                 "the last record of {id:?} ends at {at}, not {}",
-                self.arena.used(id)
+                self.core.arena.used(id)
             )));
         }
-        if live_bytes != segment.live_bytes as usize {
-            return Err(Broken(format!("{id:?} has {live_bytes} live bytes, counts {}", segment.live_bytes)));
+        if live_bytes != segment.live_bytes() as usize {
+            return Err(Broken(format!(
+                "{id:?} has {live_bytes} live bytes, counts {}",
+                segment.live_bytes()
+            )));
         }
         let tolerated = 2 * self.tolerance().bytes as usize;
         if early_bytes > tolerated {
@@ -125,7 +129,7 @@ impl<S: Sharing> Store<S> {
                 "{id:?} does not know of expiries: {early_bytes} bytes, {tolerated} may be"
             )));
         }
-        if strangers > segment.uploads {
+        if strangers > segment.uploads() {
             return Err(Broken(format!("{id:?} has {strangers} records of nobody")));
         }
         Ok(())
@@ -133,10 +137,11 @@ impl<S: Sharing> Store<S> {
 
     /// Segments, index and ghosts are within the limit.
     fn verify_limit(&self) -> Result<(), Broken> {
-        let used =
-            self.segments.resident() * self.sizes.segment_bytes + self.index.bytes() + self.ghosts.bytes();
-        if used > self.sizes.limit_bytes {
-            return Err(Broken(format!("{used} bytes are in use, the limit is {}", self.sizes.limit_bytes)));
+        let used = self.core.segments.resident() * self.core.sizes.segment_bytes
+            + self.core.index.bytes()
+            + self.core.ghosts.bytes();
+        if used > self.core.limit_bytes() {
+            return Err(Broken(format!("{used} bytes are in use, the limit is {}", self.core.limit_bytes())));
         }
         Ok(())
     }

@@ -1,10 +1,11 @@
 //! Storing whole values.
 
 use super::{CAS_BYTES, Found, Key, Miss, Store};
-use crate::index::{Full, mark};
+use crate::index::{Full, Locked, mark};
+use crate::limits::SLOT_TRIES_MAX;
 use crate::memory::{Head, Location, SegmentId, flag};
 use crate::narrow::to_u32;
-use crate::segment::Queue;
+use crate::segment::{Place, Queue};
 use crate::sharing::Sharing;
 
 /// How a value is stored, and what is stored beside it.
@@ -66,6 +67,15 @@ pub enum PutError {
     NoMemory,
 }
 
+/// What there is too little of.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Short {
+    /// Room at this place.
+    OfRoom(Place),
+    /// Slots of the index, which another shard is making more of.
+    OfSlots,
+}
+
 impl std::fmt::Display for PutError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -84,37 +94,80 @@ impl<S: Sharing> Store<S> {
     /// [`PutError`]; nothing is changed then.
     #[inline]
     pub fn put(&mut self, key: Key<'_>, put: &Put, value: &[u8], now_s: u32) -> Result<Outcome, PutError> {
-        self.now_s = now_s;
+        self.begin(now_s);
         let head = Head { value_len: value.len(), ..head_of(key, put) };
         let record_bytes = head.layout().bytes() + CAS_BYTES;
-        if matches!(put.mode, Mode::Append | Mode::Prepend) || record_bytes > self.sizes.record_max_bytes {
+        if matches!(put.mode, Mode::Append | Mode::Prepend) || record_bytes > self.core.sizes.record_max_bytes
+        {
             return self.put_by_upload(key, put, value);
         }
-        let mut old = self.find(key);
-        if let Some(refusal) = self.refusal(put.mode, old) {
-            return Ok(refusal);
-        }
-        if mm_base::canary!("stale read", 64) && old.is_ok() {
+        if mm_base::canary!("stale read", 64) && self.find(key).is_ok() {
             return Ok(Outcome::Stored);
         }
-        let queue = self.queue_for(key, old.ok());
-        let place = self.place(queue, put.expiry_s);
-        let segment = match self.open_with_room(place, record_bytes) {
-            Some(segment) => segment,
-            None => {
-                let segment = self.make_room(place, record_bytes)?;
-                // Eviction may have moved the old item, or removed it.
-                old = self.find(key);
-                if let Some(refusal) = self.refusal(put.mode, old) {
-                    return Ok(refusal);
+        let mut queue = None;
+        loop {
+            let locked = self.core.index.lock(key.hash);
+            let old = self.find_locked(key);
+            let stored = match self.refusal(put.mode, old) {
+                Some(refusal) => Ok(Ok(refusal)),
+                None => self
+                    .try_store((key, &locked), old.ok(), (&head, value), &mut queue)
+                    .map(|stored| stored.map(|()| Outcome::Stored)),
+            };
+            self.core.index.unlock(locked);
+            match stored {
+                Ok(Ok(Outcome::Stored)) => {
+                    self.after_write(record_bytes);
+                    return Ok(Outcome::Stored);
                 }
-                segment
+                Ok(other) => return other,
+                // Making room may move the old item, or remove it.
+                Err(short) => self.make_up_for(short, record_bytes)?,
             }
+        }
+    }
+
+    /// Makes room where there was none for a record of `bytes`.
+    pub(super) fn make_up_for(&mut self, short: Short, bytes: usize) -> Result<(), PutError> {
+        match short {
+            Short::OfRoom(place) => self.make_room(place, bytes).map(|_| ()),
+            Short::OfSlots => {
+                self.help_to_resize();
+                Ok(())
+            }
+        }
+    }
+
+    /// Stores a record of `key`, whose buckets are locked, if there is room. `queue` is what was found out about a
+    /// key without an item in a try before.
+    #[inline]
+    pub(super) fn try_store(
+        &mut self,
+        (key, locked): (Key<'_>, &Locked),
+        old: Option<Found>,
+        (head, value): (&Head<'_>, &[u8]),
+        queue: &mut Option<Queue>,
+    ) -> Result<Result<(), PutError>, Short> {
+        if old.is_none() && self.is_short_of_slots(locked) {
+            return Err(Short::OfSlots);
+        }
+        let queue = match (old, *queue) {
+            (None, Some(queue)) => queue,
+            _ => *queue.insert(self.queue_for(key, old)),
         };
-        let location = self.append(segment, head, old.ok(), value);
-        self.install(key, location, old.ok())?;
-        self.keep_pace(record_bytes);
-        Ok(Outcome::Stored)
+        let place = self.place(queue, head.expiry);
+        let record_bytes = head.layout().bytes() + CAS_BYTES;
+        let segment = self.open_with_room(place, record_bytes).ok_or(Short::OfRoom(place))?;
+        let location = self.append(segment, *head, old, value);
+        Ok(self.install((key, locked), location, old))
+    }
+
+    /// Beside a write of `bytes`: the share of the store's upkeep that falls to it.
+    #[inline]
+    pub(super) fn after_write(&mut self, bytes: usize) {
+        self.count_items();
+        self.resize_step();
+        self.keep_pace(bytes);
     }
 
     /// Why `mode` does not let a value be stored over what `old` found, if it does not.
@@ -124,9 +177,9 @@ impl<S: Sharing> Store<S> {
             (Mode::Cas(_), Err(_)) => Some(Outcome::NotFound),
             (Mode::Cas(cas), Ok(found)) => (self.cas_at(found.location) != cas).then_some(Outcome::Exists),
             (Mode::Add, Ok(found)) => {
-                let mark = self.index.mark(found.slot);
+                let mark = self.core.index.mark(found.slot);
                 if mark & mark::FREQUENCY < mark::FREQUENCY {
-                    self.index.set_mark(found.slot, mark + 1);
+                    self.core.index.set_mark(found.slot, mark + 1);
                 }
                 Some(Outcome::NotStored)
             }
@@ -151,7 +204,7 @@ impl<S: Sharing> Store<S> {
                 head.cas = self.fresh_cas(Some(old));
             }
         }
-        head.last_access = self.segments.get(segment).encode_time(self.now_s);
+        head.last_access = self.core.segments.get(segment).encode_time(self.now_s);
         self.append_with_room(segment, &head, value)
     }
 
@@ -160,49 +213,54 @@ impl<S: Sharing> Store<S> {
     /// # Panics
     /// Where `segment` has no room.
     pub(super) fn append_with_room(&mut self, segment: SegmentId, head: &Head<'_>, value: &[u8]) -> Location {
-        let Some(mut open) = self.arena.append_item(segment, head) else {
+        let Some(mut open) = self.core.arena.append_item(&mut self.writer, segment, head) else {
             unreachable!("room was made for this record");
         };
-        self.arena.value_mut(&mut open).copy_from_slice(value);
-        let location = self.arena.publish(open);
-        let bytes = to_u32(self.arena.rounded(head.layout().bytes()));
-        self.segments.get_mut(segment).live_bytes += bytes;
+        self.core.arena.value_mut(&mut open).copy_from_slice(value);
+        let location = self.core.arena.publish(open);
+        let bytes = to_u32(self.core.arena.rounded(head.layout().bytes()));
+        self.core.segments.get(segment).add_live::<S>(bytes);
         self.note_expiry(location, head.expiry);
         location
     }
 
-    /// Makes a published record the item of `key`, instead of the one that `old` found.
+    /// Makes a published record the item of `key`, whose buckets are locked, instead of the one that `old` found.
     pub(super) fn install(
         &mut self,
-        key: Key<'_>,
+        (key, locked): (Key<'_>, &Locked),
         location: Location,
         old: Option<Found>,
     ) -> Result<(), PutError> {
-        self.stats.item_bytes += self.item_bytes(location);
+        self.counters().item_bytes.add(self.item_bytes(location));
         match old {
             Some(old) => {
-                self.bury(old.location);
-                self.index.set_location(old.slot, location);
+                let index = &self.core.index;
+                // A reader that meets the new location must not meet the old item's bit.
+                index.set_seen(old.slot, false);
+                index.set_location(old.slot, location);
                 // Storing again counts as a use.
-                let frequency = self.index.mark(old.slot) & mark::FREQUENCY;
-                self.index.set_mark(old.slot, (frequency + 1).min(mark::FREQUENCY));
+                let frequency = index.mark(old.slot) & mark::FREQUENCY;
+                index.set_mark(old.slot, (frequency + 1).min(mark::FREQUENCY));
+                self.bury(old.location);
             }
-            None => self.insert(key, location)?,
+            None => self.insert((key, locked), location)?,
         }
-        self.stats.stored += 1;
-        self.resize_step();
+        self.counters().stored.add(1);
         Ok(())
     }
 
-    fn insert(&mut self, key: Key<'_>, location: Location) -> Result<(), PutError> {
+    fn insert(&mut self, (key, locked): (Key<'_>, &Locked), location: Location) -> Result<(), PutError> {
         loop {
-            let (arena, hasher) = (&self.arena, &self.hasher);
+            let (arena, hasher) = (&self.core.arena, &self.core.hasher);
             let hash_of = |at| hasher.hash(arena.record(at).key());
-            match self.index.insert(key.hash, location, 0, hash_of) {
-                Ok(_) => return Ok(()),
-                Err(Full) if self.evict => self.evict_weakest(key),
+            match self.core.index.insert(locked, key.hash, location, hash_of) {
+                Ok(_) => {
+                    self.counters().items.add(1);
+                    return Ok(());
+                }
+                Err(Full) if self.core.evicts => self.evict_weakest(key),
                 Err(Full) => {
-                    self.stats.refused += 1;
+                    self.counters().refused.add(1);
                     self.bury(location);
                     return Err(PutError::NoMemory);
                 }
@@ -210,11 +268,32 @@ impl<S: Sharing> Store<S> {
         }
     }
 
+    /// Whether there is no slot for a new item in the locked buckets, or the index is too full already, but soon
+    /// will not be.
+    #[inline]
+    pub(super) fn is_short_of_slots(&mut self, locked: &Locked) -> bool {
+        if !S::IS_SHARED {
+            // The only shard has made the index as large as it can be.
+            return false;
+        }
+        let items = self.items();
+        let index = &self.core.index;
+        let (arena, hasher) = (&self.core.arena, &self.core.hasher);
+        let hash_of = |at| hasher.hash(arena.record(at).key());
+        if !index.is_too_full(items) && index.make_slot_for(locked, hash_of).is_ok() {
+            self.slot_tries = 0;
+            return false;
+        }
+        self.slot_tries += 1;
+        let is_resizing = index.is_moving() || index.wanted_len(items).is_some();
+        is_resizing && self.slot_tries < SLOT_TRIES_MAX
+    }
+
     /// Both buckets of `key` are full beyond help: the item in them that is worth least goes.
     fn evict_weakest(&mut self, key: Key<'_>) {
         mm_base::mark!("item evicted for want of a slot");
-        let slot = self.index.weakest(key.hash);
-        if let Some(location) = self.index.location(slot) {
+        let slot = self.core.index.weakest(key.hash);
+        if let Some(location) = self.core.index.location(slot) {
             self.evict(Found { slot, location });
         }
     }
@@ -222,8 +301,8 @@ impl<S: Sharing> Store<S> {
     /// Which queue an item of `key` goes to: that of the version before it, or main if it left the small queue lately.
     pub(super) fn queue_for(&mut self, key: Key<'_>, old: Option<Found>) -> Queue {
         match old {
-            Some(old) => self.segments.get(self.arena.segment_of(old.location)).queue(),
-            None if self.ghosts.take(key.hash) => Queue::Main,
+            Some(old) => self.core.segments.get(self.core.arena.segment_of(old.location)).queue(),
+            None if self.core.ghosts.take(key.hash) => Queue::Main,
             None => Queue::Small,
         }
     }

@@ -106,7 +106,7 @@ impl Policy for RealStore {
     }
 
     fn remove(&mut self, object: u32) {
-        let _absent = self.with_key(object, |store, key, now_s| store.delete(key, now_s));
+        let _absent = self.with_key(object, |store, key, now_s| store.delete(key, None, now_s));
     }
 
     /// The store finds out by itself.

@@ -1,0 +1,73 @@
+//! What each shard counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::stats::Stats;
+
+/// A number that one shard changes and all may read.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    #[inline]
+    pub(crate) fn add(&self, by: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn subtract(&self, by: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(by), Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One shard's counters, in cache lines of their own. What several shards add to and take from (items, their bytes)
+/// may be below zero in one of them; the sum is right.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) items: Counter,
+    pub(crate) item_bytes: Counter,
+    pub(crate) stored: Counter,
+    pub(crate) evicted: Counter,
+    pub(crate) evicted_unfetched: Counter,
+    pub(crate) evicted_fetched: Counter,
+    pub(crate) evicted_with_expiry: Counter,
+    pub(crate) reclaimed: Counter,
+    pub(crate) expired_unfetched: Counter,
+    pub(crate) moved: Counter,
+    pub(crate) moved_bytes: Counter,
+    pub(crate) segments_reused: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) waited: Counter,
+    /// Dead bytes of segments that were items which had expired.
+    pub(crate) expired_bytes: Counter,
+}
+
+impl Counters {
+    /// Adds these counters to `stats`.
+    pub(crate) fn add_to(&self, stats: &mut Stats) {
+        for (sum, counter) in [
+            (&mut stats.items, &self.items),
+            (&mut stats.item_bytes, &self.item_bytes),
+            (&mut stats.stored, &self.stored),
+            (&mut stats.evicted, &self.evicted),
+            (&mut stats.evicted_unfetched, &self.evicted_unfetched),
+            (&mut stats.evicted_fetched, &self.evicted_fetched),
+            (&mut stats.evicted_with_expiry, &self.evicted_with_expiry),
+            (&mut stats.reclaimed, &self.reclaimed),
+            (&mut stats.expired_unfetched, &self.expired_unfetched),
+            (&mut stats.moved, &self.moved),
+            (&mut stats.moved_bytes, &self.moved_bytes),
+            (&mut stats.segments_reused, &self.segments_reused),
+            (&mut stats.refused, &self.refused),
+            (&mut stats.waited, &self.waited),
+        ] {
+            *sum = sum.wrapping_add(counter.get());
+        }
+    }
+}

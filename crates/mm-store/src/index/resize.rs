@@ -1,0 +1,218 @@
+//! Growth and shrink, bucket by bucket, while others read and write.
+
+use std::sync::atomic::Ordering;
+
+use super::geometry::Geometry;
+use super::held::Held;
+use super::{Index, Slot};
+use crate::hash::KeyHash;
+use crate::limits::{
+    DISCARD_STEP_LINES, INDEX_FULL_LOAD, INDEX_GROW_LOAD, INDEX_ROOM_LOAD, INDEX_SHRINK_LOAD,
+    INDEX_SHRUNK_LOAD, MIN_BUCKETS, STUCK_MAX,
+};
+use crate::memory::{Location, SLOTS};
+use crate::narrow::scale;
+use crate::sharing::{Exclusive, Sharing};
+
+/// Locations and marks of items that found no slot and are no longer in the index.
+pub(crate) type Lost = [Option<(Location, u8)>; SLOTS];
+
+/// What becomes of the items of a bucket that is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// There is none, or it stays.
+    Stays,
+    /// It stands in this slot too.
+    Moves(Slot),
+    /// There is no slot for it.
+    Goes,
+}
+
+/// A bucket that is needed is another shard's at the moment.
+#[derive(Debug)]
+struct Busy;
+
+impl<S: Sharing> Index<S> {
+    /// Number of buckets in use.
+    pub(crate) fn buckets(&self) -> usize {
+        let geometry = self.layout.load::<S>();
+        geometry.len.max(geometry.next_len)
+    }
+
+    /// Whether a growth or shrink is under way.
+    #[inline]
+    pub(crate) fn is_moving(&self) -> bool {
+        self.layout.load::<S>().is_moving()
+    }
+
+    /// Whether the load with so many items is well below that at which the index grows.
+    pub(crate) fn has_room(&self, items: usize) -> bool {
+        items * 100 < self.layout.load::<S>().len * SLOTS * INDEX_ROOM_LOAD
+    }
+
+    /// Whether the load is so high that the index must grow before anything is added. One shard's resize goes
+    /// faster than its load; of several, one may be interrupted in the middle of a step while others add.
+    #[inline]
+    pub(crate) fn is_too_full(&self, items: usize) -> bool {
+        let geometry = self.layout.load::<S>();
+        items * 100 > geometry.len.min(geometry.next_len) * SLOTS * INDEX_FULL_LOAD
+    }
+
+    /// How many buckets the index should have for its load, where that is not the number it has.
+    #[inline]
+    pub(crate) fn wanted_len(&self, items: usize) -> Option<usize> {
+        let geometry = self.layout.load::<S>();
+        let (len, slots) = (geometry.len, geometry.len * SLOTS);
+        if geometry.is_moving() {
+            None
+        } else if items * 100 > slots * INDEX_GROW_LOAD {
+            let wanted = (len + (len / 5).max(MIN_BUCKETS)).min(self.table.capacity());
+            (wanted > len).then_some(wanted)
+        } else if items * 100 < slots * INDEX_SHRINK_LOAD && len > 4 * MIN_BUCKETS {
+            let wanted = items * 100 / (SLOTS * INDEX_SHRUNK_LOAD);
+            Some(wanted.clamp(len - len / 4, len - len / 12))
+        } else {
+            None
+        }
+    }
+
+    /// Begins to grow or shrink to `next_len` buckets, if that is still wanted for as many items as there are now.
+    /// [`Index::step`] does the work.
+    pub(crate) fn begin_resize(&self, next_len: usize, items: impl FnOnce() -> usize) {
+        let Some(_mover) = self.mover.try_lock() else { return };
+        let len = self.layout.load::<S>().len;
+        // Another shard may have resized it since this one looked, and many items may have come.
+        if S::IS_SHARED && self.wanted_len(items()).is_none_or(|wanted| (wanted > len) != (next_len > len)) {
+            return;
+        }
+        self.layout.set::<S>(Geometry { len, next_len, boundary: if next_len > len { len } else { 0 } });
+    }
+
+    /// Brings near the items of the bucket that the step after next will move.
+    pub(crate) fn prefetch_step(&self, prefetch: impl Fn(Location)) {
+        const AHEAD: usize = 2;
+        let geometry = self.layout.load::<S>();
+        if !geometry.is_moving() {
+            return;
+        }
+        let position = if geometry.is_growing() {
+            geometry.boundary.saturating_sub(1 + AHEAD)
+        } else {
+            (geometry.boundary + AHEAD).min(geometry.len - 1)
+        };
+        let bucket = self.table.line(position);
+        (0..SLOTS).filter_map(|number| Location::from_raw(bucket.location(number))).for_each(prefetch);
+    }
+
+    /// Moves the next bucket's items to where the new number of buckets wants them, unless another shard is at it or in
+    /// the way. Some items may get lost, which takes more bad luck than a test has ever met.
+    pub(crate) fn step(&self, hash_of: impl Fn(Location) -> KeyHash) -> Lost {
+        let mut lost = [None; SLOTS];
+        let Some(_mover) = self.mover.try_lock() else { return lost };
+        let now = self.layout.load::<S>();
+        let Some((position, next)) = now.next() else { return lost };
+        let mut held = Held::with(self, &[]);
+        if !held.take(position) {
+            return lost;
+        }
+        let mut fates = [Fate::Stays; SLOTS];
+        for number in 0..SLOTS {
+            match self.fate(Slot { position, number }, (now, next), &mut held, &hash_of) {
+                Ok(fate) => fates[number] = fate,
+                Err(Busy) => {
+                    self.take_back(&fates);
+                    return lost;
+                }
+            }
+        }
+        self.stuck.store(0, Ordering::Relaxed);
+        self.layout.set_boundary(next.boundary);
+        for (number, fate) in fates.into_iter().enumerate() {
+            let slot = Slot { position, number };
+            let contents = self.contents(slot);
+            if fate == Fate::Goes {
+                lost[number] =
+                    Location::from_raw(contents.location).map(|location| (location, contents.mark));
+            }
+            if fate != Fate::Stays {
+                self.count_move(contents.tag);
+                self.remove(slot);
+            }
+        }
+        // Memory given back must not be touched again by an unlock.
+        drop(held);
+        self.discard_passed(next);
+        if next.is_done() {
+            self.finish_resize(next);
+        }
+        lost
+    }
+
+    /// Finds the item in `slot` a place by the next geometry, and puts it there too.
+    fn fate(
+        &self,
+        slot: Slot,
+        (now, next): (Geometry, Geometry),
+        held: &mut Held<'_, S>,
+        hash_of: &impl Fn(Location) -> KeyHash,
+    ) -> Result<Fate, Busy> {
+        let Some(location) = self.location(slot) else { return Ok(Fate::Stays) };
+        let hash = hash_of(location);
+        let [first, second] = next.positions(hash);
+        if first == slot.position || second == slot.position {
+            return Ok(Fate::Stays);
+        }
+        // Buckets keep the order of hashes, so this target is near the last one, the item's other bucket is not.
+        let is_first = scale(hash.first(), now.len) == slot.position;
+        let (near, far) = if is_first { (first, second) } else { (second, first) };
+        if !held.take(near) {
+            return Err(Busy);
+        }
+        let mut place = self.empty_slot(near);
+        if place.is_none() {
+            if !held.take(far) {
+                return Err(Busy);
+            }
+            held.was_refused = false;
+            place = self
+                .empty_slot(far)
+                .or_else(|| self.make_slot([near, far], held, Some((slot.position, next)), hash_of));
+            if place.is_none() && held.was_refused {
+                return Err(Busy);
+            }
+        }
+        let Some(place) = place else {
+            // Others may be about to remove items from these buckets, or to move them.
+            let tries = self.stuck.fetch_add(1, Ordering::Relaxed);
+            return if S::IS_SHARED && tries < STUCK_MAX { Err(Busy) } else { Ok(Fate::Goes) };
+        };
+        self.fill(place, self.contents(slot));
+        Ok(Fate::Moves(place))
+    }
+
+    /// Nobody has looked yet where the items of a bucket were put: they are taken away again.
+    fn take_back(&self, fates: &[Fate; SLOTS]) {
+        for fate in fates {
+            if let Fate::Moves(place) = fate {
+                self.remove(*place);
+            }
+        }
+    }
+
+    /// While shrinking: gives back what the boundary has left behind of the table's end, piece by piece.
+    fn discard_passed(&self, geometry: Geometry) {
+        let Geometry { next_len, boundary, .. } = geometry;
+        if !geometry.is_growing() && boundary.is_multiple_of(DISCARD_STEP_LINES) && boundary > next_len {
+            self.table.discard(next_len.max(boundary - DISCARD_STEP_LINES), boundary);
+        }
+    }
+
+    fn finish_resize(&self, geometry: Geometry) {
+        let Geometry { len, next_len, .. } = geometry;
+        self.layout.set::<S>(Geometry { len: next_len, next_len, boundary: 0 });
+        if next_len < len {
+            let last = len / DISCARD_STEP_LINES * DISCARD_STEP_LINES;
+            self.table.discard(next_len.max(last), len);
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Which segments are free, and the queues that sealed ones stand in.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use super::{QUEUES, Queue, Segment, State};
+use crate::memory::{SEGMENT_FILL_BYTES, SegmentId};
+use crate::narrow::to_u32;
+use crate::sharing::{Exclusive, Sharing, take_next};
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Ends {
+    oldest: Option<SegmentId>,
+    newest: Option<SegmentId>,
+}
+
+/// A segment's neighbours in its queue.
+#[derive(Debug, Clone, Copy, Default)]
+struct Links {
+    previous: Option<SegmentId>,
+    next: Option<SegmentId>,
+}
+
+/// Bytes of book-keeping for each segment, those of the arena included.
+pub(crate) const SEGMENT_BOOK_BYTES: usize =
+    size_of::<Segment>() + size_of::<Links>() + 3 * size_of::<SegmentId>() + SEGMENT_FILL_BYTES;
+
+/// What one shard at a time may change.
+#[derive(Debug)]
+struct Lists {
+    links: Box<[Links]>,
+    queues: [Ends; QUEUES],
+    /// Free segments, a stack.
+    free: Vec<SegmentId>,
+    /// Segments that never had memory, or gave it back, a stack.
+    unused: Vec<SegmentId>,
+    /// Segments whose records left, but which pins or readers hold.
+    held: Vec<SegmentId>,
+}
+
+/// All segments.
+#[derive(Debug)]
+pub(crate) struct Segments<S: Sharing> {
+    table: Box<[Segment]>,
+    lists: S::Exclusive<Lists>,
+    next_sequence: AtomicU64,
+    /// Segments from here on have never been opened.
+    opened_below: AtomicUsize,
+    // How many there are in the lists, for those who only want to know that.
+    free: AtomicUsize,
+    unused: AtomicUsize,
+    held: AtomicUsize,
+    lens: [AtomicUsize; QUEUES],
+}
+
+impl<S: Sharing> Segments<S> {
+    /// `count` segments without memory, numbered from 1.
+    pub(crate) fn new(count: u32) -> Self {
+        let slots = count as usize + 1;
+        let lists = Lists {
+            links: vec![Links::default(); slots].into(),
+            queues: [Ends::default(); QUEUES],
+            free: Vec::with_capacity(slots),
+            unused: (1..=count).rev().map(SegmentId).collect(),
+            held: Vec::with_capacity(slots),
+        };
+        Self {
+            table: (0..slots).map(|_| Segment::default()).collect(),
+            lists: S::Exclusive::new(lists),
+            next_sequence: AtomicU64::new(1),
+            opened_below: AtomicUsize::new(0),
+            free: AtomicUsize::new(0),
+            unused: AtomicUsize::new(count as usize),
+            held: AtomicUsize::new(0),
+            lens: Default::default(),
+        }
+    }
+
+    /// The book-keeping of `id`.
+    #[inline]
+    pub(crate) fn get(&self, id: SegmentId) -> &Segment {
+        &self.table[id.index()]
+    }
+
+    /// Every segment's number.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = SegmentId> + use<S> {
+        (1..to_u32(self.table.len())).map(SegmentId)
+    }
+
+    /// How many segments have memory.
+    #[inline]
+    pub(crate) fn resident(&self) -> usize {
+        self.table.len() - 1 - self.unused.load(Ordering::Relaxed)
+    }
+
+    /// How many segments are free.
+    #[inline]
+    pub(crate) fn free(&self) -> usize {
+        self.free.load(Ordering::Relaxed)
+    }
+
+    /// How many segments are held.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// How many segments `queue` has, those being filled left out.
+    pub(crate) fn len(&self, queue: Queue) -> usize {
+        self.lens[queue.index()].load(Ordering::Relaxed)
+    }
+
+    /// A number that no segment has had or will have.
+    pub(crate) fn take_sequence(&self) -> u64 {
+        take_next::<S>(&self.next_sequence)
+    }
+
+    /// The sequence that the next segment will have.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.next_sequence.load(Ordering::Acquire)
+    }
+
+    fn with<R>(&self, change: impl FnOnce(&mut Lists) -> R) -> R {
+        let mut lists = self.lists.lock();
+        let result = change(&mut lists);
+        self.free.store(lists.free.len(), Ordering::Relaxed);
+        self.unused.store(lists.unused.len(), Ordering::Relaxed);
+        self.held.store(lists.held.len(), Ordering::Relaxed);
+        result
+    }
+
+    /// Opens a free segment, or one without memory where fewer than `most` have some.
+    pub(crate) fn open(&self, queue: Queue, most: usize, now_s: u32) -> Option<SegmentId> {
+        let id = self.with(|lists| {
+            let id = match lists.free.pop() {
+                Some(id) => id,
+                None if self.table.len() - 1 - lists.unused.len() < most => lists.unused.pop()?,
+                None => return None,
+            };
+            let below = self.opened_below.load(Ordering::Relaxed).max(id.index() + 1);
+            self.opened_below.store(below, Ordering::Release);
+            Some(id)
+        })?;
+        self.get(id).open(queue, self.take_sequence(), now_s);
+        Some(id)
+    }
+
+    /// An open segment is full: it becomes the newest of its queue.
+    pub(crate) fn seal(&self, id: SegmentId) {
+        self.with(|lists| self.append(lists, id));
+    }
+
+    fn append(&self, lists: &mut Lists, id: SegmentId) {
+        let (State::Open(queue) | State::Leaving(queue)) = self.get(id).state() else { return };
+        let ends = &mut lists.queues[queue.index()];
+        lists.links[id.index()] = Links { previous: ends.newest, next: None };
+        match ends.newest.replace(id) {
+            Some(newest) => lists.links[newest.index()].next = Some(id),
+            None => ends.oldest = Some(id),
+        }
+        self.change_len(queue, 1);
+        self.get(id).set_state(State::Sealed(queue));
+    }
+
+    /// Changed only by who has the lists.
+    fn change_len(&self, queue: Queue, by: isize) {
+        let len = &self.lens[queue.index()];
+        len.store(len.load(Ordering::Relaxed).wrapping_add_signed(by), Ordering::Relaxed);
+    }
+
+    /// Takes a sealed segment out of its queue, wherever it stands there. False where it is not sealed any more, or an
+    /// upload has come to stand in it.
+    pub(crate) fn leave(&self, id: SegmentId) -> bool {
+        self.with(|lists| {
+            let State::Sealed(queue) = self.get(id).state() else { return false };
+            if self.get(id).uploads() != 0 {
+                return false;
+            }
+            let Links { previous, next } = std::mem::take(&mut lists.links[id.index()]);
+            match previous {
+                Some(previous) => lists.links[previous.index()].next = next,
+                None => lists.queues[queue.index()].oldest = next,
+            }
+            match next {
+                Some(next) => lists.links[next.index()].previous = previous,
+                None => lists.queues[queue.index()].newest = previous,
+            }
+            self.change_len(queue, -1);
+            self.get(id).set_state(State::Leaving(queue));
+            true
+        })
+    }
+
+    /// A segment that was being emptied keeps what is left in it: it becomes the newest of its queue.
+    pub(crate) fn stay(&self, id: SegmentId) {
+        if let State::Leaving(_) = self.get(id).state() {
+            self.with(|lists| self.append(lists, id));
+        }
+    }
+
+    /// Every sealed segment, in no order.
+    pub(crate) fn sealed(&self) -> impl Iterator<Item = (SegmentId, &Segment)> {
+        let all = self.table[..self.opened_below.load(Ordering::Acquire)]
+            .iter()
+            .enumerate()
+            .map(|(number, segment)| (SegmentId(to_u32(number)), segment));
+        all.filter(|(_, segment)| matches!(segment.state(), State::Sealed(_)))
+    }
+
+    /// A segment without records, memory kept.
+    pub(crate) fn release(&self, id: SegmentId) {
+        self.with(|lists| {
+            self.get(id).set_state(State::Free);
+            lists.free.push(id);
+        });
+    }
+
+    /// A segment without records that somebody still holds.
+    pub(crate) fn hold(&self, id: SegmentId) {
+        self.with(|lists| {
+            self.get(id).set_state(State::Held);
+            lists.held.push(id);
+        });
+    }
+
+    /// A held segment for which `is_free` holds now; it is no longer in the list of held ones.
+    pub(crate) fn take_held(&self, is_free: impl Fn(SegmentId) -> bool) -> Option<SegmentId> {
+        if self.held() == 0 {
+            return None;
+        }
+        self.with(|lists| {
+            let at = lists.held.iter().position(|&id| is_free(id))?;
+            Some(lists.held.swap_remove(at))
+        })
+    }
+
+    /// How many held segments there are for which `is_it` holds.
+    pub(crate) fn count_held(&self, is_it: impl Fn(SegmentId) -> bool) -> usize {
+        if self.held() == 0 {
+            return 0;
+        }
+        self.lists.lock().held.iter().filter(|&&id| is_it(id)).count()
+    }
+
+    /// Takes a free segment and gives it to `discard`, after which it has no memory.
+    pub(crate) fn discard_free(&self, discard: impl FnOnce(SegmentId)) {
+        self.with(|lists| {
+            let Some(id) = lists.free.pop() else { return };
+            discard(id);
+            self.get(id).set_state(State::Unused);
+            lists.unused.push(id);
+        });
+    }
+
+    /// The oldest segment of `queue` for which `is_it` holds.
+    pub(crate) fn oldest(&self, queue: Queue, is_it: impl Fn(SegmentId) -> bool) -> Option<SegmentId> {
+        let lists = self.lists.lock();
+        std::iter::successors(lists.queues[queue.index()].oldest, |&id| lists.links[id.index()].next)
+            .find(|&id| is_it(id))
+    }
+}

@@ -1,0 +1,112 @@
+//! What all shards of a store share.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crate::config::{Config, Sizes};
+use crate::counters::Counters;
+use crate::ghosts::Ghosts;
+use crate::hash::KeyHasher;
+use crate::index::Index;
+use crate::limits::{RESERVE_FACTOR, RESERVE_FROM_BYTES, RESERVE_SEGMENTS};
+use crate::memory::{Arena, ArenaConfig};
+use crate::segment::Segments;
+use crate::sharing::{Exclusive, Sharing};
+use crate::stats::Stats;
+
+/// What all shards of a store share.
+#[derive(Debug)]
+pub(super) struct Core<S: Sharing> {
+    pub(super) sizes: Sizes,
+    pub(super) evicts: bool,
+    pub(super) hasher: KeyHasher,
+    pub(super) arena: Arena,
+    pub(super) index: Index<S>,
+    pub(super) segments: Segments<S>,
+    pub(super) ghosts: Ghosts<S>,
+    pub(super) limit_bytes: AtomicUsize,
+    /// Items of segments opened before this are flushed; 0 where no flush is being worked off.
+    pub(super) flushed_before: AtomicU64,
+    /// What the index wants to grow to; segments make room for it. 0 where it does not wait.
+    pub(super) wanted_index_bytes: AtomicUsize,
+    /// One for each shard.
+    pub(super) counters: Box<[Counters]>,
+    /// What the counters were when they were last reset.
+    pub(super) reset_at: S::Exclusive<Stats>,
+}
+
+impl<S: Sharing> Core<S> {
+    pub(super) fn open(config: &Config, shards: usize) -> io::Result<Self> {
+        if cfg!(target_pointer_width = "64") && config.limit_bytes >= RESERVE_FROM_BYTES {
+            let reserving = Self::open_with(config, Sizes::new(config.limit_bytes, RESERVE_FACTOR), shards);
+            if reserving.is_ok() {
+                return reserving;
+            }
+        }
+        Self::open_with(config, Sizes::new(config.limit_bytes, 1), shards)
+    }
+
+    fn open_with(config: &Config, sizes: Sizes, shards: usize) -> io::Result<Self> {
+        let arena = Arena::new(ArenaConfig {
+            segments: sizes.segments,
+            segment_bytes: sizes.segment_bytes,
+            granule_bytes: sizes.granule_bytes,
+            huge_pages: sizes.huge_pages,
+            shards,
+        })?;
+        Ok(Self {
+            sizes,
+            evicts: config.evict,
+            hasher: KeyHasher::new(config.hash_seed),
+            arena,
+            index: Index::new(sizes.items_max, sizes.huge_pages)?,
+            segments: Segments::new(sizes.segments),
+            ghosts: Ghosts::new(sizes.items_max, sizes.huge_pages)?,
+            limit_bytes: AtomicUsize::new(sizes.limit_bytes),
+            flushed_before: AtomicU64::new(0),
+            wanted_index_bytes: AtomicUsize::new(0),
+            counters: (0..shards).map(|_| Counters::default()).collect(),
+            reset_at: S::Exclusive::new(Stats::default()),
+        })
+    }
+
+    #[inline]
+    pub(super) fn limit_bytes(&self) -> usize {
+        self.limit_bytes.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn flushed_before(&self) -> u64 {
+        self.flushed_before.load(Ordering::Acquire)
+    }
+
+    /// The flush that began before `before` is worked off, unless there has been another one since.
+    pub(super) fn end_flush(&self, before: u64) {
+        if S::IS_SHARED {
+            let _newer = self.flushed_before.compare_exchange(before, 0, Ordering::AcqRel, Ordering::Relaxed);
+        } else {
+            self.flushed_before.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The sum of all counters since the start.
+    pub(super) fn counted(&self) -> Stats {
+        let mut sum = Stats::default();
+        self.counters.iter().for_each(|counters| counters.add_to(&mut sum));
+        sum
+    }
+
+    /// How many items there are.
+    #[expect(clippy::cast_possible_truncation, reason = "items are in memory")]
+    pub(super) fn count_items(&self) -> usize {
+        let sum = self.counters.iter().fold(0_u64, |sum, shard| sum.wrapping_add(shard.items.get()));
+        // While shards count, what one has removed may be seen before what another has added.
+        if sum > u64::MAX / 2 { 0 } else { sum as usize }
+    }
+
+    /// Segments kept free for the survivors of evictions.
+    #[inline]
+    pub(super) fn reserve_segments(&self) -> usize {
+        RESERVE_SEGMENTS * self.counters.len()
+    }
+}

@@ -1,0 +1,178 @@
+//! One store, several threads: no value is mixed up or out of date, nothing is lost that nobody removed, and every
+//! invariant holds in the end.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mm_store::{
+    ArithmeticError, CasRule, Config, Mode, Operation, Outcome, Put, Shared, Store, StoreHandles,
+};
+
+const THREADS: u64 = 4;
+
+/// Numbers that look random, the same for the same seed.
+struct Choice(u64);
+
+impl Choice {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % below
+    }
+}
+
+fn on_threads(handles: &StoreHandles, work: impl Fn(u64, &mut Store<Shared>) + Sync) {
+    let start = Barrier::new(usize::try_from(THREADS).unwrap());
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (start, work) = (&start, &work);
+            scope.spawn(move || {
+                let mut store = handles.take().unwrap();
+                start.wait();
+                work(thread, &mut store);
+            });
+        }
+    });
+}
+
+fn open(limit_bytes: usize, evict: bool) -> StoreHandles {
+    let config = Config { evict, ..Config::new(limit_bytes, 11) };
+    StoreHandles::open(&config, usize::try_from(THREADS).unwrap() + 1).unwrap()
+}
+
+fn verify(handles: &StoreHandles) {
+    let mut store = handles.take().unwrap();
+    while store.maintain(1 << 16, 1) {}
+    store.verify().unwrap();
+}
+
+#[test]
+fn values_written_by_all_are_read_whole_while_the_store_evicts_and_grows() {
+    let handles = open(8 << 20, true);
+    // A value names its key and its version, of which each key has one that only grows.
+    let versions: Vec<AtomicU64> = (0..20_000).map(|_| AtomicU64::new(0)).collect();
+    on_threads(&handles, |thread, store| {
+        let mut choice = Choice(thread + 77);
+        let mut value = Vec::new();
+        for step in 0..200_000_u64 {
+            let number = choice.next(versions.len() as u64);
+            let name = format!("key-{number}");
+            let key = store.key(name.as_bytes()).unwrap();
+            let own = number % THREADS == thread;
+            if own && choice.next(2) == 0 {
+                let version = versions[usize::try_from(number).unwrap()].load(Ordering::Relaxed) + 1;
+                value.clear();
+                let len = choice.next(900);
+                value.extend_from_slice(format!("{number}:{version}:").as_bytes());
+                value.resize(value.len() + usize::try_from(len).unwrap(), b'a' + (version % 26) as u8);
+                assert_eq!(store.put(key, &Put::default(), &value, 1).unwrap(), Outcome::Stored);
+                versions[usize::try_from(number).unwrap()].store(version, Ordering::Release);
+            } else {
+                let least = versions[usize::try_from(number).unwrap()].load(Ordering::Acquire);
+                if let Ok(item) = store.get(key, 1) {
+                    let read = item.value().unwrap();
+                    let mut parts = read.splitn(3, |&byte| byte == b':');
+                    assert_eq!(parts.next().unwrap(), number.to_string().as_bytes(), "another key's value");
+                    let version: u64 = std::str::from_utf8(parts.next().unwrap()).unwrap().parse().unwrap();
+                    assert!(version >= least, "{name}: version {version} was read after {least} was stored");
+                    let filler = b'a' + (version % 26) as u8;
+                    assert!(parts.next().unwrap().iter().all(|&byte| byte == filler), "a mixed value");
+                }
+            }
+            if step % 64 == 0 {
+                store.rest();
+            }
+        }
+    });
+    verify(&handles);
+}
+
+#[test]
+fn nothing_gets_lost_while_items_move_about_in_a_growing_and_shrinking_index() {
+    let handles = open(64 << 20, false);
+    on_threads(&handles, |thread, store| {
+        let key_of = |number: u64| format!("thread-{thread}-key-{number}");
+        for round in 0..3 {
+            for number in 0..60_000 {
+                let name = key_of(number);
+                let key = store.key(name.as_bytes()).unwrap();
+                assert_eq!(store.put(key, &Put::default(), name.as_bytes(), 1).unwrap(), Outcome::Stored);
+                let earlier = key_of(number / 2);
+                let key = store.key(earlier.as_bytes()).unwrap();
+                assert_eq!(store.get(key, 1).unwrap().value().unwrap(), earlier.as_bytes());
+                if number % 64 == 0 {
+                    store.rest();
+                }
+            }
+            for number in 0..60_000 {
+                let name = key_of(number);
+                let key = store.key(name.as_bytes()).unwrap();
+                assert!(
+                    store.delete(key, None, 1).is_ok(),
+                    "{name} was lost in round {round}: {:?}",
+                    store.stats()
+                );
+                if number % 64 == 0 {
+                    store.rest();
+                    store.maintain(64, 1);
+                }
+            }
+        }
+    });
+    verify(&handles);
+}
+
+#[test]
+fn counting_adding_and_comparing_are_atomic() {
+    let handles = open(8 << 20, true);
+    let wins = AtomicU64::new(0);
+    on_threads(&handles, |thread, store| {
+        let name = store.key(b"counter").unwrap();
+        let _one_of_all = store.put(name, &Put { mode: Mode::Add, ..Put::default() }, b"0", 1).unwrap();
+        for step in 0..20_000_u64 {
+            let name = store.key(b"counter").unwrap();
+            match store.arithmetic(name, Operation::Increment(1), CasRule::default(), 1) {
+                Ok(_) => {}
+                Err(error) => panic!("thread {thread}: {error:?}"),
+            }
+            let race = format!("race-{step}");
+            let key = store.key(race.as_bytes()).unwrap();
+            let added = store.put(key, &Put { mode: Mode::Add, ..Put::default() }, b"x", 1).unwrap();
+            if added == Outcome::Stored {
+                wins.fetch_add(1, Ordering::Relaxed);
+            }
+            let swap = store.key(b"swapped").unwrap();
+            loop {
+                let seen = store.get(swap, 1).map(|item| {
+                    let number: u64 = std::str::from_utf8(item.value().unwrap()).unwrap().parse().unwrap();
+                    (number, item.cas())
+                });
+                let (mode, next) = match seen {
+                    Ok((number, cas)) => (Mode::Cas(cas), number + 1),
+                    Err(_) => (Mode::Add, 1),
+                };
+                let put = Put { mode, ..Put::default() };
+                if store.put(swap, &put, next.to_string().as_bytes(), 1).unwrap() == Outcome::Stored {
+                    break;
+                }
+            }
+            if step % 16 == 0 {
+                store.rest();
+            }
+        }
+    });
+    assert_eq!(wins.load(Ordering::Relaxed), 20_000, "one of all who add a key succeeds");
+    let mut store = handles.take().unwrap();
+    for name in [&b"counter"[..], b"swapped"] {
+        let key = store.key(name).unwrap();
+        let value = store.get(key, 1).unwrap().value().unwrap().to_vec();
+        assert_eq!(value, (THREADS * 20_000).to_string().as_bytes(), "{:?}", String::from_utf8_lossy(name));
+    }
+    let missing = store.key(b"nothing").unwrap();
+    let counted = store.arithmetic(missing, Operation::Increment(1), CasRule::default(), 1);
+    assert!(matches!(counted, Err(ArithmeticError::Miss(_))));
+    store.verify().unwrap();
+}
