@@ -208,7 +208,7 @@ impl Ring {
             .flags(SEND_FLAGS)
             .build()
             .flags(squeue::Flags::SKIP_SUCCESS);
-        self.push(&entry.user_data(tag.to_u64()));
+        self.push_now(&entry.user_data(tag.to_u64()));
         Some(taken)
     }
 
@@ -346,11 +346,13 @@ impl Ring {
     }
 
     /// Makes room in the submission queue if there is none.
+    #[inline]
     fn has_room(&mut self) -> bool {
-        if self.queues.submission().is_full() {
-            // A failure leaves it full.
-            self.queues.submit().ok();
+        if !self.queues.submission().is_full() {
+            return true;
         }
+        // A failure leaves it full.
+        self.queues.submit().ok();
         !self.queues.submission().is_full()
     }
 
