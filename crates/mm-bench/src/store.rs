@@ -1,8 +1,8 @@
 //! The store in process, without sockets: what one shard does, and what two do together.
 //!
 //! Every shard is a thread on a core of its own that works through requests made beforehand, in batches as the
-//! service does: keys hashed and buckets asked for, items asked for, requests done. The rounds of the kinds of store take turns,
-//! so that all meet the same weather on the host; medians are taken.
+//! service does: keys hashed and buckets asked for, items asked for, requests done. The rounds of the kinds of store
+//! take turns, so that all meet the same weather on the host; medians are taken.
 
 mod shard;
 mod work;
