@@ -28,7 +28,7 @@ pub(super) fn start(peers: &Path) -> Result<(Vec<Contender>, Vec<String>), Strin
         match start_own(&words) {
             Ok(server) => list.push(Contender { name: name.to_owned(), server }),
             Err(complaint) if name.ends_with("uring") => {
-                remarks.push(format!("{name} is left out: {complaint}"))
+                remarks.push(format!("{name} is left out: {complaint}"));
             }
             Err(complaint) => return Err(complaint),
         }

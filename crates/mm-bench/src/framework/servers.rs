@@ -47,8 +47,8 @@ pub(crate) fn serve(arguments: &EchoArguments) -> Result<(), String> {
     .map_err(|error| format!("the echo server has failed: {error}"))
 }
 
-/// Allows as many descriptors as the system lets the process have.
-pub(super) fn raise_descriptors() {
+/// Allows as many descriptors as the system lets the process have, and gives their number.
+pub(super) fn raise_descriptors() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let wanted = Some(CONNECTIONS_MAX as u64);
     let all = Rlimit { current: wanted, maximum: wanted };
@@ -57,6 +57,8 @@ pub(super) fn raise_descriptors() {
         // What cannot be raised stays; connections beyond it will be missed.
         setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).ok();
     }
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(allowed).unwrap_or(usize::MAX)
 }
 
 fn server(port: u16) -> io::Result<Server> {

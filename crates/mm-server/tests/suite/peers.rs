@@ -1,5 +1,5 @@
-//! Peers that behave badly, and many at once: the others are served without an error, memory stays within its bounds, and
-//! what happened is counted. On a service and on a handler alike.
+//! Peers that behave badly, and many at once: the others are served without an error, memory stays within its bounds,
+//! and what happened is counted. On a service and on a handler alike.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
