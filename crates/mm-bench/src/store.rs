@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
-use mm_store::{Config, Store};
+use mm_store::{Config, Store, StoreHandles};
 
 use crate::machine::{median, tell};
 use shard::{Shard, Task};
@@ -48,7 +48,11 @@ struct Kind {
 }
 
 /// The shard of its own store comes first, then those of one store for several.
-const KINDS: [Kind; 1] = [Kind { name: "one shard, Local", shards: 0..1 }];
+const KINDS: [Kind; 3] = [
+    Kind { name: "one shard, Local", shards: 0..1 },
+    Kind { name: "one, Shared", shards: 1..2 },
+    Kind { name: "two, Shared", shards: 1..3 },
+];
 
 /// Measures and prints a table.
 ///
@@ -97,7 +101,13 @@ pub(crate) fn run(arguments: &StoreArguments) -> Result<ExitCode, String> {
 fn start(config: &Config, items: u64) -> Result<Vec<Shard>, String> {
     let own = *config;
     let local = Shard::start(0, items, true, move || Store::open(&own).ok())?;
-    Ok(vec![local])
+    let handles = StoreHandles::open(config, 2).map_err(|error| format!("cannot open a store: {error}"))?;
+    let (first, second) = (handles.clone(), handles);
+    Ok(vec![
+        local,
+        Shard::start(0, items, true, move || first.take())?,
+        Shard::start(1, items, false, move || second.take())?,
+    ])
 }
 
 /// Requests in a second, for each of the kinds.

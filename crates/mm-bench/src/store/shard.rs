@@ -100,6 +100,7 @@ fn fill<S: Sharing>(store: &mut Store<S>, items: u64) -> Result<(), String> {
             return Err("the store refuses to store".to_owned());
         }
     }
+    store.rest();
     Ok(())
 }
 
@@ -113,6 +114,7 @@ fn serve<S: Sharing>(store: &mut Store<S>, requests: &[Request], position: &mut 
                 *position = 0;
             }
             serve_batch(store, &requests[*position..*position + BATCH]);
+            store.rest();
             *position += BATCH;
             done += BATCH as u64;
         }
