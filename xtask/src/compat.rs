@@ -67,7 +67,7 @@ const WHOLE: [&str; 38] = [
 
 /// Tests of the second kind and the assertions that fail in them: Debian's 1.6.18 behaves otherwise there than the
 /// version we follow. docs/memcached.md gives the reason for each.
-const WITH_DIFFERENCES: [(&str, &[&str]); 9] = [
+const WITH_DIFFERENCES: [(&str, &[&str]); 10] = [
     ("unixsocket", &[]),
     ("cas", &["cas empty, throw error"]),
     ("chunked-items", &[]),
@@ -77,6 +77,15 @@ const WITH_DIFFERENCES: [(&str, &[&str]); 9] = [
     ("metaget", &["error from blank command"]),
     ("shutdown", &["error when shutdown is not enabled"]),
     ("stats", &["expected count of stats values"]),
+    (
+        "conn-limits",
+        &[
+            "OOM'ed multiget",
+            "non zero response object OOM counter: 0",
+            "sock disconnected after overflow",
+            "another OOM recorded",
+        ],
+    ),
 ];
 
 fn run(arguments: &[String]) -> Outcome {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use mm_memcached::Protocol;
 
+use crate::limits::THREADS_MAX;
+
 /// Where memcached listens when it is not told.
 const MEMCACHED_PORT: u16 = 11211;
 
@@ -293,7 +295,7 @@ impl Config {
             },
             service: Service {
                 connections_max: 1024,
-                threads: 1,
+                threads: default_threads(),
                 requests_per_turn: None,
                 idle_timeout_s: 0,
                 watcher_kib: 256,
@@ -315,4 +317,10 @@ impl Config {
             without_meaning: Vec::new(),
         }
     }
+}
+
+/// As many threads as the process may use processors, by affinity and control group.
+fn default_threads() -> u32 {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    u32::try_from(processors).unwrap_or(u32::MAX).min(THREADS_MAX)
 }

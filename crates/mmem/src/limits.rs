@@ -3,7 +3,7 @@
 /// Most addresses to listen on.
 pub(crate) const ENDPOINTS_MAX: usize = 64;
 /// Most shards.
-pub(crate) const THREADS_MAX: i64 = 256;
+pub(crate) const THREADS_MAX: u32 = 256;
 /// Most connections: what one process may have open on Linux by default (`fs.nr_open`).
 pub(crate) const CONNECTIONS_MAX: i64 = 1 << 20;
 /// Longest `--spin`, in microseconds.

@@ -81,6 +81,7 @@ impl<S: Sharing> Index<S> {
         self.displace(first, held, next, hash_of)
             .or_else(|| self.displace(second, held, next, hash_of))
             .or_else(|| self.displace_two(first, held, next, hash_of))
+            .or_else(|| self.displace_two(second, held, next, hash_of))
     }
 
     /// Moves one item of the full bucket at `position` to its other bucket, and returns the slot that became free.

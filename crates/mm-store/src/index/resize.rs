@@ -55,7 +55,10 @@ impl<S: Sharing> Index<S> {
     #[inline]
     pub(crate) fn is_too_full(&self, items: usize) -> bool {
         let geometry = self.layout.load::<S>();
-        items * 100 > geometry.len.min(geometry.next_len) * SLOTS * INDEX_FULL_LOAD
+        // A shrink cannot be taken back: it is brought to its end while there are slots enough.
+        let is_shrinking = geometry.next_len < geometry.len;
+        let load = if is_shrinking { INDEX_ROOM_LOAD } else { INDEX_FULL_LOAD };
+        items * 100 > geometry.len.min(geometry.next_len) * SLOTS * load
     }
 
     /// How many buckets the index should have for its load, where that is not the number it has.

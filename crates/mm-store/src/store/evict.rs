@@ -103,11 +103,37 @@ impl<S: Sharing> Store<S> {
         if expired_bytes(segment) < self.core.sizes.segment_bytes / EXPIRED_SHARE {
             return false;
         }
+        self.seal_own(segment);
+        self.leave(segment, true)
+    }
+
+    /// Frees a segment in which nothing lives, if there is one: its memory is used again before fresh memory is.
+    pub(super) fn free_empty(&mut self) {
+        let is_empty = |(id, segment): (SegmentId, &Segment)| {
+            (segment.live_bytes() == 0 && self.can_leave(id)).then_some(id)
+        };
+        let empty = self.core.segments.sealed().find_map(is_empty);
+        if let Some(segment) = empty {
+            self.leave_empty(segment);
+        }
+    }
+
+    /// Frees a segment in which nothing lives.
+    pub(super) fn leave_empty(&mut self, segment: SegmentId) {
+        if self.leaving.segment.is_none() && self.can_leave(segment) {
+            self.seal_own(segment);
+            if self.leave(segment, true) {
+                self.empty_some(0);
+            }
+        }
+    }
+
+    /// Seals a segment if it is one of those that this shard appends to.
+    fn seal_own(&mut self, segment: SegmentId) {
         if let Some(head) = self.heads.iter_mut().find(|head| **head == Some(segment)) {
             *head = None;
             self.close_head(segment);
         }
-        self.leave(segment, true)
     }
 
     /// Begins to empty a sealed segment; false where another shard does.

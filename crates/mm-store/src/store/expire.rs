@@ -201,7 +201,9 @@ impl<S: Sharing> Store<S> {
         self.sweep.at = None;
         let again_s = self.sweep.horizon.search_again_s(self.tolerance());
         let segment = self.core.segments.get(id);
-        if is_there {
+        if is_there && segment.live_bytes() == 0 {
+            self.leave_empty(id);
+        } else if is_there {
             segment.sweep_by::<S>(again_s);
         } else if is_same {
             // It is being emptied, or may come back from that: what was found out so far does not count.

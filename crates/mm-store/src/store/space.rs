@@ -91,6 +91,9 @@ impl<S: Sharing> Store<S> {
 
     /// Seals the open segment of `place` and opens another, if one can be had.
     pub(super) fn open_head(&mut self, place: Place) -> Option<SegmentId> {
+        if self.core.segments.free() == 0 {
+            self.free_empty();
+        }
         let opened = self.core.segments.open(place.queue, self.target_segments(), self.now_s)?;
         self.core.arena.open::<S>(&mut self.writer, opened);
         if let Some(full) = self.heads[place.index()].replace(opened) {

@@ -196,9 +196,9 @@ const SERVICE: &[Flag] = &[
         't',
         "threads",
         "NUMBER",
-        "threads that serve (1)",
+        "threads that serve (as many as there are processors for it)",
         Set(|config, given| {
-            config.service.threads = given.integer_u32(1..=limits::THREADS_MAX, exit::FAILURE)?;
+            config.service.threads = given.integer_u32(1..=i64::from(limits::THREADS_MAX), exit::FAILURE)?;
             Ok(())
         }),
     ),
