@@ -138,7 +138,7 @@ impl Run {
                 let is_there = self.check(key);
                 let bytes = key_bytes(key);
                 let key_found = self.store.key(&bytes).expect("the key is short");
-                assert_eq!(self.store.delete(key_found, self.now_s).is_ok(), is_there);
+                assert_eq!(self.store.delete(key_found, None, self.now_s).is_ok(), is_there);
                 self.model.remove(&key);
             }
             Step::Touch { key, ttl_s } => {
