@@ -10,6 +10,7 @@ mod checks;
 mod clients;
 mod command;
 mod compat;
+mod density;
 mod experiment;
 mod help;
 mod memcached_tool;
@@ -44,6 +45,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     tidy::COMMAND,
     // Measurements.
     bench::COMMAND,
+    density::COMMAND,
     experiment::COMMAND,
     memory::COMMAND,
     memslap::COMMAND,

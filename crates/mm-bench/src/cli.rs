@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::compare::{self, CompareArguments};
+use crate::density::{self, DensityArguments};
 use crate::experiment::{self, Experiment};
 use crate::floor::{self, Floor};
 use crate::framework::{self, EchoArguments, FrameworkArguments};
@@ -29,6 +30,8 @@ enum Command {
     Load(Box<LoadArguments>),
     /// Compare mmem with the floors, memcached and redis.
     Compare(CompareArguments),
+    /// Measure what caches need beside keys and values.
+    Density(DensityArguments),
     /// Count the instructions of a request.
     Instructions(InstructionsArguments),
     /// Load the store in process, by one shard and by two.
@@ -65,6 +68,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, String> {
         Command::Floor(floor) => match floor::serve(floor.floor, floor.port, floor.value_bytes)? {},
         Command::Load(arguments) => load::command(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
+        Command::Density(arguments) => density::command(&arguments),
         Command::Instructions(arguments) => instructions::run(&arguments),
         Command::Store(arguments) => store::run(&arguments),
         Command::Echo(arguments) => framework::serve(&arguments).map(|()| ExitCode::SUCCESS),

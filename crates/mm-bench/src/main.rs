@@ -7,11 +7,13 @@
 //! - `mm-bench store`: the store in process, by one shard and by two.
 //! - `mm-bench framework`: echo on the framework beside tokio, State Threads and the floors; idle connections; costs of
 //!   tasks.
+//! - `mm-bench density`: what caches need beside keys and values.
 //! - `mm-bench experiment`: throw-away servers that decided a question of design.
 //! - `mm-bench trace`: how many requests each eviction policy would have answered.
 
 mod cli;
 mod compare;
+mod density;
 mod experiment;
 mod floor;
 mod framework;
@@ -19,6 +21,7 @@ mod instructions;
 mod limits;
 mod load;
 mod machine;
+mod peer;
 mod store;
 mod trace;
 

@@ -8,6 +8,7 @@ mod dress;
 mod engine;
 mod generate;
 mod list;
+pub(crate) mod mixes;
 mod number;
 mod policy;
 mod random;

@@ -49,6 +49,11 @@ fn zipf(name: &str, objects: u32, alpha: f64, sizes: Sizes) -> Workload {
     Workload::plain(name, Popularity::Zipf { objects, alpha }, sizes)
 }
 
+/// Meta's sizes, by the names of their pools.
+pub(crate) fn meta_sizes() -> Vec<(&'static str, Sizes)> {
+    vec![("meta kvcache", META_KVCACHE), ("meta graph", META_GRAPH), ("meta cdn", META_CDN)]
+}
+
 /// One difficulty each.
 pub(crate) fn patterns() -> Vec<Workload> {
     let sizes = || Sizes::with_mean(600.0, 1.0);

@@ -6,6 +6,8 @@ use crate::trace::random::{Random, Weighted};
 /// A distribution of value sizes, in bytes.
 #[derive(Debug, Clone)]
 pub(crate) enum Sizes {
+    /// All the same.
+    Fixed(usize),
     /// Log-normal, cut at the largest.
     LogNormal {
         /// Half of the values are smaller.
@@ -35,6 +37,7 @@ impl Sizes {
     /// One size.
     pub(crate) fn draw(&self, random: &mut Random) -> f64 {
         match self {
+            Self::Fixed(size) => real(*size as u64),
             Self::LogNormal { median, spread, max } => random.log_normal(*median, *spread).clamp(1.0, *max),
             Self::Quantiles(points) => interpolate(points, random.unit()),
             Self::Histogram { sizes, weights } => {
