@@ -12,10 +12,14 @@ impl<S: Sharing> Memcached<S> {
     /// md.
     pub(super) fn meta_delete(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) {
         let Asked { key, options, .. } = *asked;
-        let done = self.delete_or_mark(asked, &call.time);
-        if let Ok(Ok(())) = done {
-            self.observe_deletion(key, "md");
+        if self.is_observed() {
+            let compare = options.has(b'C').then_some(options.cas);
+            let is_it = |cas| compare.is_none_or(|wanted| wanted == cas);
+            if self.store.peek(key, call.time.now_s).is_ok_and(|item| is_it(item.current_cas())) {
+                self.observe_deletion(key, "md");
+            }
         }
+        let done = self.delete_or_mark(asked, &call.time);
         let status = match done {
             Ok(Ok(())) if options.has(b'q') => return,
             Ok(Ok(())) => b"HD",
