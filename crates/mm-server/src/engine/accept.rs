@@ -89,6 +89,10 @@ impl<S: Service, D: Driver> Engine<S, D> {
 
     /// Accepts one connection. `false`: no more are to be accepted for now.
     fn accept_one(&mut self, driver: &mut D, number: usize, now: Now) -> bool {
+        if self.control.stopping().is_some() {
+            // The shard that it would be handed to may have stopped already.
+            return false;
+        }
         let Some(listening) = self.listeners.list.get_mut(number) else { return false };
         if !listening.ready || self.listeners.full {
             return false;
