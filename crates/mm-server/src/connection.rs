@@ -169,7 +169,6 @@ impl<C> Machine<C> {
                 }
             }
             if output.is_full() {
-                mark!("output full before a run");
                 self.want = Want::Drain;
                 return at;
             }

@@ -86,7 +86,7 @@ impl Service for Checked {
     fn filled(&mut self, connection: &mut Connection, bytes: usize) {
         self.inner.filled(&mut connection.inner, bytes);
         let mut world = self.world.borrow_mut();
-        world.consumed += bytes as u64;
+        world.passed += bytes as u64;
         if let Some(stream) = world.stream(connection.port) {
             stream.skip(bytes);
         }

@@ -101,7 +101,10 @@ impl Client {
         self.waits = true;
         self.read(stage);
         self.write(stage);
-        self.misbehave(stage);
+        if !self.waits || stage.ending {
+            // Whoever only waits is patient, or else a slow server would see nothing but clients that have left.
+            self.misbehave(stage);
+        }
         let manners = stage.manners;
         self.due_ms = now_ms + stage.choices.between(0, manners.think_ms_max);
         if !stage.ending && stage.choices.one_in(manners.long_pauses) {
@@ -131,6 +134,7 @@ impl Client {
                 self.waits = false;
                 open.idle_since_ms = None;
                 stage.world.note([open.port as u64, 1 << 32], &bytes);
+                stage.world.passed += bytes.len() as u64;
                 if let Err(wrong) = open.receive(&bytes, stage.world) {
                     stage.world.fail(format!("connection {}: {wrong}", open.port));
                 }

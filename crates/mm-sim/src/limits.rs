@@ -42,5 +42,8 @@ pub const DEAD_S: u32 = 10;
 /// The share of the limit that they may hold, in thousandths.
 pub const DEAD_SHARE_MAX: u64 = 50;
 
+/// Turns in a row that may pass neither time nor a byte, once many have passed no time.
+pub const SPINS_MAX: u32 = 10_000;
+
 /// How often each marked path is reached in a run of a thousand seeds, at least.
 pub const MARK_MIN: u64 = 100;

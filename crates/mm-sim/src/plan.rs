@@ -78,10 +78,17 @@ impl Plan {
         let clients = 1 + choices.index(CLIENTS_MAX);
         let faults = faults(&mut choices);
         let manners = manners(&mut choices);
-        let work = work(&mut choices);
-        let keys = 1 + index(&mut choices, 3, (KEYS_MAX, 60));
+        let mut work = work(&mut choices);
+        let is_pressed = choices.one_in(4);
+        if is_pressed {
+            // More than the memory holds.
+            work.value_bytes_max = work.value_bytes_max.max(if choices.one_in(2) { 3000 } else { 40_000 });
+            work.long_values = 2;
+        }
+        let keys = if is_pressed { KEYS_MAX } else { 0 };
+        let keys = keys.max(1 + index(&mut choices, 3, (KEYS_MAX, 60)));
         let mut settings = Settings::default();
-        settings.items.limit_bytes = 1 << choices.between(20, 23);
+        settings.items.limit_bytes = if is_pressed { 1 << 20 } else { 1 << choices.between(20, 23) };
         settings.items.evicts = !choices.one_in(8);
         settings.items.item_size_max = if choices.one_in(3) { 8 * 1024 } else { 1 << 18 };
         settings.threads = shards.get();
@@ -119,8 +126,10 @@ fn faults(choices: &mut Choices) -> Faults {
         resets: some(choices, 2, 40) * 50,
         ..Faults::default()
     };
+    let has_delay = faults.delay_ms_max > 0;
     let usual = [&mut faults.short_receives, &mut faults.short_sends, &mut faults.spurious_events];
-    if usual.iter().filter(|rate| ***rate > 0).count() < 2 {
+    // These happen in every run in which they can.
+    if usual.iter().filter(|rate| ***rate > 0).count() + usize::from(has_delay) < 3 {
         usual.into_iter().for_each(|rate| *rate = 10);
     }
     faults
@@ -179,7 +188,7 @@ fn config(choices: &mut Choices, shards: NonZeroUsize, clients: usize) -> Config
         write_timeout_ms: if choices.one_in(2) { Some(choices.between(200, 3000)) } else { Some(60_000) },
         output_cap_bytes,
         buffer_bytes_max: if choices.one_in(6) { 64 * 1024 } else { 16 << 20 },
-        drain_ms: choices.between(50, 5000),
+        drain_ms: if choices.one_in(2) { choices.between(1, 50) } else { choices.between(50, 5000) },
         signals: false,
         ..Config::default()
     }

@@ -29,8 +29,8 @@ pub(crate) struct World {
     losses: Vec<Losses>,
     trace: DefaultHasher,
     pub(crate) executed: u64,
-    /// Bytes of requests that servers were done with.
-    pub(crate) consumed: u64,
+    /// Bytes that servers were done with or clients have received.
+    pub(crate) passed: u64,
     failure: Option<String>,
     /// Is told each request that is executed.
     pub(crate) show: Option<fn(&str)>,
@@ -65,7 +65,7 @@ impl World {
             losses: vec![Losses::default(); shards],
             trace: DefaultHasher::new(),
             executed: 0,
-            consumed: 0,
+            passed: 0,
             failure: None,
             show: None,
         }
@@ -153,7 +153,7 @@ impl World {
     /// The service has run: holds what it consumed and answered against what was asked for and what is known.
     pub(crate) fn ran(&mut self, ran: &Ran<'_>) {
         self.note([ran.port as u64, ran.shard as u64], ran.output);
-        self.consumed += ran.input.len() as u64;
+        self.passed += ran.input.len() as u64;
         if self.failure.is_some() {
             return;
         }

@@ -291,7 +291,6 @@ impl<S: Sharing> Store<S> {
 
     /// Both buckets of `key` are full beyond help: the item in them that is worth least goes.
     fn evict_weakest(&mut self, key: Key<'_>) {
-        mm_base::mark!("item evicted for want of a slot");
         let slot = self.core.index.weakest(key.hash);
         if let Some(location) = self.core.index.location(slot) {
             self.evict(Found { slot, location });
