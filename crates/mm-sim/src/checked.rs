@@ -7,14 +7,15 @@ use mm_base::Now;
 use mm_base::buffer::Output;
 use mm_memcached::Memcached;
 use mm_server::{Background, Peer, Service, Step};
+use mm_store::Sharing;
 
 use crate::limits::GATHER_MAX;
 use crate::stream::Phase;
 use crate::world::{Ran, Shared, port_of};
 
 /// [`Memcached`] under observation.
-pub(crate) struct Checked {
-    inner: Memcached,
+pub(crate) struct Checked<S: Sharing> {
+    inner: Memcached<S>,
     world: Shared,
     shard: usize,
     output: Vec<u8>,
@@ -26,12 +27,12 @@ pub(crate) struct Connection {
     port: usize,
 }
 
-impl Checked {
-    pub(crate) fn new(inner: Memcached, world: &Shared, shard: usize) -> Self {
+impl<S: Sharing> Checked<S> {
+    pub(crate) fn new(inner: Memcached<S>, world: &Shared, shard: usize) -> Self {
         Self { inner, world: Rc::clone(world), shard, output: Vec::new() }
     }
 
-    pub(crate) fn inner(&self) -> &Memcached {
+    pub(crate) fn inner(&self) -> &Memcached<S> {
         &self.inner
     }
 
@@ -44,7 +45,7 @@ impl Checked {
     }
 }
 
-impl Service for Checked {
+impl<S: Sharing> Service for Checked<S> {
     type Connection = Connection;
 
     fn connect(&mut self, peer: &Peer) -> Connection {

@@ -4,6 +4,7 @@ use mm_base::choice::Choices;
 use mm_runtime::driver::Received;
 use mm_runtime::driver::sim::PeerId;
 use mm_server::simulation::Simulation;
+use mm_store::Sharing;
 
 use crate::checked::Checked;
 use crate::limits::STALL_MS;
@@ -60,8 +61,8 @@ struct Open {
 }
 
 /// What a client acts on and with.
-pub(crate) struct Stage<'a> {
-    pub(crate) simulation: &'a Simulation<Checked>,
+pub(crate) struct Stage<'a, S: Sharing> {
+    pub(crate) simulation: &'a Simulation<Checked<S>>,
     pub(crate) world: &'a mut World,
     pub(crate) requests: &'a mut Requests,
     pub(crate) choices: &'a mut Choices,
@@ -87,7 +88,7 @@ impl Client {
     }
 
     /// Does the next thing.
-    pub(crate) fn act(&mut self, stage: &mut Stage<'_>) {
+    pub(crate) fn act<S: Sharing>(&mut self, stage: &mut Stage<'_, S>) {
         let now_ms = stage.simulation.network().now().monotonic_ms;
         if now_ms < self.due_ms {
             return;
@@ -113,7 +114,7 @@ impl Client {
         }
     }
 
-    fn connect(&mut self, stage: &mut Stage<'_>) {
+    fn connect<S: Sharing>(&mut self, stage: &mut Stage<'_, S>) {
         let peer = stage.simulation.connect();
         let port = stage.world.open(peer.address());
         stage.ends.connected += 1;
@@ -121,7 +122,7 @@ impl Client {
     }
 
     /// Receives, and sees to it that it is what the server has answered.
-    fn read(&mut self, stage: &mut Stage<'_>) {
+    fn read<S: Sharing>(&mut self, stage: &mut Stage<'_, S>) {
         let Some(open) = &mut self.open else { return };
         if self.reads_slowly && !stage.ending && !stage.choices.one_in(8) {
             self.waits = false;
@@ -146,7 +147,7 @@ impl Client {
     }
 
     /// The server has finished sending.
-    fn end(&mut self, stage: &mut Stage<'_>) {
+    fn end<S: Sharing>(&mut self, stage: &mut Stage<'_, S>) {
         let Some(open) = self.open.take() else { return };
         self.waits = false;
         stage.simulation.network().release(open.peer);
@@ -164,7 +165,7 @@ impl Client {
     }
 
     /// The connection was reset.
-    fn broken(&mut self, stage: &mut Stage<'_>) {
+    fn broken<S: Sharing>(&mut self, stage: &mut Stage<'_, S>) {
         let Some(open) = self.open.take() else { return };
         self.waits = false;
         stage.simulation.network().release(open.peer);
@@ -181,7 +182,7 @@ impl Client {
     }
 
     /// Asks for more, if not too much is under way, and sends.
-    fn write(&mut self, stage: &mut Stage<'_>) {
+    fn write<S: Sharing>(&mut self, stage: &mut Stage<'_, S>) {
         let Some(open) = &mut self.open else { return };
         let moment = stage.world.moment(stage.simulation.network().now());
         for (key, cas) in stage.world.models.iter_mut().flat_map(|model| model.told.drain(..)) {
@@ -216,7 +217,7 @@ impl Client {
     }
 
     /// Breaks the connection off, or ends it, now and then.
-    fn misbehave(&mut self, stage: &mut Stage<'_>) {
+    fn misbehave<S: Sharing>(&mut self, stage: &mut Stage<'_, S>) {
         let Some(open) = &mut self.open else { return };
         let network = stage.simulation.network();
         if !stage.ending && stage.choices.one_in(stage.manners.resets) {
@@ -239,9 +240,9 @@ impl Client {
     }
 
     /// Whether the server sleeps although there is something for it to do on this connection.
-    pub(crate) fn check_stall(
+    pub(crate) fn check_stall<S: Sharing>(
         &mut self,
-        simulation: &Simulation<Checked>,
+        simulation: &Simulation<Checked<S>>,
         world: &mut World,
         has_room: bool,
     ) {
@@ -269,7 +270,11 @@ impl Client {
     }
 
     /// What it waits for, for messages.
-    pub(crate) fn shown(&self, simulation: &Simulation<Checked>, world: &mut World) -> Option<String> {
+    pub(crate) fn shown<S: Sharing>(
+        &self,
+        simulation: &Simulation<Checked<S>>,
+        world: &mut World,
+    ) -> Option<String> {
         let open = self.open.as_ref()?;
         let progress = simulation.network().progress(open.peer);
         let stream = world.stream(open.port)?;
@@ -294,7 +299,7 @@ impl Client {
 }
 
 impl Open {
-    fn may_ask(&self, stage: &mut Stage<'_>) -> bool {
+    fn may_ask<S: Sharing>(&self, stage: &mut Stage<'_, S>) -> bool {
         let depth_max = stage.work.depth_max;
         let Some(stream) = stage.world.stream(self.port) else { return false };
         !self.quit && !self.finished && stream.ops.len() < depth_max && stream.unwritten().len() < 64 * 1024

@@ -9,7 +9,7 @@ use mm_memcached::{Memcached, NoHost, Shared as Common};
 use mm_runtime::driver::sim::{Faults, Happened, Network};
 use mm_server::Stop;
 use mm_server::simulation::{Simulation, Stepped};
-use mm_store::Store;
+use mm_store::{Sharing, Store, StoreHandles};
 
 use crate::checked::Checked;
 use crate::client::{Client, Ends, Stage};
@@ -57,7 +57,7 @@ pub struct Report {
 /// # Errors
 /// The first thing that was wrong.
 pub fn run(seed: u64) -> Result<Report, Failure> {
-    Run::new(seed).whole().map_err(|what| Failure { seed, what })
+    run_plan(seed, None)
 }
 
 /// The same, with each request and its answer shown as it is executed.
@@ -65,17 +65,38 @@ pub fn run(seed: u64) -> Result<Report, Failure> {
 /// # Errors
 /// The first thing that was wrong.
 pub fn run_shown(seed: u64, show: fn(&str)) -> Result<Report, Failure> {
-    let mut run = Run::new(seed);
-    run.world.borrow_mut().show = Some(show);
-    run.whole().map_err(|what| Failure { seed, what })
+    run_plan(seed, Some(show))
 }
 
-struct Run {
+/// One shard has a store of its own, several share one: mmem's two builds.
+fn run_plan(seed: u64, show: Option<fn(&str)>) -> Result<Report, Failure> {
+    let plan = Plan::new(seed);
+    let whole = match plan.config.shards.get() {
+        1 => Run::new(seed, plan, own_store).whole(show),
+        _ => Run::new(seed, plan, shared_stores).whole(show),
+    };
+    whole.map_err(|what| Failure { seed, what })
+}
+
+/// Opens the stores of a server: one handle for each shard.
+type Open<S> = fn(&mm_store::Config, usize) -> std::io::Result<Vec<Store<S>>>;
+
+fn own_store(config: &mm_store::Config, _shards: usize) -> std::io::Result<Vec<Store>> {
+    Ok(vec![Store::open(config)?])
+}
+
+fn shared_stores(config: &mm_store::Config, shards: usize) -> std::io::Result<Vec<Store<mm_store::Shared>>> {
+    let handles = StoreHandles::open(config, shards)?;
+    Ok((0..shards).filter_map(|_| handles.take()).collect())
+}
+
+struct Run<S: Sharing> {
     seed: u64,
+    open: Open<S>,
     plan: Plan,
     world: Shared,
     network: Network,
-    simulation: Simulation<Checked>,
+    simulation: Simulation<Checked<S>>,
     clients: Vec<Client>,
     requests: Requests,
     choices: Choices,
@@ -99,19 +120,19 @@ struct Explained {
     cut: u64,
 }
 
-impl Run {
-    fn new(seed: u64) -> Self {
-        let plan = Plan::new(seed);
+impl<S: Sharing> Run<S> {
+    fn new(seed: u64, plan: Plan, open: Open<S>) -> Self {
         let mut choices = Choices::new(seed).fork(11);
         let shards = plan.config.shards.get();
         let keys = (0..plan.keys).map(|number| key(number, &mut choices)).collect();
-        let world = Rc::new(RefCell::new(World::new(keys, shards, shards)));
+        let world = Rc::new(RefCell::new(World::new(keys, shards, 1)));
         let network = Network::new(seed, plan.faults);
-        let simulation = serve(&network, &plan, seed, &world);
+        let simulation = serve(&network, &plan, (seed, open), &world);
         let requests = Requests::new(&plan.work, plan.settings.items.item_size_max, &mut choices);
         let clients = (0..plan.clients).map(|_| Client::new(&plan.manners, &mut choices)).collect();
         Self {
             seed,
+            open,
             plan,
             world,
             network,
@@ -128,7 +149,8 @@ impl Run {
         }
     }
 
-    fn whole(&mut self) -> Result<Report, String> {
+    fn whole(&mut self, show: Option<fn(&str)>) -> Result<Report, String> {
+        self.world.borrow_mut().show = show;
         while self.world.borrow().executed < OPS_MIN {
             self.step(false)?;
             if self.plan.drain_after != 0 && self.world.borrow().executed > self.plan.drain_after {
@@ -136,7 +158,7 @@ impl Run {
                 self.drained = true;
                 self.stop()?;
                 self.world.borrow_mut().restart();
-                self.simulation = serve(&self.network, &self.plan, self.seed, &self.world);
+                self.simulation = serve(&self.network, &self.plan, (self.seed, self.open), &self.world);
             }
         }
         self.network.set_faults(Faults { resets: 0, failed_accepts: 0, ..self.plan.faults });
@@ -340,14 +362,21 @@ impl Run {
 }
 
 /// Starts a server.
-fn serve(network: &Network, plan: &Plan, seed: u64, world: &Shared) -> Simulation<Checked> {
+fn serve<S: Sharing>(
+    network: &Network,
+    plan: &Plan,
+    (seed, open): (u64, Open<S>),
+    world: &Shared,
+) -> Simulation<Checked<S>> {
     let settings = plan.settings.clone();
     let (evict, limit_bytes) = (settings.items.evicts, settings.items.limit_bytes);
     let limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
-    let common = Common::new(settings, plan.config.shards.get(), Box::new(NoHost));
-    let store_config = mm_store::Config { evict, ..mm_store::Config::new(limit_bytes, seed) };
+    let shards = plan.config.shards.get();
+    let common = Common::new(settings, shards, Box::new(NoHost));
+    let config = mm_store::Config { evict, ..mm_store::Config::new(limit_bytes, seed) };
+    let stores = RefCell::new(open(&config, shards).expect("address space"));
     Simulation::on(network, &plan.config, seed, |start| {
-        let store = Store::open(&store_config).expect("address space");
+        let store = stores.borrow_mut().pop().expect("a handle for each shard");
         Checked::new(Memcached::new(start, &common, store), world, start.shard)
     })
 }
