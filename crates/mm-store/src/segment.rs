@@ -2,7 +2,7 @@
 
 mod lists;
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::narrow::to_u16;
 use crate::sharing::{Sharing, add, lower, subtract};
@@ -131,6 +131,7 @@ pub(crate) struct Segment {
     early_bytes: AtomicU32,
     early_s: AtomicU32,
     uploads: AtomicU32,
+    is_searched: AtomicBool,
 }
 
 impl Segment {
@@ -154,7 +155,13 @@ impl Segment {
         }
         self.opened_s.store(now_s, Ordering::Relaxed);
         self.sequence.store(sequence, Ordering::Relaxed);
+        self.is_searched.store(false, Ordering::Relaxed);
         self.set_state(State::Open(queue));
+    }
+
+    /// Whether some shard is in the middle of searching it, so that it is not known when to search it again.
+    pub(crate) fn is_searched(&self) -> bool {
+        self.is_searched.load(Ordering::Relaxed)
     }
 
     /// When it was opened among all segments; never used twice.
@@ -253,10 +260,12 @@ impl Segment {
     /// The search of it is over, and the next is due at `sweep_at_s`, or when something noted meanwhile asks for it.
     pub(crate) fn sweep_by<S: Sharing>(&self, sweep_at_s: u32) {
         lower::<S>(&self.sweep_at_s, sweep_at_s);
+        self.is_searched.store(false, Ordering::Relaxed);
     }
 
     /// A search of it begins: what is noted from now on counts.
     pub(crate) fn begin_sweep(&self) {
+        self.is_searched.store(true, Ordering::Relaxed);
         self.sweep_at_s.store(NEVER, Ordering::Relaxed);
         self.early_bytes.store(0, Ordering::Relaxed);
         self.early_s.store(NEVER, Ordering::Relaxed);

@@ -434,6 +434,7 @@ impl<S: Sharing> Drop for Store<S> {
         if let Some(segment) = self.leaving.segment {
             self.core.segments.stay(segment);
         }
+        self.give_up_sweep();
         self.rest();
     }
 }

@@ -64,6 +64,8 @@ pub(super) struct Mapping {
     pub(super) region: Region,
     /// Pins for each segment. They keep it from being reset.
     pub(super) pins: Box<[AtomicU32]>,
+    /// All pins.
+    pub(super) pinned: AtomicU32,
 }
 
 /// A record that is being written: nobody else can reach it. Ends by `publish` or `abandon`.
@@ -147,7 +149,7 @@ impl Arena {
         let pins = (0..slots).map(|_| AtomicU32::new(0)).collect();
         Ok(Self {
             number: ARENAS.fetch_add(1, Ordering::Relaxed),
-            mapping: Arc::new(Mapping { region, pins }),
+            mapping: Arc::new(Mapping { region, pins, pinned: AtomicU32::new(0) }),
             config,
             granule_shift: config.granule_bytes.trailing_zeros(),
             segment_shift: config.segment_bytes.trailing_zeros(),
@@ -388,7 +390,7 @@ impl Arena {
 
     /// How many values are pinned.
     pub(crate) fn pins(&self) -> u64 {
-        self.mapping.pins.iter().map(|count| u64::from(count.load(Ordering::Relaxed))).sum()
+        u64::from(self.mapping.pinned.load(Ordering::Relaxed))
     }
 
     /// The record at `location`, which `publish` or an open record gave since the segment's last reset.

@@ -28,6 +28,7 @@ impl Pins {
         debug_assert!(Arc::ptr_eq(&self.mapping, arena.mapping()), "pins belong to one arena");
         let segment = arena.segment_of(location).index();
         (self.add)(&self.mapping.pins[segment], 1);
+        (self.add)(&self.mapping.pinned, 1);
         let owner: Rc<dyn PinOwner> = Rc::<Self>::clone(self);
         let bytes = NonNull::from(arena.record(location).value());
         // SAFETY: value bytes of a published record are not written before its segment is reset, which the count
@@ -41,6 +42,7 @@ impl PinOwner for Pins {
         let segment = usize::try_from(token).ok();
         if let Some(count) = segment.and_then(|segment| self.mapping.pins.get(segment)) {
             (self.subtract)(count, 1);
+            (self.subtract)(&self.mapping.pinned, 1);
         }
     }
 }

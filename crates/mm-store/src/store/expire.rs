@@ -31,13 +31,6 @@ impl Default for Sweep {
     }
 }
 
-impl Sweep {
-    /// Whether the search of `segment` is half done, so that it is not known when to search it again.
-    pub(super) fn is_within(&self, segment: SegmentId) -> bool {
-        self.at.is_some() && self.segment == segment
-    }
-}
-
 /// Classes of times still to live: each second below 8, then four to an octave.
 const HORIZON_CLASSES: usize = 124;
 
@@ -134,6 +127,14 @@ impl<S: Sharing> Store<S> {
             self.core.counters.iter().fold(0_u64, |sum, shard| sum.wrapping_add(shard.expired_bytes.get()));
         // While shards count, what is taken off may be seen first.
         if sum > u64::MAX / 2 { 0 } else { sum as usize }
+    }
+
+    /// Leaves the segment being searched to another search.
+    pub(super) fn give_up_sweep(&mut self) {
+        let segment = self.core.segments.get(self.sweep.segment);
+        if self.sweep.at.take().is_some() && segment.sequence() == self.sweep.sequence {
+            segment.sweep_by::<S>(0);
+        }
     }
 
     /// Goes on to the next segment in which something may have expired; false where there is none in this second.

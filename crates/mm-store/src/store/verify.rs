@@ -106,7 +106,7 @@ impl<S: Sharing> Store<S> {
                 }
             };
             strangers += u32::from(!is_known);
-            let is_early = record.expiry() < segment.sweep_at_s() && !self.sweep.is_within(id);
+            let is_early = record.expiry() < segment.sweep_at_s() && !segment.is_searched();
             if record.kind() == RecordKind::Item && record.expiry() != 0 && is_known && is_early {
                 early_bytes += record.layout().value_at() + record.total_len();
             }
