@@ -104,7 +104,8 @@ fn each_flag_sets_its_own_field() {
         config.memory.has_cas = false;
         config.memory.locked = true;
     });
-    means("mmem -t 1 -R 40 -b 16", |config| {
+    means("mmem -t 3 -R 40 -b 16", |config| {
+        config.service.threads = 3;
         config.service.requests_per_turn = NonZeroU32::new(40);
         config.listening.backlog = 16;
     });
@@ -249,8 +250,8 @@ fn unknown_flags_and_missing_values_are_named() {
 fn values_are_checked() {
     let size = "must be a whole number, with k, m or g behind it if you like";
     for (line, code, why) in [
-        ("-t 0", 1, "only 1 is supported"),
-        ("-t 4", 1, "only 1 is supported"),
+        ("-t 0", 1, "must be a whole number from 1 to 256"),
+        ("-t 257", 1, "must be a whole number from 1 to 256"),
         ("-c 0", 1, "must be a whole number from 1 to 1048576"),
         ("-c many", 1, "must be a whole number from 1 to 1048576"),
         ("-R 0", 1, "must be a whole number from 1 to 2147483647"),
