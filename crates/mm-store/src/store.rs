@@ -71,7 +71,7 @@ impl<'a> Key<'a> {
 ///
 /// Times are seconds on a clock of the caller's that starts above 0 and never goes back; an expiry of 0 is never.
 ///
-/// A handle of a [`Shared`] store works from its first call on, until [`Store::rest`]. While it works, what others
+/// A handle of a `Shared` store works from its first call on, until [`Store::rest`]. While it works, what others
 /// remove is kept for it; so whoever has a handle rests once in each turn of an event loop, and before sleeping.
 #[derive(Debug)]
 pub struct Store<S: Sharing = Local> {
