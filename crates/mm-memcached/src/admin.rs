@@ -13,10 +13,11 @@ use mm_proto::memcached::{Admin, AdminVerb, lines, tokens};
 
 use crate::clock::Time;
 use crate::dump::{Dump, Form, parse_classes};
-use crate::limits::VERBOSITY_MAX;
+use crate::limits::{VERBOSITY_ALOUD, VERBOSITY_MAX};
 use crate::long::Long;
 use crate::service::{Call, Memcached};
 use crate::storing::reply;
+use crate::watch::kind;
 
 /// The longest time that memcached's search for expired items may sleep, in microseconds.
 const CRAWLER_SLEEP_MAX_US: u32 = 1_000_000;
@@ -73,7 +74,7 @@ impl<S: Sharing> Memcached<S> {
             Ok(level) => {
                 let level = level.min(VERBOSITY_MAX);
                 self.shared.verbosity.store(level, Ordering::Relaxed);
-                self.shared.host.set_verbosity(level);
+                self.shared.observed.set(kind::ALOUD, level >= VERBOSITY_ALOUD);
                 lines::OK
             }
         }

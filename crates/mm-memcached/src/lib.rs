@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod aloud;
 mod batch;
 mod binary;
 mod change;

@@ -21,6 +21,12 @@ pub const ITEM_HEADER_BYTES: usize = 56;
 /// The verbosity above which asking for more changes nothing.
 pub const VERBOSITY_MAX: u32 = 2;
 
+/// The verbosity from which on requests and responses are shown.
+pub const VERBOSITY_ALOUD: u32 = 2;
+
+/// Bytes of a request's or a response's line that are shown.
+pub const ALOUD_LINE_BYTES: usize = 1024;
+
 /// Key prefixes that are counted for `stats detail`. Those beyond are not.
 pub const PREFIXES_MAX: usize = 4096;
 

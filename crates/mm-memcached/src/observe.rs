@@ -231,8 +231,8 @@ impl<S: Sharing> Memcached<S> {
             Mode::Set => "set",
             Mode::Add => "add",
             Mode::Replace => "replace",
-            Mode::Append => "append",
-            Mode::Prepend => "prepend",
+            Mode::Append | Mode::AppendTo(_) => "append",
+            Mode::Prepend | Mode::PrependTo(_) => "prepend",
             Mode::Cas(_) => "cas",
         };
         let (asking, status) = (self.watching.asking, text);

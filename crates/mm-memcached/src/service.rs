@@ -261,15 +261,18 @@ impl<S: Sharing> Service for Memcached<S> {
         if !peer.is_datagram {
             self.observe_connection(peer.address, &registered, None);
         }
-        Connection {
+        let protocol = self.shared.settings.protocol_of(peer.listener);
+        let connection = Connection {
             parser: Parser::new(),
-            wire: Wire::new(self.shared.settings.protocol_of(peer.listener)),
+            wire: Wire::new(protocol),
             prepared: None,
             incoming: None,
             long: None,
             token: peer.token,
             registered,
-        }
+        };
+        self.announce(&connection, protocol);
+        connection
     }
 
     #[inline]
@@ -300,22 +303,11 @@ impl<S: Sharing> Service for Memcached<S> {
         let asking = connection.registered.number;
         if self.is_observed() {
             self.observe_run(now, asking, &time);
+            if self.is_aloud() {
+                return self.run_aloud(connection, input, output, time);
+            }
         }
-        let token = connection.token;
-        let mut call = Call { output, time, asking, token, long: None, waits_for_value: false };
-        if connection.long.is_some()
-            && let Some(step) = self.resume_long(connection, input, &mut call)
-        {
-            return step;
-        }
-        let step = match connection.incoming {
-            _ if connection.wire != Wire::Text => self.serve_wire(connection, input, &mut call),
-            Some(_) => self.resume_upload(connection, input, &mut call),
-            None => self.serve(connection, input, &mut call),
-        };
-        let is_storing = connection.incoming.is_some() || call.waits_for_value;
-        connection.registered.note(time.now_s, is_storing);
-        step
+        self.run_at(connection, input, output, time)
     }
 
     fn space<'a>(&'a mut self, connection: &'a mut Connection) -> &'a mut [u8] {
@@ -332,6 +324,7 @@ impl<S: Sharing> Service for Memcached<S> {
     }
 
     fn disconnect(&mut self, connection: Connection) {
+        self.announce_end(&connection);
         let reason = self.end_reason();
         if let Some(address) = self.shared.registry.remove(self.shard, &connection.registered) {
             self.observe_connection(address, &connection.registered, Some(reason));
@@ -363,6 +356,33 @@ impl<S: Sharing> Service for Memcached<S> {
 }
 
 impl<S: Sharing> Memcached<S> {
+    /// Serves a connection at this time.
+    #[inline(always)]
+    pub(crate) fn run_at(
+        &mut self,
+        connection: &mut Connection,
+        input: &[u8],
+        output: &mut Output,
+        time: Time,
+    ) -> Step {
+        let asking = connection.registered.number;
+        let token = connection.token;
+        let mut call = Call { output, time, asking, token, long: None, waits_for_value: false };
+        if connection.long.is_some()
+            && let Some(step) = self.resume_long(connection, input, &mut call)
+        {
+            return step;
+        }
+        let step = match connection.incoming {
+            _ if connection.wire != Wire::Text => self.serve_wire(connection, input, &mut call),
+            Some(_) => self.resume_upload(connection, input, &mut call),
+            None => self.serve(connection, input, &mut call),
+        };
+        let is_storing = connection.incoming.is_some() || call.waits_for_value;
+        connection.registered.note(time.now_s, is_storing);
+        step
+    }
+
     /// A step of the store's background work.
     fn look_after_store(&mut self, now: Now, time: &Time) -> Background {
         if std::mem::take(&mut self.rests) {

@@ -61,6 +61,12 @@ pub struct Settings {
     pub protocol: Protocol,
     /// The protocols of those listeners that differ from it, by their place among the listeners.
     pub listener_protocols: Vec<Option<Protocol>>,
+    /// The addresses of the listeners, those for datagrams last, as memcached writes them: `tcp:127.0.0.1:11211`,
+    /// `tcp6:[::1]:11211`, `udp:...`, `unix:/path`.
+    pub listeners: Vec<String>,
+    /// Settings of memcached's that mean nothing here and were given all the same, by their names in
+    /// `stats settings`, which shows them; the last of a name counts.
+    pub accepted: Vec<(&'static str, String)>,
     /// `-f`.
     pub growth_factor: f64,
     /// `-n`.
@@ -126,15 +132,9 @@ impl Settings {
         self.listener_protocols.get(listener).copied().flatten().unwrap_or(self.protocol)
     }
 
-    /// The addresses that are listened on, as memcached writes them.
-    pub(crate) fn listeners(&self) -> Vec<String> {
-        if let Some(path) = &self.unix_socket {
-            return vec![format!("unix:{path}")];
-        }
-        let interface = self.interface.as_deref().unwrap_or("0.0.0.0");
-        let ports = [("tcp", self.tcp_port), ("udp", self.udp_port)];
-        let used = ports.iter().filter(|(_, port)| *port != 0);
-        used.map(|(kind, port)| format!("{kind}:{interface}:{port}")).collect()
+    /// A setting that means nothing here: as it was given, or else memcached's `default`.
+    pub(crate) fn accepted<'a>(&'a self, name: &str, default: &'a str) -> &'a str {
+        self.accepted.iter().rfind(|(given, _)| *given == name).map_or(default, |(_, value)| value)
     }
 }
 
@@ -167,6 +167,8 @@ impl Default for Settings {
             backlog: 1024,
             protocol: Protocol::Auto,
             listener_protocols: Vec::new(),
+            listeners: vec!["tcp:0.0.0.0:11211".to_owned()],
+            accepted: Vec::new(),
             growth_factor: 1.25,
             chunk_size: 48,
             watcher_bytes: 256 << 10,
@@ -185,8 +187,8 @@ pub trait Host: Send + Sync {
     /// Ends the server, as a signal would.
     fn shut_down(&self, mode: Shutdown);
 
-    /// The verbosity has been changed.
-    fn set_verbosity(&self, level: u32);
+    /// Writes lines, each with its end, to where the operator reads them.
+    fn say(&self, lines: &str);
 }
 
 /// A host that knows nothing and does nothing, for tests.
@@ -204,7 +206,7 @@ impl Host for NoHost {
 
     fn shut_down(&self, _mode: Shutdown) {}
 
-    fn set_verbosity(&self, _level: u32) {}
+    fn say(&self, _lines: &str) {}
 }
 
 /// What the services of all shards have in common. One per server.
@@ -240,7 +242,7 @@ impl Shared {
         Arc::new(Self {
             verbosity: AtomicU32::new(settings.verbosity),
             limit_bytes: AtomicU64::new(settings.items.limit_bytes),
-            observed: Observed::new(settings.counts_prefixes),
+            observed: Observed::new(settings.counts_prefixes, settings.verbosity),
             watchers: Watchers::new(settings.watcher_bytes),
             prefixes: (0..shards).map(|_| Prefixes::default()).collect(),
             registry: Registry::new(shards),
@@ -294,6 +296,8 @@ pub(crate) struct ServerCounts {
     pub(crate) connections_total: u64,
     pub(crate) connections_rejected: u64,
     pub(crate) accept_pauses: u64,
+    pub(crate) is_accepting: bool,
+    pub(crate) accept_paused_ms: u64,
     pub(crate) idle_timeouts: u64,
     pub(crate) bytes_read: u64,
     pub(crate) bytes_written: u64,
@@ -310,6 +314,8 @@ impl ServerCounts {
             connections_total: sum(|stats| &stats.connections_total),
             connections_rejected: sum(|stats| &stats.connections_rejected),
             accept_pauses: sum(|stats| &stats.accept_pauses),
+            is_accepting: server.iter().all(|stats| stats.accept_pauses.get() <= stats.accept_resumes.get()),
+            accept_paused_ms: sum(|stats| &stats.accept_paused_ms),
             idle_timeouts: sum(|stats| &stats.idle_timeouts),
             bytes_read: sum(|stats| &stats.bytes_read),
             bytes_written: sum(|stats| &stats.bytes_written),
@@ -337,6 +343,8 @@ impl ServerBase {
             connections_total: counts.connections_total - base.connections_total,
             connections_rejected: counts.connections_rejected - base.connections_rejected,
             accept_pauses: counts.accept_pauses - base.accept_pauses,
+            is_accepting: counts.is_accepting,
+            accept_paused_ms: counts.accept_paused_ms - base.accept_paused_ms,
             idle_timeouts: counts.idle_timeouts - base.idle_timeouts,
             bytes_read: counts.bytes_read - base.bytes_read,
             bytes_written: counts.bytes_written - base.bytes_written,

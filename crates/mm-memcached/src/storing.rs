@@ -20,10 +20,8 @@ pub(crate) struct Plan {
 pub(crate) enum How {
     /// None.
     Plain,
-    /// If the item's CAS is this one.
-    Compare(u64),
-    /// The same where a CAS is given; and where there is no item, an empty one is made first.
-    Vivify(Option<u64>),
+    /// Where there is no item, one is made as this says.
+    Vivify(Put),
     /// If the item's CAS is this one; or, if it is greater, as a stale value that keeps the item's time.
     CasOrStale(u64),
 }
@@ -32,15 +30,6 @@ pub(crate) enum How {
 pub(crate) enum Value<'a> {
     Whole(&'a [u8]),
     Uploaded(Upload),
-}
-
-/// What the store is to do, once the present item has been looked at.
-#[derive(Default)]
-struct Decision {
-    /// The time to keep and whether a win was sent, for a value that is stale from the start.
-    stale: Option<(u32, bool)>,
-    /// Whether an empty item has to be there first.
-    vivify: bool,
 }
 
 impl<S: Sharing> Memcached<S> {
@@ -127,7 +116,8 @@ impl<S: Sharing> Memcached<S> {
         Plan { put, how: How::Plain }
     }
 
-    /// Stores a value as planned.
+    /// Stores a value as planned. Where the item changes between the look at it and the store, which another shard can
+    /// do, it is looked at again.
     pub(crate) fn carry_out(
         &mut self,
         key: Key<'_>,
@@ -135,32 +125,22 @@ impl<S: Sharing> Memcached<S> {
         value: Value<'_>,
         time: &Time,
     ) -> Result<Outcome, PutError> {
-        let decision = match self.decide(key, plan, time) {
-            Ok(decision) => decision,
-            Err(outcome) => {
+        let outcome = match (plan.how, value) {
+            (How::Plain, value) if matches!(plan.put.mode, Mode::Cas(_)) && !self.has_cas() => {
                 self.drop_value(value);
-                return Ok(outcome);
+                Ok(self.present(key, time).map_or(Outcome::NotFound, |_| Outcome::Exists))
             }
-        };
-        if decision.vivify {
-            let empty = Put { mode: Mode::Add, ..plan.put };
-            let made = self.store.put(key, &empty, &[], time.now_s);
-            if made.is_err() {
-                self.drop_value(value);
-                return made;
-            }
-        }
-        let outcome = match value {
-            Value::Whole(value) => self.store.put(key, &plan.put, value, time.now_s),
-            Value::Uploaded(upload) => self.store.commit(upload, time.now_s),
+            (How::Plain, Value::Whole(value)) => self.store.put(key, &plan.put, value, time.now_s),
+            (How::Plain, Value::Uploaded(upload)) => self.store.commit(upload, time.now_s),
+            (How::Vivify(empty), value) => self.store_or_vivify((key, plan), empty, value, time),
+            (How::CasOrStale(cas), value) => self.store_perhaps_stale((key, plan), cas, value, time),
         }?;
-        if let (Outcome::Stored, Some((expiry_s, win_sent))) = (outcome, decision.stale) {
-            // The item is there: it was stored in this call.
-            let _there = self.store.touch(key, expiry_s, time.now_s);
-            let _there = self.store.set_state(key, State { stale: true, win_sent }, time.now_s);
-        }
         self.count_cas(plan, outcome);
         Ok(outcome)
+    }
+
+    fn has_cas(&self) -> bool {
+        self.shared.settings.items.has_cas
     }
 
     fn drop_value(&mut self, value: Value<'_>) {
@@ -169,37 +149,81 @@ impl<S: Sharing> Memcached<S> {
         }
     }
 
-    /// Looks at the present item where the store alone cannot decide.
-    fn decide(&mut self, key: Key<'_>, plan: &Plan, time: &Time) -> Result<Decision, Outcome> {
-        let plain = Ok(Decision::default());
-        match plan.how {
-            How::Plain if matches!(plan.put.mode, Mode::Cas(_)) && !self.shared.settings.items.has_cas => {
-                let outcome = self.present(key, time).map_or(Outcome::NotFound, |_| Outcome::Exists);
-                self.count_cas(plan, outcome);
-                Err(outcome)
+    /// append and prepend that make the item where there is none: with the value, or, where that is on its way already
+    /// to be joined with another, without one first.
+    fn store_or_vivify(
+        &mut self,
+        (key, plan): (Key<'_>, &Plan),
+        empty: Put,
+        value: Value<'_>,
+        time: &Time,
+    ) -> Result<Outcome, PutError> {
+        let first: &[u8] = if let Value::Whole(value) = value { value } else { &[] };
+        let made = self.store.put(key, &empty, first, time.now_s);
+        match (made, value) {
+            (Ok(Outcome::Stored), Value::Whole(_)) => made,
+            (Ok(Outcome::Stored), Value::Uploaded(mut upload)) => {
+                if let Ok(present) = self.present(key, time) {
+                    upload.set_compared(present.cas);
+                }
+                self.store.commit(upload, time.now_s)
             }
-            How::Plain => plain,
-            How::Compare(cas) => match self.present(key, time) {
-                Ok(present) if present.cas == cas => plain,
-                Ok(_) => Err(Outcome::Exists),
-                Err(_) => Err(Outcome::NotStored),
-            },
-            How::Vivify(cas) => match self.present(key, time) {
-                Ok(present) if cas.is_none_or(|cas| present.cas == cas) => plain,
-                Ok(_) => Err(Outcome::Exists),
-                Err(_) => Ok(Decision { vivify: true, ..Decision::default() }),
-            },
-            How::CasOrStale(cas) => match self.present(key, time) {
-                Ok(present) if cas == present.cas => plain,
-                Ok(present) if cas < present.cas => {
-                    Ok(Decision { stale: Some((present.expiry_s, present.win_sent)), vivify: false })
-                }
+            (Ok(_), Value::Whole(value)) => self.store.put(key, &plan.put, value, time.now_s),
+            (Ok(_), Value::Uploaded(upload)) => self.store.commit(upload, time.now_s),
+            (Err(_), value) => {
+                self.drop_value(value);
+                made
+            }
+        }
+    }
+
+    /// Stores a value over the item with this CAS value; or over one with a greater, as a stale value that keeps the
+    /// item's time and whether somebody was told to fetch a new one.
+    fn store_perhaps_stale(
+        &mut self,
+        (key, plan): (Key<'_>, &Plan),
+        cas: u64,
+        value: Value<'_>,
+        time: &Time,
+    ) -> Result<Outcome, PutError> {
+        let mut value = value;
+        loop {
+            let present = match self.present(key, time) {
+                Ok(present) if cas <= present.cas => present,
                 present => {
-                    let outcome = present.map_or(Outcome::NotFound, |_| Outcome::Exists);
-                    self.count_cas(plan, outcome);
-                    Err(outcome)
+                    self.drop_value(value);
+                    return Ok(present.map_or(Outcome::NotFound, |_| Outcome::Exists));
                 }
-            },
+            };
+            let mode = Mode::Cas(present.cas);
+            let put = match cas == present.cas {
+                true => Put { mode, ..plan.put },
+                false => Put {
+                    mode,
+                    expiry_s: present.expiry_s,
+                    win_sent: present.win_sent,
+                    stale: true,
+                    ..plan.put
+                },
+            };
+            value = match value {
+                Value::Whole(value) => match self.store.put(key, &put, value, time.now_s)? {
+                    // Another shard was faster. It has made the CAS value greater, so this ends.
+                    Outcome::Exists => Value::Whole(value),
+                    outcome => return Ok(outcome),
+                },
+                Value::Uploaded(mut upload) => {
+                    upload.set_compared(present.cas);
+                    let outcome = self.store.commit(upload, time.now_s)?;
+                    if put.stale && outcome == Outcome::Stored {
+                        // What is set afterwards, since the value has come under another time.
+                        let state = State { stale: true, win_sent: put.win_sent };
+                        let _there = self.store.touch(key, put.expiry_s, time.now_s);
+                        let _there = self.store.set_state(key, state, time.now_s);
+                    }
+                    return Ok(outcome);
+                }
+            }
         }
     }
 

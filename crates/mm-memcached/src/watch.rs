@@ -14,7 +14,7 @@ use mm_base::buffer::Output;
 use mm_proto::memcached::admin::is_abbreviation;
 use mm_proto::memcached::tokens;
 
-use crate::limits::{WATCH_PIECE_BYTES, WATCHERS_MAX};
+use crate::limits::{VERBOSITY_ALOUD, WATCH_PIECE_BYTES, WATCHERS_MAX};
 use crate::long::Progress;
 
 /// What somebody wants to know of every request, one bit each: nothing at all, mostly.
@@ -37,6 +37,8 @@ pub(crate) mod kind {
     pub(crate) const NOTHING: u32 = 1 << 5;
     /// Statistics by prefix, which are no lines.
     pub(crate) const PREFIXES: u32 = 1 << 6;
+    /// Requests and responses, for the operator.
+    pub(crate) const ALOUD: u32 = 1 << 7;
 }
 
 /// The names that `watch` knows. Any beginning stands for the first that fits.
@@ -54,9 +56,12 @@ const NAMES: [(&[u8], u32); 10] = [
 ];
 
 impl Observed {
-    /// With statistics by prefix on or off.
-    pub(crate) fn new(prefixes: bool) -> Self {
-        Self(AtomicU32::new(if prefixes { kind::PREFIXES } else { 0 }))
+    /// With statistics by prefix on or off, and so many `-v`.
+    pub(crate) fn new(prefixes: bool, verbosity: u32) -> Self {
+        let observed = Self::default();
+        observed.set(kind::PREFIXES, prefixes);
+        observed.set(kind::ALOUD, verbosity >= VERBOSITY_ALOUD);
+        observed
     }
 
     /// What is wanted.

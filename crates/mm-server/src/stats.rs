@@ -41,6 +41,10 @@ pub struct Stats {
     pub addresses_rejected: Counter,
     /// Times that accepting was suspended: the limit was reached, or descriptors or memory had run out.
     pub accept_pauses: Counter,
+    /// Times that it was taken up again.
+    pub accept_resumes: Counter,
+    /// How long it was suspended until it was taken up again, in milliseconds.
+    pub accept_paused_ms: Counter,
     /// Accepts that failed, for whatever reason.
     pub accept_errors: Counter,
     /// Bytes received.

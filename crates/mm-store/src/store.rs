@@ -101,6 +101,9 @@ pub struct Store<S: Sharing = Local> {
     writes_to_count: u32,
     /// How often in a row no slot was found for a new item.
     slot_tries: u32,
+    /// Somebody wants to know the CAS value of the next item stored, and what that was.
+    wants_cas: bool,
+    told_cas: Option<u64>,
 }
 
 /// An item of the index that is neither expired nor flushed.
@@ -140,6 +143,8 @@ impl<S: Sharing> Store<S> {
             items: 0,
             writes_to_count: 0,
             slot_tries: 0,
+            wants_cas: false,
+            told_cas: None,
             core,
         }
     }

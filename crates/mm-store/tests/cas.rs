@@ -71,6 +71,41 @@ fn a_joined_item_gets_the_value_it_was_given() {
 }
 
 #[test]
+fn what_is_stored_tells_its_value_to_whoever_asked() {
+    let mut store = open(1);
+    let told = |store: &mut Store, options: Put, value: &[u8]| {
+        store.ask_for_cas();
+        put(store, b"k", &options, value);
+        store.told_cas()
+    };
+    for len in [1, 5_000, 100_000] {
+        let value = vec![b'7'; len];
+        for options in [
+            Put::default(),
+            Put { cas: Some(77), ..Put::default() },
+            Put { mode: Mode::Append, ..Put::default() },
+            Put { mode: Mode::AppendTo(HUGE), ..Put::default() },
+        ] {
+            let options = match options.mode {
+                Mode::AppendTo(_) => Put { mode: Mode::AppendTo(cas(&mut store, b"k")), ..options },
+                _ => options,
+            };
+            let told = told(&mut store, options, &value);
+            assert!(told.is_some());
+            assert_eq!(told, Some(cas(&mut store, b"k")), "{options:?} of {len} bytes");
+        }
+        assert_eq!(told(&mut store, Put { mode: Mode::Add, ..Put::default() }, &value), None);
+        assert_eq!(told(&mut store, Put { mode: Mode::PrependTo(5), ..Put::default() }, &value), None);
+    }
+    put(&mut store, b"k", &Put::default(), b"7");
+    let key = store.key(b"k").unwrap();
+    store.ask_for_cas();
+    store.arithmetic(key, Operation::Increment(1), CasRule::default(), NOW_S).unwrap();
+    let told = store.told_cas();
+    assert_eq!(told, Some(cas(&mut store, b"k")));
+}
+
+#[test]
 fn a_touched_item_keeps_its_value() {
     let mut store = open(1);
     put(&mut store, b"k", &Put::default(), b"1");

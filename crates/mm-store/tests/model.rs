@@ -136,17 +136,22 @@ impl Run {
         let (key_bytes, value, options) = (self.key(), self.value(), self.options());
         let is_there = self.check(&key_bytes);
         let old = self.expected(&key_bytes).cloned();
-        let mode = match self.choices.below(10) {
+        let known = old.as_ref().and_then(|entry| entry.cas);
+        let mode = match self.choices.below(12) {
             0 => Mode::Add,
             1 => Mode::Replace,
             2 => Mode::Append,
             3 => Mode::Prepend,
-            4 => Mode::Cas(
-                old.as_ref().and_then(|entry| entry.cas).unwrap_or_else(|| self.choices.below(1000)),
-            ),
+            4 => Mode::Cas(known.unwrap_or_else(|| self.choices.below(1000))),
+            5 => Mode::AppendTo(known.unwrap_or_else(|| self.choices.below(1000))),
+            6 => Mode::PrependTo(known.unwrap_or_else(|| self.choices.below(1000))),
             _ => Mode::Set,
         };
-        let joins = matches!(mode, Mode::Append | Mode::Prepend);
+        let (appends, prepends) = (
+            matches!(mode, Mode::Append | Mode::AppendTo(_)),
+            matches!(mode, Mode::Prepend | Mode::PrependTo(_)),
+        );
+        let joins = appends || prepends;
         if joins && old.as_ref().is_some_and(|old| old.value.len() as u64 > 2 * self.value_max) {
             // The old value, the new piece and both joined have to find room at once.
             return;
@@ -185,9 +190,9 @@ impl Run {
         }
         let joined =
             |parts: [&[u8]; 2], old: &Entry| Entry { value: parts.concat(), cas: None, ..old.clone() };
-        let entry = match (mode, &old) {
-            (Mode::Append, Some(old)) => joined([&old.value, &value], old),
-            (Mode::Prepend, Some(old)) => joined([&value, &old.value], old),
+        let entry = match &old {
+            Some(old) if appends => joined([&old.value, &value], old),
+            Some(old) if prepends => joined([&value, &old.value], old),
             _ => Entry { value, client_flags: options.client_flags, expiry_s: options.expiry_s, cas: None },
         };
         self.model.insert(key_bytes, entry);
@@ -324,9 +329,14 @@ fn expected_outcome(mode: Mode, is_there: bool, old: Option<&Entry>) -> Outcome 
         }
         Mode::Replace | Mode::Append | Mode::Prepend if is_there => Outcome::Stored,
         Mode::Replace | Mode::Append | Mode::Prepend => Outcome::NotStored,
+        Mode::AppendTo(_) | Mode::PrependTo(_) if !is_there => Outcome::NotStored,
         Mode::Cas(_) if !is_there => Outcome::NotFound,
-        Mode::Cas(cas) if old.and_then(|entry| entry.cas) == Some(cas) => Outcome::Stored,
-        Mode::Cas(_) => Outcome::Exists,
+        Mode::Cas(cas) | Mode::AppendTo(cas) | Mode::PrependTo(cas)
+            if old.and_then(|entry| entry.cas) == Some(cas) =>
+        {
+            Outcome::Stored
+        }
+        Mode::Cas(_) | Mode::AppendTo(_) | Mode::PrependTo(_) => Outcome::Exists,
     }
 }
 

@@ -157,7 +157,14 @@ fn counting_adding_and_comparing_are_atomic() {
                     Err(_) => (Mode::Add, 1),
                 };
                 let put = Put { mode, ..Put::default() };
-                if store.put(swap, &put, next.to_string().as_bytes(), 1).unwrap() == Outcome::Stored {
+                store.ask_for_cas();
+                let outcome = store.put(swap, &put, next.to_string().as_bytes(), 1).unwrap();
+                let told = store.told_cas();
+                assert_eq!(told.is_some(), outcome == Outcome::Stored);
+                if let Some(cas) = told {
+                    let item = store.get(swap, 1).unwrap();
+                    let is_ours = item.value().unwrap() == next.to_string().as_bytes();
+                    assert_eq!(item.cas() == cas, is_ours, "the CAS value told is that of the value stored");
                     break;
                 }
             }
@@ -176,5 +183,49 @@ fn counting_adding_and_comparing_are_atomic() {
     let missing = store.key(b"nothing").unwrap();
     let counted = store.arithmetic(missing, Operation::Increment(1), CasRule::default(), 1);
     assert!(matches!(counted, Err(ArithmeticError::Miss(_))));
+    store.verify().unwrap();
+}
+
+#[test]
+fn what_is_joined_with_an_item_of_a_cas_value_is_joined_with_no_other() {
+    let handles = open(8 << 20, true);
+    let joined = AtomicU64::new(0);
+    on_threads(&handles, |thread, store| {
+        let key = store.key(b"joined").unwrap();
+        let _one_of_all = store.put(key, &Put { mode: Mode::Add, ..Put::default() }, b"", 1).unwrap();
+        for _ in 0..1_000 {
+            let key = store.key(b"joined").unwrap();
+            let item = store.get(key, 1).unwrap();
+            let (cas, len) = (item.cas(), item.len());
+            let mode = if thread % 2 == 0 { Mode::AppendTo(cas) } else { Mode::PrependTo(cas) };
+            // Each piece says how long the value was that it was meant for.
+            let piece = format!("{len:08}");
+            let piece: String = if thread % 2 == 0 { piece } else { piece.chars().rev().collect() };
+            if store.put(key, &Put { mode, ..Put::default() }, piece.as_bytes(), 1) == Ok(Outcome::Stored) {
+                joined.fetch_add(1, Ordering::Relaxed);
+            }
+            store.rest();
+        }
+    });
+    let mut store = handles.take().unwrap();
+    let key = store.key(b"joined").unwrap();
+    let item = store.get(key, 1).unwrap();
+    let value: Vec<u8> = item.pieces().flatten().copied().collect();
+    let joined = joined.load(Ordering::Relaxed);
+    assert!(joined > 0);
+    assert_eq!(value.len() as u64, 8 * joined);
+    let number = |digits: &[u8]| std::str::from_utf8(digits).unwrap().parse::<u64>().unwrap();
+    // Taken off from the outside inwards: the longest was joined last.
+    let mut rest = &value[..];
+    while !rest.is_empty() {
+        let inner = rest.len() as u64 - 8;
+        let reversed: Vec<u8> = rest[..8].iter().rev().copied().collect();
+        if number(&rest[rest.len() - 8..]) == inner {
+            rest = &rest[..rest.len() - 8];
+        } else {
+            assert_eq!(number(&reversed), inner, "joined with a value of another length");
+            rest = &rest[8..];
+        }
+    }
     store.verify().unwrap();
 }

@@ -247,7 +247,7 @@ pub(crate) struct Commands {
 }
 
 /// What has no effect but on what statistics show.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Shown {
     /// `-f`.
     pub(crate) growth_factor: f64,
@@ -255,6 +255,20 @@ pub(crate) struct Shown {
     pub(crate) chunk_bytes: u32,
     /// `-o track_sizes`: `stats sizes` tells the sizes of items.
     pub(crate) tracks_sizes: bool,
+    /// What was given without effect, by its name in `stats settings`; the last of a name counts.
+    pub(crate) settings: Vec<(&'static str, String)>,
+}
+
+impl Shown {
+    /// A setting without effect, where it was given and is a number.
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        self.text(name).and_then(|text| text.parse().ok())
+    }
+
+    /// A setting without effect, where it was given.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.settings.iter().rfind(|(given, _)| *given == name).map(|(_, text)| text.as_str())
+    }
 }
 
 /// What kind of process to be.
@@ -312,15 +326,20 @@ impl Config {
                 prefix_delimiter: None,
             },
             process: Process { user: None, daemon: false, pid_file: None, dumps_core: false, verbosity: 0 },
-            shown: Shown { growth_factor: 1.25, chunk_bytes: 48, tracks_sizes: false },
+            shown: Shown { growth_factor: 1.25, chunk_bytes: 48, tracks_sizes: false, settings: Vec::new() },
             for_tests: false,
             without_meaning: Vec::new(),
         }
     }
 }
 
-/// As many threads as the process may use processors, by affinity and control group.
+/// As many threads as the process may use processors.
 fn default_threads() -> u32 {
+    processors().min(THREADS_MAX)
+}
+
+/// How many processors the process may use, by affinity and control group.
+pub(crate) fn processors() -> u32 {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    u32::try_from(processors).unwrap_or(u32::MAX).min(THREADS_MAX)
+    u32::try_from(processors).unwrap_or(u32::MAX)
 }

@@ -16,6 +16,8 @@ use crate::refusal::{Refusal, exit};
 pub(crate) struct Listened {
     /// The protocol of each of the server's listeners that has one of its own.
     pub(crate) protocols: Vec<Option<Protocol>>,
+    /// The address of each listener, as memcached writes it.
+    pub(crate) names: Vec<String>,
     /// The first TCP port; 0 for none.
     pub(crate) tcp_port: u16,
     /// The first UDP port; 0 for none.
@@ -53,7 +55,18 @@ pub(crate) fn listen(server: &mut Server, endpoints: &[Endpoint]) -> Result<List
         Some(ListenAddress::Unix(..)) | None => 0,
     };
     let (tcp_port, udp_port) = (port(server.addresses().next()), port(server.datagram_addresses().next()));
-    Ok(Listened { protocols, tcp_port, udp_port })
+    let connections = server.addresses().map(|address| name("tcp", address));
+    let names = connections.chain(server.datagram_addresses().map(|address| name("udp", address))).collect();
+    Ok(Listened { protocols, names, tcp_port, udp_port })
+}
+
+/// An address as memcached writes it in statistics.
+fn name(kind: &str, address: &ListenAddress) -> String {
+    match address {
+        ListenAddress::Ip(address @ SocketAddr::V4(_)) => format!("{kind}:{address}"),
+        ListenAddress::Ip(address @ SocketAddr::V6(_)) => format!("{kind}6:{address}"),
+        ListenAddress::Unix(path, _) => format!("unix:{}", path.display()),
+    }
 }
 
 fn listen_port(server: &mut Server, transport: Transport, host: &Host, port: u16) -> Result<(), Refusal> {

@@ -46,6 +46,8 @@ pub(crate) fn settings(config: &Config, listened: Listened) -> Settings {
         watcher_bytes: usize::try_from(service.watcher_kib).unwrap_or(usize::MAX) << 10,
         protocol: service.protocol,
         listener_protocols: listened.protocols,
+        listeners: listened.names,
+        accepted: config.shown.settings.clone(),
     }
 }
 

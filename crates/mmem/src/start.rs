@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use mainmemory::server::process::background::{self, Detachment, Role};
 use mainmemory::server::process::{self, Account, AccountError};
-use mainmemory::server::{self, DriverChoice, Server, Start};
+use mainmemory::server::{self, DriverChoice, Server, Signal, Start, Stop};
 use mainmemory::store::{Store, StoreHandles};
 use mm_memcached::{Memcached, Shared};
 
-use crate::config::{Config, Name};
+use crate::config::{Config, Name, processors};
 use crate::host::ThisProcess;
 use crate::limits::DESCRIPTORS_RESERVED;
 use crate::listen::{Listened, is_local, listen, write_ports, write_whole};
@@ -34,33 +34,77 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
             return Ok(code);
         }
     }
-    if config.process.verbosity > 0 {
-        for flag in &config.without_meaning {
-            say(&format!("{}: {flag} has no effect here", config.name.as_str()));
-        }
-    }
+    remark(config);
     let account = account(config)?;
     raise_limits(config)?;
-    let mut server = Server::new(server_config(config)?);
+    let mut server = with_signals(Server::new(server_config(config)?), config);
     // A Unix socket belongs to the user who serves; a port below 1024 needs the one who starts.
     let is_unix = config.listening.unix_socket.is_some();
     if is_unix {
         become_user(account.as_ref())?;
     }
     let listened = listen(&mut server, &config.listening.endpoints(config.name))?;
-    let pid_file = config.process.pid_file.as_deref().map(PidFile::write).transpose()?;
+    // Its folder may belong to either user.
+    let pid_path = config.process.pid_file.as_deref();
+    let pid_file = pid_path.and_then(|path| PidFile::write(path).ok());
     if let Some(path) = &config.listening.port_file {
         write_ports(&server, path)?;
     }
     if config.memory.locked {
-        process::lock_memory().map_err(|error| system("-k", &error))?;
+        lock_memory(config);
     }
     if !is_unix {
         become_user(account.as_ref())?;
     }
+    let pid_file = match (pid_file, pid_path) {
+        (None, Some(path)) => Some(PidFile::write(path)?),
+        (written, _) => written,
+    };
     run(server, config, listened)?;
     drop(pid_file);
+    if config.process.verbosity > 0 {
+        say(&format!("{}: stopped", config.name.as_str()));
+    }
     Ok(0)
+}
+
+/// Says what an operator may have expected otherwise.
+fn remark(config: &Config) {
+    let name = config.name.as_str();
+    if config.process.verbosity > 0 {
+        for flag in &config.without_meaning {
+            say(&format!("{name}: {flag} has no effect here"));
+        }
+    }
+    let (threads, processors) = (config.service.threads, processors());
+    if threads > processors {
+        say(&format!(
+            "{name}: -t {threads}: more threads than the {processors} processors that there are for them; they will \
+             wait for each other"
+        ));
+    }
+}
+
+/// The signals that are memcached's beside those that every server stops on: SIGUSR1 stops it gracefully, and SIGHUP,
+/// upon which it reads again what there is to be read, does not end it.
+fn with_signals(server: Server, config: &Config) -> Server {
+    let (name, verbosity) = (config.name.as_str(), config.process.verbosity);
+    server.on_signal(Signal::User1, |server| server.stop(Stop::Gracefully)).on_signal(
+        Signal::Hangup,
+        move |_| {
+            if verbosity > 0 {
+                say(&format!("{name}: SIGHUP: there is nothing to read again"));
+            }
+        },
+    )
+}
+
+/// As in memcached, where this is not allowed the server goes on: it serves as well, but may be slow at times.
+fn lock_memory(config: &Config) {
+    if let Err(error) = process::lock_memory() {
+        let name = config.name.as_str();
+        say(&format!("{name}: -k: {error}; memory may be swapped out"));
+    }
 }
 
 /// Opens the store and serves.

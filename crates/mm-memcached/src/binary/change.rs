@@ -36,32 +36,33 @@ impl<S: Sharing> Memcached<S> {
         let Verb::Arithmetic { decrement, delta, initial, exptime } = request.verb else { return };
         let operation = if decrement { Operation::Decrement(delta) } else { Operation::Increment(delta) };
         let creates = exptime != DO_NOT_CREATE;
+        self.store.ask_for_cas();
+        // Without counting it a miss, which comes with the attempt to count where nothing can be made.
         let is_there = self.store.peek(key, call.time.now_s).is_ok();
-        let status = if creates && !is_there {
-            match self.create_number(key, (initial, exptime), call) {
-                Ok(()) => return self.tell_number(key, request, initial, call),
-                Err(status) => status,
-            }
-        } else {
-            let wanted = request.head.cas;
-            let cas = CasRule { compare: (wanted != 0).then_some(wanted), assign: None };
-            match self.count_number(key, operation, cas, &call.time) {
-                Ok(number) => return self.tell_number(key, request, number, call),
+        let made = (creates && !is_there).then(|| self.create_number(key, (initial, exptime), call));
+        let status = match made {
+            Some(Ok(true)) => return self.tell_number(request, initial, call),
+            Some(Err(status)) => status,
+            // It is there; another shard may have made it just now.
+            None | Some(Ok(false)) => match self.count_number(key, operation, rule(request), &call.time) {
+                Ok(number) => return self.tell_number(request, number, call),
                 Err(ArithmeticError::Miss(_)) => Status::NotFound,
                 Err(ArithmeticError::NotANumber) => Status::NonNumeric,
                 Err(ArithmeticError::Exists) => Status::Exists,
                 Err(ArithmeticError::Put(_)) => Status::NoMemory,
-            }
+            },
         };
+        let _nothing_stored = self.store.told_cas();
         refuse(call.output, request.head, status);
     }
 
+    /// Makes the number, unless there is one.
     fn create_number(
         &mut self,
         key: Key<'_>,
         (initial, exptime): (u64, u32),
         call: &Call<'_>,
-    ) -> Result<(), Status> {
+    ) -> Result<bool, Status> {
         let mut digits = [0; DIGITS_MAX];
         let mut writer = Writer::new(&mut digits);
         writer.put_number(initial);
@@ -69,17 +70,16 @@ impl<S: Sharing> Memcached<S> {
         let expiry_s = call.time.unsigned_expiry_s(exptime);
         let put = Put { mode: Mode::Add, expiry_s, ..Put::default() };
         match self.store.put(key, &put, &digits[..len], call.time.now_s) {
-            Ok(Outcome::Stored) => Ok(()),
-            Ok(_) => Err(Status::NotStored),
+            Ok(outcome) => Ok(outcome == Outcome::Stored),
             Err(_) => Err(Status::NoMemory),
         }
     }
 
-    fn tell_number(&mut self, key: Key<'_>, request: &Request<'_>, number: u64, call: &mut Call<'_>) {
+    fn tell_number(&mut self, request: &Request<'_>, number: u64, call: &mut Call<'_>) {
+        let cas = self.told_cas();
         if request.quiet {
             return;
         }
-        let cas = self.cas_of_stored(key, &call.time);
         let response = Response { value: NUMBER_BYTES, cas, ..Response::OK };
         respond(call.output, request.head, &response, &[&number.to_be_bytes()]);
     }
@@ -98,4 +98,10 @@ impl<S: Sharing> Memcached<S> {
         }
         done(request, 0, call.output);
     }
+}
+
+/// What a request says of the item's CAS value.
+fn rule(request: &Request<'_>) -> CasRule {
+    let wanted = request.head.cas;
+    CasRule { compare: (wanted != 0).then_some(wanted), assign: None }
 }

@@ -27,24 +27,23 @@ impl<S: Sharing> Memcached<S> {
             return refuse(call.output, request.head, Status::TooLarge);
         }
         self.counters().cmd_set.count();
+        self.store.ask_for_cas();
         let outcome = self.carry_out(key, &plan, Value::Whole(value), &call.time);
+        let cas = self.told_cas();
         self.observe_store(key, &plan.put, value.len(), outcome);
-        self.answer_binary_store(key, (request, mode), outcome, call);
+        self.answer_binary_store(key, (request, mode), (outcome, cas), call);
     }
 
     fn answer_binary_store(
         &mut self,
         key: Key<'_>,
         (request, mode): (&Request<'_>, Verb),
-        outcome: Result<Outcome, PutError>,
+        (outcome, cas): (Result<Outcome, PutError>, u64),
         call: &mut Call<'_>,
     ) {
         let status = match outcome {
             Ok(Outcome::Stored) if request.quiet => return,
-            Ok(Outcome::Stored) => {
-                let cas = self.cas_of_stored(key, &call.time);
-                return done(request, cas, call.output);
-            }
+            Ok(Outcome::Stored) => return done(request, cas, call.output),
             Ok(Outcome::Exists) => Status::Exists,
             Ok(Outcome::NotFound) => Status::NotFound,
             Ok(Outcome::NotStored) => match mode {
@@ -72,12 +71,10 @@ impl<S: Sharing> Memcached<S> {
         }
     }
 
-    /// The CAS value of an item that has just been stored.
-    pub(super) fn cas_of_stored(&mut self, key: Key<'_>, time: &Time) -> u64 {
-        if !self.shared.settings.items.has_cas {
-            return 0;
-        }
-        self.store.peek(key, time.now_s).map_or(0, |item| item.cas())
+    /// The CAS value of an item that has just been stored, after it was asked for; 0 if none was, or there are none.
+    pub(super) fn told_cas(&mut self) -> u64 {
+        let cas = self.store.told_cas().unwrap_or(0);
+        if self.shared.settings.items.has_cas { cas } else { 0 }
     }
 
     /// A storage command has come, and not all of its value. Says whether the value is wanted.
@@ -136,11 +133,13 @@ impl<S: Sharing> Memcached<S> {
             Some(upload) => match self.store.key(incoming.key()) {
                 Some(key) => {
                     let len = upload.len();
+                    self.store.ask_for_cas();
                     let outcome = self.carry_out(key, incoming.plan(), Value::Uploaded(upload), &call.time);
+                    let cas = self.told_cas();
                     self.observe_store(key, &incoming.plan().put, len, outcome);
                     let verb = Asked::Store { mode, flags: 0, exptime: 0, bytes: 0 };
                     let request = Request { head, verb, key: key.bytes(), quiet };
-                    self.answer_binary_store(key, (&request, mode), outcome, call);
+                    self.answer_binary_store(key, (&request, mode), (outcome, cas), call);
                 }
                 None => self.store.abort(upload),
             },
@@ -160,15 +159,15 @@ impl<S: Sharing> Memcached<S> {
 
 /// What a storage command is to do.
 fn binary_plan(mode: Verb, head: Head, (client_flags, expiry_s): (u32, u32)) -> Plan {
-    let (mode, how) = match mode {
-        Verb::Append if head.cas != 0 => (Mode::Append, How::Compare(head.cas)),
-        Verb::Prepend if head.cas != 0 => (Mode::Prepend, How::Compare(head.cas)),
-        Verb::Append => (Mode::Append, How::Plain),
-        Verb::Prepend => (Mode::Prepend, How::Plain),
-        _ if head.cas != 0 => (Mode::Cas(head.cas), How::Plain),
-        Verb::Set => (Mode::Set, How::Plain),
-        Verb::Add => (Mode::Add, How::Plain),
-        Verb::Replace => (Mode::Replace, How::Plain),
+    let mode = match mode {
+        Verb::Append if head.cas != 0 => Mode::AppendTo(head.cas),
+        Verb::Prepend if head.cas != 0 => Mode::PrependTo(head.cas),
+        Verb::Append => Mode::Append,
+        Verb::Prepend => Mode::Prepend,
+        _ if head.cas != 0 => Mode::Cas(head.cas),
+        Verb::Set => Mode::Set,
+        Verb::Add => Mode::Add,
+        Verb::Replace => Mode::Replace,
     };
-    Plan { put: Put { mode, client_flags, expiry_s, ..Put::default() }, how }
+    Plan { put: Put { mode, client_flags, expiry_s, ..Put::default() }, how: How::Plain }
 }

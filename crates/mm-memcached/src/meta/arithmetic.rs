@@ -1,7 +1,7 @@
 //! ma.
 
 use mm_proto::memcached::{Writer, decimal_len, lines};
-use mm_store::{ArithmeticError, CasRule, Operation, Put, Sharing};
+use mm_store::{ArithmeticError, CasRule, Mode, Operation, Outcome, Put, Sharing};
 
 use super::{Asked, put_numbered, put_opaque, put_time_left};
 use crate::clock::Time;
@@ -33,14 +33,14 @@ impl<S: Sharing> Memcached<S> {
     /// ma.
     pub(super) fn meta_arithmetic(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) {
         let Asked { key, options, .. } = *asked;
-        let status = match self.meta_count(asked, &call.time) {
+        self.store.ask_for_cas();
+        let done = self.meta_count(asked, &call.time);
+        let cas = self.store.told_cas().unwrap_or(0);
+        let status = match done {
             Done::Line(line) => return call.output.write(line),
             Done::Status(status) => status,
             Done::Number { number, created } => {
-                let (cas, expiry_s) = self
-                    .store
-                    .peek(key, call.time.now_s)
-                    .map_or((0, 0), |item| (item.cas(), item.expiry_s()));
+                let expiry_s = self.store.peek(key, call.time.now_s).map_or(0, |item| item.expiry_s());
                 if options.has(b'T') && !created {
                     // Where there is no memory to keep the new time, the old one holds.
                     let _touched =
@@ -67,8 +67,11 @@ impl<S: Sharing> Memcached<S> {
             b'D' | b'-' => Operation::Decrement(options.delta),
             _ => return Done::Line(lines::META_BAD_ARITHMETIC_MODE),
         };
-        if options.has(b'N') && self.store.peek(key, time.now_s).is_err() {
-            return self.vivify_number(asked, time);
+        if options.has(b'N')
+            && self.store.peek(key, time.now_s).is_err()
+            && let Some(done) = self.vivify_number(asked, time)
+        {
+            return done;
         }
         let cas = CasRule {
             // A CAS of 0 is not compared, other than by the other commands.
@@ -84,7 +87,8 @@ impl<S: Sharing> Memcached<S> {
         }
     }
 
-    fn vivify_number(&mut self, asked: &Asked<'_>, time: &Time) -> Done {
+    /// Makes the number. Nothing where another shard has made it just now.
+    fn vivify_number(&mut self, asked: &Asked<'_>, time: &Time) -> Option<Done> {
         let Asked { key, meta, options } = *asked;
         let mut exptime = options.vivify_exptime;
         for flag in meta.flags() {
@@ -95,6 +99,7 @@ impl<S: Sharing> Memcached<S> {
             }
         }
         let put = Put {
+            mode: Mode::Add,
             expiry_s: time.expiry_s(exptime),
             binary_key: options.has(b'b'),
             cas: options.has(b'E').then_some(options.new_cas),
@@ -105,8 +110,9 @@ impl<S: Sharing> Memcached<S> {
         writer.put_number(options.initial);
         let len = writer.len();
         match self.store.put(key, &put, &digits[..len], time.now_s) {
-            Ok(_) => Done::Number { number: options.initial, created: true },
-            Err(_) => Done::Line(lines::NO_MEMORY_VIVIFY),
+            Ok(Outcome::Stored) => Some(Done::Number { number: options.initial, created: true }),
+            Ok(_) => None,
+            Err(_) => Some(Done::Line(lines::NO_MEMORY_VIVIFY)),
         }
     }
 }

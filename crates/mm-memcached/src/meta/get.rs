@@ -52,8 +52,8 @@ impl<S: Sharing> Memcached<S> {
         };
         self.count_miss(miss);
         self.observe_fetch(key, Some(miss));
-        if options.has(b'N') && self.vivify(asked, &call.time) {
-            return self.answer_vivified(asked, call);
+        if options.has(b'N') && self.vivify(asked, call) {
+            return;
         }
         self.counters().get_misses.count();
         if !options.has(b'q') {
@@ -81,10 +81,11 @@ impl<S: Sharing> Memcached<S> {
         }
     }
 
-    /// Makes an empty item, so that others wait for the client that gets it. False where there is no memory, or
-    /// another shard has been faster.
-    fn vivify(&mut self, asked: &Asked<'_>, time: &Time) -> bool {
+    /// Makes an empty item, so that others wait for the client that gets it, and answers. Where another shard has been
+    /// faster, the answer is of its item. False where there is no memory, and nothing was answered.
+    fn vivify(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) -> bool {
         let Asked { key, meta, options } = *asked;
+        let time = call.time;
         let mut exptime = options.vivify_exptime;
         for flag in meta.flags() {
             match flag.letter {
@@ -100,17 +101,33 @@ impl<S: Sharing> Memcached<S> {
             win_sent: true,
             ..Put::default()
         };
-        self.store.put(key, &put, &[], time.now_s) == Ok(Outcome::Stored)
-    }
-
-    fn answer_vivified(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) {
-        let hit = Hit { created: true, win: Win::Here, shows_value: asked.options.has(b'v') };
-        match self.store.peek(asked.key, call.time.now_s) {
-            Ok(item) => write_hit(asked, &item, &hit, call),
-            // It was made with a &call.time that is over.
-            Err(_) => call.output.write(if hit.shows_value { b"VA 0 W\r\n\r\n" } else { b"HD W\r\n" }),
-        }
-        self.after_hit(asked, &hit, &call.time);
+        self.store.ask_for_cas();
+        let made = self.store.put(key, &put, &[], time.now_s);
+        let cas = self.store.told_cas();
+        let created = Hit { created: true, win: Win::Here, shows_value: options.has(b'v') };
+        let hit = match (made, self.store.peek(key, time.now_s)) {
+            (Ok(Outcome::Stored), Ok(item)) if Some(item.current_cas()) == cas => {
+                write_hit(asked, &item, &created, call);
+                created
+            }
+            (Ok(_), Ok(item)) => {
+                let hit = hit(asked, &item, &time);
+                write_hit(asked, &item, &hit, call);
+                if hit.shows_value && item.value().is_none_or(|value| value.len() > COPY_MAX_BYTES) {
+                    write_pieces(&item, call.output);
+                    call.output.write(b"\r\n");
+                }
+                hit
+            }
+            // It was made with a time that is over, or is gone already.
+            (Ok(Outcome::Stored), Err(_)) => {
+                call.output.write(if created.shows_value { b"VA 0 W\r\n\r\n" } else { b"HD W\r\n" });
+                created
+            }
+            _ => return false,
+        };
+        self.after_hit(asked, &hit, &time);
+        true
     }
 }
 

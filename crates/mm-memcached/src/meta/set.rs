@@ -24,12 +24,16 @@ impl<S: Sharing> Memcached<S> {
         }
         self.counters().cmd_set.count();
         let Some(value) = data.strip_suffix(b"\r\n") else { return call.output.write(lines::BAD_DATA_CHUNK) };
+        if asked.options.has(b'c') {
+            self.store.ask_for_cas();
+        }
         let outcome = match (plan.how, plan.put.mode) {
             (How::Plain, Mode::Set) => self.store.put(asked.key, &plan.put, value, call.time.now_s),
             _ => self.carry_out(asked.key, &plan, Value::Whole(value), &call.time),
         };
+        let cas = if asked.options.has(b'c') { self.store.told_cas() } else { None };
         self.observe_store(asked.key, &plan.put, len, outcome);
-        self.write_meta_set(asked, outcome, call);
+        self.write_meta_set(asked, (outcome, cas), call);
     }
 
     /// What ms is to do whose data is yet to come, or the line that refuses it.
@@ -49,12 +53,12 @@ impl<S: Sharing> Memcached<S> {
         Err(lines::TOO_LARGE)
     }
 
-    /// Tells what became of a value that came in pieces. `key` is the key as it is stored.
+    /// Tells what became of a value that came in pieces, and its CAS value. `key` is the key as it is stored.
     pub(crate) fn answer_meta_set(
         &mut self,
         key: Key<'_>,
         meta: &Meta<'_>,
-        outcome: Result<Outcome, PutError>,
+        outcome: (Result<Outcome, PutError>, Option<u64>),
         call: &mut Call<'_>,
     ) {
         match meta.options() {
@@ -63,7 +67,12 @@ impl<S: Sharing> Memcached<S> {
         }
     }
 
-    fn write_meta_set(&mut self, asked: &Asked<'_>, outcome: Result<Outcome, PutError>, call: &mut Call<'_>) {
+    fn write_meta_set(
+        &mut self,
+        asked: &Asked<'_>,
+        (outcome, cas): (Result<Outcome, PutError>, Option<u64>),
+        call: &mut Call<'_>,
+    ) {
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -89,7 +98,7 @@ impl<S: Sharing> Memcached<S> {
             match flag.letter {
                 b'O' => put_opaque(&mut writer, flag.argument),
                 b'k' => asked.put_key(&mut writer),
-                b'c' => put_numbered(&mut writer, b'c', self.stored_cas(asked.key, stored, &call.time)),
+                b'c' => put_numbered(&mut writer, b'c', cas.unwrap_or(0)),
                 b's' => put_numbered(&mut writer, b's', self.stored_len(asked, stored, &call.time)),
                 _ => {}
             }
@@ -97,14 +106,6 @@ impl<S: Sharing> Memcached<S> {
         writer.put(b"\r\n");
         let written = writer.len();
         call.output.commit(written);
-    }
-
-    /// The CAS of what was stored, 0 if nothing was.
-    fn stored_cas(&mut self, key: Key<'_>, stored: bool, time: &Time) -> u64 {
-        match self.store.peek(key, time.now_s) {
-            Ok(item) if stored => item.cas(),
-            _ => 0,
-        }
     }
 
     /// The length of the whole value stored, or that of the value refused.
@@ -128,16 +129,16 @@ fn plan(options: &Options, time: &Time) -> Result<Plan, &'static [u8]> {
         _ => return Err(lines::META_BAD_SET_MODE),
     };
     let mut exptime = options.exptime;
-    let (mode, how) = match (mode, cas) {
-        (Mode::Set | Mode::Replace, Some(cas)) if options.has(b'I') => (Mode::Set, How::CasOrStale(cas)),
-        (Mode::Set | Mode::Replace, Some(cas)) => (Mode::Cas(cas), How::Plain),
-        (Mode::Append | Mode::Prepend, cas) if options.has(b'N') => {
-            exptime = options.vivify_exptime;
-            (mode, How::Vivify(cas))
-        }
-        (Mode::Append | Mode::Prepend, Some(cas)) => (mode, How::Compare(cas)),
-        _ => (mode, How::Plain),
+    let mode = match (mode, cas) {
+        (Mode::Set | Mode::Replace, Some(cas)) => Mode::Cas(cas),
+        (Mode::Append, Some(cas)) => Mode::AppendTo(cas),
+        (Mode::Prepend, Some(cas)) => Mode::PrependTo(cas),
+        _ => mode,
     };
+    let joins = matches!(options.mode, b'A' | b'P');
+    if joins && options.has(b'N') {
+        exptime = options.vivify_exptime;
+    }
     let put = Put {
         mode,
         client_flags: options.client_flags,
@@ -145,6 +146,11 @@ fn plan(options: &Options, time: &Time) -> Result<Plan, &'static [u8]> {
         binary_key: options.has(b'b'),
         cas: (options.new_cas != 0).then_some(options.new_cas),
         ..Put::default()
+    };
+    let how = match mode {
+        Mode::Cas(cas) if options.has(b'I') => How::CasOrStale(cas),
+        _ if joins && options.has(b'N') => How::Vivify(Put { mode: Mode::Add, ..put }),
+        _ => How::Plain,
     };
     Ok(Plan { put, how })
 }

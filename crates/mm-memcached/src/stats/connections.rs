@@ -24,9 +24,9 @@ pub(crate) struct Listing {
 impl<S: Sharing> Memcached<S> {
     /// One group of lines for each listener and each connection of all shards.
     pub(super) fn stats_connections(&self, call: &mut Call<'_>) {
-        for (number, listener) in self.shared.settings.listeners().iter().enumerate() {
+        for (number, listener) in self.shared.settings.listeners.iter().enumerate() {
             line(call.output, number + 1, "addr", listener);
-            if listener.starts_with("udp:") {
+            if listener.starts_with("udp") {
                 line(call.output, number + 1, "UDP", "UDP");
                 line(call.output, number + 1, "state", "conn_read");
             } else {
@@ -39,11 +39,10 @@ impl<S: Sharing> Memcached<S> {
 
     /// Goes on with a list.
     pub(crate) fn resume_connections(&self, listing: &mut Listing, call: &mut Call<'_>) -> Progress {
-        let listeners = self.shared.settings.listeners();
         loop {
             let mut show = |known: Known| {
                 let is_asking = known.number == listing.asking;
-                self.show_connection(&known, is_asking, &listeners, (call.output, &call.time));
+                self.show_connection(&known, is_asking, (call.output, &call.time));
             };
             let Some(next) = self.shared.registry.next_few(listing.place, &mut show) else {
                 call.output.write(lines::END);
@@ -56,13 +55,7 @@ impl<S: Sharing> Memcached<S> {
         }
     }
 
-    fn show_connection(
-        &self,
-        known: &Known,
-        is_asking: bool,
-        listeners: &[String],
-        (output, time): (&mut Output, &Time),
-    ) {
+    fn show_connection(&self, known: &Known, is_asking: bool, (output, time): (&mut Output, &Time)) {
         let number = known.number;
         match known.address {
             Address::Ip(address) => {
@@ -74,6 +67,7 @@ impl<S: Sharing> Memcached<S> {
                 line(output, number, "addr", format_args!("unix:{path}"));
             }
         }
+        let listeners = &self.shared.settings.listeners;
         if let Some(listener) = listeners.get(known.listener).or_else(|| listeners.first()) {
             line(output, number, "listen_addr", listener);
         }

@@ -93,6 +93,11 @@ impl<S: Sharing> Memcached<S> {
         }
     }
 
+    /// Numbers that incr and decr have changed: the store writes them anew, but they are no new items.
+    fn numbers_changed(&self) -> u64 {
+        self.sum(|all| &all.incr_hits) + self.sum(|all| &all.decr_hits)
+    }
+
     fn server_stats(&self, output: &mut Output) {
         let settings = &self.shared.settings;
         let server = self.shared.server_base.since(&self.server);
@@ -103,9 +108,9 @@ impl<S: Sharing> Memcached<S> {
         stat(output, "bytes_read", server.bytes_read);
         stat(output, "bytes_written", server.bytes_written);
         stat(output, "limit_maxbytes", self.shared.limit_bytes.load(Ordering::Relaxed));
-        stat(output, "accepting_conns", 1);
+        stat(output, "accepting_conns", u8::from(server.is_accepting));
         stat(output, "listen_disabled_num", server.accept_pauses);
-        stat(output, "time_in_listen_disabled_us", 0);
+        stat(output, "time_in_listen_disabled_us", server.accept_paused_ms * 1000);
         stat(output, "threads", settings.threads);
         stat(output, "conn_yields", server.yields);
         stat(output, "hash_power_level", store.index_buckets.max(1).ilog2());
@@ -147,7 +152,7 @@ impl<S: Sharing> Memcached<S> {
         for (name, value) in [
             ("bytes", store.item_bytes + store.items * KEPT_WITH_ITEM_BYTES),
             ("curr_items", store.items),
-            ("total_items", store.stored),
+            ("total_items", store.stored.saturating_sub(self.numbers_changed())),
             ("slab_global_page_pool", 0),
             ("expired_unfetched", store.expired_unfetched),
             ("evicted_unfetched", store.evicted_unfetched),

@@ -10,7 +10,7 @@ use super::stat;
 use crate::service::Memcached;
 use crate::watch::kind;
 
-/// Settings of memcached's that mean nothing here, with its defaults, from `hashpower_init` to the end of the slabs.
+/// Settings of memcached's that mean nothing here, with its defaults for those not given, from `hashpower_init` to the end of the slabs.
 const SLAB_SETTINGS: [(&str, &str); 6] = [
     ("hashpower_init", "0"),
     ("slab_reassign", "yes"),
@@ -82,7 +82,7 @@ impl<S: Sharing> Memcached<S> {
         stat(output, "maxconns_fast", yes_no(settings.refuses_connections));
         let listed = |output: &mut Output, list: &[(&str, &str)]| {
             for (name, value) in list {
-                stat(output, name, value);
+                stat(output, name, settings.accepted(name, value));
             }
         };
         listed(output, &SLAB_SETTINGS);
@@ -92,11 +92,11 @@ impl<S: Sharing> Memcached<S> {
         listed(output, &LRU_SETTINGS);
         stat(output, "idle_timeout", settings.idle_timeout_s);
         stat(output, "watcher_logbuf_size", settings.watcher_bytes);
-        stat(output, "worker_logbuf_size", 65536);
-        stat(output, "read_buf_mem_limit", 0);
+        stat(output, "worker_logbuf_size", settings.accepted("worker_logbuf_size", "65536"));
+        stat(output, "read_buf_mem_limit", settings.accepted("read_buf_mem_limit", "0"));
         stat(output, "track_sizes", yes_no(settings.items.sizes_told));
         stat(output, "inline_ascii_response", "no");
-        stat(output, "num_napi_ids", 0);
+        stat(output, "num_napi_ids", settings.accepted("num_napi_ids", "0"));
         stat(output, "memory_file", "(null)");
         stat(output, "client_flags_size", 4);
     }

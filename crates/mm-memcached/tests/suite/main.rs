@@ -1,6 +1,8 @@
 //! Whole services without sockets: what is answered to which bytes, however they are cut.
 
 #[cfg(test)]
+mod aloud;
+#[cfg(test)]
 mod binary;
 #[cfg(test)]
 mod classic;

@@ -19,6 +19,8 @@ pub(super) struct Listeners {
     paused_until_ms: Option<u64>,
     /// Nothing is accepted because the limit of connections is reached.
     full: bool,
+    /// Since when nothing is accepted.
+    paused_since_ms: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -78,6 +80,12 @@ impl<S: Service, D: Driver> Engine<S, D> {
         if self.listeners.full && self.control.has_place(self.config.connections_max) {
             self.listeners.full = false;
         }
+        if !self.listeners.full
+            && let Some(since_ms) = self.listeners.paused_since_ms.take()
+        {
+            self.stats().accept_resumes.add(1);
+            self.stats().accept_paused_ms.add(now.monotonic_ms.saturating_sub(since_ms));
+        }
         for number in 0..self.listeners.list.len() {
             for _ in 0..ACCEPTS_PER_TURN_MAX {
                 if !self.accept_one(driver, number, now) {
@@ -94,14 +102,14 @@ impl<S: Service, D: Driver> Engine<S, D> {
             return false;
         }
         let Some(listening) = self.listeners.list.get_mut(number) else { return false };
-        if !listening.ready || self.listeners.full {
+        if !listening.ready || self.listeners.paused_since_ms.is_some() {
             return false;
         }
         let refuses = self.config.refusal.is_some();
         if !refuses && !self.control.has_place(self.config.connections_max) {
             mark!("connection limit reached");
             self.listeners.full = true;
-            self.stats().accept_pauses.add(1);
+            self.note_pause(now);
             return false;
         }
         match driver.accept(listening.source) {
@@ -119,11 +127,17 @@ impl<S: Service, D: Driver> Engine<S, D> {
                 if exhausted {
                     mark!("descriptors exhausted");
                     self.listeners.paused_until_ms = Some(now.monotonic_ms + ACCEPT_PAUSE_MS);
-                    self.stats().accept_pauses.add(1);
+                    self.note_pause(now);
                 }
                 !exhausted
             }
         }
+    }
+
+    /// Nothing is accepted from now on.
+    fn note_pause(&mut self, now: Now) {
+        self.listeners.paused_since_ms = Some(now.monotonic_ms);
+        self.stats().accept_pauses.add(1);
     }
 
     /// Gives a connection to the shard with the fewest, if there is a place.

@@ -44,6 +44,16 @@ impl Upload {
         self.total_len == 0
     }
 
+    /// Has the value stored only if the item's CAS value is this one, whatever was the condition before. A value that
+    /// is joined with the item's is joined with that of this item only.
+    pub const fn set_compared(&mut self, cas: u64) {
+        self.mode = match self.mode {
+            Mode::Append | Mode::AppendTo(_) => Mode::AppendTo(cas),
+            Mode::Prepend | Mode::PrependTo(_) => Mode::PrependTo(cas),
+            Mode::Set | Mode::Add | Mode::Replace | Mode::Cas(_) => Mode::Cas(cas),
+        };
+    }
+
     /// Bytes that are still to come.
     #[must_use]
     pub const fn missing(&self) -> usize {
@@ -196,7 +206,7 @@ impl<S: Sharing> Store<S> {
         let bytes = &mut bytes[..record.layout().key_len];
         bytes.copy_from_slice(record.key());
         let key = Key { bytes, hash: self.core.hasher.hash(bytes) };
-        if matches!(upload.mode, Mode::Append | Mode::Prepend) {
+        if upload.mode.joins() {
             return self.join(key, upload);
         }
         loop {
@@ -295,13 +305,13 @@ impl<S: Sharing> Store<S> {
     /// Stores the value of an item and that of an upload as one.
     fn join(&mut self, key: Key<'_>, upload: Upload) -> Result<Outcome, PutError> {
         mm_base::mark!("values joined");
-        let is_append = upload.mode == Mode::Append;
+        let mode = upload.mode;
         let own_cas =
             self.core.arena.record(upload.head.location()).stored_cas().filter(|_| upload.has_own_cas);
         let added = self.publish(upload);
         let mut joined = Ok(None);
         for _ in 0..JOIN_TRIES {
-            joined = self.try_join(key, added, (is_append, own_cas));
+            joined = self.try_join(key, added, (mode, own_cas));
             if !matches!(joined, Ok(None)) {
                 break;
             }
@@ -316,9 +326,12 @@ impl<S: Sharing> Store<S> {
         &mut self,
         key: Key<'_>,
         added: Location,
-        (is_append, cas): (bool, Option<u64>),
+        (mode, cas): (Mode, Option<u64>),
     ) -> Result<Option<Outcome>, PutError> {
         let Ok(before) = self.find(key) else { return Ok(Some(Outcome::NotStored)) };
+        if mode.compared().is_some_and(|cas| cas != self.cas_at(before.location)) {
+            return Ok(Some(Outcome::Exists));
+        }
         let put = Put { stale: false, win_sent: false, cas, ..self.put_of(before.location) };
         let len = self.total_len(before.location) + self.total_len(added);
         let mut upload = self.reserve(key, &put, len, self.now_s)?;
@@ -329,13 +342,14 @@ impl<S: Sharing> Store<S> {
         // From here on nothing is emptied, so what is found now can be read. Making room may have moved it.
         let old = self.find(key).ok().filter(|old| {
             let now = Put { stale: false, win_sent: false, cas, ..self.put_of(old.location) };
-            now == put && self.total_len(old.location) + self.total_len(added) == len
+            let is_it = mode.compared().is_none_or(|cas| cas == self.cas_at(old.location));
+            is_it && now == put && self.total_len(old.location) + self.total_len(added) == len
         });
         let Some(old) = old else {
             self.abort(upload);
             return Ok(None);
         };
-        for part in if is_append { [old.location, added] } else { [added, old.location] } {
+        for part in if mode.appends() { [old.location, added] } else { [added, old.location] } {
             self.copy_chain(&mut upload, part)?;
         }
         let locked = self.core.index.lock(key.hash);

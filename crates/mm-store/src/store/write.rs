@@ -43,6 +43,31 @@ pub enum Mode {
     Prepend,
     /// If the item's CAS value is this one.
     Cas(u64),
+    /// As [`Mode::Append`], if the item's CAS value is this one.
+    AppendTo(u64),
+    /// As [`Mode::Prepend`], if the item's CAS value is this one.
+    PrependTo(u64),
+}
+
+impl Mode {
+    /// Whether the value is joined with that of the item.
+    #[inline]
+    pub(super) const fn joins(self) -> bool {
+        matches!(self, Self::Append | Self::Prepend | Self::AppendTo(_) | Self::PrependTo(_))
+    }
+
+    /// Whether the value is joined behind that of the item.
+    pub(super) const fn appends(self) -> bool {
+        matches!(self, Self::Append | Self::AppendTo(_))
+    }
+
+    /// The CAS value that the item has to have.
+    pub(super) const fn compared(self) -> Option<u64> {
+        match self {
+            Self::Cas(cas) | Self::AppendTo(cas) | Self::PrependTo(cas) => Some(cas),
+            Self::Set | Self::Add | Self::Replace | Self::Append | Self::Prepend => None,
+        }
+    }
 }
 
 /// What became of a value.
@@ -97,8 +122,7 @@ impl<S: Sharing> Store<S> {
         self.begin(now_s);
         let head = Head { value_len: value.len(), ..head_of(key, put) };
         let record_bytes = head.layout().bytes() + CAS_BYTES;
-        if matches!(put.mode, Mode::Append | Mode::Prepend) || record_bytes > self.core.sizes.record_max_bytes
-        {
+        if put.mode.joins() || record_bytes > self.core.sizes.record_max_bytes {
             return self.put_by_upload(key, put, value);
         }
         if mm_base::canary!("stale read", 64) && self.find(key).is_ok() {
@@ -184,6 +208,10 @@ impl<S: Sharing> Store<S> {
                 Some(Outcome::NotStored)
             }
             (Mode::Replace | Mode::Append | Mode::Prepend, old) => old.is_err().then_some(Outcome::NotStored),
+            (Mode::AppendTo(_) | Mode::PrependTo(_), Err(_)) => Some(Outcome::NotStored),
+            (Mode::AppendTo(cas) | Mode::PrependTo(cas), Ok(found)) => {
+                (self.cas_at(found.location) != cas).then_some(Outcome::Exists)
+            }
         }
     }
 
@@ -246,7 +274,33 @@ impl<S: Sharing> Store<S> {
             None => self.insert((key, locked), location)?,
         }
         self.counters().stored.add(1);
+        if self.wants_cas {
+            self.tell_cas(key);
+        }
         Ok(())
+    }
+
+    /// Has the next item that this handle stores tell its CAS value, which [`Store::told_cas`] returns then. Looking at
+    /// the item afterwards will not do where there are other shards: it may be another one already.
+    pub fn ask_for_cas(&mut self) {
+        self.wants_cas = true;
+        self.told_cas = None;
+    }
+
+    /// The CAS value of what was stored since [`Store::ask_for_cas`]; `None` if nothing was.
+    pub fn told_cas(&mut self) -> Option<u64> {
+        self.wants_cas = false;
+        self.told_cas.take()
+    }
+
+    /// Notes the CAS value of the item of `key`, whose buckets are locked, for whoever asked for it.
+    #[cold]
+    fn tell_cas(&mut self, key: Key<'_>) {
+        if let Ok(found) = self.find_locked(key) {
+            // The item has to keep it, as one that was looked at.
+            self.core.index.set_seen(found.slot, true);
+            self.told_cas = Some(self.cas_at(found.location));
+        }
     }
 
     fn insert(&mut self, (key, locked): (Key<'_>, &Locked), location: Location) -> Result<(), PutError> {

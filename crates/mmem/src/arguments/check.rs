@@ -5,6 +5,14 @@ use super::given::show_size;
 use crate::config::{Config, Name};
 use crate::refusal::{Refusal, exit};
 
+/// What memcached has for these suboptions where they are not given, and the most that both may be, in percent.
+const HOT_LRU_PCT: u64 = 20;
+const WARM_LRU_PCT: u64 = 40;
+const LRU_PCT_MAX: u64 = 80;
+
+/// memcached's page of slabs.
+const SLAB_PAGE_BYTES: u64 = 1 << 20;
+
 /// Checks the whole and fills in what follows from it.
 ///
 /// # Errors
@@ -23,6 +31,7 @@ pub(super) fn together(config: &mut Config, surroundings: &Surroundings) -> Resu
         let message = "-p 0: there is nothing to listen on; give a port, or a Unix socket with -s";
         return Err(Refusal::new(exit::USAGE, message));
     }
+    without_effect(config)?;
     if surroundings.is_root && config.process.user.is_none() {
         config.process.user = Some(match config.name {
             Name::Mmem => "nobody".to_owned(),
@@ -34,4 +43,30 @@ pub(super) fn together(config: &mut Config, surroundings: &Surroundings) -> Resu
         });
     }
     Ok(())
+}
+
+/// What has no effect is checked as memcached checks it, so that a command line that starts here starts there.
+fn without_effect(config: &Config) -> Result<(), Refusal> {
+    let (shown, item_size_max) = (&config.shown, u64::from(config.memory.item_size_max));
+    let refuse = |message: String| Err(Refusal::new(exit::USAGE, message));
+    let (hot, warm) = (shown.number("hot_lru_pct"), shown.number("warm_lru_pct"));
+    if hot.unwrap_or(HOT_LRU_PCT) + warm.unwrap_or(WARM_LRU_PCT) > LRU_PCT_MAX {
+        return refuse(format!("-o hot_lru_pct, warm_lru_pct: together at most {LRU_PCT_MAX}"));
+    }
+    if let Some(bytes) = shown.number("slab_chunk_max")
+        && (item_size_max % bytes != 0 || SLAB_PAGE_BYTES % bytes != 0)
+    {
+        let sizes = format!("-I, which is {}, and 1m", show_size(item_size_max));
+        return refuse(format!("-o slab_chunk_max={bytes}: must be a whole part of {sizes}"));
+    }
+    if shown.text("temporary_ttl").is_some() && shown.text("lru_maintainer_thread") == Some("no") {
+        return refuse("-o temporary_ttl: does not go with no_lru_maintainer".to_owned());
+    }
+    let threads = config.service.threads;
+    match shown.number("num_napi_ids") {
+        Some(ids) if ids > u64::from(threads) => {
+            refuse(format!("-N {ids}: must not be more than -t, which is {threads}"))
+        }
+        _ => Ok(()),
+    }
 }

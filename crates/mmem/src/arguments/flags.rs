@@ -385,7 +385,11 @@ const WITHOUT_EFFECT: &[Flag] = &[
         "napi-ids",
         "NUMBER",
         "connections are not placed by network queue",
-        Nothing(|_, given| given.integer(0..=i64::from(i32::MAX), exit::FAILURE).map(|_| ())),
+        Nothing(|config, given| {
+            let number = given.integer(0..=i64::from(i32::MAX), exit::FAILURE)?;
+            config.shown.settings.push(("num_napi_ids", number.to_string()));
+            Ok(())
+        }),
     ),
 ];
 

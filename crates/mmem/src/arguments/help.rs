@@ -47,7 +47,9 @@ pub(super) fn help(name: Name) -> String {
     if name == (Name::Memcached { debug: true }) {
         line(&mut text, "  relaxed_privileges", "for tests only: the command 'debugtime' moves the clock");
     }
-    let nothing = |suboption: &&Suboption| matches!(suboption.meaning, suboptions::Meaning::Nothing(_));
+    let nothing = |suboption: &&Suboption| {
+        matches!(suboption.meaning, suboptions::Meaning::Nothing(_) | suboptions::Meaning::Shown(..))
+    };
     let names: Vec<&str> = SUBOPTIONS.iter().filter(nothing).map(|suboption| suboption.name).collect();
     text.push_str("\nOptions of -o accepted for memcached's sake, without effect:\n");
     wrap(&mut text, &names.join(", "), 2);

@@ -2,7 +2,7 @@
 
 use super::given::Given;
 use crate::config::{Config, Name};
-use crate::limits::WATCHER_KIB_MAX;
+use crate::limits::{ITEM_SIZE_MAX, WATCHER_KIB_MAX};
 use crate::refusal::{Refusal, exit};
 
 /// One suboption.
@@ -32,6 +32,8 @@ pub(super) enum Meaning {
     Set(&'static str, fn(&mut Config, &Given<'_>) -> Result<(), Refusal>),
     /// Nothing; its value is checked all the same.
     Nothing(fn(&Given<'_>) -> Result<(), Refusal>),
+    /// Nothing, but that `stats settings` shows it under this name, in these words.
+    Shown(&'static str, fn(&Given<'_>) -> Result<String, Refusal>),
     /// Nothing, and the help keeps quiet about it: memcached's tests take its mention as a promise.
     Quiet,
     /// Commands for tests exist. It itself exists only in the program for tests, `memcached-debug`.
@@ -40,7 +42,7 @@ pub(super) enum Meaning {
     Refused(&'static str),
 }
 
-use Meaning::{ForTests, Nothing, Quiet, Refused, Set};
+use Meaning::{ForTests, Nothing, Quiet, Refused, Set, Shown};
 use Value::{Optional, Required};
 
 const fn set(
@@ -60,6 +62,24 @@ const fn nothing_but(name: &'static str, check: fn(&Given<'_>) -> Result<(), Ref
     Suboption { name, value: Required, meaning: Nothing(check) }
 }
 
+/// One with a value that is only shown.
+const fn shown(
+    name: &'static str,
+    setting: &'static str,
+    show: fn(&Given<'_>) -> Result<String, Refusal>,
+) -> Suboption {
+    Suboption { name, value: Required, meaning: Shown(setting, show) }
+}
+
+/// One without a value that is only shown.
+const fn switch(
+    name: &'static str,
+    setting: &'static str,
+    show: fn(&Given<'_>) -> Result<String, Refusal>,
+) -> Suboption {
+    Suboption { name, value: Value::None, meaning: Shown(setting, show) }
+}
+
 const fn refused(name: &'static str, why: &'static str) -> Suboption {
     Suboption { name, value: Optional, meaning: Refused(why) }
 }
@@ -67,6 +87,15 @@ const fn refused(name: &'static str, why: &'static str) -> Suboption {
 const NO_FLASH: &str = "storing items on flash is not supported";
 const NO_TLS: &str = "TLS is not supported";
 const NO_PROXY: &str = "the proxy is not supported";
+
+/// What of memcached 1.4's defaults is only shown.
+const NO_MODERN: [(&str, &str); 5] = [
+    ("slab_reassign", "no"),
+    ("slab_automove", "0"),
+    ("lru_crawler", "no"),
+    ("lru_maintainer_thread", "no"),
+    ("lru_segmented", "no"),
+];
 
 /// Every suboption: first those with an effect, then those without, then those that cannot be honoured.
 pub(super) const SUBOPTIONS: &[Suboption] = &[
@@ -94,6 +123,7 @@ pub(super) const SUBOPTIONS: &[Suboption] = &[
     }),
     set("no_modern", Value::None, "memcached 1.4's defaults: no_maxconns_fast", |config, _| {
         config.service.refuses_when_full = false;
+        config.shown.settings.extend(NO_MODERN.map(|(name, value)| (name, value.to_owned())));
         Ok(())
     }),
     set("track_sizes", Value::None, "let 'stats sizes' tell the sizes of items", |config, _| {
@@ -110,36 +140,42 @@ pub(super) const SUBOPTIONS: &[Suboption] = &[
         },
     ),
     nothing("modern"),
-    nothing_but("hashpower", |given| integer(given, 12, 32)),
+    shown("hashpower", "hashpower_init", |given| integer(given, 12, 32)),
     nothing("no_hashexpand"),
-    nothing("slab_reassign"),
-    nothing("no_slab_reassign"),
-    Suboption { name: "slab_automove", value: Optional, meaning: Nothing(check_automove) },
-    nothing("no_slab_automove"),
-    nothing_but("slab_automove_ratio", |given| given.fraction(0.0).map(|_| ())),
-    nothing_but("slab_automove_window", |given| integer(given, 3, 1800)),
-    nothing_but("slab_automove_freeratio", |given| given.fraction(0.0).map(|_| ())),
-    nothing_but("tail_repair_time", |given| integer(given, 10, i64::from(i32::MAX))),
+    switch("slab_reassign", "slab_reassign", |_| Ok("yes".to_owned())),
+    switch("no_slab_reassign", "slab_reassign", |_| Ok("no".to_owned())),
+    Suboption { name: "slab_automove", value: Optional, meaning: Shown("slab_automove", automove) },
+    switch("no_slab_automove", "slab_automove", |_| Ok("0".to_owned())),
+    shown("slab_automove_ratio", "slab_automove_ratio", |given| fraction(given, 0.0)),
+    shown("slab_automove_window", "slab_automove_window", |given| integer(given, 3, 1800)),
+    shown("slab_automove_freeratio", "slab_automove_freeratio", |given| fraction(given, 0.0)),
+    shown("tail_repair_time", "tail_repair_time", |given| integer(given, 10, i64::from(i32::MAX))),
     nothing_but("hash_algorithm", check_hash),
-    nothing("lru_crawler"),
-    nothing("no_lru_crawler"),
-    nothing_but("lru_crawler_sleep", |given| integer(given, 0, 1_000_000)),
-    nothing_but("lru_crawler_tocrawl", |given| integer(given, 0, i64::from(u32::MAX))),
-    nothing("lru_maintainer"),
-    nothing("no_lru_maintainer"),
-    nothing_but("hot_lru_pct", |given| integer(given, 1, 79)),
-    nothing_but("warm_lru_pct", |given| integer(given, 1, 79)),
-    nothing_but("hot_max_factor", |given| given.fraction(0.0).map(|_| ())),
-    nothing_but("warm_max_factor", |given| given.fraction(0.0).map(|_| ())),
-    nothing_but("temporary_ttl", |given| integer(given, 0, i64::from(i32::MAX))),
-    nothing_but("worker_logbuf_size", |given| integer(given, 1, i64::from(i32::MAX))),
-    nothing_but("slab_sizes", |_| Ok(())),
-    nothing_but("slab_chunk_max", |given| integer(given, 1, i64::from(i32::MAX))),
+    switch("lru_crawler", "lru_crawler", |_| Ok("yes".to_owned())),
+    switch("no_lru_crawler", "lru_crawler", |_| Ok("no".to_owned())),
+    shown("lru_crawler_sleep", "lru_crawler_sleep", |given| integer(given, 0, 1_000_000)),
+    shown("lru_crawler_tocrawl", "lru_crawler_tocrawl", |given| integer(given, 0, i64::from(u32::MAX))),
+    switch("lru_maintainer", "lru_maintainer_thread", |_| Ok("yes".to_owned())),
+    switch("no_lru_maintainer", "lru_maintainer_thread", |_| Ok("no".to_owned())),
+    shown("hot_lru_pct", "hot_lru_pct", |given| integer(given, 1, 79)),
+    shown("warm_lru_pct", "warm_lru_pct", |given| integer(given, 1, 79)),
+    shown("hot_max_factor", "hot_max_factor", |given| fraction(given, 0.0)),
+    shown("warm_max_factor", "warm_max_factor", |given| fraction(given, 0.0)),
+    shown("temporary_ttl", "temporary_ttl", |given| integer(given, 0, i64::from(i32::MAX))),
+    shown("worker_logbuf_size", "worker_logbuf_size", |given| {
+        given.integer(1..=i64::from(u32::MAX >> 10), exit::FAILURE).map(|kib| (kib << 10).to_string())
+    }),
+    nothing_but("slab_sizes", check_slab_sizes),
+    shown("slab_chunk_max", "slab_chunk_max", |given| {
+        given.size(1, 1..=ITEM_SIZE_MAX).map(|bytes| bytes.to_string())
+    }),
     nothing("no_chunked_items"),
     nothing("inline_ascii_resp"),
     nothing("no_inline_ascii_resp"),
-    nothing_but("resp_obj_mem_limit", |given| integer(given, 0, i64::from(i32::MAX))),
-    nothing_but("read_buf_mem_limit", |given| integer(given, 0, i64::from(i32::MAX))),
+    nothing_but("resp_obj_mem_limit", |given| integer(given, 0, i64::from(i32::MAX)).map(|_| ())),
+    shown("read_buf_mem_limit", "read_buf_mem_limit", |given| {
+        given.integer(0..=i64::from(i32::MAX), exit::FAILURE).map(|mib| (mib << 20).to_string())
+    }),
     Suboption { name: "no_drop_privileges", value: Value::None, meaning: Quiet },
     Suboption { name: "relaxed_privileges", value: Value::None, meaning: ForTests },
     refused("drop_privileges", "filtering system calls is not supported"),
@@ -177,6 +213,7 @@ fn set_one(config: &mut Config, given: &Given<'_>, (name, has_value): (&str, boo
     match suboption.meaning {
         Set(_, set) => return set(config, given),
         Nothing(check) => check(given)?,
+        Shown(setting, show) => config.shown.settings.push((setting, show(given)?)),
         Quiet => {}
         ForTests if config.name == (Name::Memcached { debug: true }) => {
             config.for_tests = true;
@@ -196,17 +233,30 @@ impl Suboption {
     }
 }
 
-fn integer(given: &Given<'_>, low: i64, high: i64) -> Result<(), Refusal> {
-    given.integer(low..=high, exit::FAILURE).map(|_| ())
+fn integer(given: &Given<'_>, low: i64, high: i64) -> Result<String, Refusal> {
+    given.integer(low..=high, exit::FAILURE).map(|number| number.to_string())
 }
 
-fn check_automove(given: &Given<'_>) -> Result<(), Refusal> {
-    if given.text().is_empty() { Ok(()) } else { integer(given, 0, 2) }
+fn fraction(given: &Given<'_>, above: f64) -> Result<String, Refusal> {
+    given.fraction(above).map(|number| format!("{number:.2}"))
+}
+
+fn automove(given: &Given<'_>) -> Result<String, Refusal> {
+    if given.text().is_empty() { Ok("1".to_owned()) } else { integer(given, 0, 2) }
 }
 
 fn check_hash(given: &Given<'_>) -> Result<(), Refusal> {
     match given.text() {
         "jenkins" | "murmur3" | "xxh3" => Ok(()),
-        _ => Err(given.refuse(exit::USAGE, "must be jenkins, murmur3 or xxh3")),
+        _ => Err(given.refuse(exit::FAILURE, "must be jenkins, murmur3 or xxh3")),
+    }
+}
+
+/// Sizes between dashes, each larger than the one before it.
+fn check_slab_sizes(given: &Given<'_>) -> Result<(), Refusal> {
+    let sizes: Option<Vec<u32>> = given.text().split('-').map(|size| size.parse().ok()).collect();
+    match sizes {
+        Some(sizes) if sizes[0] > 0 && sizes.is_sorted_by(|one, next| one < next) => Ok(()),
+        _ => Err(given.refuse(exit::USAGE, "must be sizes in bytes between dashes, from small to large")),
     }
 }

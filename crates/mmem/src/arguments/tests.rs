@@ -139,10 +139,17 @@ fn suboptions_are_read_from_one_list_or_many() {
         config.shown.tracks_sizes = true;
         config.service.watcher_kib = 64;
     });
-    means("mmem -o no_modern -o maxconns_fast", |_| {});
+    means("mmem -o no_modern -o maxconns_fast", |config| {
+        let no = ["slab_reassign", "lru_crawler", "lru_maintainer_thread", "lru_segmented"];
+        let automove = ("slab_automove", "0".to_owned());
+        config.shown.settings = no.map(|name| (name, "no".to_owned())).to_vec();
+        config.shown.settings.insert(1, automove);
+    });
     means("mmem -o modern,hashpower=20,slab_automove -o slab_automove=2", |config| {
         let shown = ["-o modern", "-o hashpower=20", "-o slab_automove", "-o slab_automove=2"];
         config.without_meaning = shown.map(str::to_owned).to_vec();
+        let settings = [("hashpower_init", "20"), ("slab_automove", "1"), ("slab_automove", "2")];
+        config.shown.settings = settings.map(|(name, value)| (name, value.to_owned())).to_vec();
     });
     means("memcached-debug -o relaxed_privileges", |config| {
         config.for_tests = true;
@@ -152,7 +159,7 @@ fn suboptions_are_read_from_one_list_or_many() {
 #[test]
 fn what_means_nothing_here_is_accepted_and_noted() {
     means("memcached -f 1.1 -n 24 -L stray", |config| {
-        config.shown = Shown { growth_factor: 1.1, chunk_bytes: 24, tracks_sizes: false };
+        config.shown = Shown { growth_factor: 1.1, chunk_bytes: 24, ..config.shown.clone() };
         config.without_meaning = ["-f 1.1", "-n 24", "-L", "stray"].map(str::to_owned).to_vec();
     });
 }
@@ -282,6 +289,14 @@ fn values_are_checked() {
     ] {
         refused(&format!("mmem {line}"), code, &format!("{line}: {why}"));
     }
+    refused("mmem -o hash_algorithm=md5", 1, "-o hash_algorithm=md5: must be jenkins, murmur3 or xxh3");
+    let sizes = "must be sizes in bytes between dashes, from small to large";
+    for list in ["96-x", "0-96", "96-96", "200-100", "-96", ""] {
+        refused(&format!("mmem -o slab_sizes={list}"), 64, &{
+            let shown = if list.is_empty() { String::new() } else { format!("={list}") };
+            format!("-o slab_sizes{shown}: {sizes}")
+        });
+    }
     refused("mmem -o hashpower=11", 1, "-o hashpower=11: must be a whole number from 12 to 32");
     refused("mmem -o ext_path=/a:1g", 64, "-o ext_path=/a:1g: storing items on flash is not supported");
 }
@@ -290,6 +305,20 @@ fn values_are_checked() {
 fn flags_that_do_not_go_together_are_named() {
     let message = "-I 1m: an item may take at most half of the memory, which is 1m by -m";
     refused("mmem -m 1", 64, message);
+    refused(
+        "mmem -o hot_lru_pct=50,warm_lru_pct=31",
+        64,
+        "-o hot_lru_pct, warm_lru_pct: together at most 80",
+    );
+    refused("mmem -o warm_lru_pct=61", 64, "-o hot_lru_pct, warm_lru_pct: together at most 80");
+    config("mmem -o hot_lru_pct=50,warm_lru_pct=30");
+    let part = "must be a whole part of -I, which is 1m, and 1m";
+    refused("mmem -o slab_chunk_max=3000", 64, &format!("-o slab_chunk_max=3000: {part}"));
+    config("mmem -I 2m -o slab_chunk_max=16k");
+    let ttl = "-o temporary_ttl: does not go with no_lru_maintainer";
+    refused("mmem -o temporary_ttl=5,no_lru_maintainer", 64, ttl);
+    refused("mmem -t 2 -N 3", 64, "-N 3: must not be more than -t, which is 2");
+    config("mmem -t 2 -N 2 -o slab_sizes=96-120-1000");
     refused("mmem -p 0", 64, "-p 0: there is nothing to listen on; give a port, or a Unix socket with -s");
 }
 

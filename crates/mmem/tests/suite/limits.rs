@@ -1,5 +1,7 @@
 //! What bounds connections, requests and items: -c, -R, -C, -M, and the idle time-out.
 
+use std::time::{Duration, Instant};
+
 use crate::world::{Client, Server, eventually};
 
 /// What a connection beyond the limit is told.
@@ -35,8 +37,15 @@ fn without_maxconns_fast_they_wait() {
     let mut third = Client::connect(&server);
     third.send("version\n");
     eventually(|| (first.stat("", "listen_disabled_num") == "1").then_some(()));
+    let paused = Instant::now();
+    while paused.elapsed() < Duration::from_millis(10) {
+        assert_eq!(first.stat("", "accepting_conns"), "0");
+    }
     drop(second);
     assert_eq!(third.line(), "VERSION 1.6.45\n");
+    assert_eq!(first.stat("", "accepting_conns"), "1");
+    let disabled_us: u64 = first.stat("", "time_in_listen_disabled_us").parse().unwrap();
+    assert!(disabled_us >= 9_000, "{disabled_us}");
     assert_eq!(first.stat("", "curr_connections"), "2");
 }
 

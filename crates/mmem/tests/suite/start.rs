@@ -1,13 +1,15 @@
 //! Where the program listens, what it says, how it ends.
 
 use std::fs;
+use std::io::Read;
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::world::{
-    Server, converse, eventually, file, is_root, port_in, program, run, status_of, terminate,
+    Client, Server, converse, eventually, file, is_root, port_in, program, run, send_signal, status_of,
+    terminate,
 };
 
 #[test]
@@ -121,4 +123,83 @@ fn in_the_background_it_serves_when_the_caller_has_ended() {
     converse(TcpStream::connect(("127.0.0.1", port_in(&ports))).unwrap());
     terminate(pid);
     eventually(|| (!pids.exists()).then_some(()));
+}
+
+#[test]
+fn other_signals_are_memcacheds() {
+    let mut server = Server::start("signals", "mmem -p -1 -v");
+    for signal in ["-HUP", "-HUP", "-USR1"] {
+        converse(TcpStream::connect(("127.0.0.1", server.port)).unwrap());
+        send_signal(server.child.id(), signal);
+    }
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    let mut said = String::new();
+    server.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("mmem: SIGHUP: there is nothing to read again\n"), "{said}");
+    assert!(said.ends_with("mmem: stopped\n"), "{said}");
+}
+
+#[test]
+fn a_pid_file_may_lie_where_only_the_user_to_become_may_write() {
+    if !is_root() {
+        return;
+    }
+    let folder = file("pids-of-nobody");
+    fs::create_dir(&folder).unwrap();
+    assert!(Command::new("chown").arg("nobody").arg(&folder).status().unwrap().success());
+    let pids = folder.join("mmem.pid");
+    // A service manager takes most of root's rights away, that of writing everywhere among them.
+    let line = format!("mmem -p -1 -u nobody -P {}", pids.display());
+    let rights = "-all,+setuid,+setgid,+sys_resource";
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", rights, env!("CARGO_BIN_EXE_mmem")]).args(line.split(' ').skip(1));
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let pid = eventually(|| fs::read_to_string(&pids).ok());
+    assert_eq!(pid.trim(), child.id().to_string());
+    eventually(|| status_of(child.id(), "Uid").filter(|ids| ids.split('\t').all(|id| id != "0")));
+    terminate(child.id());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(!pids.exists());
+    fs::remove_dir(&folder).unwrap();
+}
+
+#[test]
+fn the_listeners_are_told_as_they_are() {
+    let mut server = Server::start("listeners", "mmem -p -1 -U -1 -l 127.0.0.1,127.0.0.2");
+    assert!(server.first_line().contains("127.0.0.2"));
+    let mut client = Client::connect(&server);
+    let addresses: Vec<String> =
+        (1..=4).map(|number| client.stat(" conns", &format!("{number}:addr"))).collect();
+    let (tcp, udp) = (server.port, server.udp_port);
+    assert_eq!(addresses[0], format!("tcp:127.0.0.1:{tcp}"));
+    assert!(addresses[1].starts_with("tcp:127.0.0.2:"), "{addresses:?}");
+    assert_eq!(addresses[2], format!("udp:127.0.0.1:{udp}"));
+    assert!(addresses[3].starts_with("udp:127.0.0.2:"), "{addresses:?}");
+    let line = client.lines_of("stats conns\n").into_iter().find(|line| line.contains(":listen_addr "));
+    assert!(line.unwrap().ends_with(&format!("tcp:127.0.0.1:{tcp}\n")));
+}
+
+#[test]
+fn settings_without_effect_are_shown_as_given() {
+    let flags = "-o hot_lru_pct=10,warm_max_factor=3,no_lru_crawler,hashpower=17,slab_chunk_max=16k";
+    let server = Server::start("shown", &format!("mmem -p -1 {flags}"));
+    let mut client = Client::connect(&server);
+    for (name, value) in [
+        ("hot_lru_pct", "10"),
+        ("warm_lru_pct", "40"),
+        ("warm_max_factor", "3.00"),
+        ("lru_crawler", "no"),
+        ("hashpower_init", "17"),
+        ("slab_chunk_max", "16384"),
+    ] {
+        assert_eq!(client.stat(" settings", name), value, "{name}");
+    }
+}
+
+#[test]
+fn more_threads_than_processors_are_remarked_upon() {
+    let mut server = Server::start("threads", "mmem -p -1 -t 250");
+    let line = server.first_line();
+    assert!(line.starts_with("mmem: -t 250: more threads than the "), "{line}");
+    converse(TcpStream::connect(("127.0.0.1", server.port)).unwrap());
 }

@@ -63,7 +63,12 @@ pub(crate) fn status_of(pid: u32, name: &str) -> Option<String> {
 
 /// Asks a process to end.
 pub(crate) fn terminate(pid: u32) {
-    assert!(Command::new("kill").args(["-TERM", &pid.to_string()]).status().unwrap().success());
+    send_signal(pid, "-TERM");
+}
+
+/// Sends a signal to a process.
+pub(crate) fn send_signal(pid: u32, signal: &str) {
+    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
 }
 
 /// A running server, which ends with the test.
@@ -158,17 +163,22 @@ impl Client {
 
     /// The value of a line of `stats` or of a group of them.
     pub(crate) fn stat(&mut self, group: &str, name: &str) -> String {
-        self.send(format!("stats{group}\n"));
         let start = format!("STAT {name} ");
-        let mut found = None;
+        let lines = self.lines_of(format!("stats{group}\n"));
+        let found = lines.iter().find_map(|line| line.strip_prefix(&start));
+        found.unwrap_or_else(|| panic!("no {name} in stats{group}")).trim_end().to_owned()
+    }
+
+    /// Sends `input`, and returns the lines of the answer up to its end.
+    pub(crate) fn lines_of(&mut self, input: impl AsRef<[u8]>) -> Vec<String> {
+        self.send(input);
+        let mut lines = Vec::new();
         loop {
             let line = self.line();
-            if let Some(value) = line.strip_prefix(&start) {
-                found = Some(value.trim_end().to_owned());
-            }
             if line == "END\n" || line.is_empty() {
-                return found.unwrap_or_else(|| panic!("no {name} in stats{group}"));
+                return lines;
             }
+            lines.push(line);
         }
     }
 }
