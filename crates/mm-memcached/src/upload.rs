@@ -236,6 +236,7 @@ impl<S: Sharing> Memcached<S> {
             None => {
                 let noreply = matches!(incoming.command, Command::Classic { noreply: true, .. });
                 reply(call.output, noreply, lines::NO_MEMORY_READING);
+                self.note_lost_upload(&incoming, &call.time);
                 connection.parser.skip(incoming.missing as u64 + 2);
             }
         }
@@ -244,6 +245,19 @@ impl<S: Sharing> Memcached<S> {
             return Step::Read { consumed };
         }
         after(consumed, self.serve(connection, &input[consumed..], call))
+    }
+
+    /// There was no memory for the rest of a value: it is counted, and the old one goes where it would be taken for the
+    /// new.
+    pub(crate) fn note_lost_upload(&mut self, incoming: &Incoming, time: &Time) {
+        let removes = match incoming.command {
+            Command::Classic { verb, .. } => verb == StoreVerb::Set,
+            Command::Meta { .. } => true,
+            Command::Binary { mode, .. } => mode == Mode::Set,
+        };
+        if let Some(key) = self.store.key(incoming.key()) {
+            self.refuse_no_memory(key, removes, time);
+        }
     }
 
     fn finish_upload(&mut self, incoming: &Incoming, upload: Upload, ends_well: bool, call: &mut Call<'_>) {

@@ -145,6 +145,7 @@ impl<S: Sharing> Memcached<S> {
             },
             None => {
                 refuse(call.output, head, Status::NoMemory);
+                self.note_lost_upload(&incoming, &call.time);
                 parser.skip(u32::try_from(incoming.missing()).unwrap_or(u32::MAX));
             }
         }

@@ -7,6 +7,8 @@ mod binary;
 #[cfg(test)]
 mod classic;
 #[cfg(test)]
+mod counters;
+#[cfg(test)]
 mod dumps;
 #[cfg(test)]
 mod meta;

@@ -164,3 +164,63 @@ fn a_large_answer_waits_for_its_reader() {
     assert!(harness.buffered_bytes() < 256 * 1024, "{} bytes held", harness.buffered_bytes());
     assert!(harness.receive(client, usize::MAX) == expected);
 }
+
+#[test]
+fn every_refusal_for_want_of_memory_at_every_cut() {
+    let make = || {
+        let mut harness = service(1 << 20, |settings| settings.items.evicts = false);
+        let filler = harness.connect();
+        harness.exchange(filler, b"set number 0 0 2\r\n10\r\n");
+        for len in [1000, 1] {
+            let body = "v".repeat(len);
+            for number in 0..1000 {
+                harness.exchange(filler, format!("set {len}-{number} 0 0 {len}\r\n{body}\r\n").as_bytes());
+            }
+        }
+        harness.reset(filler);
+        harness
+    };
+    let storing = "SERVER_ERROR out of memory storing object\n";
+    check_with(
+        make,
+        "set 1000-1 0 0 40\n0123456789012345678901234567890123456789\nget 1000-1\nset 1000-2 0 0 1 noreply\nx\n\
+         add new 0 0 1\nx\nappend 1000-3 0 0 1\nx\nms 1000-4 1 q\nx\nmg 1000-4\nma new N0\nmg new N0\nversion\n",
+        format!(
+            "{storing}END\n{storing}{storing}{storing}EN\n\
+             SERVER_ERROR Out of memory allocating new item\nEN\nVERSION 1.6.45\n"
+        ),
+    );
+    check_with(
+        make,
+        "incr number 1\nincr number 1 noreply\ntouch number 100\nma number\nmd number I\nget number\n",
+        "SERVER_ERROR out of memory\n".repeat(4) + "VALUE number 0 2\n10\nEND\n",
+    );
+}
+
+#[test]
+fn memory_that_is_used_up_while_a_value_arrives() {
+    for (line, is_kept) in [
+        ("set a 0 0 200000", false),
+        ("ms a 200000 ME", false),
+        ("add b 0 0 200000", true),
+        ("append a 0 0 200000", true),
+    ] {
+        let mut harness = service(1 << 20, |settings| settings.items.evicts = false);
+        let sender = harness.connect();
+        harness.exchange(sender, b"set a 0 0 1\r\nx\r\n");
+        harness.send(sender, format!("{line}\r\n{}", "v".repeat(20_000)).as_bytes());
+        let mut other = Client::new(harness);
+        let body = "w".repeat(1000);
+        for number in 0..1000 {
+            other.ask(format!("set key-{number} 0 0 1000\n{body}\n"));
+        }
+        let refused: u64 = other.stat("", "store_no_memory").parse().unwrap();
+        assert!(refused > 0);
+        other.harness.send(sender, format!("{}\r\nversion\r\n", "v".repeat(180_000)).as_bytes());
+        let answer = String::from_utf8(other.harness.receive(sender, usize::MAX)).unwrap();
+        assert_eq!(answer, "SERVER_ERROR Out of memory during read\r\nVERSION 1.6.45\r\n", "{line}");
+        assert_eq!(other.stat("", "store_no_memory"), (refused + 1).to_string(), "{line}");
+        other.expect("get a\n", if is_kept { "VALUE a 0 1\nx\nEND\n" } else { "END\n" });
+        other.harness.service().store().verify().unwrap();
+    }
+}

@@ -54,7 +54,7 @@ fn without_effect(config: &Config) -> Result<(), Refusal> {
         return refuse(format!("-o hot_lru_pct, warm_lru_pct: together at most {LRU_PCT_MAX}"));
     }
     if let Some(bytes) = shown.number("slab_chunk_max")
-        && (item_size_max % bytes != 0 || SLAB_PAGE_BYTES % bytes != 0)
+        && !(item_size_max.is_multiple_of(bytes) && SLAB_PAGE_BYTES.is_multiple_of(bytes))
     {
         let sizes = format!("-I, which is {}, and 1m", show_size(item_size_max));
         return refuse(format!("-o slab_chunk_max={bytes}: must be a whole part of {sizes}"));

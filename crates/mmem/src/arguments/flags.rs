@@ -338,7 +338,7 @@ const PROCESS: &[Flag] = &[
         'v',
         "verbose",
         "",
-        "say more on the standard error; -vv and -vvv still more",
+        "say more on the standard error; -vv: each request and each answer, too",
         Set(|config, _| {
             config.process.verbosity = config.process.verbosity.saturating_add(1);
             Ok(())

@@ -10,6 +10,8 @@ mod memory;
 #[cfg(test)]
 mod start;
 #[cfg(test)]
+mod threads;
+#[cfg(test)]
 mod wire;
 #[cfg(test)]
 mod world;

@@ -1,0 +1,108 @@
+//! Several threads over one store: what clients of one do, clients of all see; what each counts is told as a sum.
+
+use crate::world::{Client, Server};
+
+const CLIENTS: usize = 6;
+
+fn clients(name: &str) -> (Server, Vec<Client>) {
+    let server = Server::start(name, "mmem -p -1 -t 3 -m 64");
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::connect(&server)).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask("version\n"), "VERSION 1.6.45\n");
+    }
+    (server, clients)
+}
+
+#[test]
+fn counters_are_the_sums_of_all_threads() {
+    let (_server, mut clients) = clients("sums");
+    for (number, client) in clients.iter_mut().enumerate() {
+        let key = format!("key-{number}");
+        client.send(format!(
+            "set {key} 0 0 1\n1\nget {key} none\nincr {key} 1\nincr none 1\ndecr {key} 1\ntouch {key} 0\n\
+             touch none 0\ngat 0 {key}\ncas {key} 0 0 1 1\n1\ncas none 0 0 1 1\n1\ndelete none\nmg {key} v\nme {key}\n\
+             set {key}- 0 0 1\nx\ndelete {key}-\nflush_all 1000\nmn\n"
+        ));
+        while client.line() != "MN\n" {}
+    }
+    let count = i64::try_from(CLIENTS).unwrap();
+    for client in &mut clients {
+        for (name, each) in [
+            ("cmd_get", 3),
+            ("get_hits", 2),
+            ("get_misses", 1),
+            ("cmd_set", 4),
+            ("incr_hits", 1),
+            ("incr_misses", 1),
+            ("decr_hits", 1),
+            ("decr_misses", 0),
+            ("cmd_touch", 3),
+            ("touch_hits", 2),
+            ("touch_misses", 1),
+            ("cas_badval", 1),
+            ("cas_misses", 1),
+            ("cas_hits", 0),
+            ("delete_hits", 1),
+            ("delete_misses", 1),
+            ("cmd_meta", 1),
+            ("cmd_flush", 1),
+            ("curr_items", 1),
+            ("total_items", 2),
+            ("curr_connections", 1),
+            ("total_connections", 1),
+        ] {
+            assert_eq!(client.stat("", name), (each * count).to_string(), "{name}");
+        }
+        assert_eq!(client.stat("", "threads"), "3");
+    }
+    assert_eq!(clients[0].ask("stats reset\n"), "RESET\n");
+    for client in &mut clients {
+        for name in ["cmd_get", "cmd_set", "touch_hits", "total_items", "total_connections"] {
+            assert_eq!(client.stat("", name), "0", "{name}");
+        }
+        assert_eq!(client.stat("", "curr_items"), count.to_string());
+        let listed = client.lines_of("stats conns\n");
+        let states = listed.iter().filter(|line| line.contains(":secs_since_last_cmd ")).count();
+        assert_eq!(states, CLIENTS);
+    }
+}
+
+#[test]
+fn values_that_are_refused_or_come_in_pieces() {
+    let (_server, mut clients) = clients("pieces");
+    let large = "v".repeat(900_000);
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.ask(format!("set small-{number} 0 0 1\nx\n")), "STORED\n");
+        // All of them at once, none of them whole.
+        client.send(format!("set large-{number} 0 0 900000\n{}", &large[..500_000]));
+    }
+    for client in &mut clients {
+        client.send(format!("{}\nversion\n", &large[500_000..]));
+        assert_eq!((client.line().as_str(), client.line().as_str()), ("STORED\n", "VERSION 1.6.45\n"));
+    }
+    let too_large = "w".repeat(1_100_000);
+    for (number, client) in clients.iter_mut().enumerate() {
+        let (other, third) = ((number + 1) % CLIENTS, (number + 2) % CLIENTS);
+        client.send(format!(
+            "set small-{number} 0 0 1100000\n{too_large}\nget small-{number}\nadd large-{other} 0 0 1100000 noreply\n\
+             {too_large}\nms none 1100000 q\n{too_large}\nset large-{other} 0 0 900000\n{large}xyz\nget large-{third}\nmn\n"
+        ));
+        for line in [
+            "SERVER_ERROR object too large for cache\n",
+            "END\n",
+            "SERVER_ERROR object too large for cache\n",
+            "CLIENT_ERROR bad data chunk\n",
+            "ERROR\n",
+            &format!("VALUE large-{third} 0 900000\n"),
+            &format!("{large}\n"),
+            "END\n",
+            "MN\n",
+        ] {
+            assert!(client.line() == line, "{}", &line[..line.len().min(60)]);
+        }
+    }
+    let count = CLIENTS.to_string();
+    assert_eq!(clients[0].stat("", "store_too_large"), (3 * CLIENTS).to_string());
+    assert_eq!(clients[0].stat("", "curr_items"), count);
+    assert_eq!(clients[0].stat("", "store_no_memory"), "0");
+}
