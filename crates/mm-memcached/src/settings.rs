@@ -315,7 +315,8 @@ impl ServerCounts {
             connections_rejected: sum(|stats| &stats.connections_rejected),
             accept_pauses: sum(|stats| &stats.accept_pauses),
             is_accepting: server.iter().all(|stats| stats.accept_pauses.get() <= stats.accept_resumes.get()),
-            accept_paused_ms: sum(|stats| &stats.accept_paused_ms),
+            // The shards pause together.
+            accept_paused_ms: server.iter().map(|stats| stats.accept_paused_ms.get()).max().unwrap_or(0),
             idle_timeouts: sum(|stats| &stats.idle_timeouts),
             bytes_read: sum(|stats| &stats.bytes_read),
             bytes_written: sum(|stats| &stats.bytes_written),
@@ -344,7 +345,7 @@ impl ServerBase {
             connections_rejected: counts.connections_rejected - base.connections_rejected,
             accept_pauses: counts.accept_pauses - base.accept_pauses,
             is_accepting: counts.is_accepting,
-            accept_paused_ms: counts.accept_paused_ms - base.accept_paused_ms,
+            accept_paused_ms: counts.accept_paused_ms.saturating_sub(base.accept_paused_ms),
             idle_timeouts: counts.idle_timeouts - base.idle_timeouts,
             bytes_read: counts.bytes_read - base.bytes_read,
             bytes_written: counts.bytes_written - base.bytes_written,

@@ -85,7 +85,7 @@ fn values_that_are_refused_or_come_in_pieces() {
         let (other, third) = ((number + 1) % CLIENTS, (number + 2) % CLIENTS);
         client.send(format!(
             "set small-{number} 0 0 1100000\n{too_large}\nget small-{number}\nadd large-{other} 0 0 1100000 noreply\n\
-             {too_large}\nms none 1100000 q\n{too_large}\nset large-{other} 0 0 900000\n{large}xyz\nget large-{third}\nmn\n"
+             {too_large}\nms none 1100000 q\n{too_large}\nset large-{other} 0 0 900000\n{large}xyzabc\nget large-{third}\nmn\n"
         ));
         for line in [
             "SERVER_ERROR object too large for cache\n",
