@@ -10,7 +10,8 @@ use super::stat;
 use crate::service::Memcached;
 use crate::watch::kind;
 
-/// Settings of memcached's that mean nothing here, with its defaults for those not given, from `hashpower_init` to the end of the slabs.
+/// Settings of memcached's that mean nothing here, with its defaults for those not given, from `hashpower_init` to the
+/// end of the slabs.
 const SLAB_SETTINGS: [(&str, &str); 6] = [
     ("hashpower_init", "0"),
     ("slab_reassign", "yes"),

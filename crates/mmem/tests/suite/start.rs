@@ -153,10 +153,11 @@ fn a_pid_file_may_lie_where_only_the_user_to_become_may_write() {
     let rights = "-all,+setuid,+setgid,+sys_resource";
     let mut command = Command::new("setpriv");
     command.args(["--bounding-set", rights, env!("CARGO_BIN_EXE_mmem")]).args(line.split(' ').skip(1));
+    let ports = file("pids-of-nobody.ports");
+    command.env("MEMCACHED_PORT_FILENAME", &ports);
     let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let pid = eventually(|| fs::read_to_string(&pids).ok());
-    assert_eq!(pid.trim(), child.id().to_string());
-    eventually(|| status_of(child.id(), "Uid").filter(|ids| ids.split('\t').all(|id| id != "0")));
+    converse(TcpStream::connect(("127.0.0.1", port_in(&ports))).unwrap());
+    assert_eq!(fs::read_to_string(&pids).unwrap().trim(), child.id().to_string());
     terminate(child.id());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(!pids.exists());

@@ -83,10 +83,12 @@ fn values_that_are_refused_or_come_in_pieces() {
     let too_large = "w".repeat(1_100_000);
     for (number, client) in clients.iter_mut().enumerate() {
         let (other, third) = ((number + 1) % CLIENTS, (number + 2) % CLIENTS);
-        client.send(format!(
-            "set small-{number} 0 0 1100000\n{too_large}\nget small-{number}\nadd large-{other} 0 0 1100000 noreply\n\
-             {too_large}\nms none 1100000 q\n{too_large}\nset large-{other} 0 0 900000\n{large}xyzabc\nget large-{third}\nmn\n"
-        ));
+        let requests = [
+            format!("set small-{number} 0 0 1100000\n{too_large}\nget small-{number}\n"),
+            format!("add large-{other} 0 0 1100000 noreply\n{too_large}\nms none 1100000 q\n{too_large}\n"),
+            format!("set large-{other} 0 0 900000\n{large}xyzabc\nget large-{third}\nmn\n"),
+        ];
+        client.send(requests.concat());
         for line in [
             "SERVER_ERROR object too large for cache\n",
             "END\n",
