@@ -99,17 +99,21 @@ fn leave_groups() -> io::Result<()> {
 /// No bound, now and later.
 const UNLIMITED: Rlimit = Rlimit { current: None, maximum: None };
 
-/// Lets the process have so many files and sockets open.
+/// Lets the process have `wanted` files and sockets open, or as many as it may, if that is `least` at least. Returns how
+/// many it may have open then.
 ///
 /// # Errors
-/// If the system does not allow so many; root may raise its own bound, others stay below theirs.
-pub fn allow_descriptors(count: u64) -> io::Result<()> {
+/// If the system does not allow even `least`; root may raise its own bound, others stay below theirs.
+pub fn allow_descriptors(least: u64, wanted: u64) -> io::Result<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current.is_none_or(|current| current >= count) {
-        return Ok(());
+    let Some(current) = current.filter(|&current| current < wanted) else { return Ok(wanted) };
+    let raised = Rlimit { current: Some(wanted), maximum: maximum.map(|maximum| maximum.max(wanted)) };
+    let Err(error) = setrlimit(Resource::Nofile, raised) else { return Ok(wanted) };
+    let most = maximum.unwrap_or(current).min(wanted);
+    if most < least || setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum }).is_err() {
+        return Err(error.into());
     }
-    let maximum = maximum.map(|maximum| maximum.max(count));
-    Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(count), maximum })?)
+    Ok(most)
 }
 
 /// Lets the process dump core, as much as the system allows.
@@ -169,7 +173,9 @@ mod tests {
 
     #[test]
     fn descriptors_beyond_what_any_system_grants_are_refused() {
-        assert!(allow_descriptors(1).is_ok());
-        assert!(allow_descriptors(u64::MAX - 1).is_err());
+        assert_eq!(allow_descriptors(1, 1).unwrap(), 1);
+        assert!(allow_descriptors(u64::MAX - 1, u64::MAX - 1).is_err());
+        let most = allow_descriptors(1, u64::MAX - 1).unwrap();
+        assert!((1..u64::MAX - 1).contains(&most), "{most}");
     }
 }

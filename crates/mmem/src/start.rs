@@ -36,7 +36,7 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
     }
     remark(config);
     let account = account(config)?;
-    raise_limits(config)?;
+    let config = &raise_limits(config)?;
     let mut server = with_signals(Server::new(server_config(config)?), config);
     // A Unix socket belongs to the user who serves; a port below 1024 needs the one who starts.
     let is_unix = config.listening.unix_socket.is_some();
@@ -188,16 +188,29 @@ fn become_user(account: Option<&Account>) -> Result<(), Refusal> {
     account.assume().map_err(|error| system(&format!("-u {}", account.name()), &error))
 }
 
-fn raise_limits(config: &Config) -> Result<(), Refusal> {
+/// Raises the process's limits to what the configuration asks for. Where the system allows as many files as there may be
+/// connections, but not the program's own besides, there may be fewer connections; that is how memcached counts.
+fn raise_limits(config: &Config) -> Result<Config, Refusal> {
+    let mut config = config.clone();
     let connections = config.service.connections_max;
-    process::allow_descriptors(u64::from(connections) + DESCRIPTORS_RESERVED).map_err(|error| {
+    let wanted = u64::from(connections) + DESCRIPTORS_RESERVED;
+    let least = u64::from(connections).max(DESCRIPTORS_RESERVED + 1);
+    let allowed = process::allow_descriptors(least, wanted).map_err(|error| {
         let flag = format!("-c {connections}: the system does not allow so many open files");
         system(&flag, &error)
     })?;
+    if allowed < wanted {
+        let served = u32::try_from(allowed - DESCRIPTORS_RESERVED).unwrap_or(connections);
+        let name = config.name.as_str();
+        say(&format!(
+            "{name}: -c {connections}: the system allows {allowed} open files, so {served} connections"
+        ));
+        config.service.connections_max = served;
+    }
     if config.process.dumps_core {
         process::allow_core_dumps().map_err(|error| system("-r", &error))?;
     }
-    Ok(())
+    Ok(config)
 }
 
 /// The system's answer to what a flag asks for.

@@ -1,8 +1,10 @@
 //! What bounds connections, requests and items: -c, -R, -C, -M, and the idle time-out.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::world::{Client, Server, eventually};
+use crate::world::{Client, Server, eventually, is_root};
 
 /// What a connection beyond the limit is told.
 const REFUSAL: &str = "ERROR Too many open connections\n";
@@ -111,4 +113,19 @@ fn a_full_memory_without_evictions() {
     assert_eq!(client.stat("", "evictions"), "0");
     assert_eq!(client.stat("", "store_no_memory"), "1");
     assert_eq!(client.stat(" settings", "evictions"), "off");
+}
+
+#[test]
+fn where_few_files_may_be_open_there_are_fewer_connections() {
+    let serve = "ulimit -n 300 && exec setpriv --reuid=65534 --clear-groups \"$0\" -p -1 -c 300";
+    let not_root = "ulimit -n 300 && exec \"$0\" -p -1 -c 300";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", if is_root() { serve } else { not_root }, env!("CARGO_BIN_EXE_mmem")]);
+    shell.env_remove("MEMCACHED_PORT_FILENAME").stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut child = shell.spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "mmem: -c 300: the system allows 300 open files, so 236 connections\n");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
