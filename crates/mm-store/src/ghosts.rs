@@ -4,8 +4,9 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::hash::KeyHash;
+use crate::kept::{Reading, Refused, Writing};
 use crate::limits::DISCARD_STEP_LINES;
-use crate::memory::{GHOSTS, GhostLine, Table};
+use crate::memory::{GHOSTS, GhostLine, Ground, Table};
 use crate::narrow::scale;
 use crate::sharing::{Exclusive, Sharing};
 
@@ -29,9 +30,9 @@ impl<S: Sharing> Ghosts<S> {
     ///
     /// # Errors
     /// The system's error where the address space cannot be had.
-    pub(crate) fn new(max_items: usize, huge_pages: bool) -> io::Result<Self> {
+    pub(crate) fn new(max_items: usize, huge_pages: bool, ground: &mut Ground<'_>) -> io::Result<Self> {
         Ok(Self {
-            table: Table::reserve(max_items.div_ceil(GHOSTS), huge_pages)?,
+            table: Table::reserve(max_items.div_ceil(GHOSTS), huge_pages, ground)?,
             len: AtomicUsize::new(0),
             backed: AtomicUsize::new(0),
             fitter: S::Exclusive::new(()),
@@ -83,6 +84,33 @@ impl<S: Sharing> Ghosts<S> {
         self.line(hash).is_some_and(|line| line.take(fingerprint(hash)))
     }
 
+    /// Writes down what there is besides the lines.
+    pub(crate) fn save(&mut self, book: &mut Writing, digested: bool) {
+        let backed = self.backed.load(Ordering::Relaxed);
+        book.put(self.len.load(Ordering::Relaxed) as u64);
+        book.put(backed as u64);
+        book.put(if digested { self.table.digest(backed) } else { 0 });
+    }
+
+    /// Takes over lines that a store has left in the memory of this one.
+    ///
+    /// # Errors
+    /// The lines are not those that were left.
+    pub(crate) fn restore(&mut self, book: &mut Reading<'_>, digested: bool) -> Result<(), Refused> {
+        let (len, backed) = (book.take_size()?, book.take_size()?);
+        let digest = book.take()?;
+        if len > backed || backed > self.table.capacity() {
+            return Err(Refused::book());
+        }
+        if digested && self.table.digest(backed) != digest {
+            return Err(Refused::memory());
+        }
+        self.table.clear_from(backed);
+        self.len.store(len, Ordering::Relaxed);
+        self.backed.store(backed, Ordering::Relaxed);
+        Ok(())
+    }
+
     fn line(&self, hash: KeyHash) -> Option<&GhostLine> {
         let len = self.len.load(Ordering::Relaxed);
         (len != 0).then(|| self.table.line(scale(hash.second(), len)))
@@ -108,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_ghost_is_found_once_and_the_oldest_go_first() {
-        let ghosts = Ghosts::<Local>::new(20_000, false).unwrap();
+        let ghosts = Ghosts::<Local>::new(20_000, false, &mut Ground::own()).unwrap();
         assert!(!ghosts.take(hash(1)), "without room nothing is remembered");
         ghosts.fit(10_000);
         (0..40_000).for_each(|i| ghosts.add(hash(i)));
@@ -121,7 +149,7 @@ mod tests {
 
     #[test]
     fn room_follows_the_items_and_goes_back_in_steps() {
-        let ghosts = Ghosts::<Local>::new(4_000_000, false).unwrap();
+        let ghosts = Ghosts::<Local>::new(4_000_000, false, &mut Ground::own()).unwrap();
         assert_eq!(ghosts.bytes(), 0);
         assert_eq!(ghosts.bytes_to_fit(3_100_000), 100_000 * LINE_BYTES);
         ghosts.fit(3_100_000);

@@ -11,6 +11,7 @@
 
 mod geometry;
 mod held;
+mod keep;
 mod place;
 mod resize;
 
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 use crate::hash::KeyHash;
 use crate::limits::{MIN_BUCKETS, MOVE_COUNTERS};
-use crate::memory::{Bucket, Location, SLOTS, Table};
+use crate::memory::{Bucket, Ground, Location, SLOTS, Table};
 use crate::sharing::{Exclusive, Sharing};
 use geometry::Layout;
 
@@ -81,11 +82,11 @@ impl<S: Sharing> Index<S> {
     ///
     /// # Errors
     /// The system's error where the address space cannot be had.
-    pub(crate) fn new(max_items: usize, huge_pages: bool) -> io::Result<Self> {
+    pub(crate) fn new(max_items: usize, huge_pages: bool, ground: &mut Ground<'_>) -> io::Result<Self> {
         let buckets = (max_items / SLOTS + 1).max(MIN_BUCKETS) * 10 / 7;
         let counters = if S::IS_SHARED { MOVE_COUNTERS } else { 0 };
         Ok(Self {
-            table: Table::reserve(buckets, huge_pages)?,
+            table: Table::reserve(buckets, huge_pages, ground)?,
             layout: Layout::new(MIN_BUCKETS),
             mover: S::Exclusive::new(()),
             moves: (0..counters).map(|_| AtomicU32::new(0)).collect(),

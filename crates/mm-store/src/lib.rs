@@ -18,6 +18,7 @@ mod counters;
 mod ghosts;
 mod hash;
 mod index;
+mod kept;
 pub mod limits;
 mod memory;
 mod narrow;
@@ -28,6 +29,7 @@ mod store;
 
 pub use config::Config;
 pub use hash::KeyHash;
+pub use kept::{Kept, KeptError, Leave, Refused};
 #[cfg(feature = "smp")]
 pub use sharing::Shared;
 pub use sharing::{Local, Sharing};

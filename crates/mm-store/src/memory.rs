@@ -9,6 +9,8 @@
 //! - An open record belongs to one arena, which looks at its number before it hands bytes out.
 //! - Every access through `&self` to something that changes later is an atomic load or store of one fixed size.
 //! - A segment is appended to by one [`Writer`], which cannot be copied.
+//! - Memory of a file belongs to one process at a time: whoever gives the store a file sees to that (a lock). What the
+//!   file holds is looked at only after its digest was found to be that of what a store left there.
 //! - A segment is reset only when it has neither pins nor open records nor a writer, and every shard that worked on the
 //!   store when the last of its records left the index has rested since (`epoch`). A shard finds records while it works
 //!   and keeps no slice of them, save by a pin, when it rests: slices borrow its handle, and resting takes the handle
@@ -27,5 +29,11 @@ mod table;
 pub(crate) use arena::{Arena, ArenaConfig, Location, OpenRecord, SEGMENT_FILL_BYTES, SegmentId, Writer};
 pub(crate) use pins::Pins;
 pub(crate) use prefetch::prefetch_read;
+pub(crate) use region::Ground;
 pub(crate) use record::{EXTENT_HEADER_BYTES, Head, Record, RecordKind, flag};
 pub(crate) use table::{Bucket, GHOSTS, GhostLine, SLOTS, Table};
+
+/// A hash of bytes that are kept over a restart, by which damage to them is noticed.
+pub(crate) fn digest(bytes: &[u8]) -> u64 {
+    rapidhash::v3::rapidhash_v3(bytes)
+}

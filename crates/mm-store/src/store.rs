@@ -6,6 +6,7 @@ mod evict;
 mod expire;
 #[cfg(feature = "smp")]
 mod handles;
+mod keep;
 mod observe;
 mod read;
 mod relocate;
@@ -24,6 +25,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::hash::KeyHash;
 use crate::index::{Slot, mark};
+use crate::kept::{Kept, KeptError};
 use crate::limits::{COUNT_SHARE, KEY_MAX_BYTES, SWEEP_RECORDS_PER_S, SWEEP_SHARE, WRITES_PER_COUNT};
 use crate::memory::{Location, Pins, Record, RecordKind, SegmentId, Writer, flag};
 use crate::narrow::to_u32;
@@ -121,6 +123,15 @@ impl Store<Local> {
     #[expect(clippy::arc_with_non_send_sync, reason = "the same type as where several shards have it")]
     pub fn open(config: &Config) -> io::Result<Self> {
         Ok(Self::of(Arc::new(Core::open(config, 1)?), 0))
+    }
+
+    /// Opens the store that was left in kept memory, or an empty one where there was none.
+    ///
+    /// # Errors
+    /// [`KeptError`].
+    #[expect(clippy::arc_with_non_send_sync, reason = "the same type as where several shards have it")]
+    pub fn open_kept(config: &Config, kept: &Kept) -> Result<Self, KeptError> {
+        Ok(Self::of(Arc::new(Core::open_kept(config, 1, kept)?), 0))
     }
 }
 

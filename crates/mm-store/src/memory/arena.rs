@@ -1,5 +1,7 @@
 //! Segments of records: append, read, reset.
 
+mod keep;
+
 use std::io;
 use std::marker::PhantomData;
 use std::num::NonZeroU32;
@@ -10,7 +12,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::epoch::Epochs;
 
 use super::record::{EXTENT_HEADER_BYTES, Head, Record, write_extent_header, write_head};
-use super::region::Region;
+use super::region::{Ground, Region};
 use crate::narrow::to_u32;
 use crate::sharing::Sharing;
 
@@ -143,9 +145,9 @@ impl Arena {
     ///
     /// # Errors
     /// The system's error where the address space cannot be had.
-    pub(crate) fn new(config: ArenaConfig) -> io::Result<Self> {
+    pub(crate) fn new(config: ArenaConfig, ground: &mut Ground<'_>) -> io::Result<Self> {
         let slots = config.segments as usize + 1;
-        let region = Region::reserve(slots * config.segment_bytes, config.huge_pages)?;
+        let region = ground.region(slots * config.segment_bytes, config.huge_pages)?;
         let pins = (0..slots).map(|_| AtomicU32::new(0)).collect();
         Ok(Self {
             number: ARENAS.fetch_add(1, Ordering::Relaxed),

@@ -1,23 +1,63 @@
 //! A range of virtual memory that becomes resident when it is first touched.
 
+use std::fs::File;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, AtomicU32};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use rustix::mm::{Advice, madvise};
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 /// Size of a huge page on every platform that we ask for one.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
-/// An anonymous, zeroed, lazily backed mapping.
+/// Where regions come from: memory of this process alone, or parts of a file, one behind the other.
+#[derive(Debug)]
+pub(crate) struct Ground<'a> {
+    file: Option<&'a File>,
+    /// Bytes of the file that are taken.
+    taken: u64,
+}
+
+impl<'a> Ground<'a> {
+    /// Anonymous memory.
+    pub(crate) const fn own() -> Self {
+        Self { file: None, taken: 0 }
+    }
+
+    /// The memory of a file, which this process alone may use.
+    pub(crate) const fn of(file: &'a File) -> Self {
+        Self { file: Some(file), taken: 0 }
+    }
+
+    /// The next region of `len` bytes.
+    ///
+    /// # Errors
+    /// The system's error where there is no address space, or the file cannot be made as long.
+    pub(super) fn region(&mut self, len: usize, huge_pages: bool) -> io::Result<Region> {
+        let Some(file) = self.file else { return Region::reserve(len, huge_pages) };
+        let too_large = || io::Error::from(io::ErrorKind::FileTooLarge);
+        let whole = len.checked_next_multiple_of(HUGE_PAGE_BYTES).ok_or_else(too_large)?;
+        let end = self.taken.checked_add(whole as u64).ok_or_else(too_large)?;
+        if file.metadata()?.len() < end {
+            file.set_len(end)?;
+        }
+        let region = Region::map(file, self.taken, len, huge_pages)?;
+        self.taken = end;
+        Ok(region)
+    }
+}
+
+/// A lazily backed mapping, zeroed unless it is of a file that holds something.
 #[derive(Debug)]
 pub(super) struct Region {
     base: NonNull<u8>,
     len: usize,
     mapped_base: NonNull<u8>,
     mapped_len: usize,
+    /// Whether it is memory of a file.
+    is_shared: bool,
 }
 
 // SAFETY: the mapping belongs to this value alone and is not tied to the thread that made it.
@@ -30,7 +70,7 @@ impl Region {
     ///
     /// # Errors
     /// The system's error where the address space cannot be had.
-    pub(super) fn reserve(len: usize, huge_pages: bool) -> io::Result<Self> {
+    fn reserve(len: usize, huge_pages: bool) -> io::Result<Self> {
         let too_large = || io::Error::from(io::ErrorKind::OutOfMemory);
         let mapped_len = len.checked_add(HUGE_PAGE_BYTES).ok_or_else(too_large)?;
         // SAFETY: a new anonymous mapping at an address of the system's choice touches no existing memory.
@@ -41,12 +81,45 @@ impl Region {
         let skip = mapped_base.as_ptr().align_offset(HUGE_PAGE_BYTES);
         // SAFETY: `skip` is below HUGE_PAGE_BYTES, by which the mapping is longer than `len`.
         let base = unsafe { mapped_base.add(skip) };
-        let region = Self { base, len, mapped_base, mapped_len };
+        let region = Self { base, len, mapped_base, mapped_len, is_shared: false };
         if huge_pages {
             // SAFETY: the range is this mapping's.
             unsafe { ask_for_huge_pages(base, len) };
         }
         Ok(region)
+    }
+
+    /// Maps `len` bytes of a file from `offset` on, a multiple of a huge page. The file is as long.
+    fn map(file: &File, offset: u64, len: usize, huge_pages: bool) -> io::Result<Self> {
+        let mapped_len = len.max(1);
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address of the system's choice touches no existing memory. What the file holds is
+        // changed by nobody but its owner, this process.
+        let start = unsafe { mmap(std::ptr::null_mut(), mapped_len, access, MapFlags::SHARED, file, offset)? };
+        let base = NonNull::new(start.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        if huge_pages {
+            // SAFETY: the range is this mapping's.
+            unsafe { ask_for_huge_pages(base, len) };
+        }
+        Ok(Self { base, len, mapped_base: base, mapped_len, is_shared: true })
+    }
+
+    /// Makes the bytes from `offset` to the end zero, which costs no memory where the system can forget them.
+    ///
+    /// # Safety
+    /// No slice of these bytes is alive.
+    pub(super) unsafe fn clear(&self, offset: usize) {
+        let page = rustix::param::page_size();
+        let (first, end) = (offset.next_multiple_of(page).min(self.len), self.len.next_multiple_of(page));
+        // SAFETY: by the contract nobody else uses these bytes.
+        unsafe { self.bytes_mut(offset, first - offset) }.fill(0);
+        // SAFETY: the range lies in this mapping, whose pages are whole, and on page bounds; by the contract nothing
+        // borrows it.
+        let is_clear = first == end || unsafe { forget(self.base.add(first), end - first) };
+        if !is_clear {
+            // SAFETY: as above.
+            unsafe { self.bytes_mut(first, self.len - first) }.fill(0);
+        }
     }
 
     /// Length in bytes.
@@ -67,7 +140,13 @@ impl Region {
         if start < end {
             // SAFETY: the range lies in this mapping and on page bounds, and zero, as which its pages read afterwards,
             // is a valid value of everything kept here.
-            unsafe { give_back(self.base.add(start), end - start) };
+            unsafe {
+                if self.is_shared {
+                    let _refused = forget(self.base.add(start), end - start);
+                } else {
+                    give_back(self.base.add(start), end - start);
+                }
+            }
         }
     }
 
@@ -102,7 +181,7 @@ impl Region {
     #[inline]
     pub(super) unsafe fn bytes<'a>(&self, offset: usize, len: usize) -> &'a [u8] {
         assert!(offset <= self.len && len <= self.len - offset, "slice outside the region");
-        // SAFETY: in bounds by the assertion; initialised by the system; not written meanwhile by the contract.
+        // SAFETY: in bounds by the assertion; initialised by the system or the file; not written meanwhile by the contract.
         unsafe { std::slice::from_raw_parts(self.base.add(offset).as_ptr(), len) }
     }
 
@@ -113,7 +192,7 @@ impl Region {
     #[inline]
     pub(super) unsafe fn bytes_mut<'a>(&self, offset: usize, len: usize) -> &'a mut [u8] {
         assert!(offset <= self.len && len <= self.len - offset, "slice outside the region");
-        // SAFETY: in bounds by the assertion; initialised by the system; exclusive by the contract.
+        // SAFETY: in bounds by the assertion; initialised by the system or the file; exclusive by the contract.
         unsafe { std::slice::from_raw_parts_mut(self.base.add(offset).as_ptr(), len) }
     }
 
@@ -183,6 +262,26 @@ unsafe fn give_back(base: NonNull<u8>, len: usize) {
         // The old mapping may be gone and there is no new one: nobody may touch the range again.
         std::process::abort();
     }
+}
+
+/// Takes pages out of a file. They read as zero then. False where the system refuses, and they read as before.
+///
+/// # Safety
+/// The range is part of a shared mapping of the caller's, lies on page bounds, nothing borrows it, and it may read as
+/// zero.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+unsafe fn forget(base: NonNull<u8>, len: usize) -> bool {
+    // SAFETY: by the contract.
+    unsafe { madvise(base.as_ptr().cast(), len, Advice::LinuxRemove) }.is_ok()
+}
+
+/// Does nothing: other systems cannot take pages out of a file.
+///
+/// # Safety
+/// None is needed.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+unsafe fn forget(_base: NonNull<u8>, _len: usize) -> bool {
+    false
 }
 
 impl Drop for Region {

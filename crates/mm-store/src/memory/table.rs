@@ -4,7 +4,8 @@ use std::io;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use super::region::Region;
+use super::digest;
+use super::region::{Ground, Region};
 
 /// Slots in a bucket.
 pub(crate) const SLOTS: usize = 9;
@@ -246,9 +247,9 @@ impl<T: Line> Table<T> {
     ///
     /// # Errors
     /// The system's error where the address space cannot be had.
-    pub(crate) fn reserve(lines: usize, huge_pages: bool) -> io::Result<Self> {
+    pub(crate) fn reserve(lines: usize, huge_pages: bool, ground: &mut Ground<'_>) -> io::Result<Self> {
         let bytes = lines.checked_mul(size_of::<T>()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { region: Region::reserve(bytes, huge_pages)?, lines: PhantomData })
+        Ok(Self { region: ground.region(bytes, huge_pages)?, lines: PhantomData })
     }
 
     /// How many lines there is address space for.
@@ -279,6 +280,18 @@ impl<T: Line> Table<T> {
         // somebody had stored them.
         unsafe { self.region.discard(first * size_of::<T>(), (end - first) * size_of::<T>()) };
     }
+
+    /// A hash of the first `lines` lines.
+    pub(crate) fn digest(&mut self, lines: usize) -> u64 {
+        // SAFETY: nobody else has the table: it is borrowed by `&mut`.
+        digest(unsafe { self.region.bytes(0, lines * size_of::<T>()) })
+    }
+
+    /// Makes all lines but the first `lines` zero.
+    pub(crate) fn clear_from(&mut self, lines: usize) {
+        // SAFETY: nobody else has the table: it is borrowed by `&mut`.
+        unsafe { self.region.clear(lines * size_of::<T>()) };
+    }
 }
 
 #[cfg(test)]
@@ -291,7 +304,7 @@ mod tests {
 
     #[test]
     fn every_slot_is_found_by_its_tag_and_nowhere_else() {
-        let table = Table::<Bucket>::reserve(1, false).unwrap();
+        let table = Table::<Bucket>::reserve(1, false, &mut Ground::own()).unwrap();
         let bucket = table.line(0);
         for slot in 0..SLOTS {
             bucket.set_tag(slot, tag_of(slot));

@@ -1,5 +1,7 @@
 //! Which segments are free, and the queues that sealed ones stand in.
 
+mod keep;
+
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::{QUEUES, Queue, Segment, State};

@@ -8,8 +8,9 @@ use crate::counters::Counters;
 use crate::ghosts::Ghosts;
 use crate::hash::KeyHasher;
 use crate::index::Index;
+use crate::kept::Kept;
 use crate::limits::{RESERVE_FACTOR, RESERVE_FROM_BYTES, RESERVE_SEGMENTS};
-use crate::memory::{Arena, ArenaConfig};
+use crate::memory::{Arena, ArenaConfig, Ground};
 use crate::segment::Segments;
 use crate::sharing::{Exclusive, Sharing};
 use crate::stats::Stats;
@@ -20,6 +21,7 @@ pub(super) struct Core<S: Sharing> {
     pub(super) sizes: Sizes,
     pub(super) evicts: bool,
     pub(super) hasher: KeyHasher,
+    pub(super) hash_seed: u64,
     pub(super) arena: Arena,
     pub(super) index: Index<S>,
     pub(super) segments: Segments<S>,
@@ -33,40 +35,50 @@ pub(super) struct Core<S: Sharing> {
     pub(super) counters: Box<[Counters]>,
     /// What the counters were when they were last reset.
     pub(super) reset_at: S::Exclusive<Stats>,
+    /// Memory that outlives the store.
+    pub(super) kept: Option<Kept>,
 }
 
 impl<S: Sharing> Core<S> {
     pub(super) fn open(config: &Config, shards: usize) -> io::Result<Self> {
         if cfg!(target_pointer_width = "64") && config.limit_bytes >= RESERVE_FROM_BYTES {
-            let reserving = Self::open_with(config, Sizes::new(config.limit_bytes, RESERVE_FACTOR), shards);
+            let reserving = Self::open_with(config, Sizes::new(config.limit_bytes, RESERVE_FACTOR), shards, &mut Ground::own());
             if reserving.is_ok() {
                 return reserving;
             }
         }
-        Self::open_with(config, Sizes::new(config.limit_bytes, 1), shards)
+        Self::open_with(config, Sizes::new(config.limit_bytes, 1), shards, &mut Ground::own())
     }
 
-    fn open_with(config: &Config, sizes: Sizes, shards: usize) -> io::Result<Self> {
-        let arena = Arena::new(ArenaConfig {
+    pub(super) fn open_with(
+        config: &Config,
+        sizes: Sizes,
+        shards: usize,
+        ground: &mut Ground<'_>,
+    ) -> io::Result<Self> {
+        let arena_config = ArenaConfig {
             segments: sizes.segments,
             segment_bytes: sizes.segment_bytes,
             granule_bytes: sizes.granule_bytes,
             huge_pages: sizes.huge_pages,
             shards,
-        })?;
+        };
+        let arena = Arena::new(arena_config, ground)?;
         Ok(Self {
             sizes,
             evicts: config.evict,
             hasher: KeyHasher::new(config.hash_seed),
+            hash_seed: config.hash_seed,
             arena,
-            index: Index::new(sizes.items_max, sizes.huge_pages)?,
+            index: Index::new(sizes.items_max, sizes.huge_pages, ground)?,
             segments: Segments::new(sizes.segments),
-            ghosts: Ghosts::new(sizes.items_max, sizes.huge_pages)?,
+            ghosts: Ghosts::new(sizes.items_max, sizes.huge_pages, ground)?,
             limit_bytes: AtomicUsize::new(sizes.limit_bytes),
             flushed_before: AtomicU64::new(0),
             wanted_index_bytes: AtomicUsize::new(0),
             counters: (0..shards).map(|_| Counters::default()).collect(),
             reset_at: S::Exclusive::new(Stats::default()),
+            kept: None,
         })
     }
 

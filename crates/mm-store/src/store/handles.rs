@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::Store;
 use super::core::Core;
 use crate::config::Config;
+use crate::kept::{Kept, KeptError};
 use crate::sharing::Shared;
 
 /// A store for several shards. Each shard takes a handle, on its own thread.
@@ -23,6 +24,15 @@ impl StoreHandles {
     /// The system's error where the address space cannot be had.
     pub fn open(config: &Config, shards: usize) -> io::Result<Self> {
         Ok(Self { core: Arc::new(Core::open(config, shards)?), taken: Arc::default() })
+    }
+
+    /// Opens the store that was left in kept memory, or an empty one where there was none.
+    ///
+    /// # Errors
+    /// [`KeptError`].
+    pub fn open_kept(config: &Config, shards: usize, kept: &Kept) -> Result<Self, KeptError> {
+        let core = Arc::new(Core::open_kept(config, shards, kept)?);
+        Ok(Self { core, taken: Arc::default() })
     }
 
     /// A handle for the calling thread; `None` when all are taken.

@@ -1,0 +1,248 @@
+//! Stores that outlive their process: memory of a file, and the book that says what is in it.
+//!
+//! A store whose memory is a file leaves a *book* when its last handle goes: what it knew of its segments, index and
+//! ghosts besides their bytes. Another store takes memory and book over. The book carries a digest of itself and, where
+//! it is to be kept, of all bytes in use, so that what a store takes over is what a store has left, or nothing.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::memory::digest;
+
+/// What a book begins with.
+const MAGIC: [u8; 16] = *b"MainMemory book\n";
+
+/// The same bytes are another number where the order of bytes is another one.
+const ORDER: u64 = 0x0102_0304_0506_0708;
+
+/// The version of books and of what they describe: to be raised whenever either changes in a way that sizes do not tell.
+const VERSION: u64 = 1;
+
+/// How a store is to leave its memory when its last handle goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Leave {
+    /// Nobody will take it over.
+    #[default]
+    Nothing,
+    /// For somebody who takes it over at once from this process.
+    Trusted,
+    /// To be kept where it may come to harm: with digests of everything, which takes time in proportion to the memory.
+    Checked,
+}
+
+/// Memory of a file, for a store that another one may take over.
+///
+/// The file must be this process's alone as long as the store lives (a lock, and a mode that keeps others out): memory
+/// that somebody else writes, or a file that somebody else makes shorter, ends the process or worse.
+#[derive(Debug, Clone)]
+pub struct Kept(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    file: File,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What the store is to begin with.
+    found: Option<Vec<u8>>,
+    leave: Leave,
+    left: Option<Vec<u8>>,
+}
+
+impl Kept {
+    /// The memory of a file. What the file held is dropped when a store is opened.
+    #[must_use]
+    pub fn new(file: File) -> Self {
+        Self(Arc::new(Inner { file, state: Mutex::default() }))
+    }
+
+    /// The memory of a file, and the book of the store that has left it.
+    #[must_use]
+    pub fn with_book(file: File, book: Vec<u8>) -> Self {
+        let kept = Self::new(file);
+        kept.state().found = Some(book);
+        kept
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.0.file
+    }
+
+    /// Sets what the store is to leave when its last handle goes.
+    pub fn leave(&self, leave: Leave) {
+        self.state().leave = leave;
+    }
+
+    /// The book that the store has left: `None` as long as there is a handle, where nothing was to be left, and where
+    /// something of the store was still in use.
+    #[must_use]
+    pub fn take_book(&self) -> Option<Vec<u8>> {
+        self.state().left.take()
+    }
+
+    /// The book that the next store is to begin with. Forgets it.
+    pub(crate) fn take_found(&self) -> Option<Vec<u8>> {
+        self.state().found.take()
+    }
+
+    /// What is to be left.
+    pub(crate) fn wanted(&self) -> Leave {
+        self.state().leave
+    }
+
+    /// Leaves a book.
+    pub(crate) fn put_left(&self, book: Vec<u8>) {
+        self.state().left = Some(book);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a store could not be opened in kept memory.
+#[derive(Debug)]
+pub enum KeptError {
+    /// The system's error.
+    System(io::Error),
+    /// What was left there cannot be taken over. Nothing was changed; the next attempt drops it.
+    Refused(Refused),
+}
+
+impl fmt::Display for KeptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(error) => error.fmt(f),
+            Self::Refused(refused) => refused.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for KeptError {}
+
+impl From<io::Error> for KeptError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+impl From<Refused> for KeptError {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+/// Why memory that a store has left cannot be taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused(String);
+
+impl Refused {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+
+    /// The book is damaged.
+    pub(crate) fn book() -> Self {
+        Self::new("its book is damaged")
+    }
+
+    /// The memory is damaged.
+    pub(crate) fn memory() -> Self {
+        Self::new("its contents are damaged")
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// A book that is being written: numbers of eight bytes.
+#[derive(Debug)]
+pub(crate) struct Writing(Vec<u8>);
+
+impl Writing {
+    /// Begins a book; `layout` stands for everything that a store's bytes depend on.
+    pub(crate) fn new(layout: u64) -> Self {
+        let mut book = Self(MAGIC.to_vec());
+        for number in [ORDER, VERSION, u64::from(usize::BITS), layout] {
+            book.put(number);
+        }
+        book
+    }
+
+    pub(crate) fn put(&mut self, number: u64) {
+        self.0.extend_from_slice(&number.to_ne_bytes());
+    }
+
+    /// The book, and a number other than 0 that stands for it.
+    pub(crate) fn finish(mut self) -> (Vec<u8>, u64) {
+        let sum = digest(&self.0);
+        self.put(sum);
+        (self.0, sum | 1)
+    }
+}
+
+/// A book that is being read.
+#[derive(Debug)]
+pub(crate) struct Reading<'a>(&'a [u8]);
+
+impl<'a> Reading<'a> {
+    /// Begins to read; also the number that stands for the book.
+    pub(crate) fn new(book: &'a [u8], layout: u64) -> Result<(Self, u64), Refused> {
+        let Some(numbers) = book.strip_prefix(&MAGIC) else {
+            return Err(Refused::new("it was not left by a server of this kind"));
+        };
+        let mut reading = Self(numbers);
+        if reading.take()? != ORDER {
+            return Err(Refused::new("it was left by a machine with another order of bytes, or is damaged"));
+        }
+        let version = reading.take()?;
+        if version != VERSION {
+            return Err(Refused::new(format!("it is of version {version}, this program writes {VERSION}")));
+        }
+        let bits = reading.take()?;
+        if bits != u64::from(usize::BITS) {
+            let own = usize::BITS;
+            return Err(Refused::new(format!("it was left by a build for {bits} bits, this one is for {own}")));
+        }
+        let Some((body, sum)) = book.split_last_chunk::<8>() else { return Err(Refused::book()) };
+        let sum = u64::from_ne_bytes(*sum);
+        if digest(body) != sum {
+            return Err(Refused::book());
+        }
+        reading.0 = &reading.0[..reading.0.len() - 8];
+        if reading.take()? != layout {
+            return Err(Refused::new("it was left by a build that lays items out in another way"));
+        }
+        Ok((reading, sum | 1))
+    }
+
+    pub(crate) fn take(&mut self) -> Result<u64, Refused> {
+        let (number, rest) = self.0.split_first_chunk::<8>().ok_or_else(Refused::book)?;
+        self.0 = rest;
+        Ok(u64::from_ne_bytes(*number))
+    }
+
+    pub(crate) fn take_u32(&mut self) -> Result<u32, Refused> {
+        u32::try_from(self.take()?).map_err(|_too_large| Refused::book())
+    }
+
+    pub(crate) fn take_size(&mut self) -> Result<usize, Refused> {
+        usize::try_from(self.take()?).map_err(|_too_large| Refused::book())
+    }
+
+    /// Whether all was read.
+    pub(crate) fn is_done(&self) -> bool {
+        self.0.is_empty()
+    }
+}
