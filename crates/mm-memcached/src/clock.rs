@@ -6,12 +6,21 @@ use mm_base::Now;
 const RELATIVE_MAX_S: i32 = 60 * 60 * 24 * 30;
 
 /// The time at which the server counts itself as started, in its own seconds: memcached's.
-const START_S: u64 = 2;
+pub(crate) const START_S: u32 = 2;
 
 /// An expiry that is over. The store's seconds begin later.
 const OVER_S: u32 = 1;
 
-/// The time of one call, in the store's seconds, which begin when the server starts.
+/// When a server started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Started {
+    /// On the monotonic clock.
+    pub(crate) monotonic_ms: u64,
+    /// In the store's seconds: [`START_S`], or later where the store is older than the server.
+    pub(crate) store_s: u32,
+}
+
+/// The time of one call, in the store's seconds, which begin when the first server that has the store starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Time {
     /// Seconds since shortly before the start.
@@ -23,10 +32,11 @@ pub(crate) struct Time {
 }
 
 impl Time {
-    /// The time `now` of a server that started at `start_ms`, whose clock was moved by `moved_s`.
-    pub(crate) fn new(now: Now, start_ms: u64, moved_s: i64) -> Self {
-        let running_s = START_S + now.monotonic_ms.saturating_sub(start_ms) / 1000;
-        let now_s = running_s.saturating_add_signed(moved_s).max(START_S);
+    /// The time `now` of a server that started so, whose clock was moved by `moved_s`.
+    pub(crate) fn new(now: Now, started: Started, moved_s: i64) -> Self {
+        let running_s =
+            u64::from(started.store_s) + now.monotonic_ms.saturating_sub(started.monotonic_ms) / 1000;
+        let now_s = running_s.saturating_add_signed(moved_s).max(u64::from(START_S));
         Self {
             now_s: u32::try_from(now_s).unwrap_or(u32::MAX),
             started_unix_s: now.unix_s.saturating_sub(running_s),
@@ -41,7 +51,7 @@ impl Time {
 
     /// Moves the time on, or back.
     pub(crate) fn move_on(&mut self, seconds: i64) {
-        let now_s = u64::from(self.now_s).saturating_add_signed(seconds).max(START_S);
+        let now_s = u64::from(self.now_s).saturating_add_signed(seconds).max(u64::from(START_S));
         self.now_s = u32::try_from(now_s).unwrap_or(u32::MAX);
     }
 
@@ -85,15 +95,48 @@ impl Time {
     }
 }
 
+/// What a server leaves to the one that takes over its store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// The store's second.
+    pub(crate) now_s: u32,
+    /// The same second of the calendar.
+    pub(crate) unix_s: u64,
+    /// When the store is to be flushed, in its seconds; 0 for not.
+    pub(crate) flush_s: u32,
+}
+
+impl Left {
+    /// The store's second now. A calendar that was set back counts as one that stood still.
+    pub(crate) fn store_s(&self, now: Now) -> u32 {
+        let pause_s = u32::try_from(now.unix_s.saturating_sub(self.unix_s)).unwrap_or(u32::MAX);
+        self.now_s.max(START_S).saturating_add(pause_s)
+    }
+
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
+        let numbers = [u64::from(self.now_s), self.unix_s, u64::from(self.flush_s)];
+        numbers.into_iter().flat_map(u64::to_ne_bytes).collect()
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (numbers, []) = bytes.as_chunks::<8>() else { return None };
+        let &[now_s, unix_s, flush_s] = numbers else { return None };
+        let second = |bytes| u32::try_from(u64::from_ne_bytes(bytes)).ok();
+        Some(Self { now_s: second(now_s)?, unix_s: u64::from_ne_bytes(unix_s), flush_s: second(flush_s)? })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::{NoHost, Settings, Shared};
 
     const DAY_S: i32 = 86_400;
+    const STARTED: Started = Started { monotonic_ms: 5_000, store_s: START_S };
 
     #[test]
     fn expiration_times() {
-        let time = Time::new(Now { monotonic_ms: 105_000, unix_s: 1_000_000_000 }, 5_000, 0);
+        let time = Time::new(Now { monotonic_ms: 105_000, unix_s: 1_000_000_000 }, STARTED, 0);
         assert_eq!(time.now_s, 102);
         assert_eq!(time.expiry_s(0), 0);
         assert_eq!(time.expiry_s(-1), OVER_S);
@@ -113,9 +156,24 @@ mod tests {
     #[test]
     fn a_moved_clock_moves_expiry_and_no_dates() {
         let now = Now { monotonic_ms: 5_000, unix_s: 1_000_000_000 };
-        let time = Time::new(now, 5_000, 100);
+        let time = Time::new(now, STARTED, 100);
         assert_eq!((time.now_s, time.expiry_s(10)), (102, 112));
         assert_eq!(time.expiry_s(1_000_000_010), 12);
-        assert_eq!(Time::new(now, 5_000, -100).now_s, 2);
+        assert_eq!(Time::new(now, STARTED, -100).now_s, 2);
+    }
+
+    #[test]
+    fn the_stores_clock_goes_on_by_the_calendar() {
+        let left = Left { now_s: 100, unix_s: 1_000_000, flush_s: 150 };
+        for (unix_s, store_s) in [(1_000_000, 100), (1_000_030, 130), (999_000, 100), (u64::MAX, u32::MAX)] {
+            let shared = Shared::new(Settings::default(), 1, Box::new(NoHost));
+            assert!(shared.resume(&left.to_bytes()));
+            let now = Now { monotonic_ms: 77_000, unix_s };
+            let time = shared.time(now);
+            assert_eq!((time.now_s, shared.uptime_s(&time)), (store_s, START_S));
+            assert_eq!(shared.is_flush_due(&time), store_s >= 150);
+        }
+        let shared = Shared::new(Settings::default(), 1, Box::new(NoHost));
+        assert!(!shared.resume(b"something else") && !shared.resume(&[0; 25]));
     }
 }

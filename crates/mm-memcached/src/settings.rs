@@ -9,7 +9,7 @@ use mm_base::Now;
 use mm_proto::memcached::admin::Shutdown;
 
 use crate::classes::Classes;
-use crate::clock::Time;
+use crate::clock::{Left, START_S, Started, Time};
 use crate::counters::Counters;
 use crate::prefixes::Prefixes;
 use crate::registry::Registry;
@@ -67,6 +67,8 @@ pub struct Settings {
     /// Settings of memcached's that mean nothing here and were given all the same, by their names in
     /// `stats settings`, which shows them; the last of a name counts.
     pub accepted: Vec<(&'static str, String)>,
+    /// `-e`.
+    pub memory_file: Option<String>,
     /// `-f`.
     pub growth_factor: f64,
     /// `-n`.
@@ -169,6 +171,7 @@ impl Default for Settings {
             listener_protocols: Vec::new(),
             listeners: vec!["tcp:0.0.0.0:11211".to_owned()],
             accepted: Vec::new(),
+            memory_file: None,
             growth_factor: 1.25,
             chunk_size: 48,
             watcher_bytes: 256 << 10,
@@ -228,7 +231,9 @@ pub struct Shared {
     pub(crate) classes: Classes,
     /// The server's counters when the statistics were last set back.
     pub(crate) server_base: ServerBase,
-    start_ms: OnceLock<u64>,
+    started: OnceLock<Started>,
+    /// What the server before this one has left.
+    left: OnceLock<Left>,
     /// How far `debugtime` has moved the clock.
     moved_s: AtomicI64,
     /// When the store is to be flushed, in its seconds; 0 for not.
@@ -251,7 +256,8 @@ impl Shared {
             host,
             counters: (0..shards).map(|_| Counters::default()).collect(),
             server_base: ServerBase::default(),
-            start_ms: OnceLock::new(),
+            started: OnceLock::new(),
+            left: OnceLock::new(),
             moved_s: AtomicI64::new(0),
             flush_s: AtomicU32::new(0),
         })
@@ -259,8 +265,37 @@ impl Shared {
 
     /// The time, counted from the first time that it was asked for.
     pub(crate) fn time(&self, now: Now) -> Time {
-        let start_ms = *self.start_ms.get_or_init(|| now.monotonic_ms);
-        Time::new(now, start_ms, self.moved_s.load(Ordering::Relaxed))
+        let started = *self.started.get_or_init(|| Started {
+            monotonic_ms: now.monotonic_ms,
+            store_s: self.left.get().map_or(START_S, |left| left.store_s(now)),
+        });
+        Time::new(now, started, self.moved_s.load(Ordering::Relaxed))
+    }
+
+    /// How long the server has been there, in seconds.
+    pub(crate) fn uptime_s(&self, time: &Time) -> u32 {
+        let before_s = self.started.get().map_or(0, |started| started.store_s - START_S);
+        time.now_s.saturating_sub(before_s)
+    }
+
+    /// Writes down what whoever takes over the store has to know besides: how its seconds and the calendar go
+    /// together, and when it is to be flushed.
+    #[must_use]
+    pub fn note(&self, now: Now) -> Vec<u8> {
+        let left = Left {
+            now_s: self.time(now).now_s,
+            unix_s: now.unix_s,
+            flush_s: self.flush_s.load(Ordering::Relaxed),
+        };
+        left.to_bytes()
+    }
+
+    /// Goes on where a server stopped that wrote this [`note`](Self::note): the store's clock has moved on by as much as
+    /// the calendar since. To be called before anything is served. False where it is no such note.
+    pub fn resume(&self, note: &[u8]) -> bool {
+        let Some(left) = Left::from_bytes(note) else { return false };
+        self.set_flush(left.flush_s);
+        self.left.set(left).is_ok()
     }
 
     /// Moves the clock.

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::io;
 
+use mm_base::Now;
+use mm_runtime::sys::clock::Clock;
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
@@ -137,6 +139,12 @@ pub fn lock_memory() -> io::Result<()> {
         setrlimit(Resource::Memlock, UNLIMITED)?;
     }
     Ok(mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE)?)
+}
+
+/// The time, as the shards of this process take it.
+#[must_use]
+pub fn now() -> Now {
+    Clock::new().now()
 }
 
 /// The processor time used so far by all threads, in user and in system mode, in microseconds.

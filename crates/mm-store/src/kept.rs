@@ -49,8 +49,21 @@ struct Inner {
 struct State {
     /// What the store is to begin with.
     found: Option<Vec<u8>>,
+    /// What its owner had noted in the book that it began with.
+    found_note: Option<Vec<u8>>,
     leave: Leave,
+    note: Note,
     left: Option<Vec<u8>>,
+}
+
+/// Makes what a store's owner wants to have in the book.
+#[derive(Default)]
+struct Note(Option<Box<dyn Fn() -> Vec<u8> + Send>>);
+
+impl fmt::Debug for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Note").field(&self.0.is_some()).finish()
+    }
 }
 
 impl Kept {
@@ -79,6 +92,17 @@ impl Kept {
         self.state().leave = leave;
     }
 
+    /// Sets what makes the note that the book then gets.
+    pub fn note_with(&self, note: impl Fn() -> Vec<u8> + Send + 'static) {
+        self.state().note = Note(Some(Box::new(note)));
+    }
+
+    /// What was noted in the book of the store that was taken over; `None` where none was. Forgets it.
+    #[must_use]
+    pub fn take_note(&self) -> Option<Vec<u8>> {
+        self.state().found_note.take()
+    }
+
     /// The book that the store has left: `None` as long as there is a handle, where nothing was to be left, and where
     /// something of the store was still in use.
     #[must_use]
@@ -94,6 +118,16 @@ impl Kept {
     /// What is to be left.
     pub(crate) fn wanted(&self) -> Leave {
         self.state().leave
+    }
+
+    /// What the owner notes now.
+    pub(crate) fn note(&self) -> Vec<u8> {
+        self.state().note.0.as_ref().map_or_else(Vec::new, |note| note())
+    }
+
+    /// A store was taken over whose owner had noted this.
+    pub(crate) fn put_found_note(&self, note: Vec<u8>) {
+        self.state().found_note = Some(note);
     }
 
     /// Leaves a book.
@@ -184,6 +218,12 @@ impl Writing {
         self.0.extend_from_slice(&number.to_ne_bytes());
     }
 
+    /// Writes bytes, with their number before them.
+    pub(crate) fn put_bytes(&mut self, bytes: &[u8]) {
+        self.put(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
     /// The book, and a number other than 0 that stands for it.
     pub(crate) fn finish(mut self) -> (Vec<u8>, u64) {
         let sum = digest(&self.0);
@@ -213,7 +253,9 @@ impl<'a> Reading<'a> {
         let bits = reading.take()?;
         if bits != u64::from(usize::BITS) {
             let own = usize::BITS;
-            return Err(Refused::new(format!("it was left by a build for {bits} bits, this one is for {own}")));
+            return Err(Refused::new(format!(
+                "it was left by a build for {bits} bits, this one is for {own}"
+            )));
         }
         let Some((body, sum)) = book.split_last_chunk::<8>() else { return Err(Refused::book()) };
         let sum = u64::from_ne_bytes(*sum);
@@ -239,6 +281,14 @@ impl<'a> Reading<'a> {
 
     pub(crate) fn take_size(&mut self) -> Result<usize, Refused> {
         usize::try_from(self.take()?).map_err(|_too_large| Refused::book())
+    }
+
+    /// What [`Writing::put_bytes`] wrote.
+    pub(crate) fn take_bytes(&mut self) -> Result<&'a [u8], Refused> {
+        let len = self.take_size()?;
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or_else(Refused::book)?;
+        self.0 = rest;
+        Ok(bytes)
     }
 
     /// Whether all was read.

@@ -29,8 +29,8 @@ mod table;
 pub(crate) use arena::{Arena, ArenaConfig, Location, OpenRecord, SEGMENT_FILL_BYTES, SegmentId, Writer};
 pub(crate) use pins::Pins;
 pub(crate) use prefetch::prefetch_read;
-pub(crate) use region::Ground;
 pub(crate) use record::{EXTENT_HEADER_BYTES, Head, Record, RecordKind, flag};
+pub(crate) use region::Ground;
 pub(crate) use table::{Bucket, GHOSTS, GhostLine, SLOTS, Table};
 
 /// A hash of bytes that are kept over a restart, by which damage to them is noticed.

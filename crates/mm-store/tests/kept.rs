@@ -59,6 +59,7 @@ fn session(
     mut work: impl FnMut(&mut dyn Works),
 ) -> Result<Option<Vec<u8>>, KeptError> {
     kept.leave(leave);
+    kept.note_with(|| b"noted".to_vec());
     if shards == 1 {
         work(&mut Store::open_kept(&config(LIMIT_BYTES, 7), kept)?);
     } else {
@@ -144,7 +145,10 @@ fn what_was_left_is_there_again_whatever_the_number_of_shards() {
         let (mut book, mut before, mut greatest_cas) = (None, BTreeMap::new(), 0);
         for (round, shards) in [1, 1, 3, 2, 1].into_iter().enumerate() {
             let now_s = 100 * u32::try_from(round).unwrap() + 10;
-            let left = session(&memory.kept(book.take()), shards, leave, |store| {
+            let kept = memory.kept(book.take());
+            let left = session(&kept, shards, leave, |store| {
+                let note = kept.take_note();
+                assert_eq!(note.as_deref(), (round != 0).then_some(&b"noted"[..]));
                 store.verify();
                 let found = contents(store, now_s);
                 let live = |(_, value): &(&usize, &(Vec<u8>, u64, u32, u32))| value.2 == 0 || value.2 > now_s;

@@ -193,7 +193,7 @@ impl Listening {
 }
 
 /// What the store may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Memory {
     /// `-m`, in bytes: items, index and all that goes with them.
     pub(crate) limit_bytes: u64,
@@ -205,6 +205,8 @@ pub(crate) struct Memory {
     pub(crate) has_cas: bool,
     /// `-k`: keep the process's memory from being swapped out.
     pub(crate) locked: bool,
+    /// `-e`: where items are kept while the server is restarted.
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// How much is served at a time.
@@ -306,6 +308,7 @@ impl Config {
                 evicts: true,
                 has_cas: true,
                 locked: false,
+                file: None,
             },
             service: Service {
                 connections_max: 1024,

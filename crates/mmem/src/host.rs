@@ -5,16 +5,19 @@ use std::io::Write;
 use mainmemory::server::{Handle, Stop, process};
 use mm_memcached::{Host, Shutdown};
 
+use crate::memory_file::MemoryFile;
+
 /// This process, and the server in it.
 #[derive(Debug)]
 pub(crate) struct ThisProcess {
     server: Handle,
+    memory: Option<MemoryFile>,
 }
 
 impl ThisProcess {
-    /// The process that runs this server.
-    pub(crate) fn new(server: Handle) -> Self {
-        Self { server }
+    /// The process that runs this server, and the file that its items are kept in.
+    pub(crate) fn new(server: Handle, memory: Option<MemoryFile>) -> Self {
+        Self { server, memory }
     }
 }
 
@@ -27,7 +30,10 @@ impl Host for ThisProcess {
         process::processor_us()
     }
 
-    fn shut_down(&self, _mode: Shutdown) {
+    fn shut_down(&self, mode: Shutdown) {
+        if mode == Shutdown::Graceful {
+            self.memory.iter().for_each(MemoryFile::save_at_end);
+        }
         self.server.stop(Stop::Gracefully);
     }
 

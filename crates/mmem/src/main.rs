@@ -7,6 +7,7 @@ mod config;
 mod host;
 mod limits;
 mod listen;
+mod memory_file;
 mod refusal;
 mod settings;
 mod start;

@@ -41,6 +41,7 @@ pub(crate) fn settings(config: &Config, listened: Listened) -> Settings {
         unix_socket: listening.unix_socket.as_ref().map(|path| path.display().to_string()),
         unix_mode: listening.unix_mode,
         backlog: u64::from(listening.backlog),
+        memory_file: memory.file.as_ref().map(|path| path.display().to_string()),
         growth_factor: config.shown.growth_factor,
         chunk_size: u64::from(config.shown.chunk_bytes),
         watcher_bytes: usize::try_from(service.watcher_kib).unwrap_or(usize::MAX) << 10,

@@ -5,10 +5,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mainmemory::server::process::background::{self, Detachment, Role};
 use mainmemory::server::process::{self, Account, AccountError};
-use mainmemory::server::{self, DriverChoice, Server, Signal, Start, Stop};
+use mainmemory::server::{self, DriverChoice, Handle, Server, Signal, Start, Stop};
 use mainmemory::store::{Store, StoreHandles};
 use mm_memcached::{Memcached, Shared};
 
@@ -16,6 +17,7 @@ use crate::config::{Config, Name, processors};
 use crate::host::ThisProcess;
 use crate::limits::DESCRIPTORS_RESERVED;
 use crate::listen::{Listened, is_local, listen, write_ports, write_whole};
+use crate::memory_file::MemoryFile;
 use crate::refusal::{Refusal, exit};
 use crate::say;
 use crate::settings::{settings, store_config};
@@ -37,7 +39,7 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
     remark(config);
     let account = account(config)?;
     let config = &raise_limits(config)?;
-    let mut server = with_signals(Server::new(server_config(config)?), config);
+    let mut server = Server::new(server_config(config)?);
     // A Unix socket belongs to the user who serves; a port below 1024 needs the one who starts.
     let is_unix = config.listening.unix_socket.is_some();
     if is_unix {
@@ -85,18 +87,19 @@ fn remark(config: &Config) {
     }
 }
 
-/// The signals that are memcached's beside those that every server stops on: SIGUSR1 stops it gracefully, and SIGHUP,
-/// upon which it reads again what there is to be read, does not end it.
-fn with_signals(server: Server, config: &Config) -> Server {
+/// The signals that are memcached's beside those that every server stops on: SIGUSR1 stops it gracefully and has the
+/// items kept, and SIGHUP, upon which it reads again what there is to be read, does not end it.
+fn with_signals(server: Server, config: &Config, memory: Option<MemoryFile>) -> Server {
     let (name, verbosity) = (config.name.as_str(), config.process.verbosity);
-    server.on_signal(Signal::User1, |server| server.stop(Stop::Gracefully)).on_signal(
-        Signal::Hangup,
-        move |_| {
-            if verbosity > 0 {
-                say(&format!("{name}: SIGHUP: there is nothing to read again"));
-            }
-        },
-    )
+    let stop = move |server: &Handle| {
+        memory.iter().for_each(MemoryFile::save_at_end);
+        server.stop(Stop::Gracefully);
+    };
+    server.on_signal(Signal::User1, stop).on_signal(Signal::Hangup, move |_| {
+        if verbosity > 0 {
+            say(&format!("{name}: SIGHUP: there is nothing to read again"));
+        }
+    })
 }
 
 /// As in memcached, where this is not allowed the server goes on: it serves as well, but may be slow at times.
@@ -107,20 +110,47 @@ fn lock_memory(config: &Config) {
     }
 }
 
-/// Opens the store and serves.
+/// Opens the store and serves; keeps the items at the end, where that was asked for.
 fn run(server: Server, config: &Config, listened: Listened) -> Result<(), Refusal> {
     let shards = server_shards(config).get();
+    let memory = config.memory.file.as_deref().map(MemoryFile::open).transpose()?;
+    let host = ThisProcess::new(server.handle(), memory.clone());
+    let shared = Shared::new(settings(config, listened), shards, Box::new(host));
+    if let Some(memory) = &memory {
+        let shared = Arc::downgrade(&shared);
+        memory
+            .kept()
+            .note_with(move || shared.upgrade().map_or_else(Vec::new, |shared| shared.note(process::now())));
+    }
+    let server = with_signals(server, config, memory.clone());
+    serve_all(server, config, &shared, memory.as_ref())?;
+    let Some(memory) = memory else { return Ok(()) };
+    let saved = memory.save();
+    saved
+        .map(|_| ())
+        .map_err(|error| Refusal::new(exit::SYSTEM, memory.told(&format!("cannot keep the items: {error}"))))
+}
+
+/// Serves with one store until the server is stopped.
+fn serve_all(
+    server: Server,
+    config: &Config,
+    shared: &Arc<Shared>,
+    memory: Option<&MemoryFile>,
+) -> Result<(), Refusal> {
+    let shards = server_shards(config).get();
+    let name = config.name.as_str();
     let greeting = greeting(&server, config);
-    let shared = Shared::new(settings(config, listened), shards, Box::new(ThisProcess::new(server.handle())));
     let store_config = store_config(config, random_seed());
-    let begin = |start: &Start| {
+    let begin = |start: &Start, notices: &[String]| {
         if start.shard != 0 {
             return Ok(());
         }
         greeting.iter().for_each(|line| say(line));
         if let Some(notice) = &start.notice {
-            say(&format!("{}: shard {}: {notice}", config.name.as_str(), start.shard));
+            say(&format!("{name}: shard {}: {notice}", start.shard));
         }
+        notices.iter().for_each(|notice| say(&format!("{name}: {notice}")));
         if config.process.daemon {
             detach(config)?;
         }
@@ -128,17 +158,26 @@ fn run(server: Server, config: &Config, listened: Listened) -> Result<(), Refusa
     };
     let served = if shards == 1 {
         server.try_serve_with(|start| {
-            let store = Store::open(&store_config)?;
-            begin(start)?;
-            Ok(Memcached::new(start, &shared, store))
+            let (store, notices) = match memory {
+                None => (Store::open(&store_config)?, Vec::new()),
+                Some(memory) => memory.open_store(|kept| Store::open_kept(&store_config, kept), shared)?,
+            };
+            begin(start, &notices)?;
+            Ok(Memcached::new(start, shared, store))
         })
     } else {
-        let handles = StoreHandles::open(&store_config, shards)
-            .map_err(|error| system(&format!("-m {}", store_config.limit_bytes >> 20), &error))?;
+        let opened = match memory {
+            None => StoreHandles::open(&store_config, shards).map(|handles| (handles, Vec::new())),
+            Some(memory) => {
+                memory.open_store(|kept| StoreHandles::open_kept(&store_config, shards, kept), shared)
+            }
+        };
+        let (handles, notices) =
+            opened.map_err(|error| system(&format!("-m {}", store_config.limit_bytes >> 20), &error))?;
         server.try_serve_with(|start| {
             let store = handles.take().ok_or_else(|| io::Error::other("more shards than were asked for"))?;
-            begin(start)?;
-            Ok(Memcached::new(start, &shared, store))
+            begin(start, &notices)?;
+            Ok(Memcached::new(start, shared, store))
         })
     };
     served.map(|_| ()).map_err(|error| Refusal::new(exit::SYSTEM, error.to_string()))

@@ -26,7 +26,7 @@ impl<S: Sharing> Memcached<S> {
         let (user_us, system_us) = self.shared.host.processor_us();
         let seconds = |us: u64| format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
         stat(call.output, "pid", self.shared.host.process_id());
-        stat(call.output, "uptime", call.time.now_s);
+        stat(call.output, "uptime", self.shared.uptime_s(&call.time));
         stat(call.output, "time", call.time.unix_s);
         stat(call.output, "version", &self.shared.settings.version);
         stat(call.output, "libevent", "none");

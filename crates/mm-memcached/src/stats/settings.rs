@@ -98,7 +98,7 @@ impl<S: Sharing> Memcached<S> {
         stat(output, "track_sizes", yes_no(settings.items.sizes_told));
         stat(output, "inline_ascii_response", "no");
         stat(output, "num_napi_ids", settings.accepted("num_napi_ids", "0"));
-        stat(output, "memory_file", "(null)");
+        stat(output, "memory_file", settings.memory_file.as_deref().unwrap_or("(null)"));
         stat(output, "client_flags_size", 4);
     }
 }

@@ -95,7 +95,8 @@ impl Region {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping at an address of the system's choice touches no existing memory. What the file holds is
         // changed by nobody but its owner, this process.
-        let start = unsafe { mmap(std::ptr::null_mut(), mapped_len, access, MapFlags::SHARED, file, offset)? };
+        let start =
+            unsafe { mmap(std::ptr::null_mut(), mapped_len, access, MapFlags::SHARED, file, offset)? };
         let base = NonNull::new(start.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
         if huge_pages {
             // SAFETY: the range is this mapping's.

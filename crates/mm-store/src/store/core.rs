@@ -42,7 +42,12 @@ pub(super) struct Core<S: Sharing> {
 impl<S: Sharing> Core<S> {
     pub(super) fn open(config: &Config, shards: usize) -> io::Result<Self> {
         if cfg!(target_pointer_width = "64") && config.limit_bytes >= RESERVE_FROM_BYTES {
-            let reserving = Self::open_with(config, Sizes::new(config.limit_bytes, RESERVE_FACTOR), shards, &mut Ground::own());
+            let reserving = Self::open_with(
+                config,
+                Sizes::new(config.limit_bytes, RESERVE_FACTOR),
+                shards,
+                &mut Ground::own(),
+            );
             if reserving.is_ok() {
                 return reserving;
             }

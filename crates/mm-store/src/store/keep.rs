@@ -65,14 +65,18 @@ impl<S: Sharing> Core<S> {
         }
         let config = Config { hash_seed: reading.take()?, ..*config };
         let mut core = Self::open_with(&config, sizes, shards, &mut Ground::of(kept.file()))?;
+        let note = reading.take_bytes()?;
         core.take_over(&mut reading, mark)?;
+        kept.put_found_note(note.to_vec());
         Ok(core)
     }
 
     /// Fills an empty store, whose memory another has left, from its book.
     fn take_over(&mut self, book: &mut Reading<'_>, mark: u64) -> Result<(), Refused> {
         if self.arena.mark() != mark {
-            return Err(Refused::new("its book is of another time: it was in use since, and not left in order"));
+            return Err(Refused::new(
+                "its book is of another time: it was in use since, and not left in order",
+            ));
         }
         let digested = book.take()? != 0;
         self.flushed_before = AtomicU64::new(book.take()?);
@@ -83,7 +87,8 @@ impl<S: Sharing> Core<S> {
         if !book.is_done() {
             return Err(Refused::book());
         }
-        let expired: u64 = self.segments.sealed().map(|(_, segment)| u64::from(segment.expired_bytes())).sum();
+        let expired: u64 =
+            self.segments.sealed().map(|(_, segment)| u64::from(segment.expired_bytes())).sum();
         let counters = &self.counters[0];
         counters.items.add(items);
         counters.stored.add(items);
@@ -95,7 +100,7 @@ impl<S: Sharing> Core<S> {
     }
 
     /// The book of the store; `None` where somebody still uses something of it.
-    fn book(&mut self, digested: bool, file_len: u64) -> Option<Vec<u8>> {
+    fn book(&mut self, digested: bool, file_len: u64, note: &[u8]) -> Option<Vec<u8>> {
         if !self.arena.is_at_rest() {
             return None;
         }
@@ -104,6 +109,7 @@ impl<S: Sharing> Core<S> {
         numbers(&self.sizes).into_iter().for_each(|number| book.put(number));
         book.put(file_len);
         book.put(self.hash_seed);
+        book.put_bytes(note);
         book.put(u64::from(digested));
         book.put(self.flushed_before.load(Ordering::Acquire));
         book.put(self.count_items() as u64);
@@ -133,7 +139,7 @@ impl<S: Sharing> Drop for Core<S> {
             return;
         }
         let Ok(file) = kept.file().metadata() else { return };
-        if let Some(book) = self.book(leave == Leave::Checked, file.len()) {
+        if let Some(book) = self.book(leave == Leave::Checked, file.len(), &kept.note()) {
             kept.put_left(book);
         }
     }

@@ -179,6 +179,16 @@ const MEMORY: &[Flag] = &[
             Ok(())
         }),
     ),
+    flag(
+        'e',
+        "memory-file",
+        "FILE",
+        "keep items there (on tmpfs or DAX) while restarting after SIGUSR1",
+        Set(|config, given| {
+            config.memory.file = Some(path(given)?);
+            Ok(())
+        }),
+    ),
 ];
 
 const SERVICE: &[Flag] = &[
@@ -397,7 +407,6 @@ const REFUSED: &[Flag] = &[
     flag('S', "enable-sasl", "", "", Refused("SASL is not supported")),
     flag('Y', "auth-file", "FILE", "", Refused("authentication is not supported")),
     flag('Z', "enable-ssl", "", "", Refused("TLS is not supported")),
-    flag('e', "memory-file", "FILE", "", Refused("restarting with the items kept is not supported")),
 ];
 
 fn path(given: &Given<'_>) -> Result<PathBuf, Refusal> {

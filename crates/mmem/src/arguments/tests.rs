@@ -278,7 +278,6 @@ fn values_are_checked() {
         ("-S", 64, "SASL is not supported"),
         ("-Y /a", 64, "authentication is not supported"),
         ("-Z", 64, "TLS is not supported"),
-        ("-e /a", 64, "restarting with the items kept is not supported"),
         ("-D ::", 1, "must be one character"),
         ("-l ,", 64, "names no address"),
         ("-l :5", 64, "':5': there is no address"),

@@ -8,6 +8,8 @@ mod limits;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod restart;
+#[cfg(test)]
 mod start;
 #[cfg(test)]
 mod threads;

@@ -72,7 +72,7 @@ fn the_version_goes_to_the_standard_output() {
 fn it_says_where_it_listens_and_serves_there() {
     for driver in ["epoll", "poll", "uring"] {
         let mut server = Server::start("greeting", &format!("mmem -p -1 --driver {driver}"));
-        let line = server.first_line();
+        let line = server.next_line();
         assert!(line.starts_with(&format!("mmem: listening on 127.0.0.1:{}", server.port)), "{line}");
         assert!(line.contains(&format!("driver {driver}")), "{line}");
         converse(TcpStream::connect(("127.0.0.1", server.port)).unwrap());
@@ -167,7 +167,7 @@ fn a_pid_file_may_lie_where_only_the_user_to_become_may_write() {
 #[test]
 fn the_listeners_are_told_as_they_are() {
     let mut server = Server::start("listeners", "mmem -p -1 -U -1");
-    let has_ipv6 = server.first_line().contains("[::1]");
+    let has_ipv6 = server.next_line().contains("[::1]");
     let lines = Client::connect(&server).lines_of("stats conns\n");
     let told = |what: &str| lines.iter().filter(|line| line.ends_with(what)).count();
     let (tcp, udp) = (server.port, server.udp_port);
@@ -198,7 +198,7 @@ fn settings_without_effect_are_shown_as_given() {
 #[test]
 fn more_threads_than_processors_are_remarked_upon() {
     let mut server = Server::start("threads", "mmem -p -1 -t 250");
-    let line = server.first_line();
+    let line = server.next_line();
     assert!(line.starts_with("mmem: -t 250: more threads than the "), "{line}");
     converse(TcpStream::connect(("127.0.0.1", server.port)).unwrap());
 }

@@ -47,7 +47,7 @@ fn datagrams_are_answered_in_both_protocols() {
     for driver in ["epoll", "poll", "uring"] {
         let line = format!("mmem -p -1 -U -1 --driver {driver}");
         let mut server = Server::start(&format!("datagrams-{driver}"), &line);
-        let first_line = server.first_line();
+        let first_line = server.next_line();
         assert!(first_line.contains(&format!("UDP 127.0.0.1:{}", server.udp_port)), "{first_line}");
         let mut client = Client::connect(&server);
         assert_eq!(client.ask(format!("set long 0 0 5000\n{}\n", "x".repeat(5000))), "STORED\n");

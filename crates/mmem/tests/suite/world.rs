@@ -90,11 +90,16 @@ impl Server {
         Self { child, port: port_of(&text, "TCP"), udp_port: port_of(&text, "UDP") }
     }
 
-    /// Its first line on the standard error.
-    pub(crate) fn first_line(&mut self) -> String {
-        let mut line = String::new();
-        BufReader::new(self.child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
-        line
+    /// Its next line on the standard error.
+    pub(crate) fn next_line(&mut self) -> String {
+        let stderr = self.child.stderr.as_mut().unwrap();
+        let mut line = Vec::new();
+        while line.last() != Some(&b'\n') {
+            let mut byte = [0];
+            stderr.read_exact(&mut byte).unwrap();
+            line.push(byte[0]);
+        }
+        String::from_utf8(line).unwrap()
     }
 }
 
@@ -144,8 +149,20 @@ impl Client {
 
     /// Sends `input`.
     pub(crate) fn send(&mut self, input: impl AsRef<[u8]>) {
+        assert!(self.try_send(input));
+    }
+
+    /// Sends `input`, if the server is still there.
+    pub(crate) fn try_send(&mut self, input: impl AsRef<[u8]>) -> bool {
         let lines: Vec<&[u8]> = input.as_ref().split(|&byte| byte == b'\n').collect();
-        self.stream.get_mut().write_all(&lines.join(b"\r\n".as_slice())).unwrap();
+        self.stream.get_mut().write_all(&lines.join(b"\r\n".as_slice())).is_ok()
+    }
+
+    /// The next line of the answer, if the server is still there.
+    pub(crate) fn try_line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).ok()?;
+        Some(line.replace("\r\n", "\n"))
     }
 
     /// The next line of the answer; empty where the server has closed the connection.

@@ -114,7 +114,7 @@ impl<S: Sharing> Segments<S> {
 /// The next segment's number, which may be said once.
 fn take_id(book: &mut Reading<'_>, is_known: &mut [bool]) -> Result<SegmentId, Refused> {
     let number = book.take_u32()?;
-    let known = is_known.get_mut(number as usize).filter(|is_known| !**is_known).ok_or(Refused::book())?;
+    let known = is_known.get_mut(number as usize).filter(|is_known| !**is_known).ok_or_else(Refused::book)?;
     *known = true;
     Ok(SegmentId(number))
 }

@@ -1,0 +1,240 @@
+//! `-e`: a server that is restarted has its items, or says why not; it never has a wrong one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::world::{Client, Server, eventually, file, run, send_signal};
+
+/// A memory file of its own for each test, which goes with it.
+struct Memory(PathBuf);
+
+impl Memory {
+    fn new(name: &str) -> Self {
+        Self(file(name))
+    }
+
+    fn book(&self) -> PathBuf {
+        let mut path = self.0.clone().into_os_string();
+        path.push(".meta");
+        path.into()
+    }
+
+    /// Starts a server with it. One that is started by root stays root, since others may not write here.
+    fn start(&self, name: &str, options: &str) -> Server {
+        Server::start(name, &format!("mmem -p -1 -l 127.0.0.1 -u root -e {} {options}", self.0.display()))
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.0));
+        drop(fs::remove_file(self.book()));
+    }
+}
+
+/// Has a server save its items and end; its exit code.
+fn restart_later(mut server: Server) -> Option<i32> {
+    send_signal(server.child.id(), "-USR1");
+    server.child.wait().unwrap().code()
+}
+
+/// What a server has said after its greeting, when it says something of its memory.
+fn told(server: &mut Server) -> String {
+    server.next_line();
+    server.next_line()
+}
+
+fn cas(client: &mut Client, key: &str) -> String {
+    let line = client.ask(format!("mg {key} c v\n"));
+    let value = client.line();
+    format!("{line}{value}")
+}
+
+#[test]
+fn a_restarted_server_has_its_items() {
+    let memory = Memory::new("restart");
+    let large = "x".repeat(300_000);
+    let mut before = Vec::new();
+    // The number of shards changes, and each start finds what the one before has left.
+    for (round, shards) in [1, 2, 3, 1].into_iter().enumerate() {
+        let mut server = memory.start("restart-ports", &format!("-t {shards}"));
+        if round != 0 {
+            let line = told(&mut server);
+            assert!(line.ends_with(": the items that were left there are back\n"), "{line}");
+        }
+        let mut client = Client::connect(&server);
+        let found: Vec<String> =
+            (0..100 * round).map(|number| cas(&mut client, &format!("k{number}"))).collect();
+        assert_eq!(found, before);
+        for number in 100 * round..100 * (round + 1) {
+            assert_eq!(client.ask(format!("set k{number} 7 0 5\nv-{:03}\n", number % 1000)), "STORED\n");
+        }
+        if round == 0 {
+            assert_eq!(client.ask(format!("set large 0 1000 300000\n{large}\n")), "STORED\n");
+        }
+        assert_eq!(client.ask("get large\n"), "VALUE large 0 300000\n");
+        assert_eq!((client.line().trim_end(), client.line()), (large.as_str(), "END\n".to_owned()));
+        before = (0..100 * (round + 1)).map(|number| cas(&mut client, &format!("k{number}"))).collect();
+        assert_eq!(client.stat("", "curr_items"), before.len().saturating_add(1).to_string());
+        assert_eq!(client.stat(" settings", "memory_file"), memory.0.display().to_string());
+        assert_eq!(restart_later(server), Some(0));
+    }
+}
+
+#[test]
+fn the_pause_counts_for_expiry() {
+    let memory = Memory::new("pause");
+    let server = memory.start("pause-ports", "");
+    let mut client = Client::connect(&server);
+    assert_eq!(client.ask("set short 0 3 1\n1\n"), "STORED\n");
+    assert_eq!(client.ask("set long 0 1000 1\n1\n"), "STORED\n");
+    let left_s = |client: &mut Client| {
+        let line = client.ask("mg long t\n");
+        line.trim_end().strip_prefix("HD t").unwrap().parse::<u64>().unwrap()
+    };
+    let before_s = left_s(&mut client);
+    let began = std::time::Instant::now();
+    assert_eq!(restart_later(server), Some(0));
+    eventually(|| (began.elapsed().as_secs() >= 4).then_some(()));
+    let server = memory.start("pause-ports", "");
+    let mut client = Client::connect(&server);
+    let passed_s = before_s - left_s(&mut client);
+    assert!((3..=began.elapsed().as_secs() + 1).contains(&passed_s), "{passed_s}");
+    assert_eq!(client.ask("get short\n"), "END\n");
+}
+
+/// Starts on what `harm` has made of a memory that was left in order; the reason given for starting empty.
+fn refused(name: &str, options: &str, harm: impl Fn(&Path, &Path)) -> String {
+    let memory = Memory::new(name);
+    let server = memory.start(&format!("{name}-ports"), "-t 1");
+    let mut client = Client::connect(&server);
+    assert_eq!(client.ask("set k 0 0 1\n1\n"), "STORED\n");
+    assert_eq!(restart_later(server), Some(0));
+    harm(&memory.0, &memory.book());
+    let mut server = memory.start(&format!("{name}-ports"), options);
+    let line = told(&mut server);
+    let mut client = Client::connect(&server);
+    assert_eq!(client.ask("get k\n"), "END\n");
+    assert_eq!(client.ask("set k 0 0 1\n2\n"), "STORED\n");
+    assert_eq!(restart_later(server), Some(0), "it can be left in order again");
+    let start = format!("mmem: -e {}: the cache starts empty: ", memory.0.display());
+    line.strip_prefix(&start).unwrap_or_else(|| panic!("{line}")).trim_end().to_owned()
+}
+
+fn change(path: &Path, change: impl Fn(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn what_cannot_be_used_is_named_and_the_server_starts_empty() {
+    let limit = refused("limit", "-m 65", |_, _| {});
+    assert_eq!(limit, "it was left with a limit of 64 MiB, not 65");
+    let foreign = refused("foreign", "", |_, book| fs::write(book, "nothing like it").unwrap());
+    assert_eq!(foreign, "it was not left by a server of this kind");
+    let cut = refused("cut", "", |_, book| change(book, |bytes| bytes.truncate(bytes.len() / 2)));
+    assert_eq!(cut, "its book is damaged");
+    let version = refused("version", "", |_, book| change(book, |bytes| bytes[24] ^= 64));
+    assert!(version.starts_with("it is of version "), "{version}");
+    let shorter = refused("shorter", "", |memory, _| {
+        fs::OpenOptions::new().write(true).open(memory).unwrap().set_len(4096).unwrap();
+    });
+    assert!(shorter.starts_with("it has 4096 bytes, of "), "{shorter}");
+    let other = refused("other", "", |memory, _| {
+        let len = fs::metadata(memory).unwrap().len();
+        fs::File::create(memory).unwrap().set_len(len).unwrap();
+    });
+    assert!(other.starts_with("its book is of another time"), "{other}");
+    let absent = refused("absent", "", |_, book| fs::remove_file(book).unwrap());
+    assert_eq!(absent, "it was not left in order: there is no book beside it");
+}
+
+#[test]
+fn a_file_is_one_servers() {
+    let memory = Memory::new("locked");
+    let _server = memory.start("locked-ports", "");
+    let (said, code) = run(&format!("mmem -p -1 -u root -e {}", memory.0.display()));
+    assert_eq!(said, format!("mmem: -e {}: another server uses it\n", memory.0.display()));
+    assert_eq!(code, 71);
+    let folder = env!("CARGO_TARGET_TMPDIR");
+    let (said, code) = run(&format!("mmem -p -1 -u root -e {folder}"));
+    assert!(said.starts_with(&format!("mmem: -e {folder}: ")) && code == 71, "{said}");
+}
+
+#[test]
+fn a_server_that_is_not_asked_to_keeps_nothing() {
+    let memory = Memory::new("ended");
+    let mut server = memory.start("ended-ports", "");
+    assert_eq!(Client::connect(&server).ask("set k 0 0 1\n1\n"), "STORED\n");
+    send_signal(server.child.id(), "-TERM");
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    assert!(!memory.book().exists());
+}
+
+#[test]
+fn shutdown_graceful_keeps_items_too() {
+    let memory = Memory::new("graceful");
+    let mut server = memory.start("graceful-ports", "-A");
+    let mut client = Client::connect(&server);
+    assert_eq!(client.ask("set k 0 0 1\n1\n"), "STORED\n");
+    client.send("shutdown graceful\n");
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    let server = memory.start("graceful-ports", "");
+    assert_eq!(Client::connect(&server).ask("get k\n"), "VALUE k 0 1\n");
+}
+
+/// Writes versions of a few keys as fast as it goes, until the server is gone.
+fn write_until_killed(server: &Server, first: u32) -> u32 {
+    let mut client = Client::connect(server);
+    let mut version = first;
+    loop {
+        let writes: String = (0..50_u32).map(|key| format!("set k{key} 0 0 10\n{version:010}\n")).collect();
+        if !client.try_send(writes) {
+            return version;
+        }
+        for _ in 0..50 {
+            match client.try_line().as_deref() {
+                Some("STORED\n") => {}
+                _ => return version,
+            }
+        }
+        version += 1;
+    }
+}
+
+#[test]
+fn a_killed_server_never_has_a_wrong_value() {
+    let memory = Memory::new("killed");
+    let mut version = 0;
+    for round in 0..6 {
+        let mut server = memory.start("killed-ports", ["-t 1", "-t 2"][round % 2]);
+        let mut client = Client::connect(&server);
+        // Each second round begins with what was left in order.
+        for key in 0..50 {
+            let line = client.ask(format!("get k{key}\n"));
+            let expected = if round % 2 == 0 { "END\n".to_owned() } else { format!("VALUE k{key} 0 10\n") };
+            assert_eq!(line, expected, "round {round}");
+            if round % 2 == 1 {
+                assert_eq!(client.line(), format!("{version:010}\n"));
+                assert_eq!(client.line(), "END\n");
+            }
+        }
+        if round % 2 == 0 {
+            version += 1;
+            for key in 0..50 {
+                assert_eq!(client.ask(format!("set k{key} 0 0 10\n{version:010}\n")), "STORED\n");
+            }
+            assert_eq!(restart_later(server), Some(0));
+        } else {
+            let pid = server.child.id();
+            let killer = std::thread::spawn(move || {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                send_signal(pid, "-KILL");
+            });
+            version = write_until_killed(&server, version + 1);
+            killer.join().unwrap();
+            server.child.wait().unwrap();
+        }
+    }
+}
