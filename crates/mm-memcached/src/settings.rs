@@ -290,8 +290,8 @@ impl Shared {
         left.to_bytes()
     }
 
-    /// Goes on where a server stopped that wrote this [`note`](Self::note): the store's clock has moved on by as much as
-    /// the calendar since. To be called before anything is served. False where it is no such note.
+    /// Goes on where a server stopped that wrote this [`note`](Self::note): the store's clock has moved on by as
+    /// much as the calendar since. To be called before anything is served. False where it is no such note.
     pub fn resume(&self, note: &[u8]) -> bool {
         let Some(left) = Left::from_bytes(note) else { return false };
         self.set_flush(left.flush_s);

@@ -17,7 +17,8 @@ const MAGIC: [u8; 16] = *b"MainMemory book\n";
 /// The same bytes are another number where the order of bytes is another one.
 const ORDER: u64 = 0x0102_0304_0506_0708;
 
-/// The version of books and of what they describe: to be raised whenever either changes in a way that sizes do not tell.
+/// The version of books and of what they describe: to be raised whenever either changes in a way that sizes do not
+/// tell.
 const VERSION: u64 = 1;
 
 /// How a store is to leave its memory when its last handle goes.

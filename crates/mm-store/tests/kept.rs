@@ -175,7 +175,7 @@ fn a_growth_and_a_flush_under_way_go_on() {
     let memory = Memory::new("under-way");
     let mut number = 0_u32;
     let left = session(&memory.kept(None), 1, Leave::Checked, |store| {
-        store.put(b"old", &Put::default(), &[0; 100_000], 5);
+        store.put(b"old", &Put::default(), &vec![0; 100_000], 5);
         store.flush();
         while number < 10_000 || !store.index_is_moving() {
             store.put(&number.to_le_bytes(), &Put::default(), b"v", 5);

@@ -1,7 +1,7 @@
 //! The file of `-e`: memory that outlives the process, and the book beside it that says what is in it.
 //!
-//! Whoever finds the book takes it away before the memory is used. So where there is one, nobody has used the memory since
-//! it was left, however the process that did so has ended.
+//! Whoever finds the book takes it away before the memory is used. So where there is one, nobody has used the memory
+//! since it was left, however the process that did so has ended.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -140,7 +140,7 @@ fn take_book(path: &Path) -> io::Result<Option<Vec<u8>>> {
 
 /// Has the system keep the names in a file's folder as they are.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    File::open(path.parent().unwrap_or_else(|| Path::new("/")))?.sync_all()
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

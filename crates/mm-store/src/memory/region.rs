@@ -182,7 +182,8 @@ impl Region {
     #[inline]
     pub(super) unsafe fn bytes<'a>(&self, offset: usize, len: usize) -> &'a [u8] {
         assert!(offset <= self.len && len <= self.len - offset, "slice outside the region");
-        // SAFETY: in bounds by the assertion; initialised by the system or the file; not written meanwhile by the contract.
+        // SAFETY: in bounds by the assertion; initialised by the system or the file; by the contract not written
+        // meanwhile.
         unsafe { std::slice::from_raw_parts(self.base.add(offset).as_ptr(), len) }
     }
 
