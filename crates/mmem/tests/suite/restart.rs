@@ -38,10 +38,14 @@ fn restart_later(mut server: Server) -> Option<i32> {
     server.child.wait().unwrap().code()
 }
 
-/// What a server has said after its greeting, when it says something of its memory.
+/// What a server says of its memory.
 fn told(server: &mut Server) -> String {
-    server.next_line();
-    server.next_line()
+    loop {
+        let line = server.next_line();
+        if line.contains(": -e ") {
+            return line;
+        }
+    }
 }
 
 fn cas(client: &mut Client, key: &str) -> String {
