@@ -188,7 +188,9 @@ fn greeting(server: &Server, config: &Config) -> Vec<String> {
     let name = config.name.as_str();
     let mut lines = vec![format!("{name}: {server}")];
     lines.extend(server.notice().map(|notice| format!("{name}: {notice}")));
-    if config.name == Name::Mmem && config.listening.hosts.is_empty() && is_local(server) {
+    let listening = &config.listening;
+    let is_default = listening.hosts.is_empty() && listening.unix_socket.is_none();
+    if config.name == Name::Mmem && is_default && is_local(server) {
         lines.push(format!(
             "{name}: reachable from this machine only; -l '*' opens it to all, -l ADDRESS to some"
         ));
