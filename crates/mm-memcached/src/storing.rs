@@ -20,8 +20,8 @@ pub(crate) struct Plan {
 pub(crate) enum How {
     /// None.
     Plain,
-    /// Where there is no item, one is made as this says.
-    Vivify(Put),
+    /// Where there is no item, one is made.
+    Vivify,
     /// If the item's CAS is this one; or, if it is greater, as a stale value that keeps the item's time.
     CasOrStale(u64),
 }
@@ -132,7 +132,7 @@ impl<S: Sharing> Memcached<S> {
             }
             (How::Plain, Value::Whole(value)) => self.store.put(key, &plan.put, value, time.now_s),
             (How::Plain, Value::Uploaded(upload)) => self.store.commit(upload, time.now_s),
-            (How::Vivify(empty), value) => self.store_or_vivify((key, plan), empty, value, time),
+            (How::Vivify, value) => self.store_or_vivify(key, plan, value, time),
             (How::CasOrStale(cas), value) => self.store_perhaps_stale((key, plan), cas, value, time),
         }?;
         self.count_cas(plan, outcome);
@@ -153,13 +153,13 @@ impl<S: Sharing> Memcached<S> {
     /// to be joined with another, without one first.
     fn store_or_vivify(
         &mut self,
-        (key, plan): (Key<'_>, &Plan),
-        empty: Put,
+        key: Key<'_>,
+        plan: &Plan,
         value: Value<'_>,
         time: &Time,
     ) -> Result<Outcome, PutError> {
         let first: &[u8] = if let Value::Whole(value) = value { value } else { &[] };
-        let made = self.store.put(key, &empty, first, time.now_s);
+        let made = self.store.put(key, &Put { mode: Mode::Add, ..plan.put }, first, time.now_s);
         match (made, value) {
             (Ok(Outcome::Stored), Value::Whole(_)) => made,
             (Ok(Outcome::Stored), Value::Uploaded(mut upload)) => {

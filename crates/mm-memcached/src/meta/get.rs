@@ -83,6 +83,8 @@ impl<S: Sharing> Memcached<S> {
 
     /// Makes an empty item, so that others wait for the client that gets it, and answers. Where another shard has been
     /// faster, the answer is of its item. False where there is no memory, and nothing was answered.
+    #[cold]
+    #[inline(never)]
     fn vivify(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) -> bool {
         let Asked { key, meta, options } = *asked;
         let time = call.time;
@@ -132,7 +134,7 @@ impl<S: Sharing> Memcached<S> {
 }
 
 /// What the client gets of an item that was there.
-#[inline]
+#[inline(always)]
 fn hit<S: Sharing>(asked: &Asked<'_>, item: &Item<'_, S>, time: &Time) -> Hit {
     let options = asked.options;
     let was_sent = item.is_win_sent();

@@ -149,7 +149,7 @@ fn plan(options: &Options, time: &Time) -> Result<Plan, &'static [u8]> {
     };
     let how = match mode {
         Mode::Cas(cas) if options.has(b'I') => How::CasOrStale(cas),
-        _ if joins && options.has(b'N') => How::Vivify(Put { mode: Mode::Add, ..put }),
+        _ if joins && options.has(b'N') => How::Vivify,
         _ => How::Plain,
     };
     Ok(Plan { put, how })

@@ -37,12 +37,12 @@ pub enum Mode {
     Add,
     /// If the key is there.
     Replace,
-    /// If the key is there: behind its value. Put stay.
-    Append,
-    /// If the key is there: before its value. Put stay.
-    Prepend,
     /// If the item's CAS value is this one.
     Cas(u64),
+    /// If the key is there: behind its value, everything else stays.
+    Append,
+    /// If the key is there: before its value, everything else stays.
+    Prepend,
     /// As [`Mode::Append`], if the item's CAS value is this one.
     AppendTo(u64),
     /// As [`Mode::Prepend`], if the item's CAS value is this one.
@@ -195,7 +195,12 @@ impl<S: Sharing> Store<S> {
     }
 
     /// Why `mode` does not let a value be stored over what `old` found, if it does not.
+    #[inline]
     pub(super) fn refusal(&self, mode: Mode, old: Result<Found, Miss>) -> Option<Outcome> {
+        if matches!(mode, Mode::Set) { None } else { self.refusal_on_condition(mode, old) }
+    }
+
+    fn refusal_on_condition(&self, mode: Mode, old: Result<Found, Miss>) -> Option<Outcome> {
         match (mode, old) {
             (Mode::Set, _) | (Mode::Add, Err(_)) => None,
             (Mode::Cas(_), Err(_)) => Some(Outcome::NotFound),
