@@ -101,8 +101,8 @@ fn leave_groups() -> io::Result<()> {
 /// No bound, now and later.
 const UNLIMITED: Rlimit = Rlimit { current: None, maximum: None };
 
-/// Lets the process have `wanted` files and sockets open, or as many as it may, if that is `least` at least. Returns how
-/// many it may have open then.
+/// Lets the process have `wanted` files and sockets open, or as many as it may, if that is `least` at least. Returns
+/// how many it may have open then.
 ///
 /// # Errors
 /// If the system does not allow even `least`; root may raise its own bound, others stay below theirs.

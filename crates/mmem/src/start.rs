@@ -229,8 +229,8 @@ fn become_user(account: Option<&Account>) -> Result<(), Refusal> {
     account.assume().map_err(|error| system(&format!("-u {}", account.name()), &error))
 }
 
-/// Raises the process's limits to what the configuration asks for. Where the system allows as many files as there may be
-/// connections, but not the program's own besides, there may be fewer connections; that is how memcached counts.
+/// Raises the process's limits to what the configuration asks for. Where the system allows as many files as there may
+/// be connections, but not the program's own besides, there may be fewer connections; that is how memcached counts.
 fn raise_limits(config: &Config) -> Result<Config, Refusal> {
     let mut config = config.clone();
     let connections = config.service.connections_max;
