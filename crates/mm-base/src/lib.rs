@@ -9,6 +9,7 @@ pub mod marks;
 mod now;
 mod primitive;
 pub mod scan;
+pub mod short;
 pub mod slab;
 pub mod timer_wheel;
 pub mod wake_list;

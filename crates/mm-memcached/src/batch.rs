@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 use mm_proto::memcached::{
-    Admin, Fetch, Meta, MetaVerb, Next, Parsed, Parser, Quick, Request, Store as StoreLine, lines,
+    Admin, Get, Meta, MetaVerb, Next, Parsed, Parser, Quick, Request, Store as StoreLine, lines,
 };
 use mm_store::{Key, Sharing, Store};
 
@@ -17,14 +17,25 @@ pub(crate) struct Slot<'a> {
     pub(crate) work: Work<'a>,
     /// Bytes of the input that are done with after it.
     pub(crate) end: usize,
-    /// The parser after it.
-    pub(crate) parser: Parser,
+}
+
+impl Slot<'_> {
+    /// The parser after this request, where it is `parser` after the batch, which ends at byte `at`.
+    #[cold]
+    pub(crate) fn parser_after(&self, parser: Parser, at: usize) -> Parser {
+        match &self.work {
+            Work::Get { get, .. } => Parser::after_key(get),
+            // What leaves the parser in any other state than at the beginning of a line ends its batch.
+            _ if self.end == at => parser,
+            _ => Parser::new(),
+        }
+    }
 }
 
 /// A request with its key hashed and its data at hand.
 #[derive(Debug)]
 pub(crate) enum Work<'a> {
-    Get { key: Key<'a>, fetch: Fetch, last: bool, exptime: i32 },
+    Get { key: Key<'a>, get: Get<'a> },
     Store { key: Key<'a>, line: StoreLine<'a>, data: &'a [u8] },
     Meta { key: Key<'a>, meta: Meta<'a>, data: &'a [u8] },
     Keyed { key: Key<'a>, request: Request<'a> },
@@ -52,15 +63,16 @@ pub(crate) enum Ahead<'a> {
 impl<'a> Work<'a> {
     /// Whether it is a request, or the last key of one.
     pub(crate) fn ends_request(&self) -> bool {
-        !matches!(self, Self::Get { last: false, .. })
+        !matches!(self, Self::Get { get: Get { last: false, .. }, .. })
     }
 
-    fn key(&self) -> Option<Key<'a>> {
+    #[inline]
+    fn key_mut(&mut self) -> Option<&mut Key<'a>> {
         match self {
             Self::Get { key, .. }
             | Self::Store { key, .. }
             | Self::Meta { key, .. }
-            | Self::Keyed { key, .. } => Some(*key),
+            | Self::Keyed { key, .. } => Some(key),
             _ => None,
         }
     }
@@ -79,42 +91,59 @@ pub(crate) fn fill<'a, S: Sharing>(
 ) -> Ahead<'a> {
     while !batch.is_full() {
         // Each branch puts its slot into the batch itself, so that none is built in one place and copied to another.
-        match parser.next_quickly(&input[*at..]) {
-            Some(Quick::Get(get, consumed)) => {
-                *at += consumed;
-                let Some(key) = store.key(get.key) else { continue };
-                store.prefetch_index(key.hash());
-                let work = Work::Get { key, fetch: get.fetch, last: get.last, exptime: get.exptime };
-                batch.push(Slot { work, end: *at, parser: *parser });
+        if let Some((get, consumed)) = parser.next_get(&input[*at..]) {
+            *at += consumed;
+            if let Some(key) = store.key_ahead(get.key) {
+                batch.push(Slot { work: Work::Get { key, get }, end: *at });
             }
-            Some(Quick::Store(line, consumed)) => {
-                *at += consumed;
-                let Some(data) = data_block(input, *at, line.bytes) else { return Ahead::Store(line) };
-                *at += data.len();
-                let Some(key) = store.key(line.key) else { continue };
-                store.prefetch_index(key.hash());
-                batch.push(Slot { work: Work::Store { key, line, data }, end: *at, parser: *parser });
-            }
-            Some(Quick::Meta(meta, consumed)) => {
-                *at += consumed;
-                let mut data = &input[..0];
-                if meta.verb == MetaVerb::Set {
-                    let Some(block) = data_block(input, *at, meta.bytes) else { return Ahead::MetaSet(meta) };
-                    *at += block.len();
-                    data = block;
-                }
-                let Some(key) = store.key(meta.key) else { continue };
-                store.prefetch_index(key.hash());
-                batch.push(Slot { work: Work::Meta { key, meta, data }, end: *at, parser: *parser });
-            }
-            None => {
-                if let Some(ahead) = take_slowly(batch, store, parser, input, at) {
-                    return ahead;
-                }
-            }
+        } else if let Some(ahead) = take_other(batch, store, parser, input, at) {
+            return ahead;
         }
     }
     Ahead::More
+}
+
+/// Takes one request other than get. Returns what is ahead where the batch ends with it.
+#[inline]
+fn take_other<'a, S: Sharing>(
+    batch: &mut Batch<'a>,
+    store: &Store<S>,
+    parser: &mut Parser,
+    input: &'a [u8],
+    at: &mut usize,
+) -> Option<Ahead<'a>> {
+    match parser.next_quickly(&input[*at..]) {
+        Some(Quick::Get(get, consumed)) => {
+            *at += consumed;
+            if let Some(key) = store.key_ahead(get.key) {
+                batch.push(Slot { work: Work::Get { key, get }, end: *at });
+            }
+        }
+        Some(Quick::Store(line, consumed)) => {
+            *at += consumed;
+            let Some(data) = data_block(input, *at, line.bytes) else { return Some(Ahead::Store(line)) };
+            *at += data.len();
+            if let Some(key) = store.key_ahead(line.key) {
+                batch.push(Slot { work: Work::Store { key, line, data }, end: *at });
+            }
+        }
+        Some(Quick::Meta(meta, consumed)) => {
+            *at += consumed;
+            let mut data = &input[..0];
+            if meta.verb == MetaVerb::Set {
+                let Some(block) = data_block(input, *at, meta.bytes) else {
+                    return Some(Ahead::MetaSet(meta));
+                };
+                *at += block.len();
+                data = block;
+            }
+            if let Some(key) = store.key_ahead(meta.key) {
+                batch.push(Slot { work: Work::Meta { key, meta, data }, end: *at });
+            }
+        }
+        None => return take_slowly(batch, store, parser, input, at),
+    }
+    None
 }
 
 /// Takes one request of any kind. Returns what is ahead where the batch ends with it.
@@ -131,42 +160,37 @@ fn take_slowly<'a, S: Sharing>(
         mm_base::mark!("refused value skipped");
         *at += skipped;
         // It is done with, whatever is waited for behind it.
-        batch.push(Slot { work: Work::Nothing, end: *at, parser: *parser });
-        return None;
+        batch.push(Slot { work: Work::Nothing, end: *at });
+        return (!parser.is_between_requests()).then_some(Ahead::More);
     }
     let Next { parsed, consumed } = parser.next_slowly(&input[*at..]);
     *at += consumed;
     let work = match parsed {
         Parsed::Incomplete => return Some(Ahead::Input),
-        Parsed::Request(Request::Get(get)) => store.key(get.key).map_or(Work::Nothing, |key| Work::Get {
-            key,
-            fetch: get.fetch,
-            last: get.last,
-            exptime: get.exptime,
-        }),
+        Parsed::Request(Request::Get(get)) => {
+            store.key_ahead(get.key).map_or(Work::Nothing, |key| Work::Get { key, get })
+        }
         Parsed::Request(Request::Store(line)) => {
             let Some(data) = data_block(input, *at, line.bytes) else { return Some(Ahead::Store(line)) };
             *at += data.len();
-            store.key(line.key).map_or(Work::Nothing, |key| Work::Store { key, line, data })
+            store.key_ahead(line.key).map_or(Work::Nothing, |key| Work::Store { key, line, data })
         }
         Parsed::Request(Request::Meta(meta)) => {
             let is_set = meta.verb == MetaVerb::Set;
             let data = if is_set { data_block(input, *at, meta.bytes) } else { Some(&input[..0]) };
             let Some(data) = data else { return Some(Ahead::MetaSet(meta)) };
             *at += data.len();
-            store.key(meta.key).map_or(Work::Nothing, |key| Work::Meta { key, meta, data })
+            store.key_ahead(meta.key).map_or(Work::Nothing, |key| Work::Meta { key, meta, data })
         }
         parsed => match other_work(store, parsed) {
             Some(work) => work,
             None => return Some(Ahead::Close),
         },
     };
-    if let Some(key) = work.key() {
-        store.prefetch_index(key.hash());
-    }
-    let is_barrier = matches!(work, Work::Admin(_));
-    batch.push(Slot { work, end: *at, parser: *parser });
-    is_barrier.then_some(Ahead::More)
+    let is_key = matches!(work, Work::Get { .. });
+    let ends_batch = matches!(work, Work::Admin(_)) || !(is_key || parser.is_between_requests());
+    batch.push(Slot { work, end: *at });
+    ends_batch.then_some(Ahead::More)
 }
 
 /// What has no fast path. `None` for what ends the connection.
@@ -191,7 +215,7 @@ fn other_work<'a, S: Sharing>(store: &Store<S>, parsed: Parsed<'a>) -> Option<Wo
         Request::Store(line) => line.key,
         Request::Meta(meta) => meta.key,
     };
-    Some(store.key(key).map_or(Work::Nothing, |key| Work::Keyed { key, request }))
+    Some(store.key_ahead(key).map_or(Work::Nothing, |key| Work::Keyed { key, request }))
 }
 
 /// The data block that begins at byte `start`, with the two bytes at its end, where it is there whole.
@@ -201,15 +225,12 @@ fn data_block(input: &[u8], start: usize, bytes: u32) -> Option<&[u8]> {
     input.get(start..)?.get(..bytes + 2)
 }
 
-/// Prefetches the items of a batch, whose index buckets were prefetched before.
+/// Looks ahead for the items of a batch, whose index buckets were prefetched before.
 #[inline]
-pub(crate) fn prefetch_items<S: Sharing>(batch: &Batch<'_>, store: &Store<S>) {
-    if batch.len() < 2 {
-        return;
-    }
+pub(crate) fn look_ahead<S: Sharing>(batch: &mut Batch<'_>, store: &Store<S>) {
     for slot in batch {
-        if let Some(key) = slot.work.key() {
-            store.prefetch_item(key.hash());
+        if let Some(key) = slot.work.key_mut() {
+            store.look_ahead(key);
         }
     }
 }

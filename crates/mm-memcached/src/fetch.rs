@@ -1,7 +1,7 @@
 //! get, gets, gat, gats.
 
 use mm_base::buffer::Output;
-use mm_proto::memcached::{Fetch, VALUE_FRAME_BYTES, Writer, lines, put_plain_value};
+use mm_proto::memcached::{Fetch, Get, VALUE_FRAME_BYTES, Writer, lines, put_plain_value};
 use mm_store::{Item, Key, Miss, Sharing};
 
 use crate::limits::COPY_MAX_BYTES;
@@ -10,32 +10,50 @@ use crate::service::{Call, Memcached};
 /// The longest rest of a header behind the key, the line end of the value, and the end of the response.
 const FRAME_BYTES: usize = b"VALUE  4294967295 4294967295 18446744073709551615\r\n\r\nEND\r\n".len();
 
-const _: () = assert!(VALUE_FRAME_BYTES <= FRAME_BYTES, "room for the shorter form");
+/// A value up to this length whose item has no client flags is written in one go.
+const PLAIN_MAX_BYTES: usize = if COPY_MAX_BYTES < 9_999 { COPY_MAX_BYTES } else { 9_999 };
 
 impl<S: Sharing> Memcached<S> {
     /// One key of get or gets.
     #[inline(always)]
-    pub(crate) fn fetch(&mut self, key: Key<'_>, fetch: Fetch, last: bool, call: &mut Call<'_>) {
+    pub(crate) fn fetch(&mut self, key: Key<'_>, get: &Get<'_>, call: &mut Call<'_>) {
         let counters = &self.shared.counters[self.shard];
-        let mut missed = None;
         match self.store.get(key, call.time.now_s) {
             Ok(item) => {
                 counters.get_hits.count();
-                let cas = fetch
-                    .tells_cas()
-                    .then(|| if self.shared.settings.items.has_cas { item.cas() } else { 0 });
-                write_value(key.bytes(), &item, (cas, last), call.output);
-            }
-            Err(miss) => {
-                counters.get_misses.count();
-                missed = Some(miss);
-                self.count_miss(miss);
-                if last {
-                    call.output.write(lines::END);
+                match item.value() {
+                    Some(value)
+                        if value.len() <= PLAIN_MAX_BYTES
+                            && !get.fetch.tells_cas()
+                            && item.client_flags() == 0 =>
+                    {
+                        call.output.append(VALUE_FRAME_BYTES + key.bytes().len() + value.len(), |room| {
+                            put_plain_value(room, key.bytes(), value, get.last).unwrap_or_default()
+                        });
+                    }
+                    _ => {
+                        let has_cas = self.shared.settings.items.has_cas;
+                        let cas = get.fetch.tells_cas().then(|| if has_cas { item.cas() } else { 0 });
+                        write_value(key.bytes(), item, (cas, get.last), call.output);
+                    }
+                }
+                if self.is_observed() {
+                    self.observe_fetch(key, None);
                 }
             }
+            Err(miss) => self.missed(key, miss, get.last, call),
         }
-        self.observe_fetch(key, missed);
+    }
+
+    /// The key of a get or gets is not there.
+    #[inline(never)]
+    fn missed(&mut self, key: Key<'_>, miss: Miss, last: bool, call: &mut Call<'_>) {
+        self.counters().get_misses.count();
+        self.count_miss(miss);
+        if last {
+            call.output.write(lines::END);
+        }
+        self.observe_fetch(key, Some(miss));
     }
 
     /// One key of gat or gats.
@@ -44,7 +62,7 @@ impl<S: Sharing> Memcached<S> {
         match self.store.get(key, call.time.now_s) {
             Ok(item) => {
                 let cas = fetch.tells_cas().then(|| if has_cas { item.cas() } else { 0 });
-                write_value(key.bytes(), &item, (cas, false), call.output);
+                write_value(key.bytes(), item, (cas, false), call.output);
                 // Where there is no memory to keep the new time, the old one holds.
                 let _touched = self.store.touch(key, call.time.expiry_s(exptime), call.time.now_s);
                 self.counters().touch_hits.count();
@@ -68,31 +86,28 @@ impl<S: Sharing> Memcached<S> {
     }
 }
 
-/// Writes an item's header and value, and the end of the response where this is the last.
-#[inline(always)]
+/// Writes an item's header and value, and the end of the response where this is the last. It takes a copy, so that
+/// those who do not call need not have the item in memory.
+#[inline(never)]
 fn write_value<S: Sharing>(
     key: &[u8],
-    item: &Item<'_, S>,
+    item: Item<'_, S>,
     (cas, last): (Option<u64>, bool),
     output: &mut Output,
 ) {
     match item.value() {
         Some(value) if value.len() <= COPY_MAX_BYTES => {
             let flags = item.client_flags();
-            let room = output.spare(FRAME_BYTES + key.len() + value.len());
-            let plain = cas.is_none() && flags == 0;
-            let written = match plain.then(|| put_plain_value(room, key, value, last)).flatten() {
-                Some(written) => written,
-                None => put_value(room, key, (flags, value), (cas, last)),
-            };
-            output.commit(written);
+            output.append(FRAME_BYTES + key.len() + value.len(), |room| {
+                put_value(room, key, (flags, value), (cas, last))
+            });
         }
-        _ => write_long(key, item, (cas, last), output),
+        _ => write_long(key, &item, (cas, last), output),
     }
 }
 
 /// The same for a value in one piece, into `room`, which suffices. Returns how many bytes were written.
-#[inline(never)]
+#[inline]
 fn put_value(
     room: &mut [u8],
     key: &[u8],

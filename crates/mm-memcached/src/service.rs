@@ -155,20 +155,23 @@ impl<S: Sharing> Memcached<S> {
             let mut batch = Batch::new();
             let line_start = at;
             let ahead = batch::fill(&mut batch, &self.store, &mut connection.parser, input, &mut at);
-            batch::prefetch_items(&batch, &self.store);
+            batch::look_ahead(&mut batch, &self.store);
             let line_start = batch.last().map_or(line_start, |slot| slot.end);
             for slot in &batch {
-                self.execute(&slot.work, call);
+                match &slot.work {
+                    Work::Get { key, get } if !get.fetch.touches() => self.fetch(*key, get, call),
+                    work => self.execute(work, call),
+                }
                 if call.output.is_full() {
                     mm_base::mark!("batch stopped at the output's cap");
-                    connection.parser = slot.parser;
+                    connection.parser = slot.parser_after(connection.parser, at);
                     connection.long = call.long.take();
                     return Step::Read { consumed: slot.end };
                 }
                 if LIMITED {
                     left -= u32::from(slot.work.ends_request());
                     if left == 0 && slot.end < input.len() {
-                        connection.parser = slot.parser;
+                        connection.parser = slot.parser_after(connection.parser, at);
                         connection.long = call.long.take();
                         return Step::Yield { consumed: slot.end };
                     }
@@ -212,17 +215,13 @@ impl<S: Sharing> Memcached<S> {
             && self.shared.settings.items.item_size_max > WAIT_MAX_BYTES * 2
     }
 
-    #[inline]
+    /// Everything but get and gets.
+    #[inline(never)]
     fn execute(&mut self, work: &Work<'_>, call: &mut Call<'_>) {
         match work {
-            Work::Get { key, fetch, last, exptime } => {
-                if fetch.touches() {
-                    self.fetch_touching(*key, *fetch, *exptime, call);
-                } else {
-                    self.fetch(*key, *fetch, *last, call);
-                    return;
-                }
-                if *last {
+            Work::Get { key, get } => {
+                self.fetch_touching(*key, get.fetch, get.exptime, call);
+                if get.last {
                     call.output.write(lines::END);
                 }
             }

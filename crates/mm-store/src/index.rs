@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU32, Ordering, fence};
 use crate::hash::KeyHash;
 use crate::limits::{MIN_BUCKETS, MOVE_COUNTERS};
 use crate::memory::{Bucket, Ground, Location, SLOTS, Table};
+use crate::narrow::to_u32;
 use crate::sharing::{Exclusive, Sharing};
 use geometry::Layout;
 
@@ -39,8 +40,43 @@ pub(crate) mod mark {
 /// A slot of the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
-    position: usize,
-    number: usize,
+    position: u32,
+    number: u32,
+}
+
+impl Slot {
+    #[inline]
+    const fn new(position: usize, number: usize) -> Self {
+        Self { position: to_u32(position), number: to_u32(number) }
+    }
+
+    /// Of its bucket.
+    #[inline]
+    const fn position(self) -> usize {
+        self.position as usize
+    }
+
+    /// Within its bucket.
+    #[inline]
+    const fn number(self) -> usize {
+        self.number as usize
+    }
+}
+
+/// What a look ahead has found out about a key: the positions of its two buckets, then the slot of its item. Whether
+/// the item stands there later is to be looked up: its key is to be compared.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hint([u32; 2]);
+
+impl Hint {
+    /// Nothing: no table has such a position.
+    pub(crate) const NONE: Self = Self([u32::MAX; 2]);
+
+    #[inline]
+    const fn slot(self) -> Slot {
+        let Self([position, number]) = self;
+        Slot { position, number }
+    }
 }
 
 /// No slot can be had for an insertion, not even by displacing others.
@@ -105,12 +141,12 @@ impl<S: Sharing> Index<S> {
         self.layout.load::<S>().positions(hash)
     }
 
-    /// Brings both buckets of `hash` near.
-    #[inline]
-    pub(crate) fn prefetch(&self, hash: KeyHash) {
-        for position in self.positions(hash) {
-            self.table.prefetch(position);
-        }
+    /// Brings both buckets of `hash` near. The hint is for [`Index::look_ahead`].
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, hash: KeyHash) -> Hint {
+        let positions = self.positions(hash);
+        positions.iter().for_each(|&position| self.table.prefetch(position));
+        Hint(positions.map(to_u32))
     }
 
     /// Calls `visit` with each location that may be the item of `hash`, until it returns true; that slot is the result.
@@ -134,22 +170,65 @@ impl<S: Sharing> Index<S> {
 
     #[inline]
     fn find_once(&self, hash: KeyHash, visit: &mut impl FnMut(Location) -> bool) -> Option<Slot> {
-        let tag = hash.tag();
-        for position in self.positions(hash) {
+        let (tag, geometry) = (hash.tag(), self.layout.load::<S>());
+        for scaled_from in [hash.first(), hash.second()] {
+            let position = geometry.position(scaled_from);
             let bucket = self.table.line(position);
-            let mut hits = bucket.candidates(tag);
+            let mut hits = bucket.slots_with(tag);
             while hits != 0 {
                 let number = hits.trailing_zeros() as usize;
                 hits &= hits - 1;
                 if let Some(location) = Location::from_raw(bucket.location(number))
-                    && bucket.tag(number) == tag
                     && visit(location)
                 {
-                    return Some(Slot { position, number });
+                    return Some(Slot::new(position, number));
                 }
             }
         }
         None
+    }
+
+    /// From the hint of [`Index::prefetch`]: a slot with the tag of `hash`, which nearly always is that of its item,
+    /// and what stands in it.
+    #[inline(always)]
+    pub(crate) fn look_ahead(&self, hash: KeyHash, hint: Hint) -> Option<(Hint, Location)> {
+        let tag = hash.tag();
+        let Hint([first, second]) = hint;
+        self.look_at(first, tag).or_else(|| self.look_at(second, tag))
+    }
+
+    #[inline(always)]
+    fn look_at(&self, position: u32, tag: u16) -> Option<(Hint, Location)> {
+        let bucket = self.table.get(position as usize)?;
+        let number = bucket.slots_with(tag).trailing_zeros();
+        let location = bucket.location_if_any(number as usize)?;
+        Some((Hint([position, number]), Location::from_raw(location)?))
+    }
+
+    /// What stands where the look ahead for a key had found something, for readers. `None` where another shard may
+    /// have stored the key's item elsewhere before it takes it away from there.
+    #[inline(always)]
+    pub(crate) fn hinted(&self, hint: Hint) -> Option<(Slot, Location)> {
+        if S::IS_SHARED && self.is_moving() {
+            return None;
+        }
+        self.at_hint(hint)
+    }
+
+    /// The same for who has locked the key's buckets.
+    #[inline(always)]
+    pub(crate) fn hinted_locked(&self, hint: Hint, locked: &Locked) -> Option<(Slot, Location)> {
+        if S::IS_SHARED && !locked.positions.contains(&hint.slot().position()) {
+            return None;
+        }
+        self.at_hint(hint)
+    }
+
+    #[inline(always)]
+    fn at_hint(&self, hint: Hint) -> Option<(Slot, Location)> {
+        let slot = hint.slot();
+        let location = self.table.get(slot.position())?.location_if_any(slot.number())?;
+        Some((slot, Location::from_raw(location)?))
     }
 
     #[inline]
@@ -196,31 +275,43 @@ impl<S: Sharing> Index<S> {
     /// The location in `slot`.
     #[inline]
     pub(crate) fn location(&self, slot: Slot) -> Option<Location> {
-        Location::from_raw(self.table.line(slot.position).location(slot.number))
+        Location::from_raw(self.table.line(slot.position()).location(slot.number()))
     }
 
     /// Points `slot`, whose bucket is locked, to another location of the same key and value.
     #[inline]
     pub(crate) fn set_location(&self, slot: Slot, location: Location) {
-        self.table.line(slot.position).set_location(slot.number, location.raw());
+        self.table.line(slot.position()).set_location(slot.number(), location.raw());
     }
 
     /// The mark of `slot`.
     #[inline]
     pub(crate) fn mark(&self, slot: Slot) -> u8 {
-        self.table.line(slot.position).mark(slot.number)
+        self.table.line(slot.position()).mark(slot.number())
     }
 
     /// Sets the mark of `slot`.
     #[inline]
     pub(crate) fn set_mark(&self, slot: Slot, mark: u8) {
-        self.table.line(slot.position).set_mark(slot.number, mark);
+        self.table.line(slot.position()).set_mark(slot.number(), mark);
+    }
+
+    /// Notes in the mark of `slot` that its item is read. Returns the mark before.
+    #[inline(always)]
+    pub(crate) fn note_read(&self, slot: Slot) -> u8 {
+        let bucket = self.table.line(slot.position());
+        let mark = bucket.mark(slot.number());
+        let raised = if mark & mark::FREQUENCY < mark::FREQUENCY { mark + 1 } else { mark } | mark::FETCHED;
+        if raised != mark {
+            bucket.set_mark(slot.number(), raised);
+        }
+        mark
     }
 
     /// Whether a client has seen the CAS value of the item in `slot`, which must not change then when the item moves.
     #[inline]
     pub(crate) fn is_seen(&self, slot: Slot) -> bool {
-        self.table.line(slot.position).is_seen(slot.number)
+        self.table.line(slot.position()).is_seen(slot.number())
     }
 
     /// Sets whether a client has seen it. The bucket is locked.
@@ -229,34 +320,34 @@ impl<S: Sharing> Index<S> {
     /// location does not meet the old bit.
     #[inline]
     pub(crate) fn set_seen(&self, slot: Slot, is_seen: bool) {
-        self.table.line(slot.position).set_seen(slot.number, is_seen);
+        self.table.line(slot.position()).set_seen(slot.number(), is_seen);
     }
 
     /// Empties `slot`, whose bucket is locked.
     pub(crate) fn remove(&self, slot: Slot) {
-        let bucket = self.table.line(slot.position);
-        bucket.set_tag(slot.number, 0);
-        bucket.set_location(slot.number, 0);
-        bucket.set_mark(slot.number, 0);
-        bucket.set_seen(slot.number, false);
+        let bucket = self.table.line(slot.position());
+        bucket.set_tag(slot.number(), 0);
+        bucket.set_location(slot.number(), 0);
+        bucket.set_mark(slot.number(), 0);
+        bucket.set_seen(slot.number(), false);
     }
 
     fn contents(&self, slot: Slot) -> Contents {
-        let bucket = self.table.line(slot.position);
+        let bucket = self.table.line(slot.position());
         Contents {
-            tag: bucket.tag(slot.number),
-            location: bucket.location(slot.number),
-            mark: bucket.mark(slot.number),
-            is_seen: bucket.is_seen(slot.number),
+            tag: bucket.tag(slot.number()),
+            location: bucket.location(slot.number()),
+            mark: bucket.mark(slot.number()),
+            is_seen: bucket.is_seen(slot.number()),
         }
     }
 
     fn fill(&self, slot: Slot, contents: Contents) {
-        let bucket = self.table.line(slot.position);
-        bucket.set_seen(slot.number, contents.is_seen);
-        bucket.set_mark(slot.number, contents.mark);
-        bucket.set_location(slot.number, contents.location);
-        bucket.set_tag(slot.number, contents.tag);
+        let bucket = self.table.line(slot.position());
+        bucket.set_seen(slot.number(), contents.is_seen);
+        bucket.set_mark(slot.number(), contents.mark);
+        bucket.set_location(slot.number(), contents.location);
+        bucket.set_tag(slot.number(), contents.tag);
     }
 
     /// Says that an item of `tag` stands in a second place and is about to leave the first.
@@ -273,7 +364,7 @@ impl<S: Sharing> Index<S> {
             for number in 0..SLOTS {
                 let tag = bucket.tag(number);
                 if let Some(location) = Location::from_raw(bucket.location(number)) {
-                    visit(Slot { position, number }, tag, location);
+                    visit(Slot::new(position, number), tag, location);
                 }
             }
         }
@@ -281,6 +372,6 @@ impl<S: Sharing> Index<S> {
 
     /// Whether an item of `hash` may stand in `slot`.
     pub(crate) fn belongs(&self, slot: Slot, hash: KeyHash) -> bool {
-        self.positions(hash).contains(&slot.position)
+        self.positions(hash).contains(&slot.position())
     }
 }

@@ -20,6 +20,7 @@
 
 mod arena;
 mod epoch;
+mod lanes;
 mod pins;
 mod prefetch;
 mod record;

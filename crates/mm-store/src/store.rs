@@ -4,6 +4,7 @@ mod change;
 mod core;
 mod evict;
 mod expire;
+mod find;
 #[cfg(feature = "smp")]
 mod handles;
 mod keep;
@@ -24,16 +25,17 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::hash::KeyHash;
-use crate::index::{Slot, mark};
+use crate::index::{Hint, Slot, mark};
 use crate::kept::{Kept, KeptError};
 use crate::limits::{COUNT_SHARE, KEY_MAX_BYTES, SWEEP_RECORDS_PER_S, SWEEP_SHARE, WRITES_PER_COUNT};
-use crate::memory::{Location, Pins, Record, RecordKind, SegmentId, Writer, flag};
+use crate::memory::{Location, Pins, RecordKind, SegmentId, Writer, flag};
 use crate::narrow::to_u32;
 use crate::segment::{Place, QUEUES, Queue, TTL_GROUPS, Tolerance};
 use crate::sharing::{Exclusive, Local, Sharing};
 use crate::stats::Stats;
 
 use self::core::Core;
+use self::find::is_expired;
 pub use change::{ArithmeticError, CasRule, DeleteError, Operation, State};
 #[cfg(feature = "smp")]
 pub use handles::StoreHandles;
@@ -49,10 +51,11 @@ pub use write::{Mode, Outcome, Put, PutError};
 const CAS_BYTES: usize = 8;
 
 /// A key with its hash, of 1 to 250 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Key<'a> {
     bytes: &'a [u8],
     hash: KeyHash,
+    hint: Hint,
 }
 
 impl<'a> Key<'a> {
@@ -219,7 +222,7 @@ impl<S: Sharing> Store<S> {
         if bytes.is_empty() || bytes.len() > KEY_MAX_BYTES {
             return None;
         }
-        Some(Key { bytes, hash: self.core.hasher.hash(bytes) })
+        Some(Key { bytes, hash: self.core.hasher.hash(bytes), hint: Hint::NONE })
     }
 
     /// The same with a hash that this store gave for these bytes before.
@@ -227,22 +230,7 @@ impl<S: Sharing> Store<S> {
     #[must_use]
     pub fn key_with_hash<'a>(&self, bytes: &'a [u8], hash: KeyHash) -> Option<Key<'a>> {
         debug_assert!(self.core.hasher.hash(bytes) == hash, "the hash of another key");
-        (!bytes.is_empty() && bytes.len() <= KEY_MAX_BYTES).then_some(Key { bytes, hash })
-    }
-
-    /// First step of a look-up: brings the key's index buckets near. No other effect.
-    #[inline]
-    pub fn prefetch_index(&self, hash: KeyHash) {
-        self.core.index.prefetch(hash);
-    }
-
-    /// Second step of a look-up, some time after the first: brings the item near. No other effect.
-    #[inline]
-    pub fn prefetch_item(&self, hash: KeyHash) {
-        let _visited_all = self.core.index.find(hash, |location| {
-            self.core.arena.record(location).prefetch();
-            false
-        });
+        (!bytes.is_empty() && bytes.len() <= KEY_MAX_BYTES).then_some(Key { bytes, hash, hint: Hint::NONE })
     }
 
     /// Counters and sizes, of all shards.
@@ -269,71 +257,16 @@ impl<S: Sharing> Store<S> {
         *self.core.reset_at.lock() = self.core.counted();
     }
 
-    /// The slot and location of `key`'s item, whether expired or flushed or not.
-    #[inline]
-    fn look_up(&self, key: Key<'_>) -> Option<Found> {
-        let mut found = None;
-        let slot = self.core.index.find(key.hash, |location| {
-            found = Some(location);
-            self.core.arena.record(location).key() == key.bytes
-        })?;
-        found.map(|location| Found { slot, location })
-    }
-
-    /// The live item of `key`.
-    #[inline]
-    fn find(&self, key: Key<'_>) -> Result<Found, Miss> {
-        let found = self.look_up(key).ok_or(Miss::Absent)?;
-        self.death(found.location).map_or(Ok(found), Err)
-    }
-
-    /// The same where the key's buckets are locked. One that is expired or flushed is removed on the way.
-    #[inline]
-    fn find_locked(&mut self, key: Key<'_>) -> Result<Found, Miss> {
-        let found = self.look_up(key).ok_or(Miss::Absent)?;
-        let Some(miss) = self.death(found.location) else { return Ok(found) };
-        self.reclaim(found);
-        Err(miss)
-    }
-
-    /// The same for a reader, who has no lock.
-    #[inline]
-    fn find_to_read(&mut self, key: Key<'_>) -> Result<Found, Miss> {
-        let found = self.find(key);
-        if let Err(Miss::Expired | Miss::Flushed) = found {
-            let locked = self.core.index.lock(key.hash);
-            let _removed = self.find_locked(key);
-            self.core.index.unlock(locked);
-        }
-        found
-    }
-
-    /// Why the item at `location` is dead by time or flush, if it is.
-    #[inline]
-    fn death(&self, location: Location) -> Option<Miss> {
-        if self.is_flushed(location) {
-            Some(Miss::Flushed)
-        } else if is_expired(self.core.arena.record(location), self.now_s) {
-            Some(Miss::Expired)
-        } else {
-            None
-        }
-    }
-
     /// When the item at `location` was last used, in the store's seconds.
     fn last_access_s(&self, location: Location) -> u32 {
         let segment = self.core.segments.get(self.core.arena.segment_of(location));
         segment.decode_time(self.core.arena.record(location).last_access())
     }
 
-    #[inline]
-    fn is_flushed(&self, location: Location) -> bool {
-        let before = self.core.flushed_before();
-        before != 0 && self.core.segments.get(self.core.arena.segment_of(location)).sequence() < before
-    }
-
     /// Removes an item that is dead by time or flush. Its buckets are locked.
-    fn reclaim(&mut self, found: Found) {
+    #[cold]
+    #[inline(never)]
+    fn reclaim(&self, found: Found) {
         mm_base::mark!("expired or flushed item removed");
         self.counters().reclaimed.add(1);
         if self.core.index.mark(found.slot) & mark::FETCHED == 0 {
@@ -351,14 +284,14 @@ impl<S: Sharing> Store<S> {
     }
 
     /// Takes an item out of the index and makes its records garbage. Its buckets are locked.
-    fn remove(&mut self, found: Found) {
+    fn remove(&self, found: Found) {
         self.core.index.remove(found.slot);
         self.counters().items.subtract(1);
         self.bury(found.location);
     }
 
     /// Makes the records of an item garbage that nobody finds any more: the item's own and its extents.
-    fn bury(&mut self, location: Location) {
+    fn bury(&self, location: Location) {
         self.counters().item_bytes.subtract(self.item_bytes(location));
         let mut next = Some(location);
         while let Some(location) = next {
@@ -453,10 +386,4 @@ impl<S: Sharing> Drop for Store<S> {
         self.give_up_sweep();
         self.rest();
     }
-}
-
-/// Whether an item's time is over: at its very second it is.
-#[inline]
-fn is_expired(record: Record<'_>, now_s: u32) -> bool {
-    record.flags() & flag::EXPIRES != 0 && record.expiry() <= now_s
 }

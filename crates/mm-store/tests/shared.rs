@@ -49,40 +49,56 @@ fn verify(handles: &StoreHandles) {
     store.verify().unwrap();
 }
 
+/// A value that names its key and its version.
+fn write_value(value: &mut Vec<u8>, (number, version): (u64, u64), len: u64) {
+    value.clear();
+    value.extend_from_slice(format!("{number}:{version}:").as_bytes());
+    value.resize(value.len() + usize::try_from(len).unwrap(), b'a' + (version % 26) as u8);
+}
+
+/// The version of a whole value of the key.
+fn version_of(value: &[u8], number: u64) -> u64 {
+    let mut parts = value.splitn(3, |&byte| byte == b':');
+    assert_eq!(parts.next().unwrap(), number.to_string().as_bytes(), "another key's value");
+    let version: u64 = std::str::from_utf8(parts.next().unwrap()).unwrap().parse().unwrap();
+    let filler = b'a' + (version % 26) as u8;
+    assert!(parts.next().unwrap().iter().all(|&byte| byte == filler), "a mixed value");
+    version
+}
+
 #[test]
 fn values_written_by_all_are_read_whole_while_the_store_evicts_and_grows() {
     let handles = open(8 << 20, true);
-    // A value names its key and its version, of which each key has one that only grows.
+    // Each key has a version that only grows.
     let versions: Vec<AtomicU64> = (0..20_000).map(|_| AtomicU64::new(0)).collect();
     on_threads(&handles, |thread, store| {
         let mut choice = Choice(thread + 77);
         let mut value = Vec::new();
-        for step in 0..200_000_u64 {
-            let number = choice.next(versions.len() as u64);
-            let name = format!("key-{number}");
-            let key = store.key(name.as_bytes()).unwrap();
-            let own = number % THREADS == thread;
-            if own && choice.next(2) == 0 {
-                let version = versions[usize::try_from(number).unwrap()].load(Ordering::Relaxed) + 1;
-                value.clear();
-                let len = choice.next(900);
-                value.extend_from_slice(format!("{number}:{version}:").as_bytes());
-                value.resize(value.len() + usize::try_from(len).unwrap(), b'a' + (version % 26) as u8);
-                assert_eq!(store.put(key, &Put::default(), &value, 1).unwrap(), Outcome::Stored);
-                versions[usize::try_from(number).unwrap()].store(version, Ordering::Release);
-            } else {
-                let least = versions[usize::try_from(number).unwrap()].load(Ordering::Acquire);
-                if let Ok(item) = store.get(key, 1) {
-                    let read = item.value().unwrap();
-                    let mut parts = read.splitn(3, |&byte| byte == b':');
-                    assert_eq!(parts.next().unwrap(), number.to_string().as_bytes(), "another key's value");
-                    let version: u64 = std::str::from_utf8(parts.next().unwrap()).unwrap().parse().unwrap();
-                    assert!(version >= least, "{name}: version {version} was read after {least} was stored");
-                    let filler = b'a' + (version % 26) as u8;
-                    assert!(parts.next().unwrap().iter().all(|&byte| byte == filler), "a mixed value");
+        for batch in 0..12_500_u64 {
+            let names: Vec<(u64, String)> = (0..16)
+                .map(|_| choice.next(versions.len() as u64))
+                .map(|number| (number, format!("key-{number}")))
+                .collect();
+            let mut keys: Vec<_> =
+                names.iter().map(|(_, name)| store.key_ahead(name.as_bytes()).unwrap()).collect();
+            // Others, and this thread itself, store and move things between the look and the call.
+            keys.iter_mut().for_each(|key| store.look_ahead(key));
+            for ((number, name), key) in names.iter().zip(keys) {
+                let version = &versions[usize::try_from(*number).unwrap()];
+                if number % THREADS == thread && choice.next(2) == 0 {
+                    let next = version.load(Ordering::Relaxed) + 1;
+                    write_value(&mut value, (*number, next), choice.next(900));
+                    assert_eq!(store.put(key, &Put::default(), &value, 1).unwrap(), Outcome::Stored);
+                    version.store(next, Ordering::Release);
+                } else {
+                    let least = version.load(Ordering::Acquire);
+                    if let Ok(item) = store.get(key, 1) {
+                        let read = version_of(item.value().unwrap(), *number);
+                        assert!(read >= least, "{name}: version {read} was read after {least} was stored");
+                    }
                 }
             }
-            if step % 64 == 0 {
+            if batch % 4 == 0 {
                 store.rest();
             }
         }

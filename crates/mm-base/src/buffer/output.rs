@@ -126,6 +126,22 @@ impl Output {
         self.len += bytes;
     }
 
+    /// Appends what `write` puts at the start of room for at least `bytes` bytes, as [`spare`](Output::spare) and
+    /// [`commit`](Output::commit) would: it returns how many bytes that are.
+    #[inline(always)]
+    pub fn append(&mut self, bytes: usize, write: impl FnOnce(&mut [u8]) -> usize) {
+        debug_assert!(bytes <= SPARE_MAX, "{bytes} bytes do not fit a buffer");
+        if self.room_bytes() < bytes.max(1) {
+            self.grow();
+        }
+        let Some(buffer) = &mut self.current else { return };
+        let room = &mut buffer[self.tail_end..];
+        let len = room.len();
+        let written = write(room).min(len);
+        self.tail_end += written;
+        self.len += written;
+    }
+
     /// Appends a pinned range without copying it. It is released when its last byte has been sent.
     pub fn pin(&mut self, pinned: Pinned) {
         let len = pinned.bytes().len();
@@ -245,7 +261,7 @@ impl Output {
     }
 
     /// How many bytes of the current buffer are unwritten.
-    #[inline]
+    #[inline(always)]
     fn room_bytes(&self) -> usize {
         self.current.as_ref().map_or(0, |buffer| buffer.len() - self.tail_end)
     }
@@ -261,6 +277,7 @@ impl Output {
     }
 
     #[cold]
+    #[inline(never)]
     fn grow(&mut self) {
         if self.tail_end > 0 {
             self.seal(true);

@@ -2,7 +2,7 @@
 
 use super::keys::Keys;
 use super::quick::Quick;
-use super::request::{Malformed, Request};
+use super::request::{Get, Malformed, Request};
 use super::{keys, line, quick};
 
 /// What the next bytes of a connection are.
@@ -73,6 +73,21 @@ impl Parser {
         }
     }
 
+    /// Finds a get of one key in its common form at the start of `input`, or the next key of a line of keys, and how
+    /// many bytes it takes; or nothing: then [`next_quickly`](Parser::next_quickly) is to be asked.
+    #[inline(always)]
+    pub fn next_get<'a>(&mut self, input: &'a [u8]) -> Option<(Get<'a>, usize)> {
+        match self.state {
+            State::Line => quick::parse_plain_get(input),
+            State::Keys(keys) => {
+                let (get, consumed) = quick::parse_key(input, keys)?;
+                self.state = if get.last { State::Line } else { State::Keys(Keys { any: true, ..keys }) };
+                Some((get, consumed))
+            }
+            _ => None,
+        }
+    }
+
     /// Finds a request of a common kind in its common form at the start of `input`, or nothing: then
     /// [`next_slowly`](Parser::next_slowly) is to be asked.
     ///
@@ -81,13 +96,19 @@ impl Parser {
     pub fn next_quickly<'a>(&mut self, input: &'a [u8]) -> Option<Quick<'a>> {
         match self.state {
             State::Line => quick::parse(input),
-            State::Keys(keys) => {
-                let (get, consumed) = quick::parse_key(input, 0, keys)?;
-                self.state = if get.last { State::Line } else { State::Keys(Keys { any: true, ..keys }) };
-                Some(Quick::Get(get, consumed))
-            }
+            State::Keys(_) => self.next_get(input).map(|(get, consumed)| Quick::Get(get, consumed)),
             _ => None,
         }
+    }
+
+    /// The parser as it is after it has found `get`.
+    #[inline]
+    #[must_use]
+    pub const fn after_key(get: &Get<'_>) -> Self {
+        if get.last {
+            return Self::new();
+        }
+        Self { state: State::Keys(Keys { fetch: get.fetch, exptime: Some(get.exptime), any: true }) }
     }
 
     /// Ignores the next `bytes` bytes: a data block that is not wanted, or what is left of it.

@@ -56,23 +56,33 @@ pub(super) fn parse(input: &[u8]) -> Option<Quick<'_>> {
     }
 }
 
-/// get and gets of one key, which begins at byte `start`.
+/// get of one key at the start of `input`, and how many bytes it takes.
 #[inline(always)]
-fn parse_get(input: &[u8], start: usize, fetch: Fetch) -> Option<Quick<'_>> {
-    let (get, consumed) = parse_key(input, start, Keys { fetch, exptime: Some(0), any: false })?;
-    get.last.then_some(Quick::Get(get, consumed))
+pub(super) fn parse_plain_get(input: &[u8]) -> Option<(Get<'_>, usize)> {
+    let (word, rest) = input.split_first_chunk()?;
+    if u32::from_le_bytes(*word) != GET {
+        return None;
+    }
+    let (get, consumed) = parse_key(rest, Keys { fetch: Fetch::Get, exptime: Some(0), any: false })?;
+    get.last.then_some((get, word.len() + consumed))
 }
 
-/// A key of a line of keys, which begins at byte `start`, and where the next byte after it is.
+/// get and gets of one key, which begins at byte `start`.
+#[inline]
+fn parse_get(input: &[u8], start: usize, fetch: Fetch) -> Option<Quick<'_>> {
+    let (get, consumed) = parse_key(input.get(start..)?, Keys { fetch, exptime: Some(0), any: false })?;
+    get.last.then_some(Quick::Get(get, start + consumed))
+}
+
+/// A key of a line of keys, which `input` begins with, and where the next byte after it is.
 #[inline(always)]
-pub(super) fn parse_key(input: &[u8], start: usize, keys: Keys) -> Option<(Get<'_>, usize)> {
-    let end = find_blank(input, start)?;
-    let key = &input[start..end];
+pub(super) fn parse_key(input: &[u8], keys: Keys) -> Option<(Get<'_>, usize)> {
+    let end = find_blank(input, 0)?;
+    let key = input.get(..end)?;
     if key.is_empty() || key.len() > KEY_MAX_BYTES {
         return None;
     }
-    let after = input.get(end + 1);
-    let (last, next) = match (input[end], after) {
+    let (last, next) = match (input.get(end)?, input.get(end + 1)) {
         (b' ', _) => (false, end + 1),
         (b'\r', Some(b'\n')) => (true, end + 2),
         (b'\n', _) => (true, end + 1),

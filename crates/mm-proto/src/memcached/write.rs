@@ -1,5 +1,7 @@
 //! Responses, written in place.
 
+use mm_base::short::copy;
+
 /// The pairs of digits from 00 to 99.
 const PAIRS: [[u8; 2]; 100] = {
     let mut pairs = [[0; 2]; 100];
@@ -63,7 +65,7 @@ impl<'a> Writer<'a> {
     #[inline]
     pub fn put_word(&mut self, word: &[u8]) {
         let Some(room) = self.take(word.len()) else { return };
-        copy_word(room, word);
+        copy(room, word);
     }
 
     /// Appends one byte.
@@ -92,9 +94,9 @@ impl<'a> Writer<'a> {
         let (digits, len) = four_digits(number);
         if let Some(room) = self.room.first_chunk_mut() {
             *room = digits.to_le_bytes();
-            self.take(len);
+            self.take(len as usize);
         } else {
-            self.put(&digits.to_le_bytes()[..len]);
+            self.put(&digits.to_le_bytes()[..len as usize]);
         }
     }
 
@@ -125,18 +127,39 @@ impl<'a> Writer<'a> {
 
 /// The digits of a number below 10,000, in the order of bytes, and how many they are.
 #[inline(always)]
-fn four_digits(number: u64) -> (u32, usize) {
-    let number = (number % 10_000) as u16;
-    let ([a, b], [c, d]) = (PAIRS[usize::from(number / 100)], PAIRS[usize::from(number % 100)]);
-    let len = 1 + usize::from(number > 9) + usize::from(number > 99) + usize::from(number > 999);
+const fn four_digits(number: u64) -> (u32, u32) {
+    let number = (number % 10_000) as usize;
+    let ([a, b], [c, d]) = (PAIRS[number / 100], PAIRS[number % 100]);
+    let len = 1 + (number > 9) as u32 + (number > 99) as u32 + (number > 999) as u32;
     (u32::from_le_bytes([a, b, c, d]) >> (8 * (4 - len)), len)
+}
+
+/// The digits of the numbers below 1,000 in three bytes, and how many they are in the fourth.
+const SHORT: [u32; 1000] = {
+    let mut table = [0; 1000];
+    let mut number = 0;
+    while number < table.len() {
+        let (digits, len) = four_digits(number as u64);
+        table[number] = digits | len << 24;
+        number += 1;
+    }
+    table
+};
+
+/// The digits of a number below 10,000, in the order of bytes, and how many they are.
+#[inline(always)]
+fn digits_of(number: usize) -> (u32, u32) {
+    match SHORT.get(number) {
+        Some(short) => (short & 0xff_ffff, short >> 24),
+        None => four_digits(number as u64),
+    }
 }
 
 /// Writes the answer to get for one key whose item has no client flags, and the end of the whole answer where
 /// this is the `last` key. Returns how many bytes that were.
 ///
 /// `None` for a value above 9,999 bytes, and where `room` does not exceed [`VALUE_FRAME_BYTES`] with key and value.
-#[inline]
+#[inline(always)]
 pub fn put_plain_value(room: &mut [u8], key: &[u8], value: &[u8], last: bool) -> Option<usize> {
     if value.len() > 9_999 || room.len() < VALUE_FRAME_BYTES + key.len() + value.len() {
         return None;
@@ -144,16 +167,18 @@ pub fn put_plain_value(room: &mut [u8], key: &[u8], value: &[u8], last: bool) ->
     let (command, room) = room.split_first_chunk_mut()?;
     *command = *b"VALUE ";
     let (word, room) = room.split_at_mut_checked(key.len())?;
-    copy_word(word, key);
+    copy(word, key);
     // A space, the flags, a space; the digits; and the line end, whose second byte may be the ninth.
-    let (digits, len) = four_digits(value.len() as u64);
-    let header =
-        u64::from_le_bytes(*b" 0 \0\0\0\0\0") | u64::from(digits) << 24 | u64::from(b'\r') << (24 + 8 * len);
-    *room.first_chunk_mut()? = header.to_le_bytes();
-    let header_len = 5 + len;
-    *room.get_mut(header_len - 1)? = b'\n';
-    let (copy, room) = room.get_mut(header_len..)?.split_at_mut_checked(value.len())?;
-    copy.copy_from_slice(value);
+    let (digits, len) = digits_of(value.len());
+    let header = u64::from_le_bytes(*b" 0 \0\0\0\0\0") | u64::from(digits) << 24;
+    let line_end = u64::from(u16::from_le_bytes(*b"\r\n"));
+    *room.first_chunk_mut()? = (header | line_end << (24 + 8 * len)).to_le_bytes();
+    let header_len = 5 + len as usize;
+    if len == 4 {
+        *room.get_mut(8)? = b'\n';
+    }
+    let (copied, room) = room.get_mut(header_len..)?.split_at_mut_checked(value.len())?;
+    copy(copied, value);
     *room.first_chunk_mut()? = *b"\r\nEND\r\n\0";
     let end_len = if last { b"\r\nEND\r\n".len() } else { b"\r\n".len() };
     Some(b"VALUE ".len() + key.len() + header_len + value.len() + end_len)
@@ -161,30 +186,6 @@ pub fn put_plain_value(room: &mut [u8], key: &[u8], value: &[u8], last: bool) ->
 
 /// What [`put_plain_value`] may write beside key and value.
 pub const VALUE_FRAME_BYTES: usize = b"VALUE  0 9999\r\n\r\nEND\r\n\0".len();
-
-/// Copies `from` to `to`, which is as long: without a call where it is 8 to 32 bytes.
-#[inline(always)]
-fn copy_word(to: &mut [u8], from: &[u8]) {
-    if !(copy_by::<16>(to, from) || copy_by::<8>(to, from)) {
-        to.copy_from_slice(from);
-    }
-}
-
-/// Copies `from` to `to`, which is as long, where that is one or two blocks (which may overlap).
-#[inline(always)]
-fn copy_by<const BLOCK: usize>(to: &mut [u8], from: &[u8]) -> bool {
-    let fits = (BLOCK..=2 * BLOCK).contains(&from.len()) && to.len() == from.len();
-    if fits && let (Some(first), Some(last)) = (from.first_chunk::<BLOCK>(), from.last_chunk::<BLOCK>()) {
-        let (first, last) = (*first, *last);
-        if let Some(room) = to.first_chunk_mut::<BLOCK>() {
-            *room = first;
-        }
-        if let Some(room) = to.last_chunk_mut::<BLOCK>() {
-            *room = last;
-        }
-    }
-    fits
-}
 
 #[cfg(test)]
 mod tests {

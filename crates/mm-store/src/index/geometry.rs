@@ -45,8 +45,9 @@ impl Geometry {
         self.is_moving() && self.boundary == if self.is_growing() { 0 } else { self.len }
     }
 
+    /// Where one of a key's two parts of the hash leads.
     #[inline]
-    fn position(self, scaled_from: u64) -> usize {
+    pub(super) fn position(self, scaled_from: u64) -> usize {
         let position = scale(scaled_from, self.len);
         if !self.is_moving() {
             return position;

@@ -66,7 +66,7 @@ impl<S: Sharing> Index<S> {
     }
 
     pub(super) fn empty_slot(&self, position: usize) -> Option<Slot> {
-        self.table.line(position).empty_slot().map(|number| Slot { position, number })
+        self.table.line(position).empty_slot().map(|number| Slot::new(position, number))
     }
 
     /// A slot in one of two full buckets, which are held, that an item was moved out of. While a bucket is moved
@@ -92,7 +92,7 @@ impl<S: Sharing> Index<S> {
         next: Option<Step>,
         hash_of: &impl Fn(Location) -> KeyHash,
     ) -> Option<Slot> {
-        (0..SLOTS).map(|number| Slot { position, number }).find(|&slot| {
+        (0..SLOTS).map(|number| Slot::new(position, number)).find(|&slot| {
             let others = self.others(slot, hash_of);
             others.into_iter().flatten().any(|(other, hash)| {
                 let before = held.len();
@@ -112,7 +112,7 @@ impl<S: Sharing> Index<S> {
         next: Option<Step>,
         hash_of: &impl Fn(Location) -> KeyHash,
     ) -> Option<Slot> {
-        (0..SLOTS).map(|number| Slot { position, number }).find(|&slot| {
+        (0..SLOTS).map(|number| Slot::new(position, number)).find(|&slot| {
             let others = self.others(slot, hash_of);
             others.into_iter().flatten().any(|(other, hash)| {
                 let before = held.len();
@@ -129,7 +129,7 @@ impl<S: Sharing> Index<S> {
     fn others(&self, slot: Slot, hash_of: &impl Fn(Location) -> KeyHash) -> [Option<(usize, KeyHash)>; 2] {
         let Some(location) = self.location(slot) else { return [None; 2] };
         let hash = hash_of(location);
-        self.positions(hash).map(|other| (other != slot.position).then_some((other, hash)))
+        self.positions(hash).map(|other| (other != slot.position()).then_some((other, hash)))
     }
 
     /// Locks the other bucket of an item. False where that cannot be had, or the item does not belong there any more.
@@ -145,7 +145,7 @@ impl<S: Sharing> Index<S> {
         }
         let belongs = |geometry: Geometry| {
             let positions = geometry.positions(hash);
-            positions.contains(&other) && positions.contains(&slot.position)
+            positions.contains(&other) && positions.contains(&slot.position())
         };
         let now = self.layout.load::<S>();
         // What may stand in the bucket being moved may be on its way already.
@@ -164,9 +164,9 @@ impl<S: Sharing> Index<S> {
 
     /// The slot with the lowest frequency among those that `hash`, whose buckets are locked, could stand in.
     pub(crate) fn weakest(&self, hash: KeyHash) -> Slot {
-        let slots = |position| (0..SLOTS).map(move |number| Slot { position, number });
+        let slots = |position| (0..SLOTS).map(move |number| Slot::new(position, number));
         let [first, second] = self.positions(hash);
         let weakest = slots(first).chain(slots(second)).min_by_key(|&slot| self.mark(slot) & mark::FREQUENCY);
-        weakest.unwrap_or(Slot { position: first, number: 0 })
+        weakest.unwrap_or_else(|| Slot::new(first, 0))
     }
 }

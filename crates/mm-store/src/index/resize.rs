@@ -120,7 +120,7 @@ impl<S: Sharing> Index<S> {
         }
         let mut fates = [Fate::Stays; SLOTS];
         for number in 0..SLOTS {
-            match self.fate(Slot { position, number }, (now, next), &mut held, &hash_of) {
+            match self.fate(Slot::new(position, number), (now, next), &mut held, &hash_of) {
                 Ok(fate) => fates[number] = fate,
                 Err(Busy) => {
                     self.take_back(&fates);
@@ -131,7 +131,7 @@ impl<S: Sharing> Index<S> {
         self.stuck.store(0, Ordering::Relaxed);
         self.layout.set_boundary(next.boundary);
         for (number, fate) in fates.into_iter().enumerate() {
-            let slot = Slot { position, number };
+            let slot = Slot::new(position, number);
             let contents = self.contents(slot);
             if fate == Fate::Goes {
                 lost[number] =
@@ -162,11 +162,11 @@ impl<S: Sharing> Index<S> {
         let Some(location) = self.location(slot) else { return Ok(Fate::Stays) };
         let hash = hash_of(location);
         let [first, second] = next.positions(hash);
-        if first == slot.position || second == slot.position {
+        if first == slot.position() || second == slot.position() {
             return Ok(Fate::Stays);
         }
         // Buckets keep the order of hashes, so this target is near the last one, the item's other bucket is not.
-        let is_first = scale(hash.first(), now.len) == slot.position;
+        let is_first = scale(hash.first(), now.len) == slot.position();
         let (near, far) = if is_first { (first, second) } else { (second, first) };
         if !held.take(near) {
             return Err(Busy);
@@ -179,7 +179,7 @@ impl<S: Sharing> Index<S> {
             held.was_refused = false;
             place = self
                 .empty_slot(far)
-                .or_else(|| self.make_slot([near, far], held, Some((slot.position, next)), hash_of));
+                .or_else(|| self.make_slot([near, far], held, Some((slot.position(), next)), hash_of));
             if place.is_none() && held.was_refused {
                 return Err(Busy);
             }

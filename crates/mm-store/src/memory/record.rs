@@ -61,31 +61,53 @@ impl Layout {
         self.value_at() + self.value_len
     }
 
+    #[inline]
     const fn client_flags_at(self) -> usize {
         FIRST_WORD_BYTES + 4 * (self.flags & flag::EXPIRES) as usize
     }
 
+    #[inline]
     const fn cas_at(self) -> usize {
         self.client_flags_at() + if self.flags & flag::CLIENT_FLAGS != 0 { 4 } else { 0 }
     }
 
+    #[inline]
     const fn chain_at(self) -> usize {
         self.cas_at() + if self.flags & flag::CAS != 0 { 8 } else { 0 }
     }
 
+    #[inline]
     const fn last_access_at(self) -> usize {
-        self.chain_at() + if self.flags & flag::CHAINED != 0 { 8 } else { 0 }
+        LAST_ACCESS_AT[(self.flags & OPTIONS) as usize]
     }
 
+    #[inline]
     const fn key_at(self) -> usize {
         self.last_access_at() + LAST_ACCESS_BYTES
     }
 
     /// Bytes of the record before its value.
+    #[inline]
     pub(crate) const fn value_at(self) -> usize {
         self.key_at() + self.key_len
     }
 }
+
+/// The flags of options, which are the lowest.
+const OPTIONS: u8 = flag::EXPIRES | flag::CLIENT_FLAGS | flag::CAS | flag::CHAINED;
+
+/// Where the last access stands, by the flags of options.
+const LAST_ACCESS_AT: [usize; OPTIONS as usize + 1] = {
+    let mut table = [0; OPTIONS as usize + 1];
+    let mut flags = 0;
+    while flags <= OPTIONS {
+        let chain_at = Layout { flags, key_len: 0, value_len: 0 }.chain_at();
+        let chain_bytes = if flags & flag::CHAINED != 0 { 8 } else { 0 };
+        table[flags as usize] = chain_at + chain_bytes;
+        flags += 1;
+    }
+    table
+};
 
 /// Which of the two kinds a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,11 +116,12 @@ pub(crate) enum RecordKind {
     Extent,
 }
 
-/// A record in the arena.
+/// A record in the arena, with its first word as it was when it was looked up: state that changes later is not seen.
 #[derive(Clone, Copy)]
 pub(crate) struct Record<'a> {
     region: &'a Region,
     offset: usize,
+    word: u32,
 }
 
 impl std::fmt::Debug for Record<'_> {
@@ -108,25 +131,27 @@ impl std::fmt::Debug for Record<'_> {
 }
 
 impl<'a> Record<'a> {
-    pub(super) const fn new(region: &'a Region, offset: usize) -> Self {
-        Self { region, offset }
-    }
-
-    #[inline]
-    fn first_word(self) -> u32 {
-        self.region.word(self.offset).load(Ordering::Relaxed)
+    /// # Panics
+    /// Where the record is not wholly inside the region.
+    #[inline(always)]
+    pub(super) fn new(region: &'a Region, offset: usize) -> Self {
+        let word = region.word(offset).load(Ordering::Relaxed);
+        let record = Self { region, offset, word };
+        // An extent has no key and no value by this layout, which keeps its length behind the first word.
+        assert!(record.layout().bytes() <= region.len() - offset, "record outside the region");
+        record
     }
 
     /// Item or extent.
     #[inline]
     pub(crate) fn kind(self) -> RecordKind {
-        if self.first_word() & 0xff == 0 { RecordKind::Extent } else { RecordKind::Item }
+        if self.word & 0xff == 0 { RecordKind::Extent } else { RecordKind::Item }
     }
 
     /// The flag byte.
     #[inline]
     pub(crate) fn flags(self) -> u8 {
-        (self.first_word() >> 8 & 0xff) as u8
+        (self.word >> 8 & 0xff) as u8
     }
 
     /// Sets the bits of `set` and clears those of `clear` in the flag byte. Only state bits may change: the option
@@ -134,19 +159,18 @@ impl<'a> Record<'a> {
     pub(crate) fn change_flags(self, set: u8, clear: u8) {
         const STATE: u8 = flag::BINARY_KEY | flag::STALE | flag::WIN_SENT | flag::DEAD;
         debug_assert!((set | clear) & !STATE == 0, "option bits never change");
-        let word = self.first_word();
-        let changed = word & !(u32::from(clear) << 8) | u32::from(set) << 8;
-        self.region.word(self.offset).store(changed, Ordering::Relaxed);
+        let word = self.region.word(self.offset);
+        let changed = word.load(Ordering::Relaxed) & !(u32::from(clear) << 8) | u32::from(set) << 8;
+        word.store(changed, Ordering::Relaxed);
     }
 
     /// Sizes of an item.
     #[inline]
     pub(crate) fn layout(self) -> Layout {
-        let word = self.first_word();
         Layout {
-            flags: (word >> 8 & 0xff) as u8,
-            key_len: (word & 0xff) as usize,
-            value_len: (word >> 16) as usize,
+            flags: self.flags(),
+            key_len: (self.word & 0xff) as usize,
+            value_len: (self.word >> 16) as usize,
         }
     }
 
@@ -163,17 +187,25 @@ impl<'a> Record<'a> {
     #[inline]
     pub(crate) fn key(self) -> &'a [u8] {
         let layout = self.layout();
-        // SAFETY: keys are written before the record is published and never again; the borrow of the arena keeps the
-        // segment from being reset.
-        unsafe { self.region.bytes(self.offset + layout.key_at(), layout.key_len) }
+        // SAFETY: inside the region by `new`; keys are written before the record is published and never again; the
+        // borrow of the arena keeps the segment from being reset.
+        unsafe { self.region.bytes_inside(self.offset + layout.key_at(), layout.key_len) }
     }
 
     /// The value inside an item, or the bytes of an extent.
     #[inline]
     pub(crate) fn value(self) -> &'a [u8] {
         let (offset, len) = self.value_range();
-        // SAFETY: as for the key.
+        // SAFETY: as for the key, save that it may be outside.
         unsafe { self.region.bytes(offset, len) }
+    }
+
+    /// The value inside an item.
+    #[inline]
+    pub(crate) fn item_value(self) -> &'a [u8] {
+        let layout = self.layout();
+        // SAFETY: as for the key.
+        unsafe { self.region.bytes_inside(self.offset + layout.value_at(), layout.value_len) }
     }
 
     /// Where [`Record::value`] lies in the region: offset and length.
@@ -289,14 +321,6 @@ impl<'a> Record<'a> {
     pub(crate) fn set_last_access(self, encoded: u16) {
         self.region.half(self.offset + self.layout().last_access_at()).store(encoded, Ordering::Relaxed);
     }
-
-    /// Brings the record's beginning near: header and key, and a short value.
-    #[inline]
-    pub(crate) fn prefetch(self) {
-        const CACHE_LINE_BYTES: usize = 64;
-        super::prefetch_read(self.region.address(self.offset));
-        super::prefetch_read(self.region.address(self.offset + CACHE_LINE_BYTES));
-    }
 }
 
 /// What goes into the head of a new item.
@@ -318,6 +342,7 @@ pub(crate) struct Head<'a> {
 
 impl Head<'_> {
     /// Sizes of the record to be.
+    #[inline]
     pub(crate) const fn layout(&self) -> Layout {
         Layout { flags: self.flags, key_len: self.key.len(), value_len: self.value_len }
     }

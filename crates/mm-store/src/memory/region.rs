@@ -187,6 +187,17 @@ impl Region {
         unsafe { std::slice::from_raw_parts(self.base.add(offset).as_ptr(), len) }
     }
 
+    /// The same without a look at the bounds.
+    ///
+    /// # Safety
+    /// As for [`Region::bytes`], and the bytes are inside the region.
+    #[inline]
+    pub(super) unsafe fn bytes_inside<'a>(&self, offset: usize, len: usize) -> &'a [u8] {
+        debug_assert!(offset <= self.len && len <= self.len - offset, "slice outside the region");
+        // SAFETY: by the contract; initialised by the system.
+        unsafe { std::slice::from_raw_parts(self.base.add(offset).as_ptr(), len) }
+    }
+
     /// `len` bytes at `offset`, for writing.
     ///
     /// # Safety
@@ -204,13 +215,14 @@ impl Region {
         self.base.as_ptr().wrapping_add(offset)
     }
 
-    /// The region as a slice of `T`.
+    /// The region as a slice of `count` values.
     ///
     /// # Safety
-    /// `T` is valid when zeroed, and changes only through atomics.
-    pub(super) unsafe fn slice_of<T>(&self) -> &[T] {
-        let count = self.len / size_of::<T>();
-        // SAFETY: the base is aligned to a huge page, the length is within the mapping, zeroed memory is a valid T
+    /// `T` is valid when zeroed, and changes only through atomics; so many fit the region.
+    #[inline]
+    pub(super) unsafe fn slice_of<T>(&self, count: usize) -> &[T] {
+        debug_assert!(count * size_of::<T>() <= self.len, "slice outside the region");
+        // SAFETY: the base is aligned to a huge page, zeroed memory is a valid T and the length is within the mapping
         // by the contract.
         unsafe { std::slice::from_raw_parts(self.base.cast::<T>().as_ptr(), count) }
     }

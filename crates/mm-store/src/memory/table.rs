@@ -5,13 +5,11 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use super::digest;
+use super::lanes;
 use super::region::{Ground, Region};
 
 /// Slots in a bucket.
 pub(crate) const SLOTS: usize = 9;
-
-const LANES: u64 = 0x0001_0001_0001_0001;
-const HIGH_BITS: u64 = 0x8000_8000_8000_8000;
 
 /// Nine slots of a location (4 bytes), a tag (2), a mark (half a byte or one) and a bit, and the lock: 64 bytes.
 ///
@@ -45,37 +43,24 @@ const MARK: u8 = 0xf;
 const SPINS: u32 = 64;
 
 impl Bucket {
-    /// Bit `i` is set where slot `i` may have `tag` (false hits are possible, misses are not).
-    #[inline]
-    pub(crate) fn candidates(&self, tag: u16) -> u32 {
-        let pattern = u64::from(tag).wrapping_mul(LANES);
-        let mut hits = 0;
-        for (word, shift) in self.tags.iter().zip([0, 4]) {
-            let difference = word.load(Ordering::Acquire) ^ pattern;
-            let zero_lanes = difference.wrapping_sub(LANES) & !difference & HIGH_BITS;
-            hits |= gather_lanes(zero_lanes) << shift;
-        }
-        hits | u32::from(self.last_tag.load(Ordering::Acquire) == tag) << 8
+    /// Bit `i` is set where slot `i` has `tag`.
+    #[inline(always)]
+    pub(crate) fn slots_with(&self, tag: u16) -> u32 {
+        let words = [self.tags[0].load(Ordering::Acquire), self.tags[1].load(Ordering::Acquire)];
+        lanes::equal_to(words, tag) | u32::from(self.last_tag.load(Ordering::Acquire) == tag) << lanes::LANES
     }
 
     /// The first empty slot.
     #[inline]
     pub(crate) fn empty_slot(&self) -> Option<usize> {
-        let mut hits = self.candidates(0);
-        while hits != 0 {
-            let slot = hits.trailing_zeros() as usize;
-            if self.tag(slot) == 0 {
-                return Some(slot);
-            }
-            hits &= hits - 1;
-        }
-        None
+        let empty = self.slots_with(0);
+        (empty != 0).then(|| empty.trailing_zeros() as usize)
     }
 
     /// How many slots are taken.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        (0..SLOTS).filter(|&slot| self.tag(slot) != 0).count()
+        SLOTS - self.slots_with(0).count_ones() as usize
     }
 
     /// The tag of `slot`, 0 where it is empty.
@@ -103,6 +88,12 @@ impl Bucket {
     #[inline]
     pub(crate) fn location(&self, slot: usize) -> u32 {
         self.locations[slot].load(Ordering::Acquire)
+    }
+
+    /// The same; `None` where there is no such slot.
+    #[inline]
+    pub(crate) fn location_if_any(&self, slot: usize) -> Option<u32> {
+        self.locations.get(slot).map(|location| location.load(Ordering::Acquire))
     }
 
     /// Sets the location in `slot`.
@@ -186,12 +177,6 @@ impl Bucket {
     }
 }
 
-/// Moves bits 15, 31, 47 and 63 to bits 0 to 3.
-#[inline]
-const fn gather_lanes(zero_lanes: u64) -> u32 {
-    ((zero_lanes >> 15).wrapping_mul(0x0001_0002_0004_0008) >> 48 & 0xf) as u32
-}
-
 /// Ghosts in a line.
 pub(crate) const GHOSTS: usize = 31;
 
@@ -239,6 +224,7 @@ unsafe impl Line for GhostLine {}
 #[derive(Debug)]
 pub(crate) struct Table<T> {
     region: Region,
+    capacity: usize,
     lines: PhantomData<T>,
 }
 
@@ -249,12 +235,12 @@ impl<T: Line> Table<T> {
     /// The system's error where the address space cannot be had.
     pub(crate) fn reserve(lines: usize, huge_pages: bool, ground: &mut Ground<'_>) -> io::Result<Self> {
         let bytes = lines.checked_mul(size_of::<T>()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { region: ground.region(bytes, huge_pages)?, lines: PhantomData })
+        Ok(Self { region: ground.region(bytes, huge_pages)?, capacity: lines, lines: PhantomData })
     }
 
     /// How many lines there is address space for.
     pub(crate) const fn capacity(&self) -> usize {
-        self.region.len() / size_of::<T>()
+        self.capacity
     }
 
     /// Line number `position`.
@@ -263,9 +249,19 @@ impl<T: Line> Table<T> {
     /// Where `position` is beyond the capacity.
     #[inline]
     pub(crate) fn line(&self, position: usize) -> &T {
-        // SAFETY: by the contract of `Line`.
-        let lines = unsafe { self.region.slice_of::<T>() };
-        &lines[position]
+        &self.lines()[position]
+    }
+
+    /// The same; `None` beyond the capacity.
+    #[inline]
+    pub(crate) fn get(&self, position: usize) -> Option<&T> {
+        self.lines().get(position)
+    }
+
+    #[inline]
+    fn lines(&self) -> &[T] {
+        // SAFETY: by the contract of `Line`; the region was made for so many.
+        unsafe { self.region.slice_of::<T>(self.capacity) }
     }
 
     /// Brings line `position` near.
@@ -310,9 +306,7 @@ mod tests {
             bucket.set_tag(slot, tag_of(slot));
         }
         for slot in 0..SLOTS {
-            let hits = bucket.candidates(tag_of(slot));
-            let exact = (0..SLOTS).filter(|&i| hits >> i & 1 == 1 && bucket.tag(i) == tag_of(slot));
-            assert_eq!(exact.collect::<Vec<_>>(), [slot]);
+            assert_eq!(bucket.slots_with(tag_of(slot)), 1 << slot);
         }
         assert_eq!(bucket.empty_slot(), None);
         bucket.set_tag(5, 0);

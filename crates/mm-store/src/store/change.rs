@@ -97,7 +97,7 @@ impl<S: Sharing> Store<S> {
     pub fn delete(&mut self, key: Key<'_>, cas: Option<u64>, now_s: u32) -> Result<(), DeleteError> {
         self.begin(now_s);
         let locked = self.core.index.lock(key.hash);
-        let deleted = match self.find_locked(key) {
+        let deleted = match self.find_locked(key, &locked) {
             Ok(found) if cas.is_some_and(|cas| cas != self.cas_at(found.location)) => {
                 Err(DeleteError::Exists)
             }
@@ -118,7 +118,7 @@ impl<S: Sharing> Store<S> {
     pub fn touch(&mut self, key: Key<'_>, expiry_s: u32, now_s: u32) -> Result<Result<(), PutError>, Miss> {
         self.begin(now_s);
         let locked = self.core.index.lock(key.hash);
-        let is_done = self.find_locked(key).map(|found| self.touch_in_place(found, expiry_s));
+        let is_done = self.find_locked(key, &locked).map(|found| self.touch_in_place(found, expiry_s));
         self.core.index.unlock(locked);
         if is_done? {
             return Ok(Ok(()));
@@ -141,7 +141,7 @@ impl<S: Sharing> Store<S> {
     fn rewrite(&mut self, key: Key<'_>, change: &Change) -> Result<(), PutError> {
         loop {
             let locked = self.core.index.lock(key.hash);
-            let written = match self.find_locked(key) {
+            let written = match self.find_locked(key, &locked) {
                 Ok(found) => self.try_rewrite(found, change),
                 Err(_) => Ok(0),
             };
@@ -223,7 +223,7 @@ impl<S: Sharing> Store<S> {
         cas: CasRule,
         queue: &mut Option<Queue>,
     ) -> Result<u64, Obstacle> {
-        let found = self.find_locked(key).map_err(ArithmeticError::Miss)?;
+        let found = self.find_locked(key, locked).map_err(ArithmeticError::Miss)?;
         if cas.compare.is_some_and(|cas| cas != self.cas_at(found.location)) {
             return Err(ArithmeticError::Exists.into());
         }
@@ -253,7 +253,7 @@ impl<S: Sharing> Store<S> {
     pub fn set_state(&mut self, key: Key<'_>, state: State, now_s: u32) -> Result<(), Miss> {
         self.begin(now_s);
         let locked = self.core.index.lock(key.hash);
-        let found = self.find_locked(key);
+        let found = self.find_locked(key, &locked);
         if let Ok(found) = found {
             let bits = |stale: bool, win_sent: bool| {
                 (if stale { flag::STALE } else { 0 }) | (if win_sent { flag::WIN_SENT } else { 0 })
@@ -268,10 +268,10 @@ impl<S: Sharing> Store<S> {
     /// Notes that somebody was told to fetch a new value of the item that was found; false where somebody was
     /// before, or the item has been stored anew meanwhile.
     pub(super) fn take_win(&self, found: Found) -> bool {
-        let record = self.core.arena.record(found.location);
-        let hash = self.core.hasher.hash(record.key());
+        let hash = self.core.hasher.hash(self.core.arena.record(found.location).key());
         let locked = self.core.index.lock(hash);
         let is_there = self.core.index.find(hash, |at| at == found.location).is_some();
+        let record = self.core.arena.record(found.location);
         let is_first = is_there && record.flags() & flag::WIN_SENT == 0;
         if is_first {
             record.change_flags(flag::WIN_SENT, 0);
@@ -294,7 +294,7 @@ impl<S: Sharing> Store<S> {
     ) -> Result<Result<(), PutError>, DeleteError> {
         self.begin(now_s);
         let locked = self.core.index.lock(key.hash);
-        let found = self.find_locked(key);
+        let found = self.find_locked(key, &locked);
         let is_other =
             found.is_ok_and(|found| cas.compare.is_some_and(|cas| cas != self.cas_at(found.location)));
         self.core.index.unlock(locked);

@@ -5,6 +5,7 @@ use mm_base::buffer::Pinned;
 use super::{Found, Key, Store};
 use crate::index::mark;
 use crate::memory::{Location, Record, flag};
+use crate::segment::Segment;
 use crate::sharing::{Local, Sharing};
 
 /// Why there is no item.
@@ -26,8 +27,8 @@ pub struct Item<'a, S: Sharing = Local> {
     record: Record<'a>,
     /// The mark byte as it was before this access.
     mark: u8,
-    /// Last access as it was before this one.
-    last_access_s: u32,
+    /// Last access as it was stored before this one.
+    last_access: u16,
 }
 
 impl<'a, S: Sharing> Item<'a, S> {
@@ -54,7 +55,7 @@ impl<'a, S: Sharing> Item<'a, S> {
     #[inline]
     #[must_use]
     pub fn value(&self) -> Option<&'a [u8]> {
-        (self.record.flags() & flag::CHAINED == 0).then(|| self.record.value())
+        (self.record.flags() & flag::CHAINED == 0).then(|| self.record.item_value())
     }
 
     /// The value's pieces in order.
@@ -107,8 +108,8 @@ impl<'a, S: Sharing> Item<'a, S> {
 
     /// When the item was last read or stored before this access, in the store's seconds.
     #[must_use]
-    pub const fn last_access_s(&self) -> u32 {
-        self.last_access_s
+    pub fn last_access_s(&self) -> u32 {
+        self.store.segment_at(self.found.location).decode_time(self.last_access)
     }
 
     /// Whether the key was given in an encoded form.
@@ -149,16 +150,18 @@ impl<S: Sharing> Store<S> {
     ///
     /// # Errors
     /// Why there is none.
-    #[inline]
+    #[inline(always)]
     pub fn get(&mut self, key: Key<'_>, now_s: u32) -> Result<Item<'_, S>, Miss> {
         self.begin(now_s);
-        let found = self.find_to_read(key)?;
-        let mark = self.core.index.mark(found.slot);
-        let raised = if mark & mark::FREQUENCY < mark::FREQUENCY { mark + 1 } else { mark } | mark::FETCHED;
-        if raised != mark {
-            self.core.index.set_mark(found.slot, raised);
+        // Not as a result that holds either a miss or all of this: that is built in memory.
+        let Some((found, record)) = self.look_up(key) else { return Err(Miss::Absent) };
+        if let Some(miss) = self.death(found.location, record) {
+            return Err(self.reclaim_unlocked(key, miss));
         }
-        Ok(self.item(found, mark, true))
+        let mark = self.core.index.note_read(found.slot);
+        let last_access = record.last_access();
+        note_access(record, last_access, self.segment_at(found.location).encode_time(self.now_s));
+        Ok(Item { store: self, found, record, mark, last_access })
     }
 
     /// Reads an item and leaves no trace of it.
@@ -167,21 +170,23 @@ impl<S: Sharing> Store<S> {
     /// Why there is none.
     pub fn peek(&mut self, key: Key<'_>, now_s: u32) -> Result<Item<'_, S>, Miss> {
         self.begin(now_s);
-        let found = self.find_to_read(key)?;
+        let Some((found, record)) = self.look_up(key) else { return Err(Miss::Absent) };
+        match self.death(found.location, record) {
+            None => Ok(self.item(found, record)),
+            Some(miss) => Err(self.reclaim_unlocked(key, miss)),
+        }
+    }
+
+    /// The item that was found, untouched.
+    #[inline]
+    pub(super) fn item<'a>(&'a self, found: Found, record: Record<'a>) -> Item<'a, S> {
         let mark = self.core.index.mark(found.slot);
-        Ok(self.item(found, mark, false))
+        Item { store: self, found, record, mark, last_access: record.last_access() }
     }
 
     #[inline]
-    pub(super) fn item(&self, found: Found, mark: u8, accessed: bool) -> Item<'_, S> {
-        let record = self.core.arena.record(found.location);
-        let segment = self.core.segments.get(self.core.arena.segment_of(found.location));
-        let encoded = record.last_access();
-        let last_access_s = segment.decode_time(encoded);
-        if accessed && self.now_s != last_access_s {
-            note_access(record, encoded, segment.encode_time(self.now_s));
-        }
-        Item { store: self, found, record, mark, last_access_s }
+    fn segment_at(&self, location: Location) -> &Segment {
+        self.core.segments.get(self.core.arena.segment_of(location))
     }
 
     /// The CAS value of the item that was found, which it keeps from now on.

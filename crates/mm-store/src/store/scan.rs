@@ -68,18 +68,18 @@ impl<S: Sharing> Store<S> {
     }
 
     /// The live item whose own record this is.
-    pub(super) fn item_of_record(
-        &self,
+    pub(super) fn item_of_record<'a>(
+        &'a self,
         location: Location,
-        record: Record<'_>,
+        record: Record<'a>,
         now_s: u32,
-    ) -> Option<Item<'_, S>> {
+    ) -> Option<Item<'a, S>> {
         let is_item = record.kind() == RecordKind::Item && record.flags() & flag::DEAD == 0;
         if !is_item || is_expired(record, now_s) || self.is_flushed(location) {
             return None;
         }
         let hash = self.core.hasher.hash(record.key());
         let slot = self.core.index.find(hash, |at| at == location)?;
-        Some(self.item(Found { slot, location }, self.core.index.mark(slot), false))
+        Some(self.item(Found { slot, location }, record))
     }
 }

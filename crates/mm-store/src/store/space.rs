@@ -247,7 +247,7 @@ impl<S: Sharing> Store<S> {
 
     fn move_buckets(&mut self) {
         for _ in 0..2 {
-            self.core.index.prefetch_step(|location| self.core.arena.record(location).prefetch());
+            self.core.index.prefetch_step(|location| self.core.arena.prefetch(location));
             let (arena, hasher) = (&self.core.arena, &self.core.hasher);
             let lost = self.core.index.step(|at| hasher.hash(arena.record(at).key()));
             for (location, mark) in lost.into_iter().flatten() {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::write::{Short, head_of};
 use super::{Found, Key, Mode, Outcome, Put, PutError, Store};
-use crate::index::Locked;
+use crate::index::{Hint, Locked};
 use crate::limits::{JOIN_TRIES, KEY_MAX_BYTES, MIN_EXTENT_BYTES};
 use crate::memory::{EXTENT_HEADER_BYTES, Head, Location, OpenRecord, SegmentId, flag};
 use crate::narrow::to_u32;
@@ -205,13 +205,13 @@ impl<S: Sharing> Store<S> {
         let record = self.core.arena.record(upload.head.location());
         let bytes = &mut bytes[..record.layout().key_len];
         bytes.copy_from_slice(record.key());
-        let key = Key { bytes, hash: self.core.hasher.hash(bytes) };
+        let key = Key { bytes, hash: self.core.hasher.hash(bytes), hint: Hint::NONE };
         if upload.mode.joins() {
             return self.join(key, upload);
         }
         loop {
             let locked = self.core.index.lock(key.hash);
-            let old = self.find_locked(key);
+            let old = self.find_locked(key, &locked);
             let refusal = self.refusal(upload.mode, old);
             let needed = match refusal {
                 None if old.is_err() && self.is_short_of_slots(&locked) => Some((Short::OfSlots, 0)),
@@ -353,7 +353,7 @@ impl<S: Sharing> Store<S> {
             self.copy_chain(&mut upload, part)?;
         }
         let locked = self.core.index.lock(key.hash);
-        if self.find_locked(key).ok().map(|now| now.location) != Some(old.location) {
+        if self.find_locked(key, &locked).ok().map(|now| now.location) != Some(old.location) {
             self.core.index.unlock(locked);
             self.abort(upload);
             return Ok(None);

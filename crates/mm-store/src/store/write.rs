@@ -131,7 +131,7 @@ impl<S: Sharing> Store<S> {
         let mut queue = None;
         loop {
             let locked = self.core.index.lock(key.hash);
-            let old = self.find_locked(key);
+            let old = self.find_locked(key, &locked);
             let stored = match self.refusal(put.mode, old) {
                 Some(refusal) => Ok(Ok(refusal)),
                 None => self
@@ -280,7 +280,7 @@ impl<S: Sharing> Store<S> {
         }
         self.counters().stored.add(1);
         if self.wants_cas {
-            self.tell_cas(key);
+            self.tell_cas(key, locked);
         }
         Ok(())
     }
@@ -300,8 +300,8 @@ impl<S: Sharing> Store<S> {
 
     /// Notes the CAS value of the item of `key`, whose buckets are locked, for whoever asked for it.
     #[cold]
-    fn tell_cas(&mut self, key: Key<'_>) {
-        if let Ok(found) = self.find_locked(key) {
+    fn tell_cas(&mut self, key: Key<'_>, locked: &Locked) {
+        if let Ok(found) = self.find_locked(key, locked) {
             // The item has to keep it, as one that was looked at.
             self.core.index.set_seen(found.slot, true);
             self.told_cas = Some(self.cas_at(found.location));

@@ -1,0 +1,134 @@
+//! Finding items: ahead of a call and in it.
+
+use mm_base::short::equal;
+
+use super::{Found, Key, Miss, Store};
+use crate::hash::KeyHash;
+use crate::index::{Hint, Locked, Slot};
+use crate::memory::{Location, Record, flag};
+use crate::sharing::Sharing;
+
+impl<S: Sharing> Store<S> {
+    /// First step of a look-up: brings the key's index buckets near. No other effect.
+    #[inline]
+    pub fn prefetch_index(&self, hash: KeyHash) {
+        let _hint = self.core.index.prefetch(hash);
+    }
+
+    /// Second step of a look-up, some time after the first: brings the item near. No other effect.
+    #[inline]
+    pub fn prefetch_item(&self, hash: KeyHash) {
+        let index = &self.core.index;
+        if let Some((_, location)) = index.look_ahead(hash, index.prefetch(hash)) {
+            self.core.arena.prefetch(location);
+        }
+    }
+
+    /// [`Store::key`] and [`Store::prefetch_index`] in one, with a key that remembers where the buckets are.
+    #[inline(always)]
+    #[must_use]
+    pub fn key_ahead<'a>(&self, bytes: &'a [u8]) -> Option<Key<'a>> {
+        let mut key = self.key(bytes)?;
+        key.hint = self.core.index.prefetch(key.hash);
+        Some(key)
+    }
+
+    /// [`Store::prefetch_item`] for a key of [`Store::key_ahead`], which then remembers where its item stands: a call
+    /// that is given it in the same turn need not search again.
+    #[inline(always)]
+    pub fn look_ahead(&self, key: &mut Key<'_>) {
+        key.hint = match self.core.index.look_ahead(key.hash, key.hint) {
+            Some((hint, location)) => {
+                self.core.arena.prefetch(location);
+                hint
+            }
+            None => Hint::NONE,
+        };
+    }
+
+    /// The slot, location and record of `key`'s item, whether expired or flushed or not.
+    #[inline(always)]
+    pub(super) fn look_up(&self, key: Key<'_>) -> Option<(Found, Record<'_>)> {
+        self.confirm(key, self.core.index.hinted(key.hint))
+    }
+
+    /// The same for who has locked the key's buckets.
+    #[inline(always)]
+    fn look_up_locked(&self, key: Key<'_>, locked: &Locked) -> Option<(Found, Record<'_>)> {
+        self.confirm(key, self.core.index.hinted_locked(key.hint, locked))
+    }
+
+    /// What a hint has led to, if it is `key`'s item, or else what a search finds.
+    #[inline(always)]
+    fn confirm(&self, key: Key<'_>, hinted: Option<(Slot, Location)>) -> Option<(Found, Record<'_>)> {
+        if let Some((slot, location)) = hinted {
+            let record = self.core.arena.record(location);
+            if equal(record.key(), key.bytes) {
+                return Some((Found { slot, location }, record));
+            }
+        }
+        let found = self.search(key)?;
+        Some((found, self.core.arena.record(found.location)))
+    }
+
+    /// Looks for `key`'s item where no hint leads to it. Small results of a call that is seldom made.
+    #[inline(never)]
+    fn search(&self, key: Key<'_>) -> Option<Found> {
+        let mut found = None;
+        let slot = self.core.index.find(key.hash, |location| {
+            found = Some(location);
+            equal(self.core.arena.record(location).key(), key.bytes)
+        })?;
+        found.map(|location| Found { slot, location })
+    }
+
+    /// The live item of `key`.
+    #[inline]
+    pub(super) fn find(&self, key: Key<'_>) -> Result<Found, Miss> {
+        let Some((found, record)) = self.look_up(key) else { return Err(Miss::Absent) };
+        self.death(found.location, record).map_or(Ok(found), Err)
+    }
+
+    /// The same where the key's buckets are locked. One that is expired or flushed is removed on the way.
+    #[inline(always)]
+    pub(super) fn find_locked(&self, key: Key<'_>, locked: &Locked) -> Result<Found, Miss> {
+        let Some((found, record)) = self.look_up_locked(key, locked) else { return Err(Miss::Absent) };
+        let Some(miss) = self.death(found.location, record) else { return Ok(found) };
+        self.reclaim(found);
+        Err(miss)
+    }
+
+    /// A reader has found the item of `key` dead: removes it.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn reclaim_unlocked(&self, key: Key<'_>, miss: Miss) -> Miss {
+        let locked = self.core.index.lock(key.hash);
+        let _removed = self.find_locked(key, &locked);
+        self.core.index.unlock(locked);
+        miss
+    }
+
+    /// Why the item at `location` is dead by time or flush, if it is.
+    #[inline(always)]
+    pub(super) fn death(&self, location: Location, record: Record<'_>) -> Option<Miss> {
+        if self.is_flushed(location) {
+            Some(Miss::Flushed)
+        } else if is_expired(record, self.now_s) {
+            Some(Miss::Expired)
+        } else {
+            None
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_flushed(&self, location: Location) -> bool {
+        let before = self.core.flushed_before();
+        before != 0 && self.core.segments.get(self.core.arena.segment_of(location)).sequence() < before
+    }
+}
+
+/// Whether an item's time is over: at its very second it is.
+#[inline]
+pub(super) fn is_expired(record: Record<'_>, now_s: u32) -> bool {
+    record.flags() & flag::EXPIRES != 0 && record.expiry() <= now_s
+}
