@@ -296,6 +296,21 @@ impl<S: Sharing> Index<S> {
         self.table.line(slot.position()).set_mark(slot.number(), mark);
     }
 
+    /// Puts another item of the same key at `location` in the place of the one in `slot`, whose bucket is locked.
+    #[inline(always)]
+    pub(crate) fn replace(&self, slot: Slot, location: Location) {
+        let (bucket, number) = (self.table.line(slot.position()), slot.number());
+        // A reader that meets the new location must not meet the old item's bit.
+        bucket.set_seen(number, false);
+        bucket.set_location(number, location.raw());
+        // Storing again counts as a use.
+        let before = bucket.mark(number);
+        let raised = ((before & mark::FREQUENCY) + 1).min(mark::FREQUENCY);
+        if raised != before {
+            bucket.set_mark(number, raised);
+        }
+    }
+
     /// Notes in the mark of `slot` that its item is read. Returns the mark before.
     #[inline(always)]
     pub(crate) fn note_read(&self, slot: Slot) -> u8 {

@@ -106,6 +106,8 @@ pub struct Store<S: Sharing = Local> {
     writes_to_count: u32,
     /// How often in a row no slot was found for a new item.
     slot_tries: u32,
+    /// With so many items the index needed no resize when that was last looked at.
+    fitting_items: usize,
     /// Somebody wants to know the CAS value of the next item stored, and what that was.
     wants_cas: bool,
     told_cas: Option<u64>,
@@ -157,6 +159,7 @@ impl<S: Sharing> Store<S> {
             items: 0,
             writes_to_count: 0,
             slot_tries: 0,
+            fitting_items: usize::MAX,
             wants_cas: false,
             told_cas: None,
             core,
@@ -291,9 +294,21 @@ impl<S: Sharing> Store<S> {
     }
 
     /// Makes the records of an item garbage that nobody finds any more: the item's own and its extents.
+    #[inline(always)]
     fn bury(&self, location: Location) {
-        self.counters().item_bytes.subtract(self.item_bytes(location));
-        let mut next = Some(location);
+        let record = self.core.arena.record(location);
+        let layout = record.layout();
+        self.counters().item_bytes.subtract((layout.key_len + record.total_len()) as u64);
+        record.change_flags(flag::DEAD, 0);
+        let bytes = to_u32(self.core.arena.rounded(layout.bytes()));
+        self.core.segments.get(self.core.arena.segment_of(location)).subtract_live::<S>(bytes);
+        if layout.flags & flag::CHAINED != 0 {
+            self.bury_extents(record.next());
+        }
+    }
+
+    #[cold]
+    fn bury_extents(&self, mut next: Option<Location>) {
         while let Some(location) = next {
             next = self.core.arena.record(location).next();
             self.bury_record(location);
@@ -314,11 +329,14 @@ impl<S: Sharing> Store<S> {
     }
 
     /// Tells the segment of the item at `location` that it has this expiry now.
-    #[inline]
+    #[inline(always)]
     fn note_expiry(&self, location: Location, expiry_s: u32) {
-        if expiry_s == 0 {
-            return;
+        if expiry_s != 0 {
+            self.note_some_expiry(location, expiry_s);
         }
+    }
+
+    fn note_some_expiry(&self, location: Location, expiry_s: u32) {
         let record = self.core.arena.record(location);
         let bytes = to_u32(record.layout().value_at()).saturating_add(to_u32(record.total_len()));
         let tolerance = self.tolerance();

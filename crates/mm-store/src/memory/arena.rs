@@ -9,6 +9,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use mm_base::short::copy;
+
 use super::epoch::Epochs;
 
 use super::record::{EXTENT_HEADER_BYTES, Head, Record, write_extent_header, write_head};
@@ -281,6 +283,31 @@ impl Arena {
         // SAFETY: bytes behind `used` are the segment's writer's alone, there is one, and it is borrowed.
         unsafe { write_head(&self.mapping.region, offset, head) };
         Some(self.open_record((segment, used), offset, layout.value_at(), head.value_len))
+    }
+
+    /// Appends an item with its whole value, which is published at once; `None` where `segment` has no room.
+    ///
+    /// # Panics
+    /// Where `writer` does not have `segment` open, or the value has another length than `head` says.
+    #[inline(always)]
+    pub(crate) fn append_whole(
+        &self,
+        writer: &mut Writer,
+        segment: SegmentId,
+        head: &Head<'_>,
+        value: &[u8],
+    ) -> Option<Location> {
+        self.assert_open(writer, segment);
+        assert!(value.len() == head.value_len, "a value of another length");
+        let layout = head.layout();
+        let (offset, used) = self.room_at(segment, layout.bytes())?;
+        // SAFETY: as in `append_item`; the slice ends with this call, before anybody sees that the bytes are used.
+        unsafe {
+            write_head(&self.mapping.region, offset, head);
+            copy(self.mapping.region.bytes_mut(offset + layout.value_at(), head.value_len), value);
+        }
+        self.fills[segment.index()].used.store(to_u32(used), Ordering::Release);
+        Some(self.location_at(offset))
     }
 
     /// Appends an extent for `len` bytes; `None` where `segment` has no room.

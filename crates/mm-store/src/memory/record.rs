@@ -11,6 +11,8 @@
 
 use std::sync::atomic::Ordering;
 
+use mm_base::short::copy;
+
 use super::arena::Location;
 use super::region::Region;
 use crate::narrow::to_u32;
@@ -156,6 +158,7 @@ impl<'a> Record<'a> {
 
     /// Sets the bits of `set` and clears those of `clear` in the flag byte. Only state bits may change: the option
     /// bits say what the record holds.
+    #[inline]
     pub(crate) fn change_flags(self, set: u8, clear: u8) {
         const STATE: u8 = flag::BINARY_KEY | flag::STALE | flag::WIN_SENT | flag::DEAD;
         debug_assert!((set | clear) & !STATE == 0, "option bits never change");
@@ -246,6 +249,7 @@ impl<'a> Record<'a> {
     }
 
     /// The CAS value that the record keeps, if it keeps one.
+    #[inline]
     pub(crate) fn stored_cas(self) -> Option<u64> {
         let layout = self.layout();
         if layout.flags & flag::CAS == 0 {
@@ -352,6 +356,7 @@ impl Head<'_> {
 ///
 /// # Safety
 /// `offset` and the bytes of the layout behind it are nobody else's.
+#[inline(always)]
 pub(super) unsafe fn write_head(region: &Region, offset: usize, head: &Head<'_>) {
     let layout = head.layout();
     let word = to_u32(head.key.len()) | u32::from(head.flags) << 8 | to_u32(head.value_len) << 16;
@@ -373,7 +378,7 @@ pub(super) unsafe fn write_head(region: &Region, offset: usize, head: &Head<'_>)
     }
     region.half(offset + layout.last_access_at()).store(head.last_access, Ordering::Relaxed);
     // SAFETY: the bytes are the caller's alone.
-    unsafe { region.bytes_mut(offset + layout.key_at(), head.key.len()) }.copy_from_slice(head.key);
+    copy(unsafe { region.bytes_mut(offset + layout.key_at(), head.key.len()) }, head.key);
 }
 
 /// Writes the header of a new extent of `len` bytes at `offset`; it has no next and no owner yet.

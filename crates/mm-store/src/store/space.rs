@@ -18,7 +18,7 @@ use crate::sharing::Sharing;
 
 impl<S: Sharing> Store<S> {
     /// The segment where the next record goes at `place`, if it has room for `bytes`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn open_with_room(&self, place: Place, bytes: usize) -> Option<SegmentId> {
         let core = &*self.core;
         self.heads[place.index()].filter(|&segment| {
@@ -157,6 +157,7 @@ impl<S: Sharing> Store<S> {
         }
     }
 
+    #[inline(never)]
     fn keep_pace_slowly(&mut self, bytes: usize) {
         if S::IS_SHARED && self.core.segments.held() != 0 {
             self.refresh();
@@ -223,15 +224,25 @@ impl<S: Sharing> Store<S> {
     }
 
     /// Beside each write: a step of the index's growth or shrink, or its beginning.
-    #[inline]
+    #[inline(always)]
     pub(super) fn resize_step(&mut self) {
+        if self.items() != self.fitting_items || self.core.index.is_moving() {
+            self.resize_step_slowly();
+        }
+    }
+
+    #[inline(never)]
+    fn resize_step_slowly(&mut self) {
         let items = self.items();
+        self.fitting_items = usize::MAX;
         if self.core.index.is_moving() {
             self.move_buckets();
         } else if let Some(len) = self.core.index.wanted_len(items) {
             self.begin_resize(len);
         } else if self.wanted_index_bytes() != 0 && self.core.index.has_room(items) {
             self.core.wanted_index_bytes.store(0, Ordering::Relaxed);
+        } else if self.wanted_index_bytes() == 0 {
+            self.fitting_items = items;
         }
     }
 

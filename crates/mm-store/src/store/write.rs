@@ -117,7 +117,7 @@ impl<S: Sharing> Store<S> {
     ///
     /// # Errors
     /// [`PutError`]; nothing is changed then.
-    #[inline]
+    #[inline(always)]
     pub fn put(&mut self, key: Key<'_>, put: &Put, value: &[u8], now_s: u32) -> Result<Outcome, PutError> {
         self.begin(now_s);
         let head = Head { value_len: value.len(), ..head_of(key, put) };
@@ -132,7 +132,8 @@ impl<S: Sharing> Store<S> {
         loop {
             let locked = self.core.index.lock(key.hash);
             let old = self.find_locked(key, &locked);
-            let stored = match self.refusal(put.mode, old) {
+            let refusal = if put.mode == Mode::Set { None } else { self.refusal(put.mode, old) };
+            let stored = match refusal {
                 Some(refusal) => Ok(Ok(refusal)),
                 None => self
                     .try_store((key, &locked), old.ok(), (&head, value), &mut queue)
@@ -164,7 +165,7 @@ impl<S: Sharing> Store<S> {
 
     /// Stores a record of `key`, whose buckets are locked, if there is room. `queue` is what was found out about a
     /// key without an item in a try before.
-    #[inline]
+    #[inline(always)]
     pub(super) fn try_store(
         &mut self,
         (key, locked): (Key<'_>, &Locked),
@@ -221,6 +222,10 @@ impl<S: Sharing> Store<S> {
     }
 
     /// Appends a record with its whole value to `segment`, which has room for it.
+    ///
+    /// # Panics
+    /// Where it has not.
+    #[inline(always)]
     fn append(
         &mut self,
         segment: SegmentId,
@@ -230,34 +235,35 @@ impl<S: Sharing> Store<S> {
     ) -> Location {
         if head.flags & flag::CAS == 0
             && let Some(old) = old
+            && !self.will_exceed(segment, old.location)
         {
-            // The derived value must exceed the old item's; another queue's segment may be the younger one.
-            if self.next_derived_cas(segment) <= self.cas_at(old.location) {
-                head.flags |= flag::CAS;
-                head.cas = self.fresh_cas(Some(old));
-            }
+            head.flags |= flag::CAS;
+            head.cas = self.fresh_cas(Some(old));
         }
-        head.last_access = self.core.segments.get(segment).encode_time(self.now_s);
-        self.append_with_room(segment, &head, value)
-    }
-
-    /// Appends a record as `head` says.
-    ///
-    /// # Panics
-    /// Where `segment` has no room.
-    pub(super) fn append_with_room(&mut self, segment: SegmentId, head: &Head<'_>, value: &[u8]) -> Location {
-        let Some(mut open) = self.core.arena.append_item(&mut self.writer, segment, head) else {
+        let book = self.core.segments.get(segment);
+        head.last_access = book.encode_time(self.now_s);
+        let Some(location) = self.core.arena.append_whole(&mut self.writer, segment, &head, value) else {
             unreachable!("room was made for this record");
         };
-        self.core.arena.value_mut(&mut open).copy_from_slice(value);
-        let location = self.core.arena.publish(open);
-        let bytes = to_u32(self.core.arena.rounded(head.layout().bytes()));
-        self.core.segments.get(segment).add_live::<S>(bytes);
+        book.add_live::<S>(to_u32(self.core.arena.rounded(head.layout().bytes())));
         self.note_expiry(location, head.expiry);
         location
     }
 
+    /// Whether the value that is derived for the next record of `segment` exceeds that of the item at `old`. Another
+    /// queue's segment may be the younger one.
+    #[inline(always)]
+    fn will_exceed(&self, segment: SegmentId, old: Location) -> bool {
+        let core = &*self.core;
+        let old_segment = core.segments.get(core.arena.segment_of(old));
+        // Of records in one segment, and of segments, the later one has the greater value.
+        let is_later = core.segments.get(segment).sequence() >= old_segment.sequence();
+        let is_derived = core.arena.record(old).flags() & flag::CAS == 0;
+        (is_later && is_derived) || self.next_derived_cas(segment) > self.cas_at(old)
+    }
+
     /// Makes a published record the item of `key`, whose buckets are locked, instead of the one that `old` found.
+    #[inline(always)]
     pub(super) fn install(
         &mut self,
         (key, locked): (Key<'_>, &Locked),
@@ -267,13 +273,7 @@ impl<S: Sharing> Store<S> {
         self.counters().item_bytes.add(self.item_bytes(location));
         match old {
             Some(old) => {
-                let index = &self.core.index;
-                // A reader that meets the new location must not meet the old item's bit.
-                index.set_seen(old.slot, false);
-                index.set_location(old.slot, location);
-                // Storing again counts as a use.
-                let frequency = index.mark(old.slot) & mark::FREQUENCY;
-                index.set_mark(old.slot, (frequency + 1).min(mark::FREQUENCY));
+                self.core.index.replace(old.slot, location);
                 self.bury(old.location);
             }
             None => self.insert((key, locked), location)?,
@@ -308,6 +308,7 @@ impl<S: Sharing> Store<S> {
         }
     }
 
+    #[inline(never)]
     fn insert(&mut self, (key, locked): (Key<'_>, &Locked), location: Location) -> Result<(), PutError> {
         loop {
             let (arena, hasher) = (&self.core.arena, &self.core.hasher);
@@ -357,6 +358,7 @@ impl<S: Sharing> Store<S> {
     }
 
     /// Which queue an item of `key` goes to: that of the version before it, or main if it left the small queue lately.
+    #[inline(always)]
     pub(super) fn queue_for(&mut self, key: Key<'_>, old: Option<Found>) -> Queue {
         match old {
             Some(old) => self.core.segments.get(self.core.arena.segment_of(old.location)).queue(),
@@ -367,6 +369,7 @@ impl<S: Sharing> Store<S> {
 }
 
 /// The head of a new item, without its value.
+#[inline(always)]
 pub(super) fn head_of<'a>(key: Key<'a>, put: &Put) -> Head<'a> {
     let bit = |on: bool, bit: u8| if on { bit } else { 0 };
     let flags = bit(put.expiry_s != 0, flag::EXPIRES)
