@@ -11,7 +11,7 @@ use crate::service::{Call, Memcached};
 const FRAME_BYTES: usize = b"VALUE  4294967295 4294967295 18446744073709551615\r\n\r\nEND\r\n".len();
 
 /// A value up to this length whose item has no client flags is written in one go.
-const PLAIN_MAX_BYTES: usize = if COPY_MAX_BYTES < 9_999 { COPY_MAX_BYTES } else { 9_999 };
+pub(crate) const PLAIN_MAX_BYTES: usize = if COPY_MAX_BYTES < 9_999 { COPY_MAX_BYTES } else { 9_999 };
 
 impl<S: Sharing> Memcached<S> {
     /// One key of get or gets.

@@ -6,6 +6,8 @@ mod delete;
 mod get;
 mod set;
 
+pub(crate) use get::answer_hit;
+
 use mm_proto::memcached::{Meta, MetaVerb, Options, Writer, base64, limits, lines};
 use mm_store::{Key, Sharing};
 

@@ -160,7 +160,7 @@ impl<S: Sharing> Memcached<S> {
             for slot in &batch {
                 match &slot.work {
                     Work::Get { key, get } if !get.fetch.touches() => self.fetch(*key, get, call),
-                    work => self.execute(work, call),
+                    work => self.execute_plainly(work, call),
                 }
                 if call.output.is_full() {
                     mm_base::mark!("batch stopped at the output's cap");
@@ -215,7 +215,27 @@ impl<S: Sharing> Memcached<S> {
             && self.shared.settings.items.item_size_max > WAIT_MAX_BYTES * 2
     }
 
-    /// Everything but get and gets.
+    /// Everything but get and gets: the common forms of it, or else the others.
+    #[inline(always)]
+    fn execute_plainly(&mut self, work: &Work<'_>, call: &mut Call<'_>) {
+        let is_done = match work {
+            Work::Store { key, line, data } if line.is_plain_set() => {
+                self.store_plain(key, data, lines::STORED, call)
+            }
+            Work::Meta { key, meta, data } if meta.is_plain_set() => {
+                self.store_plain(key, data, b"HD\r\n", call)
+            }
+            Work::Meta { key, meta, .. } if meta.is_get_of_value() => {
+                self.get_plain(key, meta, call);
+                true
+            }
+            _ => false,
+        };
+        if !is_done {
+            self.execute(work, call);
+        }
+    }
+
     #[inline(never)]
     fn execute(&mut self, work: &Work<'_>, call: &mut Call<'_>) {
         match work {

@@ -37,4 +37,4 @@ pub use request::{
     Touch,
 };
 pub use token::{Tokens, tokens};
-pub use write::{VALUE_FRAME_BYTES, Writer, decimal_len, put_plain_value};
+pub use write::{META_FRAME_BYTES, VALUE_FRAME_BYTES, Writer, decimal_len, put_meta_value, put_plain_value};

@@ -1,7 +1,7 @@
 //! mg.
 
 use mm_proto::memcached::Writer;
-use mm_store::{Item, Mode, Outcome, Put, Sharing};
+use mm_store::{Item, Miss, Mode, Outcome, Put, Sharing};
 
 use super::{Asked, put_encoded, put_numbered, put_opaque, put_time_left};
 use crate::clock::Time;
@@ -41,15 +41,18 @@ impl<S: Sharing> Memcached<S> {
             Err(miss) => miss,
             Ok(item) => {
                 let hit = hit(asked, &item, &call.time);
-                write_hit(asked, &item, &hit, call);
-                if hit.shows_value && item.value().is_none_or(|value| value.len() > COPY_MAX_BYTES) {
-                    write_pieces(&item, call.output);
-                    call.output.write(b"\r\n");
-                }
+                write_whole_hit(asked, &item, &hit, call);
                 self.after_hit(asked, &hit, &call.time);
                 return self.observe_fetch(key, None);
             }
         };
+        self.meta_missed(asked, miss, call);
+    }
+
+    /// The key of mg is not there.
+    #[inline(never)]
+    pub(crate) fn meta_missed(&mut self, asked: &Asked<'_>, miss: Miss, call: &mut Call<'_>) {
+        let Asked { key, options, .. } = *asked;
         self.count_miss(miss);
         self.observe_fetch(key, Some(miss));
         if options.has(b'N') && self.vivify(asked, call) {
@@ -157,6 +160,23 @@ fn is_to_be_made_anew<S: Sharing>(asked: &Asked<'_>, item: &Item<'_, S>, time: &
     let touched = letters.take_while(|&letter| letter != b'R').any(|letter| letter == b'T');
     let expiry_s = if touched { time.expiry_s(asked.options.exptime) } else { item.expiry_s() };
     expiry_s != 0 && expiry_s < time.expiry_s(asked.options.recache_exptime)
+}
+
+/// Answers a hit whose request is for the value and nothing else, which is a copy, so that others need not have the
+/// item in memory.
+#[inline(never)]
+pub(crate) fn answer_hit<S: Sharing>(asked: &Asked<'_>, item: Item<'_, S>, call: &mut Call<'_>) {
+    let hit = hit(asked, &item, &call.time);
+    write_whole_hit(asked, &item, &hit, call);
+}
+
+/// Writes a hit.
+fn write_whole_hit<S: Sharing>(asked: &Asked<'_>, item: &Item<'_, S>, hit: &Hit, call: &mut Call<'_>) {
+    write_hit(asked, item, hit, call);
+    if hit.shows_value && item.value().is_none_or(|value| value.len() > COPY_MAX_BYTES) {
+        write_pieces(item, call.output);
+        call.output.write(b"\r\n");
+    }
 }
 
 /// Writes the header of a hit, and its value where that is short and in one piece.

@@ -57,6 +57,20 @@ pub struct Options {
 }
 
 impl Options {
+    /// Those of a request for the value and nothing else.
+    pub const ONLY_VALUE: Self = Self {
+        letters: bit(b'v'),
+        client_flags: 0,
+        exptime: 0,
+        vivify_exptime: 0,
+        recache_exptime: 0,
+        cas: 0,
+        new_cas: 0,
+        delta: 1,
+        initial: 0,
+        mode: 0,
+    };
+
     /// Whether a flag is there.
     #[inline]
     #[must_use]
@@ -103,6 +117,20 @@ impl<'a> Meta<'a> {
     #[must_use]
     pub fn flags(&self) -> Flags<'a> {
         Flags { words: tokens(self.flags) }
+    }
+
+    /// Whether it is mg for the value and nothing else: with [`Options::ONLY_VALUE`].
+    #[inline(always)]
+    #[must_use]
+    pub fn is_get_of_value(&self) -> bool {
+        self.verb == MetaVerb::Get && self.flags == ONLY_VALUE
+    }
+
+    /// Whether it is ms without flags.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_plain_set(&self) -> bool {
+        self.verb == MetaVerb::Set && self.flags.is_empty()
     }
 
     /// Reads and checks the flags.

@@ -160,6 +160,8 @@ fn parse_meta(input: &[u8]) -> Option<Quick<'_>> {
         return None;
     }
     let newline = match (input[end], input.get(end + 1)) {
+        // What most ask for.
+        (b' ', _) if input[end..].starts_with(b" v\r\n") => end + 3,
         (b' ', _) => find(input, end, b'\n')?,
         (b'\r', Some(b'\n')) => end + 1,
         (b'\n', _) => end,

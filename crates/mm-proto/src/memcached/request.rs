@@ -86,6 +86,15 @@ pub struct Store<'a> {
     pub cas: u64,
 }
 
+impl Store<'_> {
+    /// Whether it is set without flags and time, whose answer is wanted.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_plain_set(&self) -> bool {
+        self.verb == StoreVerb::Set && self.flags == 0 && self.exptime == 0 && !self.noreply
+    }
+}
+
 /// The storage commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreVerb {

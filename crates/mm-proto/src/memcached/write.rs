@@ -168,20 +168,44 @@ pub fn put_plain_value(room: &mut [u8], key: &[u8], value: &[u8], last: bool) ->
     *command = *b"VALUE ";
     let (word, room) = room.split_at_mut_checked(key.len())?;
     copy(word, key);
-    // A space, the flags, a space; the digits; and the line end, whose second byte may be the ninth.
-    let (digits, len) = digits_of(value.len());
-    let header = u64::from_le_bytes(*b" 0 \0\0\0\0\0") | u64::from(digits) << 24;
-    let line_end = u64::from(u16::from_le_bytes(*b"\r\n"));
-    *room.first_chunk_mut()? = (header | line_end << (24 + 8 * len)).to_le_bytes();
-    let header_len = 5 + len as usize;
-    if len == 4 {
-        *room.get_mut(8)? = b'\n';
-    }
+    let header_len = put_length(room, *b" 0 ", value.len())?;
     let (copied, room) = room.get_mut(header_len..)?.split_at_mut_checked(value.len())?;
     copy(copied, value);
     *room.first_chunk_mut()? = *b"\r\nEND\r\n\0";
     let end_len = if last { b"\r\nEND\r\n".len() } else { b"\r\n".len() };
     Some(b"VALUE ".len() + key.len() + header_len + value.len() + end_len)
+}
+
+/// Writes the answer to mg for a value and nothing else. Returns how many bytes that were.
+///
+/// `None` for a value above 9,999 bytes, and where `room` does not exceed [`META_FRAME_BYTES`] with the value.
+#[inline(always)]
+pub fn put_meta_value(room: &mut [u8], value: &[u8]) -> Option<usize> {
+    if value.len() > 9_999 || room.len() < META_FRAME_BYTES + value.len() {
+        return None;
+    }
+    let header_len = put_length(room, *b"VA ", value.len())?;
+    let (copied, room) = room.get_mut(header_len..)?.split_at_mut_checked(value.len())?;
+    copy(copied, value);
+    *room.first_chunk_mut()? = *b"\r\n";
+    Some(header_len + value.len() + b"\r\n".len())
+}
+
+/// What [`put_meta_value`] may write beside the value.
+pub const META_FRAME_BYTES: usize = b"VA 9999\r\n\r\n".len();
+
+/// Writes three bytes, a number below 10,000 and a line end. Returns how many bytes that were.
+#[inline(always)]
+fn put_length(room: &mut [u8], [first, second, third]: [u8; 3], number: usize) -> Option<usize> {
+    // What does not go into the first eight bytes is the second one of the line end behind four digits.
+    let (digits, len) = digits_of(number);
+    let line_end = u64::from(u16::from_le_bytes(*b"\r\n"));
+    let header = u64::from(u32::from_le_bytes([first, second, third, 0])) | u64::from(digits) << 24;
+    *room.first_chunk_mut()? = (header | line_end << (24 + 8 * len)).to_le_bytes();
+    if len == 4 {
+        *room.get_mut(8)? = b'\n';
+    }
+    Some(5 + len as usize)
 }
 
 /// What [`put_plain_value`] may write beside key and value.
@@ -231,6 +255,19 @@ mod tests {
             assert_eq!(writer.len(), text.len());
             assert_eq!(room, text.as_bytes());
         }
+    }
+
+    #[test]
+    fn meta_values_are_written_as_piece_by_piece() {
+        for len in (0..9_999).step_by(13).chain([9, 10, 99, 100, 999, 1000, 9999]) {
+            let value = vec![b'v'; len];
+            let mut room = vec![0; META_FRAME_BYTES + len];
+            let written = put_meta_value(&mut room, &value).unwrap();
+            assert_eq!(&room[..written], [format!("VA {len}\r\n").as_bytes(), &value, b"\r\n"].concat());
+            room.pop();
+            assert_eq!(put_meta_value(&mut room, &value), None);
+        }
+        assert_eq!(put_meta_value(&mut [0; 11_000], &[0; 10_000]), None);
     }
 
     #[test]

@@ -265,7 +265,10 @@ impl<S: Sharing> Store<S> {
             Some(first)
         };
         let installed = match current {
-            Some(current) => self.install((key, &locked), current, old),
+            Some(current) => {
+                self.counters().item_bytes.add(self.item_bytes(current));
+                self.install((key, &locked), current, old)
+            }
             None => {
                 self.discard_chain(first);
                 Err(PutError::NoMemory)

@@ -117,8 +117,28 @@ impl<S: Sharing> Store<S> {
     ///
     /// # Errors
     /// [`PutError`]; nothing is changed then.
-    #[inline(always)]
     pub fn put(&mut self, key: Key<'_>, put: &Put, value: &[u8], now_s: u32) -> Result<Outcome, PutError> {
+        self.put_in_place(key, put, value, now_s)
+    }
+
+    /// The same for a value that is always stored, without client flags, and never expires: the common case, compiled
+    /// by itself where it is called.
+    ///
+    /// # Errors
+    /// [`PutError`]; nothing is changed then.
+    #[inline(always)]
+    pub fn set(&mut self, key: Key<'_>, value: &[u8], now_s: u32) -> Result<Outcome, PutError> {
+        self.put_in_place(key, &Put::default(), value, now_s)
+    }
+
+    #[inline(always)]
+    fn put_in_place(
+        &mut self,
+        key: Key<'_>,
+        put: &Put,
+        value: &[u8],
+        now_s: u32,
+    ) -> Result<Outcome, PutError> {
         self.begin(now_s);
         let head = Head { value_len: value.len(), ..head_of(key, put) };
         let record_bytes = head.layout().bytes() + CAS_BYTES;
@@ -184,6 +204,7 @@ impl<S: Sharing> Store<S> {
         let record_bytes = head.layout().bytes() + CAS_BYTES;
         let segment = self.open_with_room(place, record_bytes).ok_or(Short::OfRoom(place))?;
         let location = self.append(segment, *head, old, value);
+        self.counters().item_bytes.add((key.bytes.len() + value.len()) as u64);
         Ok(self.install((key, locked), location, old))
     }
 
@@ -270,7 +291,6 @@ impl<S: Sharing> Store<S> {
         location: Location,
         old: Option<Found>,
     ) -> Result<(), PutError> {
-        self.counters().item_bytes.add(self.item_bytes(location));
         match old {
             Some(old) => {
                 self.core.index.replace(old.slot, location);
