@@ -96,6 +96,13 @@ pub(crate) fn fill<'a, S: Sharing>(
             if let Some(key) = store.key_ahead(get.key) {
                 batch.push(Slot { work: Work::Get { key, get }, end: *at });
             }
+        } else if let Some((line, consumed)) = parser.next_set(&input[*at..]) {
+            *at += consumed;
+            let Some(data) = data_block(input, *at, line.bytes) else { return Ahead::Store(line) };
+            *at += data.len();
+            if let Some(key) = store.key_ahead(line.key) {
+                batch.push(Slot { work: Work::Store { key, line, data }, end: *at });
+            }
         } else if let Some(ahead) = take_other(batch, store, parser, input, at) {
             return ahead;
         }
@@ -103,7 +110,7 @@ pub(crate) fn fill<'a, S: Sharing>(
     Ahead::More
 }
 
-/// Takes one request other than get. Returns what is ahead where the batch ends with it.
+/// Takes one request other than get and set. Returns what is ahead where the batch ends with it.
 #[inline]
 fn take_other<'a, S: Sharing>(
     batch: &mut Batch<'a>,

@@ -2,7 +2,7 @@
 
 use super::keys::Keys;
 use super::quick::Quick;
-use super::request::{Get, Malformed, Request};
+use super::request::{Get, Malformed, Request, Store};
 use super::{keys, line, quick};
 
 /// What the next bytes of a connection are.
@@ -88,6 +88,14 @@ impl Parser {
         }
     }
 
+    /// Finds the line of a set in its common form at the start of `input`, and how many bytes it takes; or nothing:
+    /// then [`next_quickly`](Parser::next_quickly) is to be asked.
+    #[inline(always)]
+    #[must_use]
+    pub fn next_set<'a>(&self, input: &'a [u8]) -> Option<(Store<'a>, usize)> {
+        if self.is_between_requests() { quick::parse_set(input) } else { None }
+    }
+
     /// Finds a request of a common kind in its common form at the start of `input`, or nothing: then
     /// [`next_slowly`](Parser::next_slowly) is to be asked.
     ///
@@ -120,6 +128,7 @@ impl Parser {
     }
 
     /// Whether a request begins with the next byte, so that ending the connection here cuts nothing off.
+    #[inline]
     #[must_use]
     pub fn is_between_requests(&self) -> bool {
         self.state == State::Line

@@ -30,6 +30,10 @@ pub enum Quick<'a> {
 }
 
 impl<'a> Quick<'a> {
+    const fn from_store((store, consumed): (Store<'a>, usize)) -> Self {
+        Self::Store(store, consumed)
+    }
+
     /// The same, as it is found among all others.
     #[inline]
     #[must_use]
@@ -48,12 +52,21 @@ pub(super) fn parse(input: &[u8]) -> Option<Quick<'_>> {
     let word = u32::from_le_bytes(*input.first_chunk()?);
     match word {
         GET => parse_get(input, 4, Fetch::Get),
-        SET => parse_store(input, StoreVerb::Set),
+        SET => parse_store(input, StoreVerb::Set).map(Quick::from_store),
         _ if word & META_MASK == META => parse_meta(input),
         GETS if input.get(4) == Some(&b' ') => parse_get(input, 5, Fetch::Gets),
-        ADD => parse_store(input, StoreVerb::Add),
+        ADD => parse_store(input, StoreVerb::Add).map(Quick::from_store),
         _ => None,
     }
+}
+
+/// The line of set at the start of `input`, and how many bytes it takes.
+#[inline(always)]
+pub(super) fn parse_set(input: &[u8]) -> Option<(Store<'_>, usize)> {
+    if u32::from_le_bytes(*input.first_chunk()?) != SET {
+        return None;
+    }
+    parse_store(input, StoreVerb::Set)
 }
 
 /// get of one key at the start of `input`, and how many bytes it takes.
@@ -93,13 +106,14 @@ pub(super) fn parse_key(input: &[u8], keys: Keys) -> Option<(Get<'_>, usize)> {
 
 /// set and add.
 #[inline(always)]
-fn parse_store(input: &[u8], verb: StoreVerb) -> Option<Quick<'_>> {
-    let end = find_blank(input, 4)?;
-    let key = &input[4..end];
+fn parse_store(input: &[u8], verb: StoreVerb) -> Option<(Store<'_>, usize)> {
+    let len = find_blank(input.get(4..)?, 0)?;
+    let end = 4 + len;
+    let key = input.get(4..end)?;
     if key.is_empty() || key.len() > KEY_MAX_BYTES {
         return None;
     }
-    let numbers = &input[end..];
+    let numbers = input.get(end..)?;
     // Most have neither flags nor an expiration time.
     let (flags, exptime, at) = if numbers.starts_with(b" 0 0 ") {
         (0, 0, 5)
@@ -114,7 +128,7 @@ fn parse_store(input: &[u8], verb: StoreVerb) -> Option<Quick<'_>> {
     }
     debug_assert!(bytes <= VALUE_MAX_BYTES);
     let store = Store { key, verb, noreply: false, flags, exptime, bytes, cas: 0 };
-    Some(Quick::Store(store, end + at + 2))
+    Some((store, end + at + 2))
 }
 
 /// A space and [digits](parse_digits).

@@ -149,27 +149,61 @@ impl<S: Sharing> Store<S> {
             return Ok(Outcome::Stored);
         }
         let mut queue = None;
+        match self.put_once(key, put.mode, (&head, value), &mut queue) {
+            Ok(Ok(Outcome::Stored)) => {
+                self.after_write(record_bytes);
+                Ok(Outcome::Stored)
+            }
+            Ok(other) => other,
+            Err(short) => self.put_when_there_is_room((key, put), value, (short, queue)),
+        }
+    }
+
+    /// The same after a try that came short of something.
+    #[cold]
+    #[inline(never)]
+    fn put_when_there_is_room(
+        &mut self,
+        (key, put): (Key<'_>, &Put),
+        value: &[u8],
+        (mut short, mut queue): (Short, Option<Queue>),
+    ) -> Result<Outcome, PutError> {
+        let head = Head { value_len: value.len(), ..head_of(key, put) };
+        let record_bytes = head.layout().bytes() + CAS_BYTES;
         loop {
-            let locked = self.core.index.lock(key.hash);
-            let old = self.find_locked(key, &locked);
-            let refusal = if put.mode == Mode::Set { None } else { self.refusal(put.mode, old) };
-            let stored = match refusal {
-                Some(refusal) => Ok(Ok(refusal)),
-                None => self
-                    .try_store((key, &locked), old.ok(), (&head, value), &mut queue)
-                    .map(|stored| stored.map(|()| Outcome::Stored)),
-            };
-            self.core.index.unlock(locked);
-            match stored {
+            // Making room may move the old item, or remove it.
+            self.make_up_for(short, record_bytes)?;
+            match self.put_once(key, put.mode, (&head, value), &mut queue) {
                 Ok(Ok(Outcome::Stored)) => {
                     self.after_write(record_bytes);
                     return Ok(Outcome::Stored);
                 }
                 Ok(other) => return other,
-                // Making room may move the old item, or remove it.
-                Err(short) => self.make_up_for(short, record_bytes)?,
+                Err(again) => short = again,
             }
         }
+    }
+
+    /// Stores a value if `mode` lets it, and there is room.
+    #[inline(always)]
+    fn put_once(
+        &mut self,
+        key: Key<'_>,
+        mode: Mode,
+        record: (&Head<'_>, &[u8]),
+        queue: &mut Option<Queue>,
+    ) -> Result<Result<Outcome, PutError>, Short> {
+        let locked = self.core.index.lock(key.hash);
+        let old = self.find_locked(key, &locked);
+        let refusal = if mode == Mode::Set { None } else { self.refusal(mode, old) };
+        let stored = match refusal {
+            Some(refusal) => Ok(Ok(refusal)),
+            None => self
+                .try_store((key, &locked), old.ok(), record, queue)
+                .map(|stored| stored.map(|()| Outcome::Stored)),
+        };
+        self.core.index.unlock(locked);
+        stored
     }
 
     /// Makes room where there was none for a record of `bytes`.
