@@ -1,7 +1,7 @@
-//! Measures the layout of items and index, for docs/decisions/0001: bytes per item, cost of look-ups, steps
-//! of growth.
+//! Measures the layout of items and index, for docs/decisions/0001 and 0022: bytes per item, fresh and after
+//! overwrites, cost of look-ups, steps of growth.
 //!
-//! `cargo run --release -p mm-store --example layout -- [density|lookups ITEMS|growth ITEMS]`
+//! `cargo run --release -p mm-store --example layout -- [density|churn|lookups ITEMS|growth ITEMS]`
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a measuring program")]
 #![expect(
@@ -24,8 +24,10 @@ fn main() {
         Some("lookups") => look_ups(items),
         Some("growth") => growth(items),
         Some("density") => density(),
+        Some("churn") => churn(),
         _ => {
             density();
+            churn();
             look_ups(1_000_000);
             growth(4_000_000);
         }
@@ -97,6 +99,55 @@ fn density() {
             if expiry_s == 0 { "no" } else { "yes" },
             overhead * 100.0 / payload as f64,
         );
+    }
+}
+
+/// Fills, then overwrites five times the memory by Zipf with a tenth of deletes; counts what can be read back, and
+/// what was copied for what was written in the second half of that.
+fn churn() {
+    println!("limit MiB | value bytes | items | bytes beside key and value | copied / written | evicted");
+    for (limit_mib, value_bytes) in
+        [(64, 8), (64, 100), (64, 1_000), (64, 4_000), (1024, 1_000), (1024, 4_000)]
+    {
+        let limit_bytes: usize = limit_mib << 20;
+        let mut store = Store::open(&Config::new(limit_bytes, 7)).unwrap();
+        let payload = KEY_BYTES + value_bytes;
+        let (keys, value) = ((limit_bytes * 13 / 10 / payload) as u64, vec![b'v'; value_bytes]);
+        fill(&mut store, 0, keys, &value, &Put::default());
+        overwrite(&mut store, keys, &value, (5 * limit_bytes / 2 / payload) as u64);
+        let before = store.stats();
+        let writes = (5 * limit_bytes / 2 / payload) as u64;
+        overwrite(&mut store, keys, &value, writes);
+        let stats = store.stats();
+        let readable = (0..keys).filter(|&number| {
+            let bytes = key_bytes(number);
+            let key = store.key(&bytes).unwrap();
+            store.peek(key, NOW_S).is_ok()
+        });
+        let items = readable.count();
+        let used = stats.segments * stats.segment_bytes + stats.index_bytes + stats.ghost_bytes;
+        println!(
+            "{limit_mib:9} | {value_bytes:11} | {items:7} | {:6.1} | {:4.2} | {}",
+            used as f64 / items as f64 - payload as f64,
+            (stats.moved_bytes - before.moved_bytes) as f64 / (writes * payload as u64) as f64,
+            stats.evicted - before.evicted,
+        );
+    }
+}
+
+/// So many writes to `keys` keys, nearly as often as one over their rank, and a delete for each nine of them.
+fn overwrite(store: &mut Store, keys: u64, value: &[u8], writes: u64) {
+    for number in 0..writes * 10 / 9 {
+        let unit = (mix(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)) >> 11) as f64 / (1_u64 << 53) as f64;
+        let rank = (keys as f64).powf(unit) as u64 - 1;
+        let bytes = key_bytes(rank.wrapping_mul(0x9e37_79b9_7f4a_7c15) % keys);
+        let key = store.key(&bytes).unwrap();
+        if number % 10 == 0 {
+            // It may have been evicted or deleted before.
+            let _absent = store.delete(key, None, NOW_S);
+        } else {
+            store.put(key, &Put::default(), value, NOW_S).unwrap();
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! Configuration, and the sizes that follow from it.
 
 use crate::limits::{
-    HUGE_PAGES_FROM_BYTES, INLINE_MAX_BYTES, MAX_SEGMENT_BYTES, MIN_LIMIT_BYTES, MIN_SEGMENT_BYTES,
-    RECORDS_PER_SEGMENT, SEGMENTS_PER_LIMIT, TTL_GROUPS_FROM_SEGMENTS,
+    GENERATIONS_FROM_SEGMENTS, HUGE_PAGES_FROM_BYTES, INLINE_MAX_BYTES, MAX_SEGMENT_BYTES, MIN_LIMIT_BYTES,
+    MIN_SEGMENT_BYTES, RECORDS_PER_SEGMENT, SEGMENTS_PER_LIMIT, TTL_GROUPS_FROM_SEGMENTS,
 };
 use crate::narrow::to_u32;
-use crate::segment::TTL_GROUPS;
+use crate::segment::{GENERATIONS, TTL_GROUPS};
 
 /// What a store is to be like.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +46,8 @@ pub(crate) struct Sizes {
     pub(crate) huge_pages: bool,
     /// How many groups of times to live have open segments of their own.
     pub(crate) ttl_groups: u32,
+    /// How many generations of records have open segments of their own.
+    pub(crate) generations: u8,
 }
 
 /// How many granules a location of 32 bits can tell apart.
@@ -85,7 +87,16 @@ impl Sizes {
             } else {
                 to_u32(TTL_GROUPS)
             },
+            generations: 1,
         }
+    }
+
+    /// The same for so many shards, each of which has open segments of its own.
+    pub(crate) const fn shared_by(mut self, shards: usize) -> Self {
+        if self.limit_bytes / self.segment_bytes / shards >= GENERATIONS_FROM_SEGMENTS {
+            self.generations = GENERATIONS;
+        }
+        self
     }
 }
 

@@ -105,11 +105,14 @@ pub(crate) const RESERVE_SEGMENTS: usize = 2;
 /// Records whose index buckets are brought near together while a segment is emptied.
 pub(crate) const EVICTION_BATCH: usize = 8;
 
-/// A segment whose live bytes are below this share is compacted before anything is evicted (measured: decision 0002).
-pub(crate) const COMPACT_LIVE_PERCENT: usize = 80;
+/// A segment whose live bytes are below this share is compacted before anything is evicted (measured: decision 0022).
+pub(crate) const COMPACT_LIVE_PERCENT: usize = 88;
 
 /// The same while not more bytes were copied so than written.
 pub(crate) const COMPACT_CREDIT_LIVE_PERCENT: usize = 95;
+
+/// What a segment without live records is worth compacting, at the age of one.
+pub(crate) const GAIN_UNIT: usize = 1 << 10;
 
 /// The small queue's share of the segments (decision 0002: 3 to 10 percent do equally well).
 pub(crate) const SMALL_QUEUE_PERCENT: usize = 10;
@@ -135,6 +138,9 @@ pub(crate) const EVICTION_STEP_RECORDS: usize = 8;
 /// Stores with fewer segments than these have one open segment per queue, instead of one for each group of times to
 /// live: open segments are half empty.
 pub(crate) const TTL_GROUPS_FROM_SEGMENTS: usize = 256;
+
+/// A store with fewer segments for each shard than these has no open segments of their own for copied records.
+pub(crate) const GENERATIONS_FROM_SEGMENTS: usize = 128;
 
 /// A segment is searched as soon as this part of it may have expired.
 pub(crate) const SWEEP_SHARE: usize = 128;

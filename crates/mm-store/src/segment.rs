@@ -34,29 +34,39 @@ pub(crate) const TTL_GROUPS: usize = 6;
 /// far.
 const TTL_GROUP_S: u32 = 60;
 
+/// Generations of records: those written lately, those copied once to fill holes, and those copied more often. What
+/// was copied lives long, what was overwritten does not; apart from each other they leave fewer holes to fill.
+pub(crate) const GENERATIONS: u8 = 3;
+
+/// How many places there are.
+pub(crate) const PLACES: usize = QUEUES * TTL_GROUPS * GENERATIONS as usize;
+
 /// Where a record is appended: each place has an open segment of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) queue: Queue,
     /// Group of times to live, below [`TTL_GROUPS`].
     pub(crate) group: u32,
+    /// Below [`GENERATIONS`].
+    pub(crate) generation: u8,
 }
 
 impl Place {
-    /// The place in `queue` of an item that expires at `expiry_s` (0: never), where there are `groups` groups.
+    /// The place in `queue` of a new item that expires at `expiry_s` (0: never), where there are `groups` groups.
     #[inline]
     pub(crate) fn new(queue: Queue, expiry_s: u32, now_s: u32, groups: u32) -> Self {
         if expiry_s == 0 {
-            return Self { queue, group: 0 };
+            return Self { queue, group: 0, generation: 0 };
         }
         let quarters =
             (expiry_s.saturating_sub(now_s) / TTL_GROUP_S).checked_ilog2().map_or(0, |log| log / 2 + 1);
-        Self { queue, group: (quarters + 1).min(groups - 1) }
+        Self { queue, group: (quarters + 1).min(groups - 1), generation: 0 }
     }
 
     /// A number for each place.
     pub(crate) const fn index(self) -> usize {
-        self.queue.index() * TTL_GROUPS + self.group as usize
+        (self.queue.index() * TTL_GROUPS + self.group as usize) * GENERATIONS as usize
+            + self.generation as usize
     }
 }
 
@@ -123,6 +133,7 @@ pub(crate) const NEVER: u32 = u32::MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Segment {
     state: AtomicU8,
+    generation: AtomicU8,
     sequence: AtomicU64,
     opened_s: AtomicU32,
     live_bytes: AtomicU32,
@@ -146,7 +157,7 @@ impl Segment {
     }
 
     /// Begins a new life.
-    fn open(&self, queue: Queue, sequence: u64, now_s: u32) {
+    fn open(&self, place: Place, sequence: u64, now_s: u32) {
         for cell in [&self.live_bytes, &self.expired_bytes, &self.early_bytes, &self.uploads] {
             cell.store(0, Ordering::Relaxed);
         }
@@ -156,7 +167,8 @@ impl Segment {
         self.opened_s.store(now_s, Ordering::Relaxed);
         self.sequence.store(sequence, Ordering::Relaxed);
         self.is_searched.store(false, Ordering::Relaxed);
-        self.set_state(State::Open(queue));
+        self.generation.store(place.generation, Ordering::Relaxed);
+        self.set_state(State::Open(place.queue));
     }
 
     /// Whether some shard is in the middle of searching it, so that it is not known when to search it again.
@@ -220,6 +232,12 @@ impl Segment {
             State::Open(queue) | State::Sealed(queue) | State::Leaving(queue) => queue,
             State::Unused | State::Free | State::Held => Queue::Small,
         }
+    }
+
+    /// The generation of its records, below [`GENERATIONS`].
+    #[inline]
+    pub(crate) fn generation(&self) -> u8 {
+        self.generation.load(Ordering::Relaxed)
     }
 
     /// When it is to be searched for expired items; [`NEVER`] where none of its items expires. Live items that expire

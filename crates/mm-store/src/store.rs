@@ -30,7 +30,7 @@ use crate::kept::{Kept, KeptError};
 use crate::limits::{COUNT_SHARE, KEY_MAX_BYTES, SWEEP_RECORDS_PER_S, SWEEP_SHARE, WRITES_PER_COUNT};
 use crate::memory::{Location, Pins, RecordKind, SegmentId, Writer, flag};
 use crate::narrow::to_u32;
-use crate::segment::{Place, QUEUES, Queue, TTL_GROUPS, Tolerance};
+use crate::segment::{PLACES, Place, Queue, Tolerance};
 use crate::sharing::{Exclusive, Local, Sharing};
 use crate::stats::Stats;
 
@@ -84,7 +84,7 @@ pub struct Store<S: Sharing = Local> {
     shard: usize,
     writer: Writer,
     /// The open segment of each place.
-    heads: [Option<SegmentId>; QUEUES * TTL_GROUPS],
+    heads: [Option<SegmentId>; PLACES],
     pins: Rc<Pins>,
     /// Between the first call and [`Store::rest`].
     is_working: bool,
@@ -145,7 +145,7 @@ impl<S: Sharing> Store<S> {
         Self {
             shard,
             writer: core.arena.writer(),
-            heads: [None; QUEUES * TTL_GROUPS],
+            heads: [None; PLACES],
             pins: Rc::new(Pins::new::<S>(&core.arena)),
             is_working: false,
             is_reading: false,
@@ -322,10 +322,17 @@ impl<S: Sharing> Store<S> {
         self.core.segments.get(self.core.arena.segment_of(location)).subtract_live::<S>(bytes);
     }
 
-    /// Where a record of `queue` with this expiry is appended.
+    /// Where a new record of `queue` with this expiry is appended.
     #[inline]
     fn place(&self, queue: Queue, expiry_s: u32) -> Place {
         Place::new(queue, expiry_s, self.now_s, self.core.sizes.ttl_groups)
+    }
+
+    /// Where the record that replaces the one at `old` is appended: one generation younger than that.
+    #[inline]
+    fn place_over(&self, old: Location, queue: Queue, expiry_s: u32) -> Place {
+        let generation = self.core.segments.get(self.core.arena.segment_of(old)).generation();
+        Place { generation: generation.saturating_sub(1), ..self.place(queue, expiry_s) }
     }
 
     /// Tells the segment of the item at `location` that it has this expiry now.
@@ -395,7 +402,7 @@ impl<S: Sharing> Store<S> {
 impl<S: Sharing> Drop for Store<S> {
     /// What the handle had open is left to the others.
     fn drop(&mut self) {
-        for full in std::mem::take(&mut self.heads).into_iter().flatten() {
+        for full in std::mem::replace(&mut self.heads, [None; PLACES]).into_iter().flatten() {
             self.close_head(full);
         }
         if let Some(segment) = self.leaving.segment {

@@ -4,7 +4,7 @@ mod keep;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::{QUEUES, Queue, Segment, State};
+use super::{Place, QUEUES, Queue, Segment, State};
 use crate::memory::{SEGMENT_FILL_BYTES, SegmentId};
 use crate::narrow::to_u32;
 use crate::sharing::{Exclusive, Sharing, take_next};
@@ -131,7 +131,7 @@ impl<S: Sharing> Segments<S> {
     }
 
     /// Opens a free segment, or one without memory where fewer than `most` have some.
-    pub(crate) fn open(&self, queue: Queue, most: usize, now_s: u32) -> Option<SegmentId> {
+    pub(crate) fn open(&self, place: Place, most: usize, now_s: u32) -> Option<SegmentId> {
         let id = self.with(|lists| {
             let id = match lists.free.pop() {
                 Some(id) => id,
@@ -142,7 +142,7 @@ impl<S: Sharing> Segments<S> {
             self.opened_below.store(below, Ordering::Release);
             Some(id)
         })?;
-        self.get(id).open(queue, self.take_sequence(), now_s);
+        self.get(id).open(place, self.take_sequence(), now_s);
         Some(id)
     }
 

@@ -7,7 +7,7 @@ use super::write::{Short, head_of};
 use super::{CAS_BYTES, Found, Key, Miss, Mode, Put, PutError, Store};
 use crate::index::Locked;
 use crate::memory::{Head, Location, flag};
-use crate::segment::{Place, Queue};
+use crate::segment::{PLACES, Place, Queue};
 use crate::sharing::Sharing;
 
 /// What to do with a number.
@@ -163,7 +163,7 @@ impl<S: Sharing> Store<S> {
         let bytes = record.bytes() + OPTIONS_BYTES;
         let expiry_s = change.expiry_s.unwrap_or_else(|| record.expiry());
         let queue = self.core.segments.get(self.core.arena.segment_of(found.location)).queue();
-        let place = self.place(queue, expiry_s);
+        let place = self.place_over(found.location, queue, expiry_s);
         if self.open_with_room(place, bytes).is_none() {
             return Err((place, bytes));
         }
@@ -178,7 +178,7 @@ impl<S: Sharing> Store<S> {
         if change.stale {
             record.change_flags(flag::STALE, flag::WIN_SENT);
         }
-        let is_written = self.rewrite_item(found, queue, Rewrite { expiry_s, cas });
+        let is_written = self.rewrite_item(found, place, Rewrite { expiry_s, cas });
         debug_assert!(is_written, "there is room");
         Ok(bytes)
     }
@@ -310,7 +310,7 @@ impl<S: Sharing> Store<S> {
     pub fn flush_all(&mut self) {
         mm_base::mark!("flush");
         self.begin(self.now_s);
-        for full in std::mem::take(&mut self.heads).into_iter().flatten() {
+        for full in std::mem::replace(&mut self.heads, [None; PLACES]).into_iter().flatten() {
             self.close_head(full);
         }
         self.core.flushed_before.store(self.core.segments.next_sequence(), Ordering::Release);

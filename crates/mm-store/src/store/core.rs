@@ -61,6 +61,7 @@ impl<S: Sharing> Core<S> {
         shards: usize,
         ground: &mut Ground<'_>,
     ) -> io::Result<Self> {
+        let sizes = sizes.shared_by(shards);
         let arena_config = ArenaConfig {
             segments: sizes.segments,
             segment_bytes: sizes.segment_bytes,

@@ -9,7 +9,7 @@ use crate::hash::KeyHash;
 use crate::index::mark;
 use crate::limits::{
     COMPACT_CREDIT_LIVE_PERCENT, COMPACT_LIVE_PERCENT, EVICTION_BATCH, EVICTION_STEP_RECORDS, EXPIRED_SHARE,
-    SMALL_QUEUE_PERCENT, STAY_AFTER_SMALL, STAY_IN_MAIN, VICTIM_TRIES,
+    GAIN_UNIT, SMALL_QUEUE_PERCENT, STAY_AFTER_SMALL, STAY_IN_MAIN, VICTIM_TRIES,
 };
 use crate::memory::{Location, RecordKind, SegmentId, flag};
 use crate::segment::{Queue, Segment, State};
@@ -151,7 +151,9 @@ impl<S: Sharing> Store<S> {
 
     /// The segment to empty next, and whether its live items stay.
     fn choose_victim(&self) -> Option<(SegmentId, bool)> {
-        let mut deadest: Option<(u32, SegmentId)> = None;
+        let has_credit = self.core.evicts && self.copy_credit > 0;
+        let live_percent = if has_credit { COMPACT_CREDIT_LIVE_PERCENT } else { COMPACT_LIVE_PERCENT };
+        let mut best: Option<(u64, SegmentId)> = None;
         for (id, segment) in self.core.segments.sealed() {
             if segment.uploads() != 0 || self.core.arena.is_held(id) {
                 continue;
@@ -159,18 +161,13 @@ impl<S: Sharing> Store<S> {
             if segment.sequence() < self.core.flushed_before() {
                 return Some((id, true));
             }
-            if deadest.is_none_or(|(live_bytes, _)| segment.live_bytes() < live_bytes) {
-                deadest = Some((segment.live_bytes(), id));
+            let gain = self.gain_of_compacting(id, segment, live_percent);
+            if gain > best.map_or(0, |(best, _)| best) {
+                best = Some((gain, id));
             }
         }
-        let (live_bytes, deadest) = deadest?;
-        let has_credit = self.core.evicts && self.copy_credit > 0;
-        let percent = if has_credit { COMPACT_CREDIT_LIVE_PERCENT } else { COMPACT_LIVE_PERCENT };
-        // What the last record left empty at a segment's end is no hole.
-        if live_bytes as usize * 100
-            < self.core.arena.used(deadest).min(self.core.sizes.segment_bytes) * percent
-        {
-            return Some((deadest, true));
+        if let Some((_, id)) = best {
+            return Some((id, true));
         }
         if !self.core.evicts {
             return None;
@@ -181,6 +178,20 @@ impl<S: Sharing> Store<S> {
         let (first, second) =
             if small_has_its_share { (Queue::Small, Queue::Main) } else { (Queue::Main, Queue::Small) };
         oldest(first).or_else(|| oldest(second)).map(|id| (id, false))
+    }
+
+    /// How much is gained by copying what lives in a sealed segment elsewhere; 0 where that is more than `live_percent`
+    /// of its records. It is the bytes freed for those read and written, and more for an older segment: a young one may
+    /// soon have more holes by itself.
+    fn gain_of_compacting(&self, id: SegmentId, segment: &Segment, live_percent: usize) -> u64 {
+        let (live, size) = (segment.live_bytes() as usize, self.core.sizes.segment_bytes);
+        // What the last record left empty at a segment's end is no hole.
+        if live * 100 >= self.core.arena.used(id).min(size) * live_percent {
+            return 0;
+        }
+        let age = self.core.segments.next_sequence() - segment.sequence();
+        let freed_per_cost = (size.saturating_sub(live) * GAIN_UNIT / (size + live)) as u64;
+        1 + freed_per_cost * age.isqrt()
     }
 
     fn can_leave(&self, id: SegmentId) -> bool {

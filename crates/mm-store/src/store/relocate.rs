@@ -17,10 +17,22 @@ pub(super) struct Rewrite {
 }
 
 impl<S: Sharing> Store<S> {
-    /// Where a copy of the item at `location` goes if it stays in its queue.
-    pub(super) fn place_of_copy(&self, location: Location) -> Place {
+    /// Where the rest of a new item goes whose own record is at `location`.
+    pub(super) fn place_of(&self, location: Location) -> Place {
         let queue = self.core.segments.get(self.core.arena.segment_of(location)).queue();
         self.place(queue, self.core.arena.record(location).expiry())
+    }
+
+    /// Where a copy goes of a record at `location` that belongs to an item with this expiry and will be of `queue`: one
+    /// generation on. Records that are to expire soon are not told apart by generation.
+    fn place_of_copy(&self, location: Location, queue: Queue, expiry_s: u32) -> Place {
+        let place = self.place(queue, expiry_s);
+        let groups = self.core.sizes.ttl_groups;
+        if self.core.sizes.generations == 1 || place.group != 0 && place.group != groups - 1 {
+            return place;
+        }
+        let generation = self.core.segments.get(self.core.arena.segment_of(location)).generation() + 1;
+        Place { generation: generation.min(self.core.sizes.generations - 1), ..place }
     }
 
     /// The segment for a copy of `bytes` at `place`: it may come out of the reserve. When that is used up, another
@@ -34,14 +46,16 @@ impl<S: Sharing> Store<S> {
     pub(super) fn move_item(&mut self, found: Found, queue: Queue) -> bool {
         let record = self.core.arena.record(found.location);
         let (expiry_s, cas, bytes) = (record.expiry(), None, record.bytes());
-        self.rewrite_item(found, queue, Rewrite { expiry_s, cas }) && {
+        let place = self.place_of_copy(found.location, queue, expiry_s);
+        self.rewrite_item(found, place, Rewrite { expiry_s, cas }) && {
             self.count_moved(bytes);
             true
         }
     }
 
-    /// The same with changes that the record may have had no room for.
-    pub(super) fn rewrite_item(&mut self, found: Found, queue: Queue, change: Rewrite) -> bool {
+    /// Copies an item's own record to `place` with changes that the record may have had no room for. False where there is
+    /// no room.
+    pub(super) fn rewrite_item(&mut self, found: Found, place: Place, change: Rewrite) -> bool {
         let mut key = [0; KEY_MAX_BYTES];
         let record = self.core.arena.record(found.location);
         let key = &mut key[..record.layout().key_len];
@@ -54,9 +68,7 @@ impl<S: Sharing> Store<S> {
             head.cas = cas;
         }
         // It may need eight bytes more for its CAS value, which depends on where the copy will be.
-        let Some(segment) =
-            self.room_for_copy(self.place(queue, head.expiry), head.layout().bytes() + CAS_BYTES)
-        else {
+        let Some(segment) = self.room_for_copy(place, head.layout().bytes() + CAS_BYTES) else {
             return false;
         };
         if head.flags & flag::CAS == 0 {
@@ -87,7 +99,7 @@ impl<S: Sharing> Store<S> {
     /// room.
     pub(super) fn copy_record(&mut self, from: Location, key: &[u8]) -> Option<Location> {
         let record = self.core.arena.record(from);
-        let segment = self.open_with_room(self.place_of_copy(from), record.bytes())?;
+        let segment = self.open_with_room(self.place_of(from), record.bytes())?;
         let layout = record.layout();
         let head = Head {
             key,
@@ -160,7 +172,7 @@ impl<S: Sharing> Store<S> {
         mm_base::mark!("extent moved");
         let record = self.core.arena.record(location);
         let (len, next) = (record.value().len(), record.next());
-        let place = self.place(queue, self.core.arena.record(owner).expiry());
+        let place = self.place_of_copy(location, queue, self.core.arena.record(owner).expiry());
         let mut previous = owner;
         while let Some(at) = self.core.arena.record(previous).next()
             && at != location

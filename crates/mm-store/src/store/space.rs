@@ -12,16 +12,20 @@ use crate::limits::{
     WAITS_MAX, YIELDS_MAX,
 };
 use crate::memory::SegmentId;
-use crate::narrow::to_u32;
-use crate::segment::{Place, Queue, SEGMENT_BOOK_BYTES, TTL_GROUPS};
+use crate::segment::{PLACES, Place, QUEUES, Queue, SEGMENT_BOOK_BYTES};
 use crate::sharing::Sharing;
 
 impl<S: Sharing> Store<S> {
     /// The segment where the next record goes at `place`, if it has room for `bytes`.
     #[inline(always)]
     pub(super) fn open_with_room(&self, place: Place, bytes: usize) -> Option<SegmentId> {
+        self.with_room(self.heads[place.index()], bytes)
+    }
+
+    #[inline]
+    fn with_room(&self, head: Option<SegmentId>, bytes: usize) -> Option<SegmentId> {
         let core = &*self.core;
-        self.heads[place.index()].filter(|&segment| {
+        head.filter(|&segment| {
             // Where another shard has flushed the store, what is appended from now on belongs to the time after.
             let is_old = S::IS_SHARED && core.segments.get(segment).sequence() < core.flushed_before();
             core.arena.room(segment) >= core.arena.rounded(bytes) && !is_old
@@ -30,10 +34,9 @@ impl<S: Sharing> Store<S> {
 
     /// An open segment with room for `bytes`, of the same queue where there is one.
     pub(super) fn any_with_room(&self, place: Place, bytes: usize) -> Option<SegmentId> {
-        let groups = 0..to_u32(TTL_GROUPS);
-        let in_queue = |queue| groups.clone().map(move |group| Place { queue, group });
-        let other = if place.queue == Queue::Small { Queue::Main } else { Queue::Small };
-        in_queue(place.queue).chain(in_queue(other)).find_map(|place| self.open_with_room(place, bytes))
+        let (small, main) = self.heads.split_at(PLACES / QUEUES);
+        let (same, other) = if place.queue == Queue::Small { (small, main) } else { (main, small) };
+        same.iter().chain(other).find_map(|&head| self.with_room(head, bytes))
     }
 
     /// Makes room for a record of `bytes` at `place`.
@@ -94,7 +97,7 @@ impl<S: Sharing> Store<S> {
         if self.core.segments.free() == 0 {
             self.free_empty();
         }
-        let opened = self.core.segments.open(place.queue, self.target_segments(), self.now_s)?;
+        let opened = self.core.segments.open(place, self.target_segments(), self.now_s)?;
         self.core.arena.open::<S>(&mut self.writer, opened);
         if let Some(full) = self.heads[place.index()].replace(opened) {
             self.close_head(full);

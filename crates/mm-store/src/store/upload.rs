@@ -167,7 +167,7 @@ impl<S: Sharing> Store<S> {
 
     /// Opens an extent for up to `wanted` bytes at the end of the upload's chain.
     fn open_extent(&mut self, upload: &mut Upload, wanted: usize) -> Result<OpenRecord, PutError> {
-        let place = self.place_of_copy(upload.head.location());
+        let place = self.place_of(upload.head.location());
         let least = wanted.min(MIN_EXTENT_BYTES);
         let header = self.core.arena.rounded(least) - least + EXTENT_HEADER_BYTES;
         let segment = self.make_room(place, least + header)?;
@@ -239,7 +239,7 @@ impl<S: Sharing> Store<S> {
     /// after it is an item of the time after, so its own record is written anew.
     fn room_to_finish(&self, upload: &Upload) -> Option<(Short, usize)> {
         let at = upload.head.location();
-        let (place, bytes) = (self.place_of_copy(at), self.core.arena.record(at).bytes());
+        let (place, bytes) = (self.place_of(at), self.core.arena.record(at).bytes());
         (self.is_flushed(at) && self.open_with_room(place, bytes).is_none())
             .then_some((Short::OfRoom(place), bytes))
     }

@@ -234,7 +234,10 @@ impl<S: Sharing> Store<S> {
             (None, Some(queue)) => queue,
             _ => *queue.insert(self.queue_for(key, old)),
         };
-        let place = self.place(queue, head.expiry);
+        let place = match old {
+            Some(old) => self.place_over(old.location, queue, head.expiry),
+            None => self.place(queue, head.expiry),
+        };
         let record_bytes = head.layout().bytes() + CAS_BYTES;
         let segment = self.open_with_room(place, record_bytes).ok_or(Short::OfRoom(place))?;
         let location = self.append(segment, *head, old, value);
