@@ -353,7 +353,7 @@ fn with_room_for_all_nothing_is_lost() {
 #[test]
 fn under_eviction_every_hit_is_the_last_value_stored() {
     for seed in 1..=4 {
-        let run = Run::new(seed, 1 << 20, 20_000, 3_000).run(200_000);
+        let run = Run::new(seed, 1 << 20, 60_000, 3_000).run(200_000);
         assert!(run.store.stats().evicted > 1_000, "seed {seed}: {:?}", run.store.stats());
     }
 }
