@@ -53,8 +53,8 @@ impl<S: Sharing> Store<S> {
         }
     }
 
-    /// Copies an item's own record to `place` with changes that the record may have had no room for. False where there is
-    /// no room.
+    /// Copies an item's own record to `place` with changes that it may have had no room for. False where there is
+    /// none for the copy.
     pub(super) fn rewrite_item(&mut self, found: Found, place: Place, change: Rewrite) -> bool {
         let mut key = [0; KEY_MAX_BYTES];
         let record = self.core.arena.record(found.location);
