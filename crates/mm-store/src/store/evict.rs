@@ -87,10 +87,14 @@ impl<S: Sharing> Store<S> {
 
     /// The same for segments from before a flush only.
     pub(super) fn begin_leaving_flushed(&mut self) -> bool {
-        let is_flushed = |(id, segment): (_, &Segment)| {
-            (segment.sequence() < self.core.flushed_before() && self.can_leave(id)).then_some(id)
+        let is_flushed = |&(id, segment): &(SegmentId, &Segment)| {
+            segment.sequence() < self.core.flushed_before() && self.can_leave(id)
         };
-        let Some(segment) = self.core.segments.sealed().find_map(is_flushed) else { return false };
+        // What lives in it came in while the flush was made, and may find no room elsewhere.
+        let flushed = self.core.segments.sealed().filter(is_flushed);
+        let Some((segment, _)) = flushed.min_by_key(|(_, segment)| segment.live_bytes()) else {
+            return false;
+        };
         self.leave(segment, true)
     }
 

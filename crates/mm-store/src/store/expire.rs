@@ -111,13 +111,12 @@ impl<S: Sharing> Store<S> {
             || self.has_surplus() && self.begin_leaving()
             || self.garbage_of_expired() > self.core.limit_bytes() / EXPIRED_SHARE
                 && self.begin_leaving_expired();
-        if !is_leaving {
-            return false;
-        }
+        let Some(segment) = self.leaving.segment.filter(|_| is_leaving) else { return false };
         for _ in 0..records.div_ceil(EVICTION_STEP_RECORDS) {
             self.empty_some(0);
         }
-        true
+        // One that stays, because there is no room for what lives in it, would stay again if it were tried at once.
+        !matches!(self.core.segments.get(segment).state(), State::Sealed(_))
     }
 
     /// Dead bytes that were items which had expired.
