@@ -8,7 +8,7 @@ use crate::process;
 /// The command.
 pub(crate) const COMMAND: Command = Command {
     name: "sim",
-    arguments: "[--seed N [--show] | --seeds M [--from N] | --canary NAME|all | --hour]",
+    arguments: "[--seed N [--show] | --seeds M [--from N] [--jobs J] | --canary NAME|all | --hour]",
     summary: "run mmem in virtual time under faults, and hold every answer against a model",
     run,
 };

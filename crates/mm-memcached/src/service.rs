@@ -123,6 +123,7 @@ impl<S: Sharing> Memcached<S> {
     #[inline]
     pub(crate) fn flush_if_due(&mut self, time: &Time) {
         if self.shared.is_flush_due(time) && self.shared.take_flush(time) {
+            mm_base::mark!("delayed flush carried out");
             self.flush();
         }
     }

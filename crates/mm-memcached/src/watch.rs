@@ -192,6 +192,7 @@ impl Watcher {
             skipped => format!("skipped={skipped}\n"),
         };
         if waiting.lines.len() + skipped.len() + line.len() > self.buffer_bytes {
+            mm_base::mark!("line for a watcher skipped");
             waiting.skipped += 1;
             return false;
         }

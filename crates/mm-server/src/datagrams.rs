@@ -140,6 +140,7 @@ pub(crate) fn handle<S: Service>(
             if handled.panicked {
                 desk.output.clear();
             } else if is_cut || desk.output.len() > desk.framing.reply_bytes_max() {
+                mm_base::mark!("reply in datagrams refused");
                 desk.output.clear();
                 desk.framing.refuse(request, desk.output);
             }

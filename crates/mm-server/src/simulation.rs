@@ -238,6 +238,9 @@ impl<S: Service> Simulated<S> {
 
 impl<S: Service> fmt::Debug for Simulation<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Simulation").field("network", &self.network).finish_non_exhaustive()
+        let next = self.shards.iter().map(|simulated| simulated.next);
+        let mut shown = f.debug_struct("Simulation");
+        shown.field("network", &self.network).field("next", &next.collect::<Vec<_>>());
+        shown.finish_non_exhaustive()
     }
 }

@@ -1,6 +1,12 @@
 //! Reading what a server has answered.
 
+mod binary;
+mod classic;
+mod meta;
+
 use mm_proto::memcached::lines;
+
+use crate::op::{Dialect, Op, What};
 
 /// Answers that have not been looked at.
 #[derive(Clone, Copy, Debug)]
@@ -8,12 +14,40 @@ pub(crate) struct Answers<'a> {
     rest: &'a [u8],
 }
 
-/// A value as an answer gives it.
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// Nothing was to be answered.
+    Nothing,
+    Done,
+    NotFound,
+    NotStored,
+    Exists,
+    NotANumber,
+    TooLarge,
+    BadEnd,
+    NoMemory,
+}
+
+/// An answer, and what it tells of the item.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Value<'a> {
-    pub(crate) flags: u32,
+pub(crate) struct Answer<'a> {
+    pub(crate) said: Said,
+    pub(crate) value: Option<&'a [u8]>,
+    /// The number that was counted to.
+    pub(crate) number: Option<u64>,
+    pub(crate) flags: Option<u32>,
     pub(crate) cas: Option<u64>,
-    pub(crate) bytes: &'a [u8],
+    pub(crate) len: Option<usize>,
+    /// Seconds left to live; -1 for an item that does not expire.
+    pub(crate) left_s: Option<i64>,
+}
+
+impl Answer<'_> {
+    /// An answer that tells nothing more.
+    pub(crate) const fn bare(said: Said) -> Self {
+        Self { said, value: None, number: None, flags: None, cas: None, len: None, left_s: None }
+    }
 }
 
 impl<'a> Answers<'a> {
@@ -65,26 +99,23 @@ impl<'a> Answers<'a> {
         Ok(block)
     }
 
-    /// The value of `key`, if that is next.
-    pub(crate) fn value(&mut self, key: &[u8], tells_cas: bool) -> Result<Option<Value<'a>>, String> {
-        let rest = self.rest.strip_prefix(b"VALUE ").and_then(|rest| rest.strip_prefix(key));
-        if !rest.is_some_and(|rest| rest.starts_with(b" ")) {
-            return Ok(None);
+    /// Bytes that are left.
+    pub(crate) fn len(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Everything that is left.
+    pub(crate) fn take_all(&mut self) {
+        self.rest = &[];
+    }
+
+    /// The answer to a request about a key.
+    pub(crate) fn read(&mut self, op: &Op, key: &[u8]) -> Result<Answer<'a>, String> {
+        match op.wire.dialect {
+            Dialect::Classic => self.classic(op, key),
+            Dialect::Meta => self.meta(op, key),
+            Dialect::Binary => self.packet(op, key),
         }
-        let line = self.line()?;
-        let wrong = || format!("not a value of {}: {}", shown(key), shown(line));
-        let rest = &line[b"VALUE  ".len() + key.len()..];
-        let text = std::str::from_utf8(&rest[..rest.len() - 2]).map_err(|_invalid| wrong())?;
-        let mut words = text.split(' ');
-        let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
-        let (flags, len) = number().zip(number()).ok_or_else(wrong)?;
-        let cas = number();
-        let flags = u32::try_from(flags).map_err(|_large| wrong())?;
-        let len = usize::try_from(len).map_err(|_large| wrong())?;
-        if cas.is_some() != tells_cas || words.next().is_some() {
-            return Err(wrong());
-        }
-        Ok(Some(Value { flags, cas, bytes: self.block(len)? }))
     }
 
     /// Lines up to `END`. False where they break off before that: the rest comes later.
@@ -105,6 +136,30 @@ impl<'a> Answers<'a> {
         }
         Ok(false)
     }
+}
+
+/// What a request was answered by silence, where that says something.
+fn by_silence(op: &Op) -> Answer<'static> {
+    Answer::bare(if matches!(op.what, What::Get(_)) { Said::NotFound } else { Said::Done })
+}
+
+/// What a line says that refuses a request of this kind.
+fn refusal(op: &Op, line: &[u8]) -> Option<Said> {
+    Some(match (&op.what, line) {
+        (What::Store(_), lines::NO_MEMORY_STORING | lines::NO_MEMORY_READING)
+        | (What::Count(_), lines::NO_MEMORY | lines::NO_MEMORY_VIVIFY)
+        | (What::Touch { .. }, lines::NO_MEMORY) => Said::NoMemory,
+        (What::Store(_), lines::TOO_LARGE) => Said::TooLarge,
+        (What::Store(_), lines::BAD_DATA_CHUNK) => Said::BadEnd,
+        (What::Count(_), lines::NON_NUMERIC) => Said::NotANumber,
+        _ => return None,
+    })
+}
+
+/// A number as it stands in answers: digits, and no more of them than it needs.
+fn number(digits: &[u8]) -> Option<u64> {
+    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    (number.to_string().as_bytes() == digits).then_some(number)
 }
 
 /// Bytes as they are shown in a message.

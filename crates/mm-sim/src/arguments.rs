@@ -4,13 +4,15 @@ use mm_sim::CANARIES;
 
 /// What can be given.
 pub(crate) const USAGE: &str = "usage: cargo xtask sim ARGUMENTS
-  [--seed N [--show] | --seeds M [--from N] | --canary NAME|all | --hour]
+  [--seed N [--show] | --seeds M [--from N] [--jobs J] | --canary NAME|all | --hour]
   --seed N    run one seed and show what it did
   --show      show each request as it is executed, and what is answered
   --seeds M   run M seeds (100 if nothing is given)
   --from N    the first of them (0); with 1000 or more, every marked path has to be reached
-  --canary    make a mistake on purpose (lost-wake-up, dropped-byte, stale-read, leaked-buffer): it has to be caught
-  --hour      an hour of items of all ages: how much memory the dead ones hold";
+  --jobs J    run J of them at a time (as many as there are processors)
+  --canary    make a mistake on purpose (lost-wake-up, dropped-byte, stale-read, leaked-buffer, pin-ignored,
+              expired-item-served): it has to be caught
+  --hour      hours of items of all ages: how much memory the dead ones hold";
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,12 +30,16 @@ pub(crate) struct Arguments {
     pub(crate) first: u64,
     pub(crate) count: u64,
     pub(crate) show: bool,
+    /// Seeds that run at a time.
+    pub(crate) jobs: u64,
 }
 
 impl Arguments {
     /// Reads the words behind the program's name.
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut arguments = Self { what: What::Seeds, first: 0, count: 100, show: false };
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let mut arguments =
+            Self { what: What::Seeds, first: 0, count: 100, show: false, jobs: processors as u64 };
         while let Some(word) = words.next() {
             let mut number = || {
                 let given = words.next().ok_or_else(|| format!("{word} needs a number"))?;
@@ -49,6 +55,7 @@ impl Arguments {
                 }
                 "--show" => arguments.show = true,
                 "--from" => arguments.first = number()?,
+                "--jobs" => arguments.jobs = number()?,
                 _ => return Err(format!("there is no argument '{word}'")),
             }
         }
@@ -68,18 +75,24 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Arguments, String> {
-        Arguments::parse(line.split_whitespace().map(str::to_owned))
+        Arguments::parse(format!("--jobs 3 {line}").split_whitespace().map(str::to_owned))
     }
 
     #[test]
     fn arguments_and_their_faults() {
         let what = What::Seeds;
-        assert_eq!(parse(""), Ok(Arguments { what: what.clone(), first: 0, count: 100, show: false }));
+        assert_eq!(
+            parse(""),
+            Ok(Arguments { what: what.clone(), first: 0, count: 100, show: false, jobs: 3 })
+        );
         assert_eq!(
             parse("--seed 7 --show"),
-            Ok(Arguments { what: what.clone(), first: 7, count: 1, show: true })
+            Ok(Arguments { what: what.clone(), first: 7, count: 1, show: true, jobs: 3 })
         );
-        assert_eq!(parse("--seeds 5 --from 9"), Ok(Arguments { what, first: 9, count: 5, show: false }));
+        assert_eq!(
+            parse("--seeds 5 --from 9 --jobs 2"),
+            Ok(Arguments { what, first: 9, count: 5, show: false, jobs: 2 })
+        );
         assert_eq!(
             parse("--canary stale-read").map(|found| found.what),
             Ok(What::Canaries(vec!["stale read"]))

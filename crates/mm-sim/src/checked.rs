@@ -1,17 +1,18 @@
 //! The service under test, with everything it is given and answers shown to the world.
 
 use std::io::IoSlice;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use mm_base::Now;
 use mm_base::buffer::Output;
 use mm_memcached::Memcached;
-use mm_server::{Background, Peer, Service, Step};
+use mm_server::{Address, Background, Peer, Service, Step};
 use mm_store::Sharing;
 
 use crate::limits::GATHER_MAX;
 use crate::stream::Phase;
-use crate::world::{Ran, Shared, port_of};
+use crate::world::{Done, Ran, Shared, port_of};
 
 /// [`Memcached`] under observation.
 pub(crate) struct Checked<S: Sharing> {
@@ -21,10 +22,18 @@ pub(crate) struct Checked<S: Sharing> {
     output: Vec<u8>,
 }
 
-/// A connection, and the client's port that names it.
+/// A connection, and what names it.
 pub(crate) struct Connection {
     inner: mm_memcached::Connection,
-    port: usize,
+    of: Of,
+}
+
+/// Whose a connection is.
+enum Of {
+    /// That of the client with this port.
+    Stream(usize),
+    /// A datagram's.
+    Letter(SocketAddr, Done),
 }
 
 impl<S: Sharing> Checked<S> {
@@ -49,11 +58,15 @@ impl<S: Sharing> Service for Checked<S> {
     type Connection = Connection;
 
     fn connect(&mut self, peer: &Peer) -> Connection {
+        let inner = self.inner.connect(peer);
+        if let (true, Address::Ip(from)) = (peer.is_datagram, peer.address) {
+            return Connection { inner, of: Of::Letter(from, Done::default()) };
+        }
         let port = port_of(peer.address);
         if let Some(stream) = self.world.borrow_mut().stream(port) {
             stream.phase = Phase::Served;
         }
-        Connection { inner: self.inner.connect(peer), port }
+        Connection { inner, of: Of::Stream(port) }
     }
 
     fn prepare(&mut self, connection: &mut Connection, input: &[u8], pass: u8) {
@@ -75,8 +88,11 @@ impl<S: Sharing> Service for Checked<S> {
         if !copy_from(output, before, &mut self.output) {
             world.fail(format!("an output has more than {GATHER_MAX} pieces"));
         }
-        let (port, shard) = (connection.port, self.shard);
-        world.ran(&Ran { port, shard, now, input: &input[..consumed], output: &self.output, losses });
+        let ran = Ran { shard: self.shard, now, input: &input[..consumed], output: &self.output, losses };
+        match &mut connection.of {
+            Of::Stream(port) => world.ran(*port, &ran),
+            Of::Letter(from, done) => world.ran_letter((*from, done), &ran),
+        }
         step
     }
 
@@ -88,14 +104,18 @@ impl<S: Sharing> Service for Checked<S> {
         self.inner.filled(&mut connection.inner, bytes);
         let mut world = self.world.borrow_mut();
         world.passed += bytes as u64;
-        if let Some(stream) = world.stream(connection.port) {
-            stream.skip(bytes);
+        match connection.of {
+            Of::Stream(port) => world.stream(port).map_or((), |stream| stream.skip(bytes)),
+            Of::Letter(..) => world.fail("a datagram's value was received in parts".to_owned()),
         }
     }
 
     fn disconnect(&mut self, connection: Connection) {
         self.inner.disconnect(connection.inner);
-        self.world.borrow_mut().ended(connection.port);
+        match connection.of {
+            Of::Stream(port) => self.world.borrow_mut().ended(port),
+            Of::Letter(from, done) => self.world.borrow_mut().answered(from, done),
+        }
     }
 
     fn background(&mut self, now: Now) -> Background {

@@ -7,9 +7,12 @@ use mm_server::simulation::Simulation;
 use mm_store::Sharing;
 
 use crate::checked::Checked;
+use crate::history::History;
 use crate::limits::STALL_MS;
+use crate::op::What;
 use crate::plan::{Manners, REFUSAL, Work};
 use crate::requests::{Requests, Surroundings};
+use crate::stream::Stream;
 use crate::world::World;
 
 /// How connections of a run have ended, counted over all clients.
@@ -54,6 +57,8 @@ struct Open {
     finished: bool,
     /// A quit has been asked for.
     quit: bool,
+    /// It is told what happens, and asks nothing more.
+    watches: bool,
     /// Bytes of the text for refused connections that have been received.
     refusal: usize,
     /// Since when the server could have done something and has not.
@@ -106,6 +111,11 @@ impl Client {
             // Whoever only waits is patient, or else a slow server would see nothing but clients that have left.
             self.misbehave(stage);
         }
+        let watches = self.open.as_ref().is_some_and(|open| open.watches);
+        if watches && !stage.ending {
+            self.watch(stage);
+            return;
+        }
         let manners = stage.manners;
         self.due_ms = now_ms + stage.choices.between(0, manners.think_ms_max);
         if !stage.ending && stage.choices.one_in(manners.long_pauses) {
@@ -114,11 +124,35 @@ impl Client {
         }
     }
 
+    /// Whoever watches looks from time to time, and ends it some day.
+    fn watch<S: Sharing>(&mut self, stage: &mut Stage<'_, S>) {
+        self.waits = false;
+        self.due_ms = stage.simulation.network().now().monotonic_ms + stage.choices.between(1, 300);
+        if let Some(open) = &mut self.open
+            && stage.choices.one_in(20)
+            && stage.world.stream(open.port).is_some_and(|stream| stream.unwritten().is_empty())
+        {
+            stage.simulation.network().finish(open.peer);
+            open.finished = true;
+        }
+    }
+
     fn connect<S: Sharing>(&mut self, stage: &mut Stage<'_, S>) {
         let peer = stage.simulation.connect();
         let port = stage.world.open(peer.address());
         stage.ends.connected += 1;
-        self.open = Some(Open { peer, port, finished: false, quit: false, refusal: 0, idle_since_ms: None });
+        if let Some(stream) = stage.world.stream(port) {
+            stream.is_binary = stage.choices.one_in(stage.work.binary);
+        }
+        self.open = Some(Open {
+            peer,
+            port,
+            finished: false,
+            quit: false,
+            watches: false,
+            refusal: 0,
+            idle_since_ms: None,
+        });
     }
 
     /// Receives, and sees to it that it is what the server has answered.
@@ -190,11 +224,14 @@ impl Client {
         }
         while !stage.ending && open.may_ask(stage) {
             let keys = std::mem::take(&mut stage.world.keys);
+            let begun = stage.world.history.as_mut().map_or(0, History::tick);
             if let Some(stream) = stage.world.stream(open.port) {
+                stream.moment = begun;
                 let mut around = Surroundings { keys: &keys, moment, stream };
                 stage.requests.make(stage.choices, &mut around);
-                open.quit |=
-                    matches!(stream.ops.back(), Some(op) if matches!(op.what, crate::op::What::Quit));
+                let last = stream.ops.back().map(|op| &op.what);
+                open.quit |= matches!(last, Some(What::Quit));
+                open.watches |= matches!(last, Some(What::Watch));
             }
             stage.world.keys = keys;
             if stage.choices.one_in(3) {
@@ -302,7 +339,11 @@ impl Open {
     fn may_ask<S: Sharing>(&self, stage: &mut Stage<'_, S>) -> bool {
         let depth_max = stage.work.depth_max;
         let Some(stream) = stage.world.stream(self.port) else { return false };
-        !self.quit && !self.finished && stream.ops.len() < depth_max && stream.unwritten().len() < 64 * 1024
+        !self.quit
+            && !self.watches
+            && !self.finished
+            && stream.ops.len() < depth_max
+            && stream.unwritten().len() < 64 * 1024
     }
 
     fn receive(&mut self, bytes: &[u8], world: &mut World) -> Result<(), String> {
@@ -312,6 +353,12 @@ impl Open {
             self.refusal += bytes.len();
             return if due.starts_with(bytes) { Ok(()) } else { Err("not the refusal".to_owned()) };
         }
-        stream.receive(bytes)
+        stream.receive(bytes)?;
+        while let Some(call) = world.stream(self.port).and_then(Stream::next_received) {
+            if let Some(history) = &mut world.history {
+                history.received(call);
+            }
+        }
+        Ok(())
     }
 }

@@ -12,6 +12,30 @@ pub const CLIENTS_MAX: usize = 24;
 /// Keys of a run, at most.
 pub const KEYS_MAX: usize = 2000;
 
+/// Keys of a run in which the index has to grow.
+pub const MANY_KEYS: usize = 10_000;
+
+/// Pieces of its client's choice that a value comes in, at most.
+pub const PIECES_MAX: usize = 200;
+
+/// Keys of a run whose requests are written down: half of them are about an eighth of these.
+pub const RECORDED_KEYS: usize = 40;
+
+/// Its clients, at most: the more there are, the longer an order is looked for.
+pub const RECORDED_CLIENTS_MAX: usize = 5;
+
+/// The memory limit of runs in which it changes, in megabytes.
+pub const LARGE_LIMIT_MB: u64 = 64;
+
+/// What a connection may hold beyond its output's cap, in bytes: a buffer of input, and the answer that went over it.
+pub const CONNECTION_SLACK_BYTES: usize = 256 * 1024;
+
+/// Datagrams whose replies are waited for.
+pub const LETTERS_OPEN_MAX: usize = 32;
+
+/// How long it may take until a lower memory limit is kept, in milliseconds of virtual time.
+pub const SHRINK_MS_MAX: u64 = 60_000;
+
 /// Pieces of one output that the checks look at.
 pub const GATHER_MAX: usize = 1024;
 
@@ -20,6 +44,9 @@ pub const STALL_MS: u64 = 300;
 
 /// How long nothing may happen at all, in milliseconds of virtual time: more than every time-out and pause.
 pub const PROGRESS_MS_MAX: u64 = 200_000;
+
+/// The same in steps: both have to be exceeded.
+pub const PROGRESS_STEPS_MIN: u64 = 2000;
 
 /// Seeds within which each mistake made on purpose has to show.
 pub const CANARY_SEEDS: u64 = 50;
@@ -32,6 +59,9 @@ pub const SAMPLE_S: u64 = 7;
 
 /// Its memory limit, in bytes.
 pub const HOUR_LIMIT_BYTES: usize = 16 << 20;
+
+/// Shards of the hours on a shared store.
+pub const HOUR_SHARDS: usize = 2;
 
 /// Values stored in each second of it.
 pub const HOUR_SETS_PER_S: u64 = 500;
@@ -47,3 +77,9 @@ pub const SPINS_MAX: u32 = 10_000;
 
 /// How often each marked path is reached in a run of a thousand seeds, at least.
 pub const MARK_MIN: u64 = 100;
+
+/// Steps after which the search for an order of a history is given up: a hundred for each call of a long one.
+pub const LINEAR_STEPS_MAX: usize = 20_000_000;
+
+/// Calls without explanation that are shown.
+pub const LINEAR_SHOWN: usize = 16;

@@ -7,14 +7,19 @@ mod arguments;
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use arguments::{Arguments, USAGE, What};
 use mm_sim::limits::{DEAD_S, DEAD_SHARE_MAX, MARK_MIN};
-use mm_sim::{Failure, Report, catch, hour, reached, run, run_shown};
+use mm_sim::{Failure, Hour, MIXES, Report, catch, hour, reached, run, run_shown};
 
 /// Seeds from which on every marked path has to be reached.
 const MARKS_FROM: u64 = 1000;
+
+/// Seeds from which on it is shown how often.
+const MARKS_SHOWN_FROM: u64 = 100;
 
 /// Failing seeds after which the rest is not run.
 const FAILURES_MAX: usize = 10;
@@ -24,7 +29,7 @@ fn main() -> ExitCode {
         Ok(arguments) => match &arguments.what {
             What::Seeds => seeds(&arguments),
             What::Canaries(names) => canaries(names),
-            What::Hour => an_hour(),
+            What::Hour => hours_of_all_mixes(),
         },
         Err(wrong) => {
             eprintln!("mm-sim: {wrong}\n{USAGE}");
@@ -59,38 +64,47 @@ impl Total {
 }
 
 fn seeds(arguments: &Arguments) -> ExitCode {
-    let (start, mut total, mut failures) = (Instant::now(), Total::default(), Vec::new());
-    let end = arguments.first.saturating_add(arguments.count);
-    for seed in arguments.first..end {
-        let ran = if arguments.show { run_shown(seed, |line| println!("{line}")) } else { run(seed) };
-        match ran {
-            Ok(report) => {
-                if arguments.count == 1 {
-                    println!("{report:?}");
+    let start = Instant::now();
+    let progress = Mutex::new((Total::default(), Vec::new()));
+    let (next, end) = (AtomicU64::new(arguments.first), arguments.first.saturating_add(arguments.count));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end {
+                return;
+            }
+            let ran = if arguments.show { run_shown(seed, |line| println!("{line}")) } else { run(seed) };
+            let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+            let (total, failures) = &mut *progress;
+            match ran {
+                Ok(report) => {
+                    if arguments.count == 1 {
+                        println!("{report:?}");
+                    }
+                    total.add(&report);
                 }
-                total.add(&report);
+                Err(failure) => {
+                    tell(&failure);
+                    failures.push(failure.seed);
+                }
             }
-            Err(failure) => {
-                tell(&failure);
-                failures.push(failure.seed);
+            let done = total.runs + failures.len() as u64;
+            if done.is_multiple_of(100) && done < arguments.count {
+                let (count, failed) = (arguments.count, failures.len());
+                println!("{done} of {count} seeds, {failed} failed, {:.0?}", start.elapsed());
+                // Progress that cannot be shown is no reason to stop.
+                std::io::stdout().flush().ok();
+            }
+            if failures.len() == FAILURES_MAX && next.swap(end, Ordering::Relaxed) < end {
+                println!("{FAILURES_MAX} seeds have failed, the rest is not run");
             }
         }
-        let done = seed - arguments.first + 1;
-        if done.is_multiple_of(100) && done < arguments.count {
-            println!(
-                "{done} of {} seeds, {} failed, {:.0?}",
-                arguments.count,
-                failures.len(),
-                start.elapsed()
-            );
-            // Progress that cannot be shown is no reason to stop.
-            std::io::stdout().flush().ok();
-        }
-        if failures.len() >= FAILURES_MAX {
-            println!("{FAILURES_MAX} seeds have failed, the rest is not run");
-            break;
-        }
-    }
+    };
+    std::thread::scope(|scope| {
+        (1..arguments.jobs.min(arguments.count)).for_each(|_| drop(scope.spawn(work)));
+        work();
+    });
+    let (total, failures) = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
     println!(
         "{} seeds without a fault in {:.1?}: {} requests (at least {} a seed), at least {} kinds of fault a seed, {} \
          items lost to eviction, {} answers of which nothing certain was known, {:.1} hours of virtual time",
@@ -103,7 +117,7 @@ fn seeds(arguments: &Arguments) -> ExitCode {
         total.unknown,
         hours(total.virtual_ms),
     );
-    let is_whole = arguments.count < MARKS_FROM || all_reached();
+    let is_whole = arguments.count < MARKS_SHOWN_FROM || all_reached() || arguments.count < MARKS_FROM;
     if failures.is_empty() && is_whole {
         return ExitCode::SUCCESS;
     }
@@ -142,28 +156,41 @@ fn canaries(names: &[&'static str]) -> ExitCode {
     if all_caught { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// An hour of items of all ages.
-fn an_hour() -> ExitCode {
-    match hour(1) {
-        Err(wrong) => {
-            println!("FAILED {wrong}");
-            ExitCode::FAILURE
+/// Hours of items of all ages, on a store of one shard and on one of several.
+fn hours_of_all_mixes() -> ExitCode {
+    let (mut most, mut all_within) = (0, true);
+    for (mix, shared) in MIXES.iter().flat_map(|mix| [(mix, false), (mix, true)]) {
+        let store = if shared { "shared" } else { "local" };
+        match hour(mix, shared, 1) {
+            Err(wrong) => {
+                println!("FAILED {}, {store}: {wrong}", mix.name);
+                all_within = false;
+            }
+            Ok(hour) => {
+                let Hour { samples, above, most_at_s, stored, reclaimed, evicted, .. } = hour;
+                println!(
+                    "{:>5.1} %  {}, {store}: at {most_at_s} s, {above} of {samples} samples above; {stored} stored, \
+                     {reclaimed} reclaimed, {evicted} evicted",
+                    percent(hour.most),
+                    mix.name,
+                );
+                most = most.max(hour.most);
+                all_within &= above == 0;
+            }
         }
-        Ok(hour) => {
-            println!(
-                "{} samples: at most {} of 1000 of the memory were held by items dead for {DEAD_S} s (at {} s; {} may \
-                 be); {} values stored, {} items reclaimed, {} evicted",
-                hour.samples,
-                hour.most,
-                hour.most_at_s,
-                DEAD_SHARE_MAX,
-                hour.stored,
-                hour.reclaimed,
-                hour.evicted
-            );
-            if hour.most <= DEAD_SHARE_MAX { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
+        std::io::stdout().flush().ok();
     }
+    println!(
+        "at most {:.1} % of the memory were held by items dead for {DEAD_S} s; {:.1} % may be",
+        percent(most),
+        percent(DEAD_SHARE_MAX)
+    );
+    if all_within { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Thousandths as percents.
+fn percent(thousandths: u64) -> f64 {
+    f64::from(u32::try_from(thousandths).unwrap_or(u32::MAX)) / 10.0
 }
 
 fn tell(failure: &Failure) {

@@ -5,6 +5,7 @@ use crate::limits::MARK_MIN;
 /// Every mark in the code, by the crate it is in.
 pub const MARKS: &[&str] = &[
     // mm-server
+    "address limit reached",
     "connection broken",
     "connection handed to another shard",
     "connection limit reached",
@@ -17,13 +18,16 @@ pub const MARKS: &[&str] = &[
     "drain deadline passed",
     "idle time-out",
     "output waits for its reader",
+    "reply in datagrams refused",
     "request cut",
     "service stopped at the output's cap",
     "slowest connection closed for want of memory",
     "write time-out",
     // mm-memcached
     "batch stopped at the output's cap",
+    "delayed flush carried out",
     "dump stopped at the output's cap",
+    "line for a watcher skipped",
     "no memory for a value",
     "refused value skipped",
     "short value waited for",
@@ -33,12 +37,16 @@ pub const MARKS: &[&str] = &[
     "value too large",
     // mm-store
     "emptied segment held by a pin",
+    "emptied segment waits for readers",
     "expired or flushed item removed",
     "extent moved",
     "flush",
     "index resized",
     "item evicted",
+    "memory above the limit given back",
+    "no slot in the index",
     "record moved",
+    "two items displaced in the index",
     "upload ended after a flush",
     "value goes on in an extent",
     "values joined",

@@ -12,8 +12,8 @@ mod store;
 
 use std::rc::Rc;
 
-use crate::answer::Answers;
-use crate::op::{KeyId, Op, What};
+use crate::answer::{Answers, Said};
+use crate::op::{Dialect, Flaw, KeyId, Op, What};
 use crate::time::Moment;
 
 /// Why an answer is wrong.
@@ -101,42 +101,51 @@ impl Model {
         answers: &mut Answers<'_>,
         context: &Context<'_>,
     ) -> Result<Answered, Wrong> {
+        let dialect = op.wire.dialect;
+        let key = op.what.key().map_or(&[][..], |key| &context.keys[key]);
         match &op.what {
-            What::Get(get) => self.get(*get, answers, context)?,
-            What::Store(store) => self.store(store, answers, context)?,
-            What::Delete { key, noreply } => self.delete(*key, *noreply, answers, context)?,
-            What::Arithmetic { key, delta, decrement, noreply } => {
-                self.arithmetic((*key, *delta, *decrement), *noreply, answers, context)?;
+            What::Store(store) if store.flaw == Flaw::Refused => {}
+            What::Get(get) => {
+                self.get(*get, &answers.read(op, key)?, context)?;
+                if get.last {
+                    answers.expect(b"END\r\n")?;
+                }
             }
-            What::Touch { key, exptime, noreply } => {
-                self.touch((*key, *exptime), *noreply, answers, context)?;
+            What::Store(store) => self.store(op, store, &answers.read(op, key)?, context)?,
+            What::Delete { key: id, cas } => self.delete((*id, *cas), &answers.read(op, key)?, context)?,
+            What::Count(count) => self.count(count, &answers.read(op, key)?, context)?,
+            What::Touch { key: id, exptime } => {
+                self.touch((*id, *exptime), &answers.read(op, key)?, context)?;
             }
-            What::Flush { delay_s, noreply } => self.flush(*delay_s, *noreply, answers, context)?,
+            What::Flush { delay_s } => {
+                succeeds(answers.read(op, key)?.said)?;
+                self.flush(*delay_s, context);
+            }
             What::Line(line) => answers.expect(line)?,
+            What::Plain => succeeds(answers.read(op, key)?.said)?,
+            What::Stats if dialect == Dialect::Binary => {
+                let is_whole = answers.packets_to_end(op.wire.opaque)?;
+                return Ok(if is_whole { Answered::Whole } else { Answered::InPart });
+            }
             What::Stats => return until_end(answers, b"STAT "),
             What::Dump => return until_end(answers, b""),
+            What::Watch => {
+                answers.take_all();
+                return Ok(Answered::InPart);
+            }
+            What::Quit if dialect == Dialect::Binary => succeeds(answers.read(op, key)?.said)?,
             What::Quit => {}
         }
         Ok(Answered::Whole)
     }
 
-    fn flush(
-        &mut self,
-        delay_s: i32,
-        noreply: bool,
-        answers: &mut Answers<'_>,
-        context: &Context<'_>,
-    ) -> Result<(), Wrong> {
-        if !noreply {
-            answers.expect(b"OK\r\n")?;
-        }
+    fn flush(&mut self, delay_s: i32, context: &Context<'_>) {
         self.flush_s = 0;
         if delay_s > 0 {
             self.flush_s = context.moment.expiry_s(delay_s);
         } else {
             self.forget_all(context);
         }
-        Ok(())
     }
 
     pub(crate) fn forget_all(&mut self, context: &Context<'_>) {
@@ -224,6 +233,11 @@ impl Item {
     fn cas_floor(&self) -> u64 {
         self.cas.unwrap_or(self.cas_above)
     }
+}
+
+/// Something that cannot fail has not failed.
+fn succeeds(said: Said) -> Result<(), Wrong> {
+    if matches!(said, Said::Done | Said::Nothing) { Ok(()) } else { Err(format!("{said:?} in answer to it")) }
 }
 
 fn until_end(answers: &mut Answers<'_>, prefix: &[u8]) -> Result<Answered, Wrong> {

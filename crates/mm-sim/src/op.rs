@@ -15,8 +15,34 @@ pub(crate) type KeyId = usize;
 #[derive(Debug)]
 pub(crate) struct Op {
     pub(crate) what: What,
+    pub(crate) wire: Wire,
+    /// When it was made, in moments of the run's history.
+    pub(crate) begun: u64,
     /// Bytes of the connection's input that are done with when it has been served.
     pub(crate) end: u64,
+}
+
+/// How a request is put, and how its answer is told from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wire {
+    pub(crate) dialect: Dialect,
+    /// What its answer repeats. Classic commands have no such thing.
+    pub(crate) opaque: u32,
+    /// A success, or the miss of a look-up, is not answered; of a classic command, nothing is.
+    pub(crate) quiet: bool,
+}
+
+/// The three ways of asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Classic,
+    Meta,
+    Binary,
+}
+
+impl Wire {
+    /// That of a classic command which is answered.
+    pub(crate) const CLASSIC: Self = Self { dialect: Dialect::Classic, opaque: 0, quiet: false };
 }
 
 impl fmt::Display for Op {
@@ -24,7 +50,7 @@ impl fmt::Display for Op {
         match &self.what {
             What::Store(store) => write!(
                 f,
-                "{:?} key {} = {} bytes {} (flags {}, exptime {}, cas {}, noreply {}, flaw {:?})",
+                "{:?} key {} = {} bytes {} (flags {}, exptime {}, cas {}, {:?}, flaw {:?})",
                 store.verb,
                 store.key,
                 store.value.len(),
@@ -32,11 +58,11 @@ impl fmt::Display for Op {
                 store.flags,
                 store.exptime,
                 store.cas,
-                store.noreply,
+                self.wire,
                 store.flaw
             ),
             What::Line(line) => write!(f, "what is answered by {}", shown(line)),
-            what => write!(f, "{what:?}"),
+            what => write!(f, "{what:?} ({:?})", self.wire),
         }
     }
 }
@@ -48,39 +74,63 @@ pub(crate) enum What {
     Store(Store),
     Delete {
         key: KeyId,
-        noreply: bool,
+        /// The CAS value that the item must have; 0 for any.
+        cas: u64,
     },
-    Arithmetic {
-        key: KeyId,
-        delta: u64,
-        decrement: bool,
-        noreply: bool,
-    },
+    Count(Count),
     Touch {
         key: KeyId,
         exptime: i32,
-        noreply: bool,
     },
     Flush {
         delay_s: i32,
-        noreply: bool,
     },
     /// Something that is always answered by the same line.
     Line(&'static [u8]),
-    /// `stats`, with or without a group: lines up to the last.
+    /// Something that succeeds, whatever else its answer says.
+    Plain,
+    /// Statistics: lines or packets up to the last.
     Stats,
     /// A dump of keys: lines up to the last, over several runs.
     Dump,
+    /// Lines about what happens, for the rest of the connection.
+    Watch,
     Quit,
 }
 
-/// One key of get, gets, gat or gats.
+impl What {
+    /// The key that it is about.
+    pub(crate) fn key(&self) -> Option<KeyId> {
+        match self {
+            Self::Get(get) => Some(get.key),
+            Self::Store(store) => Some(store.key),
+            Self::Count(count) => Some(count.key),
+            Self::Delete { key, .. } | Self::Touch { key, .. } => Some(*key),
+            _ => None,
+        }
+    }
+}
+
+/// One key of a look-up, which may give the item another time to live.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Get {
     pub(crate) key: KeyId,
+    pub(crate) tells_value: bool,
     pub(crate) tells_cas: bool,
     pub(crate) exptime: Option<i32>,
+    /// The last key of a classic command, after which the answer ends.
     pub(crate) last: bool,
+}
+
+/// Counting up or down.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count {
+    pub(crate) key: KeyId,
+    pub(crate) delta: u64,
+    pub(crate) decrement: bool,
+    /// The number to begin with where there is none, and its time to live. `None`: none is made.
+    pub(crate) creates: Option<(u64, i32)>,
+    pub(crate) tells_number: bool,
 }
 
 /// A storage command.
@@ -92,7 +142,6 @@ pub(crate) struct Store {
     pub(crate) exptime: i32,
     pub(crate) value: Rc<[u8]>,
     pub(crate) cas: u64,
-    pub(crate) noreply: bool,
     pub(crate) flaw: Flaw,
     /// Bytes of the connection's input that are done with when its line has been seen.
     pub(crate) line_end: u64,

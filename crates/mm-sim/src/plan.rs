@@ -10,7 +10,10 @@ use mm_memcached::Settings;
 use mm_runtime::driver::sim::Faults;
 use mm_server::Config;
 
-use crate::limits::{CLIENTS_MAX, KEYS_MAX};
+use crate::limits::{
+    CLIENTS_MAX, KEYS_MAX, LARGE_LIMIT_MB, MANY_KEYS, PIECES_MAX, RECORDED_CLIENTS_MAX, RECORDED_KEYS,
+};
+use crate::requests::{KINDS, Kind};
 
 /// What connections above the limit are told.
 pub(crate) const REFUSAL: &[u8] = b"ERROR Too many open connections\r\n";
@@ -40,6 +43,8 @@ pub(crate) struct Work {
     pub(crate) value_bytes_max: usize,
     /// One value in so many may be that long; others are short.
     pub(crate) long_values: u64,
+    /// The longest of these, in bytes.
+    pub(crate) short_bytes_max: usize,
     /// One item in so many expires within seconds. 0: none.
     pub(crate) short_lives: u64,
     /// One command in so many that can wants no answer. 0: none.
@@ -50,6 +55,17 @@ pub(crate) struct Work {
     pub(crate) multiget_max: usize,
     /// Requests that a client has under way, at most.
     pub(crate) depth_max: usize,
+    /// One request in so many that can be a meta command is one. 0: none.
+    pub(crate) meta: u64,
+    /// One connection in so many speaks the binary protocol. 0: none.
+    pub(crate) binary: u64,
+    /// One step in so many a request is sent in a datagram. 0: none.
+    pub(crate) letters: u64,
+    /// What clients see is held against every order in which it can have come about, so only such requests are made as
+    /// leave few orders.
+    pub(crate) is_recorded: bool,
+    /// The memory limits that clients set, in megabytes. `None`: only such as are refused.
+    pub(crate) limits_mb: Option<(u64, u64)>,
 }
 
 /// How clients behave.
@@ -75,9 +91,9 @@ impl Plan {
     pub(crate) fn new(seed: u64) -> Self {
         let mut choices = Choices::new(seed).fork(10);
         let shards = NonZeroUsize::new(1 + choices.index(4)).unwrap_or(NonZeroUsize::MIN);
-        let clients = 1 + choices.index(CLIENTS_MAX);
-        let faults = faults(&mut choices);
-        let manners = manners(&mut choices);
+        let mut clients = 1 + choices.index(CLIENTS_MAX);
+        let mut faults = faults(&mut choices);
+        let mut manners = manners(&mut choices);
         let mut work = work(&mut choices);
         let is_pressed = choices.one_in(4);
         if is_pressed {
@@ -86,11 +102,39 @@ impl Plan {
             work.long_values = 2;
         }
         let keys = if is_pressed { KEYS_MAX } else { 0 };
-        let keys = keys.max(1 + index(&mut choices, 3, (KEYS_MAX, 60)));
+        let mut keys = keys.max(1 + index(&mut choices, 3, (KEYS_MAX, 60)));
         let mut settings = Settings::default();
         settings.items.limit_bytes = if is_pressed { 1 << 20 } else { 1 << choices.between(20, 23) };
         settings.items.evicts = !choices.one_in(8);
         settings.items.item_size_max = if choices.one_in(3) { 8 * 1024 } else { 1 << 18 };
+        if choices.one_in(20) {
+            // Memory enough for the limit to go up and down at run time, and for values that are long.
+            settings.items.limit_bytes = LARGE_LIMIT_MB << 20;
+            settings.items.item_size_max = 4 << 20;
+            work.limits_mb = Some((8, 2 * LARGE_LIMIT_MB));
+            (work.value_bytes_max, work.long_values) = (2 << 20, 60);
+            manners.write_bytes_max = 64 * 1024;
+            manners.read_bytes_max = 256 * 1024;
+            faults.capacity_bytes = 256 * 1024;
+        }
+        if choices.one_in(8) {
+            // Many items, which the memory holds or does not, and answers that keep their values from being moved.
+            keys = MANY_KEYS;
+            (work.value_bytes_max, work.long_values) = (6000, 10);
+            work.short_bytes_max = if choices.one_in(2) { 64 } else { 400 };
+            work.weights[0] *= 8;
+            work.short_lives = 0;
+            (manners.slow_readers, manners.read_bytes_max) = (2, 64 * 1024);
+        }
+        if shards.get() > 1 && choices.one_in(4) {
+            (keys, clients) = (RECORDED_KEYS, clients.min(RECORDED_CLIENTS_MAX));
+            record(&mut work);
+        }
+        // Who sends or receives few bytes at a time would be at one long value for all of the run.
+        let piece = manners.write_bytes_max.min(manners.read_bytes_max).min(faults.capacity_bytes);
+        work.value_bytes_max = work.value_bytes_max.min(piece * PIECES_MAX);
+        settings.watcher_bytes =
+            if choices.one_in(2) { 200 + choices.index(2000) } else { settings.watcher_bytes };
         settings.threads = shards.get();
         let config = config(&mut choices, shards, clients);
         let drain_after = if choices.one_in(3) { choices.between(500, 9000) } else { 0 };
@@ -124,7 +168,8 @@ fn faults(choices: &mut Choices) -> Faults {
         spurious_events: some(choices, 3, 20),
         failed_accepts: some(choices, 2, 8),
         resets: some(choices, 2, 40) * 50,
-        ..Faults::default()
+        lost_datagrams: some(choices, 3, 20),
+        doubled_datagrams: some(choices, 3, 20),
     };
     let has_delay = faults.delay_ms_max > 0;
     let usual = [&mut faults.short_receives, &mut faults.short_sends, &mut faults.spurious_events];
@@ -148,7 +193,7 @@ fn manners(choices: &mut Choices) -> Manners {
 }
 
 fn work(choices: &mut Choices) -> Work {
-    let mut weights: Vec<u64> = crate::requests::KINDS
+    let mut weights: Vec<u64> = KINDS
         .iter()
         .map(|(_, usual)| if choices.one_in(3) { 0 } else { choices.between(1, 2 * usual) })
         .collect();
@@ -164,12 +209,32 @@ fn work(choices: &mut Choices) -> Work {
     Work {
         weights,
         value_bytes_max,
+        short_bytes_max: 64,
         long_values: choices.between(2, 10) * if value_bytes_max > 3000 { 4 } else { 1 },
         short_lives: some(choices, 3, 10),
         noreply: some(choices, 3, 10),
         flaws: some(choices, 3, 50),
         multiget_max: 1 + index(choices, 4, (100, 8)),
         depth_max: 1 + index(choices, 3, (100, 6)),
+        meta: some(choices, 3, 4),
+        binary: some(choices, 2, 4),
+        letters: some(choices, 2, 8),
+        is_recorded: false,
+        limits_mb: None,
+    }
+}
+
+/// Leaves out what has many explanations, and what takes long to look through.
+fn record(work: &mut Work) {
+    work.is_recorded = true;
+    (work.short_lives, work.noreply, work.flaws, work.letters) = (0, 0, 0, 0);
+    (work.value_bytes_max, work.limits_mb) = (100, None);
+    work.depth_max = 1;
+    work.multiget_max = work.multiget_max.min(2);
+    for ((kind, _), weight) in KINDS.iter().zip(&mut work.weights) {
+        if *kind == Kind::Prepend {
+            *weight = 0;
+        }
     }
 }
 
@@ -183,6 +248,8 @@ fn config(choices: &mut Choices, shards: NonZeroUsize, clients: usize) -> Config
     Config {
         shards,
         connections_max,
+        // All clients have one address.
+        connections_per_address_max: choices.one_in(8).then(|| 1 + choices.index(clients)),
         refusal: choices.one_in(2).then_some(REFUSAL),
         idle_timeout_ms: choices.one_in(3).then(|| choices.between(200, 3000)),
         write_timeout_ms: if choices.one_in(2) { Some(choices.between(200, 3000)) } else { Some(60_000) },

@@ -1,13 +1,16 @@
 //! Making requests: their bytes, and what they mean.
 
+mod binary;
+mod classic;
+mod meta;
+
 use std::collections::VecDeque;
-use std::io::Write;
 use std::rc::Rc;
 
 use mm_base::choice::Choices;
 use mm_proto::memcached::{StoreVerb, lines};
 
-use crate::op::{Flaw, Get, KeyId, Store, What};
+use crate::op::{Count, Dialect, Flaw, Get, KeyId, Store, What, Wire};
 use crate::plan::Work;
 use crate::stream::Stream;
 use crate::time::Moment;
@@ -31,6 +34,8 @@ pub(crate) enum Kind {
     Fixed,
     Stats,
     Dump,
+    Watch,
+    Limit,
     Quit,
 }
 
@@ -52,6 +57,8 @@ pub(crate) const KINDS: &[(Kind, u64)] = &[
     (Kind::Fixed, 5),
     (Kind::Stats, 1),
     (Kind::Dump, 1),
+    (Kind::Watch, 1),
+    (Kind::Limit, 1),
     (Kind::Quit, 1),
 ];
 
@@ -95,37 +102,37 @@ impl Requests {
         self.seen_cas.push_back((key, cas));
     }
 
-    /// Adds a request to the stream.
+    /// Adds a request to the stream, or several that belong together.
     pub(crate) fn make(&mut self, choices: &mut Choices, around: &mut Surroundings<'_>) {
         self.made += 1;
-        match self.kind(choices) {
+        let what = match self.kind(choices) {
             Kind::Set => self.store(StoreVerb::Set, choices, around),
             Kind::Add => self.store(StoreVerb::Add, choices, around),
             Kind::Replace => self.store(StoreVerb::Replace, choices, around),
             Kind::Append => self.store(StoreVerb::Append, choices, around),
             Kind::Prepend => self.store(StoreVerb::Prepend, choices, around),
             Kind::Cas => self.store(StoreVerb::Cas, choices, around),
-            Kind::Get => self.get(1, false, choices, around),
+            Kind::Get => self.get(false, choices, around),
+            Kind::GetTouching => self.get(true, choices, around),
             Kind::Multiget => {
                 let count = 1 + choices.index(self.work.multiget_max);
-                self.get(count, false, choices, around);
+                return self.multiget(count, choices, around);
             }
-            Kind::GetTouching => self.get(1 + choices.index(3), true, choices, around),
             Kind::Delete => self.delete(choices, around),
-            Kind::Arithmetic => self.arithmetic(choices, around),
-            Kind::Touch => self.touch(choices, around),
-            Kind::Flush => self.flush(choices, around),
-            Kind::Fixed => fixed(choices, around),
-            Kind::Stats => stats(choices, around),
-            Kind::Dump => {
-                around.stream.ask(b"lru_crawler metadump all\r\n");
-                around.stream.push(What::Dump);
+            Kind::Arithmetic => self.count(choices, around),
+            Kind::Touch => {
+                let exptime = self.exptime(choices, around.moment);
+                What::Touch { key: self.key(choices, around), exptime }
             }
-            Kind::Quit => {
-                around.stream.ask(b"quit\r\n");
-                around.stream.push(What::Quit);
-            }
-        }
+            Kind::Flush => What::Flush { delay_s: i32::try_from(choices.index(5)).unwrap_or(0) },
+            Kind::Fixed => What::Plain,
+            Kind::Stats => What::Stats,
+            Kind::Dump => What::Dump,
+            Kind::Watch => What::Watch,
+            Kind::Limit => return self.limit(choices, around),
+            Kind::Quit => What::Quit,
+        };
+        self.put(what, choices, around);
     }
 
     fn kind(&self, choices: &mut Choices) -> Kind {
@@ -139,14 +146,80 @@ impl Requests {
         Kind::Get
     }
 
+    /// Puts a request in one of the dialects that the connection speaks.
+    fn put(&mut self, mut what: What, choices: &mut Choices, around: &mut Surroundings<'_>) {
+        if self.work.is_recorded {
+            tell_all(&mut what);
+        }
+        let wire = self.wire(&what, choices, around.stream.is_binary);
+        fit(&mut what, wire);
+        if let (What::Plain, Dialect::Classic) = (&what, wire.dialect) {
+            return fixed(choices, around);
+        }
+        self.put_as(what, wire, choices, around);
+        if wire.quiet && wire.dialect == Dialect::Meta {
+            meta::end_quiet(around.stream);
+        }
+    }
+
+    /// The same, in this dialect.
+    fn put_as(&self, mut what: What, wire: Wire, choices: &mut Choices, around: &mut Surroundings<'_>) {
+        let key = what.key().map_or(&[][..], |key| &around.keys[key]);
+        let head = match wire.dialect {
+            Dialect::Classic => classic::head(&what, wire, key, choices),
+            Dialect::Meta => meta::head(&what, wire, key, choices),
+            Dialect::Binary => binary::head(&what, wire, key, choices),
+        };
+        let stream = &mut *around.stream;
+        let line_end = stream.ask(&head);
+        let What::Store(store) = &mut what else { return stream.push(what, wire) };
+        store.line_end = line_end;
+        // memcached's measure of an item: 56 bytes, 4 for flags, the key and its end, the value and its line end.
+        let size = 56 + if store.flags == 0 { 0 } else { 4 } + key.len() + 1 + store.value.len() + 2;
+        if size > self.item_size_max {
+            store.flaw = Flaw::TooLarge;
+        }
+        let (flaw, value) = (store.flaw, Rc::clone(&store.value));
+        let end: &[u8] = match (wire.dialect, flaw) {
+            (Dialect::Binary, _) => b"",
+            (_, Flaw::BadEnd) => b"xy",
+            _ => b"\r\n",
+        };
+        let data = [&value[..], end].concat();
+        if flaw == Flaw::TooLarge {
+            // It is refused by its line; the data are skipped.
+            stream.push(what, wire);
+            stream.ask(&data);
+        } else {
+            stream.ask(&data);
+            stream.push(what, wire);
+        }
+    }
+
+    /// How a request is put.
+    fn wire(&self, what: &What, choices: &mut Choices, is_binary: bool) -> Wire {
+        let has_meta = matches!(what, What::Get(_) | What::Store(_) | What::Delete { .. } | What::Count(_));
+        let dialect = match () {
+            () if is_binary => Dialect::Binary,
+            () if has_meta && choices.one_in(self.work.meta) => Dialect::Meta,
+            () => Dialect::Classic,
+        };
+        let can_be_quiet = match (what, dialect) {
+            // A value that is shorter arrives whole or is waited for, so that what becomes of it is known at once.
+            (What::Store(store), _) => store.value.len() < SILENT_BYTES_MAX,
+            (What::Get(_), _) => dialect != Dialect::Classic,
+            (What::Delete { .. } | What::Count(_) | What::Flush { .. }, _)
+            | (What::Touch { .. }, Dialect::Classic) => true,
+            _ => false,
+        };
+        let quiet = can_be_quiet && choices.one_in(self.work.noreply);
+        Wire { dialect, opaque: u32::try_from(self.made).unwrap_or(u32::MAX), quiet }
+    }
+
     /// A key: now and then any, mostly one of a few.
     fn key(&self, choices: &mut Choices, around: &Surroundings<'_>) -> KeyId {
         let all = around.keys.len();
         if choices.one_in(2) { choices.index(all) } else { choices.index(all.div_ceil(8)) }
-    }
-
-    fn noreply(&self, choices: &mut Choices) -> bool {
-        choices.one_in(self.work.noreply)
     }
 
     fn exptime(&self, choices: &mut Choices, moment: Moment) -> i32 {
@@ -162,7 +235,11 @@ impl Requests {
     }
 
     fn value(&self, choices: &mut Choices) -> Rc<[u8]> {
-        let max = if choices.one_in(self.work.long_values) { self.work.value_bytes_max } else { 64 };
+        let max = if choices.one_in(self.work.long_values) {
+            self.work.value_bytes_max
+        } else {
+            self.work.short_bytes_max
+        };
         let len = choices.index(max + 1);
         if choices.one_in(4) {
             let number = below(choices, 4, (u64::MAX, 100));
@@ -179,14 +256,10 @@ impl Requests {
         value.into()
     }
 
-    fn store(&mut self, verb: StoreVerb, choices: &mut Choices, around: &mut Surroundings<'_>) {
-        let mut key = self.key(choices, around);
-        let mut cas = 0;
+    fn store(&self, verb: StoreVerb, choices: &mut Choices, around: &Surroundings<'_>) -> What {
+        let (mut key, mut cas) = (self.key(choices, around), 0);
         if verb == StoreVerb::Cas {
-            cas = u64::MAX - choices.below(5);
-            if !self.seen_cas.is_empty() {
-                (key, cas) = self.seen_cas[choices.index(self.seen_cas.len())];
-            }
+            (key, cas) = self.seen(choices).unwrap_or_else(|| (key, u64::MAX - choices.below(5)));
         }
         let joins = matches!(verb, StoreVerb::Append | StoreVerb::Prepend);
         let mut value = self.value(choices);
@@ -195,108 +268,138 @@ impl Requests {
         }
         let flags = if choices.one_in(4) { u32::try_from(choices.below(1 << 32)).unwrap_or(0) } else { 0 };
         let exptime = self.exptime(choices, around.moment);
-        let noreply = value.len() < SILENT_BYTES_MAX && self.noreply(choices);
-        // memcached's measure of an item: 56 bytes, 4 for flags, the key and its end, the value and its line end.
-        let name = &around.keys[key];
-        let size = 56 + if flags == 0 { 0 } else { 4 } + name.len() + 1 + value.len() + 2;
-        let flaw = match () {
-            () if size > self.item_size_max => Flaw::TooLarge,
-            () if choices.one_in(self.work.flaws) && !value.is_empty() => Flaw::BadEnd,
-            () => Flaw::None,
-        };
-        let word = word_of(verb);
-        let mut line = Vec::with_capacity(value.len() + name.len() + 64);
-        line.extend_from_slice(word.as_bytes());
-        line.push(b' ');
-        line.extend_from_slice(name);
-        // Writing to a Vec does not fail.
-        write!(line, " {flags} {exptime} {}", value.len()).unwrap_or(());
-        if verb == StoreVerb::Cas {
-            write!(line, " {cas}").unwrap_or(());
-        }
-        line.extend_from_slice(if noreply { b" noreply\r\n" } else { b"\r\n" });
-        let line_end = around.stream.ask(&line);
-        let (kept, begun) = (Rc::clone(&value), None);
-        let what = What::Store(Store {
-            key,
-            verb,
-            flags,
-            exptime,
-            value: kept,
-            cas,
-            noreply,
-            flaw,
-            line_end,
-            begun,
-        });
-        if flaw == Flaw::TooLarge {
-            // It is refused by its line; the data are skipped.
-            around.stream.push(what);
-            around.stream.ask(&value);
-            around.stream.ask(b"\r\n");
-        } else {
-            around.stream.ask(&value);
-            around.stream.ask(if flaw == Flaw::BadEnd { b"xy" } else { b"\r\n" });
-            around.stream.push(what);
-        }
+        let is_bad = choices.one_in(self.work.flaws) && !value.is_empty();
+        let flaw = if is_bad { Flaw::BadEnd } else { Flaw::None };
+        What::Store(Store { key, verb, flags, exptime, value, cas, flaw, line_end: 0, begun: None })
     }
 
-    fn get(&mut self, count: usize, touches: bool, choices: &mut Choices, around: &mut Surroundings<'_>) {
-        let tells_cas = choices.one_in(3);
+    /// A key with a CAS value that was told of it lately.
+    fn seen(&self, choices: &mut Choices) -> Option<(KeyId, u64)> {
+        if self.seen_cas.is_empty() { None } else { Some(self.seen_cas[choices.index(self.seen_cas.len())]) }
+    }
+
+    fn get(&self, touches: bool, choices: &mut Choices, around: &Surroundings<'_>) -> What {
         let exptime = touches.then(|| self.exptime(choices, around.moment));
-        let word = match (touches, tells_cas) {
-            (false, false) => "get",
-            (false, true) => "gets",
-            (true, false) => "gat",
-            (true, true) => "gats",
-        };
-        around.stream.ask(word.as_bytes());
-        if let Some(exptime) = exptime {
-            around.stream.ask(format!(" {exptime}").as_bytes());
+        let (tells_cas, tells_value) = (choices.one_in(3), !choices.one_in(4));
+        What::Get(Get { key: self.key(choices, around), tells_value, tells_cas, exptime, last: true })
+    }
+
+    /// Many keys at once: one classic command, or look-ups that are not answered where there is no item.
+    fn multiget(&mut self, count: usize, choices: &mut Choices, around: &mut Surroundings<'_>) {
+        let mut what = self.get(choices.one_in(4), choices, around);
+        if self.work.is_recorded {
+            tell_all(&mut what);
         }
-        for number in 1..=count {
-            let key = self.key(choices, around);
-            let last = number == count;
-            around.stream.ask(b" ");
-            around.stream.ask(&around.keys[key]);
-            if last {
-                around.stream.ask(b"\r\n");
+        let What::Get(mut get) = what else { return };
+        let wire = self.wire(&What::Get(get), choices, around.stream.is_binary);
+        if wire.dialect == Dialect::Classic {
+            get.tells_value = true;
+            let word = classic::get_word(&get);
+            around.stream.ask(word.as_bytes());
+            for number in 1..=count {
+                let key = self.key(choices, around);
+                let last = number == count;
+                around.stream.ask(b" ");
+                around.stream.ask(&around.keys[key]);
+                if last {
+                    around.stream.ask(b"\r\n");
+                }
+                around.stream.push(What::Get(Get { key, last, ..get }), wire);
             }
-            around.stream.push(What::Get(Get { key, tells_cas, exptime, last }));
+            return;
+        }
+        for _ in 0..count {
+            self.made += 1;
+            let opaque = u32::try_from(self.made).unwrap_or(u32::MAX);
+            let wire = Wire { opaque, quiet: true, ..wire };
+            let mut what = What::Get(Get { key: self.key(choices, around), ..get });
+            fit(&mut what, wire);
+            self.put_as(what, wire, choices, around);
+        }
+        if wire.dialect == Dialect::Meta {
+            meta::end_quiet(around.stream);
+        } else {
+            self.made += 1;
+            let wire = Wire { opaque: u32::try_from(self.made).unwrap_or(u32::MAX), quiet: false, ..wire };
+            self.put_as(What::Plain, wire, choices, around);
         }
     }
 
-    fn line(&self, words: &[&[u8]], noreply: bool, what: What, around: &mut Surroundings<'_>) {
-        let mut line = words.join(&b' ');
-        line.extend_from_slice(if noreply { b" noreply\r\n" } else { b"\r\n" });
-        around.stream.ask(&line);
-        around.stream.push(what);
+    fn delete(&self, choices: &mut Choices, around: &Surroundings<'_>) -> What {
+        let key = self.key(choices, around);
+        let seen = if choices.one_in(4) { self.seen(choices) } else { None };
+        let (key, cas) = seen.unwrap_or((key, 0));
+        What::Delete { key, cas }
     }
 
-    fn delete(&mut self, choices: &mut Choices, around: &mut Surroundings<'_>) {
-        let (key, noreply) = (self.key(choices, around), self.noreply(choices));
-        self.line(&[b"delete", &around.keys[key]], noreply, What::Delete { key, noreply }, around);
+    fn count(&self, choices: &mut Choices, around: &Surroundings<'_>) -> What {
+        let creates = choices.one_in(2).then(|| (choices.below(100), self.exptime(choices, around.moment)));
+        What::Count(Count {
+            key: self.key(choices, around),
+            delta: below(choices, 10, (u64::MAX, 50)),
+            decrement: choices.one_in(2),
+            creates,
+            tells_number: choices.one_in(2),
+        })
     }
 
-    fn arithmetic(&mut self, choices: &mut Choices, around: &mut Surroundings<'_>) {
-        let (key, noreply, decrement) = (self.key(choices, around), self.noreply(choices), choices.one_in(2));
-        let delta = below(choices, 10, (u64::MAX, 50));
-        let word: &[u8] = if decrement { b"decr" } else { b"incr" };
-        let what = What::Arithmetic { key, delta, decrement, noreply };
-        self.line(&[word, &around.keys[key], delta.to_string().as_bytes()], noreply, what, around);
+    /// Another memory limit.
+    fn limit(&self, choices: &mut Choices, around: &mut Surroundings<'_>) {
+        if around.stream.is_binary {
+            return self.put_as(
+                What::Plain,
+                Wire { dialect: Dialect::Binary, ..Wire::CLASSIC },
+                choices,
+                around,
+            );
+        }
+        let (megabytes, answer) = match self.work.limits_mb {
+            Some((least, most)) => (choices.between(least, most), lines::OK),
+            None => (choices.between(1, 7), lines::MEMLIMIT_TOO_SMALL),
+        };
+        around.stream.ask(format!("cache_memlimit {megabytes}\r\n").as_bytes());
+        around.stream.push(What::Line(answer), Wire::CLASSIC);
     }
+}
 
-    fn touch(&mut self, choices: &mut Choices, around: &mut Surroundings<'_>) {
-        let (key, noreply) = (self.key(choices, around), self.noreply(choices));
-        let exptime = self.exptime(choices, around.moment);
-        let what = What::Touch { key, exptime, noreply };
-        self.line(&[b"touch", &around.keys[key], exptime.to_string().as_bytes()], noreply, what, around);
+/// Has everything told that there is to know, and does it at once.
+fn tell_all(what: &mut What) {
+    match what {
+        What::Get(get) => get.tells_value = true,
+        What::Count(count) => {
+            count.tells_number = true;
+            count.delta = count.delta.min(i32::MAX as u64);
+        }
+        What::Flush { delay_s } => *delay_s = 0,
+        _ => {}
     }
+}
 
-    fn flush(&mut self, choices: &mut Choices, around: &mut Surroundings<'_>) {
-        let noreply = self.noreply(choices);
-        let delay_s = 0;
-        self.line(&[b"flush_all"], noreply, What::Flush { delay_s, noreply }, around);
+/// Leaves out what a dialect cannot say.
+fn fit(what: &mut What, wire: Wire) {
+    let least = |exptime: &mut i32| *exptime = (*exptime).max(1);
+    match (what, wire.dialect) {
+        (What::Get(get), Dialect::Classic) => get.tells_value = true,
+        (What::Get(get), Dialect::Meta) => get.last = false,
+        (What::Get(get), Dialect::Binary) => {
+            (get.last, get.tells_value) = (false, true);
+            // The binary protocol has no negative times.
+            get.exptime.iter_mut().filter(|exptime| **exptime < 0).for_each(least);
+        }
+        (What::Store(store), Dialect::Binary) => {
+            store.flaw = Flaw::None;
+            [&mut store.exptime].into_iter().filter(|exptime| **exptime < 0).for_each(least);
+        }
+        (what @ (What::Dump | What::Watch), Dialect::Binary) => *what = What::Plain,
+        (What::Delete { cas, .. }, Dialect::Classic) => *cas = 0,
+        (What::Count(count), Dialect::Classic) => count.creates = None,
+        (What::Count(count), dialect) => {
+            count.tells_number &= !(wire.quiet && dialect == Dialect::Meta);
+            let exptimes = count.creates.iter_mut().map(|(_, exptime)| exptime);
+            exptimes.filter(|exptime| **exptime < 0).for_each(least);
+        }
+        (What::Touch { exptime, .. }, Dialect::Binary) if *exptime < 0 => *exptime = 1,
+        _ => {}
     }
 }
 
@@ -304,17 +407,6 @@ impl Requests {
 fn below(choices: &mut Choices, rare: u64, (bound, usual): (u64, u64)) -> u64 {
     let bound = if choices.one_in(rare) { bound } else { usual };
     choices.below(bound)
-}
-
-fn word_of(verb: StoreVerb) -> &'static str {
-    match verb {
-        StoreVerb::Set => "set",
-        StoreVerb::Add => "add",
-        StoreVerb::Replace => "replace",
-        StoreVerb::Append => "append",
-        StoreVerb::Prepend => "prepend",
-        StoreVerb::Cas => "cas",
-    }
 }
 
 /// Requests whose answers do not depend on anything.
@@ -331,13 +423,6 @@ const FIXED: &[(&[u8], &[u8])] = &[
 fn fixed(choices: &mut Choices, around: &mut Surroundings<'_>) {
     if let Some((request, answer)) = choices.pick(FIXED) {
         around.stream.ask(request);
-        around.stream.push(What::Line(answer));
+        around.stream.push(What::Line(answer), Wire::CLASSIC);
     }
-}
-
-fn stats(choices: &mut Choices, around: &mut Surroundings<'_>) {
-    let groups: [&[u8]; 5] =
-        [b"stats\r\n", b"stats settings\r\n", b"stats items\r\n", b"stats slabs\r\n", b"stats conns\r\n"];
-    around.stream.ask(groups[choices.index(groups.len())]);
-    around.stream.push(What::Stats);
 }

@@ -1,19 +1,23 @@
 //! A run: one seed, from the first connection to the last check.
 
+mod checks;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
 use mm_base::choice::Choices;
-use mm_memcached::{Memcached, NoHost, Shared as Common};
-use mm_runtime::driver::sim::{Faults, Happened, Network};
+use mm_memcached::{Framed, Memcached, NoHost, Shared as Common};
+use mm_runtime::driver::sim::{Faults, Network, Port};
 use mm_server::Stop;
 use mm_server::simulation::{Simulation, Stepped};
 use mm_store::{Sharing, Store, StoreHandles};
 
 use crate::checked::Checked;
 use crate::client::{Client, Ends, Stage};
-use crate::limits::{FAULT_KINDS_MIN, OPS_MIN, PROGRESS_MS_MAX, SPINS_MAX};
+use crate::history::History;
+use crate::letters::Writer;
+use crate::limits::{FAULT_KINDS_MIN, OPS_MIN, PROGRESS_MS_MAX, PROGRESS_STEPS_MIN, SPINS_MAX};
 use crate::plan::Plan;
 use crate::requests::Requests;
 use crate::world::{Shared, World};
@@ -100,13 +104,14 @@ struct Run<S: Sharing> {
     clients: Vec<Client>,
     requests: Requests,
     choices: Choices,
+    writer: Writer,
     ends: Ends,
     /// Ends that the servers so far have counted as theirs.
     explained: Explained,
     jumps: u64,
     drained: bool,
-    /// What has been done, and when that was last more than before.
-    progress: (u64, u64),
+    /// What has been done, when that was last more than before, and steps since then.
+    progress: (u64, u64, u64),
     /// Bytes that had passed, and turns since then without time or bytes passing.
     spin: (u64, u32),
 }
@@ -127,7 +132,11 @@ impl<S: Sharing> Run<S> {
         let keys = (0..plan.keys).map(|number| key(number, &mut choices)).collect();
         let world = Rc::new(RefCell::new(World::new(keys, shards, 1)));
         let network = Network::new(seed, plan.faults);
-        let simulation = serve(&network, &plan, (seed, open), &world);
+        let (simulation, port) = serve(&network, &plan, (seed, open), &world);
+        if plan.work.is_recorded {
+            world.borrow_mut().history = Some(History::default());
+        }
+        let writer = Writer::new(port, 0, plan.config.output_cap_bytes);
         let requests = Requests::new(&plan.work, plan.settings.items.item_size_max, &mut choices);
         let clients = (0..plan.clients).map(|_| Client::new(&plan.manners, &mut choices)).collect();
         Self {
@@ -140,31 +149,40 @@ impl<S: Sharing> Run<S> {
             clients,
             requests,
             choices,
+            writer,
             ends: Ends::default(),
             explained: Explained::default(),
             jumps: 0,
             drained: false,
-            progress: (0, 0),
+            progress: (0, 0, 0),
             spin: (0, 0),
         }
     }
 
     fn whole(&mut self, show: Option<fn(&str)>) -> Result<Report, String> {
         self.world.borrow_mut().show = show;
+        if let Some(show) = show {
+            show(&format!("{:#?}", self.plan));
+        }
         while self.world.borrow().executed < OPS_MIN {
             self.step(false)?;
             if self.plan.drain_after != 0 && self.world.borrow().executed > self.plan.drain_after {
                 self.plan.drain_after = 0;
                 self.drained = true;
                 self.stop()?;
+                self.check_history()?;
                 self.world.borrow_mut().restart();
-                self.simulation = serve(&self.network, &self.plan, (self.seed, self.open), &self.world);
+                let (simulation, port) =
+                    serve(&self.network, &self.plan, (self.seed, self.open), &self.world);
+                (self.simulation, self.writer) =
+                    (simulation, Writer::new(port, self.writer.sent(), self.plan.config.output_cap_bytes));
             }
         }
         self.network.set_faults(Faults { resets: 0, failed_accepts: 0, ..self.plan.faults });
         self.settle()?;
         self.stop()?;
         self.check_ends()?;
+        self.check_history()?;
         let fault_kinds = self.fault_kinds();
         if fault_kinds < FAULT_KINDS_MIN {
             return Err(format!("only {fault_kinds} kinds of fault have happened"));
@@ -197,6 +215,7 @@ impl<S: Sharing> Run<S> {
         if let Some(failure) = self.world.borrow().failure() {
             return Err(failure.to_owned());
         }
+        self.check_memory()?;
         self.check_progress(now_ms)?;
         Ok(stepped)
     }
@@ -208,26 +227,39 @@ impl<S: Sharing> Run<S> {
             self.spin = (passed, 0);
         }
         self.spin.1 += 1;
-        if self.spin.1 > SPINS_MAX { Err("a shard spins".to_owned()) } else { Ok(()) }
+        if self.spin.1 <= SPINS_MAX {
+            return Ok(());
+        }
+        Err(format!("a shard spins: {:?}; {}", self.simulation, self.shown()))
     }
 
     /// Something is received, or a connection made, every few minutes at least.
     fn check_progress(&mut self, now_ms: u64) -> Result<(), String> {
         let done = self.world.borrow().passed + self.ends.connected;
         if done != self.progress.0 {
-            self.progress = (done, now_ms);
+            self.progress = (done, now_ms, 0);
         }
-        if now_ms - self.progress.1 < PROGRESS_MS_MAX {
+        self.progress.2 += 1;
+        // A machine that sleeps passes minutes in a few steps.
+        if now_ms - self.progress.1 < PROGRESS_MS_MAX || self.progress.2 < PROGRESS_STEPS_MIN {
             return Ok(());
         }
+        Err(format!("nothing has happened for minutes; {}", self.shown()))
+    }
+
+    /// What clients wait for, for messages.
+    fn shown(&self) -> String {
         let mut world = self.world.borrow_mut();
         let shown = self.clients.iter().filter_map(|client| client.shown(&self.simulation, &mut world));
-        let shown: Vec<String> = shown.collect();
-        Err(format!("nothing has happened for minutes; {}", shown.join("; ")))
+        shown.collect::<Vec<String>>().join("; ")
     }
 
     fn act(&mut self, ending: bool) {
         let mut world = self.world.borrow_mut();
+        self.writer.read(&self.network, &mut world);
+        if !ending && self.choices.one_in(self.plan.work.letters) {
+            self.writer.write(&self.network, (&mut world, &mut self.requests), &mut self.choices);
+        }
         let mut stage = Stage {
             simulation: &self.simulation,
             world: &mut world,
@@ -276,6 +308,7 @@ impl<S: Sharing> Run<S> {
 
     /// Stops the server in good order and sees to it that nothing is left over.
     fn stop(&mut self) -> Result<(), String> {
+        self.shrink()?;
         let start_ms = self.network.now().monotonic_ms;
         self.check_store()?;
         self.simulation.handle().stop(Stop::Gracefully);
@@ -293,71 +326,12 @@ impl<S: Sharing> Run<S> {
             let cut = stats.write_timeouts.get() + stats.memory_timeouts.get() + stats.drain_timeouts.get();
             self.explained.cut += cut;
             self.explained.closed += cut + stats.idle_timeouts.get() + stats.connections_rejected.get();
+            self.explained.closed += stats.addresses_rejected.get();
             if stats.panics.get() > 0 || stats.faults.get() > 0 {
                 return Err(format!("panics or faults of the service: {stats:?}"));
             }
         }
         Ok(())
-    }
-
-    fn check_store(&self) -> Result<(), String> {
-        for service in self.simulation.services() {
-            let store = service.inner().store();
-            store.verify().map_err(|broken| broken.to_string())?;
-        }
-        Ok(())
-    }
-
-    /// Nothing is held by nobody.
-    fn check_leaks(&self) -> Result<(), String> {
-        let leak = |what: &str, count: usize| match count {
-            0 => Ok(()),
-            _ => Err(format!("after the end {count} {what} are left")),
-        };
-        leak("bytes of buffers", self.simulation.buffered_bytes())?;
-        leak("connections", self.simulation.connections())?;
-        leak("open streams", self.network.open_streams())?;
-        for service in self.simulation.services() {
-            leak("pins", usize::try_from(service.inner().store().stats().pins).unwrap_or(usize::MAX))?;
-        }
-        self.check_store()
-    }
-
-    /// Every end that a client did not want is one that the server or the network has counted.
-    fn check_ends(&self) -> Result<(), String> {
-        let (ends, explained) = (&self.ends, &self.explained);
-        let resets = self.network.happened().resets;
-        let drained = if self.drained { self.ends.connected } else { 0 };
-        if ends.closed + ends.resets > explained.closed + resets + drained {
-            return Err(format!(
-                "connections ended that nobody ended: {ends:?}, {explained:?}, {resets} resets"
-            ));
-        }
-        if ends.cut > explained.cut {
-            return Err(format!("answers were cut short: {ends:?}, {explained:?}"));
-        }
-        Ok(())
-    }
-
-    fn fault_kinds(&self) -> usize {
-        let Happened { short_receives, short_sends, spurious_events, failed_accepts, resets, .. } =
-            self.network.happened();
-        let ends = &self.ends;
-        let counts = [
-            short_receives,
-            short_sends,
-            spurious_events,
-            failed_accepts,
-            resets,
-            ends.own_resets,
-            ends.half_closes,
-            ends.full,
-            ends.pauses,
-            self.jumps,
-            u64::from(self.drained),
-            self.plan.faults.delay_ms_max,
-        ];
-        counts.iter().filter(|&&count| count > 0).count()
     }
 }
 
@@ -367,7 +341,7 @@ fn serve<S: Sharing>(
     plan: &Plan,
     (seed, open): (u64, Open<S>),
     world: &Shared,
-) -> Simulation<Checked<S>> {
+) -> (Simulation<Checked<S>>, Port) {
     let settings = plan.settings.clone();
     let (evict, limit_bytes) = (settings.items.evicts, settings.items.limit_bytes);
     let limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
@@ -375,10 +349,12 @@ fn serve<S: Sharing>(
     let common = Common::new(settings, shards, Box::new(NoHost));
     let config = mm_store::Config { evict, ..mm_store::Config::new(limit_bytes, seed) };
     let stores = RefCell::new(open(&config, shards).expect("address space"));
-    Simulation::on(network, &plan.config, seed, |start| {
+    let mut simulation = Simulation::on(network, &plan.config, seed, |start| {
         let store = stores.borrow_mut().pop().expect("a handle for each shard");
         Checked::new(Memcached::new(start, &common, store), world, start.shard)
-    })
+    });
+    let port = simulation.listen_datagrams(&Framed);
+    (simulation, port)
 }
 
 /// The bytes of a key: short ones mostly, some as long as they may be.

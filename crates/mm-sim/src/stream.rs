@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::op::{Op, What};
+use crate::op::{Op, What, Wire};
 
 /// Bytes of requests that the server is done with and that are kept before they are dropped together.
 const DONE_BYTES_MAX: usize = 64 * 1024;
@@ -21,8 +21,17 @@ pub(crate) struct Stream {
     pub(crate) consumed: u64,
     /// What the server has answered and the client has not received.
     answers: VecDeque<u8>,
+    /// Bytes of answers ever given, and received.
+    answered: u64,
+    received: u64,
+    /// Calls of the run's history whose answers are whole when so many bytes are received.
+    receipts: VecDeque<(u64, usize)>,
+    /// The moment of the run's history in which requests are being made.
+    pub(crate) moment: u64,
     /// How far the server has got with it.
     pub(crate) phase: Phase,
+    /// It speaks the binary protocol.
+    pub(crate) is_binary: bool,
     /// A quit has been executed.
     pub(crate) quit: bool,
     /// The client has let go of it. The server may still execute what was sent.
@@ -51,9 +60,9 @@ impl Stream {
     }
 
     /// Adds a request that is done with when all bytes so far are.
-    pub(crate) fn push(&mut self, what: What) {
+    pub(crate) fn push(&mut self, what: What, wire: Wire) {
         let end = self.base + self.requests.len() as u64;
-        self.ops.push_back(Op { what, end });
+        self.ops.push_back(Op { what, wire, begun: self.moment, end });
     }
 
     /// Bytes that the network has not taken.
@@ -67,7 +76,8 @@ impl Stream {
 
     /// Whether everything asked for has been executed and answered, and the answers received.
     pub(crate) fn is_settled(&self) -> bool {
-        self.ops.is_empty() && self.answers.is_empty() && self.unwritten().is_empty()
+        let is_done = self.ops.iter().all(|op| matches!(op.what, What::Watch));
+        is_done && self.answers.is_empty() && self.unwritten().is_empty()
     }
 
     pub(crate) fn has_answers(&self) -> bool {
@@ -118,6 +128,24 @@ impl Stream {
     /// The server has answered this.
     pub(crate) fn answer(&mut self, bytes: &[u8]) {
         self.answers.extend(bytes);
+        self.answered += bytes.len() as u64;
+    }
+
+    /// A call of the run's history is over when its answer, which ends so many bytes before the last that was given,
+    /// is received. One without an answer is over when the next answer comes.
+    pub(crate) fn expect_receipt(&mut self, call: usize, bytes_behind: usize, has_answer: bool) {
+        let end = self.answered - bytes_behind as u64 + u64::from(!has_answer);
+        self.receipts.push_back((end, call));
+    }
+
+    /// All calls whose answers have not been received.
+    pub(crate) fn take_receipts(&mut self) -> impl Iterator<Item = usize> {
+        self.receipts.drain(..).map(|(_, call)| call)
+    }
+
+    /// The next call whose answer has been received.
+    pub(crate) fn next_received(&mut self) -> Option<usize> {
+        self.receipts.pop_front_if(|(end, _)| *end <= self.received).map(|(_, call)| call)
     }
 
     /// The client has received this, which must be the next that was answered.
@@ -125,6 +153,7 @@ impl Stream {
         if bytes.len() > self.answers.len() {
             return Err(format!("{} bytes were received, {} were answered", bytes.len(), self.answers.len()));
         }
+        self.received += bytes.len() as u64;
         match self.answers.drain(..bytes.len()).zip(bytes).position(|(due, &got)| due != got) {
             None => Ok(()),
             Some(at) => {

@@ -32,6 +32,11 @@ impl Moment {
         u32::try_from(expiry_s).unwrap_or(u32::MAX)
     }
 
+    /// Seconds left to live; -1 for an item that does not expire.
+    pub(crate) fn left_s(&self, expiry_s: u32) -> i64 {
+        if expiry_s == 0 { -1 } else { i64::from(expiry_s.saturating_sub(self.now_s)) }
+    }
+
     /// A date so many seconds from now.
     pub(crate) fn date(&self, seconds: i64) -> i32 {
         i32::try_from(self.unix_s.saturating_add_signed(seconds)).unwrap_or(i32::MAX)

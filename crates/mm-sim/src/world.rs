@@ -1,13 +1,17 @@
 //! What clients, service and network of a run have in common: who has asked for what, and what must hold.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use mm_base::Now;
 use mm_server::Address;
 
 use crate::answer::Answers;
+use crate::history::History;
+use crate::letters::{Letter, Reply};
 use crate::model::{Answered, Context, Model};
 use crate::op::What;
 use crate::stream::{Phase, Stream};
@@ -23,10 +27,14 @@ pub(crate) struct World {
     pub(crate) models: Vec<Model>,
     /// The open connections, by the port of the client's address.
     streams: Vec<Option<Stream>>,
+    /// Requests in datagrams, by the address of the sender.
+    pub(crate) letters: HashMap<SocketAddr, Letter>,
     /// When the service was first asked for something.
     start_ms: Option<u64>,
     /// Evictions and refusals counted by each shard's store handle, over resets of the statistics.
     losses: Vec<Losses>,
+    /// What clients have seen, where it is written down.
+    pub(crate) history: Option<History>,
     trace: DefaultHasher,
     pub(crate) executed: u64,
     /// Bytes that servers were done with or clients have received.
@@ -44,7 +52,6 @@ struct Losses {
 
 /// What a run of the service has done.
 pub(crate) struct Ran<'a> {
-    pub(crate) port: usize,
     pub(crate) shard: usize,
     pub(crate) now: Now,
     /// The bytes of input that are done with.
@@ -55,14 +62,24 @@ pub(crate) struct Ran<'a> {
     pub(crate) losses: u64,
 }
 
+/// How far a service has got with a datagram.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    consumed: usize,
+    executed: usize,
+    reply: Reply,
+}
+
 impl World {
     pub(crate) fn new(keys: Vec<Vec<u8>>, shards: usize, stores: usize) -> Self {
         Self {
             models: (0..stores).map(|_| Model::new(keys.len())).collect(),
             keys,
             streams: Vec::new(),
+            letters: HashMap::new(),
             start_ms: None,
             losses: vec![Losses::default(); shards],
+            history: None,
             trace: DefaultHasher::new(),
             executed: 0,
             passed: 0,
@@ -76,6 +93,7 @@ impl World {
         let keys = self.keys.len();
         self.models.iter_mut().for_each(|model| *model = Model::new(keys));
         self.losses.fill(Losses::default());
+        self.letters.clear();
         self.start_ms = None;
     }
 
@@ -119,8 +137,12 @@ impl World {
 
     /// The server has ended a connection.
     pub(crate) fn ended(&mut self, port: usize) {
-        let Some(stream) = self.stream(port) else { return };
+        let Some(stream) = self.streams.get_mut(port).and_then(Option::as_mut) else { return };
         stream.phase = Phase::Ended;
+        // What was asked for on it has been executed by now, though the answer may be lost.
+        if let Some(history) = &mut self.history {
+            stream.take_receipts().for_each(|call| history.received(call));
+        }
         if stream.abandoned {
             self.streams[port] = None;
         }
@@ -151,25 +173,74 @@ impl World {
     }
 
     /// The service has run: holds what it consumed and answered against what was asked for and what is known.
-    pub(crate) fn ran(&mut self, ran: &Ran<'_>) {
-        self.note([ran.port as u64, ran.shard as u64], ran.output);
+    pub(crate) fn ran(&mut self, port: usize, ran: &Ran<'_>) {
+        self.note([port as u64, ran.shard as u64], ran.output);
         self.passed += ran.input.len() as u64;
         if self.failure.is_some() {
             return;
         }
-        if let Err(wrong) = self.check(ran) {
-            let (port, shard, ms) = (ran.port, ran.shard, ran.now.monotonic_ms);
+        if let Err(wrong) = self.check(port, ran) {
+            let (shard, ms) = (ran.shard, ran.now.monotonic_ms);
             self.fail(format!("connection {port}, shard {shard}, at {ms} ms: {wrong}"));
         }
     }
 
-    fn check(&mut self, ran: &Ran<'_>) -> Result<(), String> {
+    /// The service has run on the request of a datagram, of which `done` says how far it has got.
+    pub(crate) fn ran_letter(&mut self, (from, done): (SocketAddr, &mut Done), ran: &Ran<'_>) {
+        self.note([u64::from(from.port()), ran.shard as u64], ran.output);
+        self.passed += ran.input.len() as u64;
+        if self.failure.is_some() {
+            return;
+        }
+        if let Err(wrong) = self.check_letter((from, done), ran) {
+            self.fail(format!(
+                "datagram of {from}, shard {}, at {} ms: {wrong}",
+                ran.shard, ran.now.monotonic_ms
+            ));
+        }
+    }
+
+    fn check_letter(&mut self, (from, done): (SocketAddr, &mut Done), ran: &Ran<'_>) -> Result<(), String> {
+        let moment = self.moment(ran.now);
+        let losses = (ran.losses, self.losses(ran.shard));
+        let context = Context { moment, keys: &self.keys, losses };
+        let store = if self.models.len() == 1 { 0 } else { ran.shard };
+        let model = &mut self.models[store];
+        let letter = self.letters.get_mut(&from).ok_or("a datagram was served that nobody sent")?;
+        let sent = letter.stream.unwritten();
+        if sent.get(done.consumed..).is_none_or(|rest| !rest.starts_with(ran.input)) {
+            return Err("the service was given something that was not sent".to_owned());
+        }
+        done.consumed += ran.input.len();
+        done.reply.bytes.extend_from_slice(ran.output);
+        done.reply.is_whole = done.consumed == sent.len();
+        model.begin(&context);
+        let mut answers = Answers::new(ran.output);
+        for op in letter.stream.ops.iter().skip(done.executed) {
+            if op.end > done.consumed as u64 {
+                break;
+            }
+            model.execute(op, &mut answers, &context).map_err(|wrong| format!("{op}: {wrong}"))?;
+            done.executed += 1;
+            self.executed += 1;
+        }
+        if answers.is_empty() { Ok(()) } else { Err(format!("nobody asked for {}", answers.shown())) }
+    }
+
+    /// The service is done with a datagram.
+    pub(crate) fn answered(&mut self, from: SocketAddr, done: Done) {
+        if let Some(letter) = self.letters.get_mut(&from) {
+            letter.replies.push(done.reply);
+        }
+    }
+
+    fn check(&mut self, port: usize, ran: &Ran<'_>) -> Result<(), String> {
         let (moment, ms) = (self.moment(ran.now), ran.now.monotonic_ms);
         let losses = (ran.losses, self.losses(ran.shard));
         let context = Context { moment, keys: &self.keys, losses };
         let store = if self.models.len() == 1 { 0 } else { ran.shard };
         let model = &mut self.models[store];
-        let stream = self.streams[ran.port].as_mut().ok_or("a connection was served that is not there")?;
+        let stream = self.streams[port].as_mut().ok_or("a connection was served that is not there")?;
         stream.consume(ran.input)?;
         if stream.is_overdrawn() {
             return Err("the service was given more than was sent".to_owned());
@@ -181,14 +252,18 @@ impl World {
             let Some(op) = stream.ops.front() else { break };
             if let Some(show) = self.show {
                 let answers = answers.shown();
-                show(&format!("{ms} ms, connection {}, shard {}: {op} <- {answers}", ran.port, ran.shard));
+                show(&format!("{ms} ms, connection {port}, shard {}: {op} <- {answers}", ran.shard));
             }
+            let before = answers;
             match model.execute(op, &mut answers, &context).map_err(|wrong| format!("{op}: {wrong}"))? {
                 Answered::InPart => break,
                 Answered::Whole => {
+                    let Some(op) = stream.ops.pop_front() else { break };
                     stream.quit |= matches!(op.what, What::Quit);
-                    stream.ops.pop_front();
                     self.executed += 1;
+                    if let Some(history) = &mut self.history {
+                        history.executed((port, stream), &op, (before, &answers), &self.keys);
+                    }
                 }
             }
         }
@@ -202,8 +277,8 @@ impl World {
             return Ok(());
         }
         // A refusal may come while the data of its request are still on their way.
-        if let Some(What::Store(store)) = stream.ops.front_mut().map(|op| &mut op.what) {
-            model.refuse_early(store, &mut answers, &context)?;
+        if let Some(op) = stream.ops.front_mut() {
+            model.refuse_early(op, &mut answers, &context)?;
         }
         if answers.is_empty() { Ok(()) } else { Err(format!("nobody asked for {}", answers.shown())) }
     }

@@ -17,7 +17,9 @@ fn a_few_seeds_show_nothing_wrong() {
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    assert_eq!(run(0).unwrap(), run(0).unwrap());
+    for seed in [0, 7, 19] {
+        assert_eq!(run(seed).unwrap(), run(seed).unwrap());
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ mod chat;
 mod echo;
 #[path = "../../examples/echo_service.rs"]
 #[expect(dead_code, reason = "its main is not called")]
-mod echo_service;
+pub(crate) mod echo_service;
 #[path = "../../examples/http.rs"]
 #[expect(dead_code, reason = "its main is not called")]
 mod http;

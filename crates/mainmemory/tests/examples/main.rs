@@ -1,4 +1,6 @@
-//! The examples, served on threads of their own and asked by ordinary blocking clients.
+//! The examples: served on threads of their own and asked by ordinary blocking clients, and one in virtual time.
 
 #[cfg(test)]
 mod clients;
+#[cfg(test)]
+mod simulated;

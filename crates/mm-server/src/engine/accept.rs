@@ -144,6 +144,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
     fn admit(&mut self, driver: &mut D, mut arrival: Arrival<D::Socket>, now: Now) {
         if let Some(max) = self.config.connections_per_address_max {
             let Ok(origin) = self.control.note(arrival.peer, max) else {
+                mark!("address limit reached");
                 self.stats().addresses_rejected.add(1);
                 return self.refuse(driver, arrival);
             };

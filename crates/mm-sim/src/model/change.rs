@@ -1,95 +1,142 @@
-//! delete, incr, decr, touch.
-
-use mm_proto::memcached::lines;
+//! delete, counting, touch.
 
 use super::{Context, Held, Item, Model, Wrong};
-use crate::answer::{Answers, shown};
-use crate::op::KeyId;
+use crate::answer::{Answer, Said};
+use crate::op::{Count, KeyId};
 
 impl Model {
     pub(super) fn delete(
         &mut self,
-        key: KeyId,
-        noreply: bool,
-        answers: &mut Answers<'_>,
+        (key, cas): (KeyId, u64),
+        answer: &Answer<'_>,
         context: &Context<'_>,
     ) -> Result<(), Wrong> {
-        if !noreply {
-            match answers.line()? {
-                lines::DELETED => self.present(key, context)?,
-                lines::NOT_FOUND => self.absent(key, context)?,
-                line => return Err(format!("{} in answer to delete of key {key}", shown(line))),
+        match answer.said {
+            Said::Nothing => {}
+            Said::Done => {
+                self.present(key, context)?;
+                if let Some(item) = self.item(key, context).filter(|_| cas != 0) {
+                    item.told_cas(cas).map_err(|wrong| format!("it was let through: {wrong}"))?;
+                }
             }
+            Said::NotFound => self.absent(key, context)?,
+            Said::Exists if cas != 0 => return self.exists((key, cas), context),
+            said => return Err(format!("{said:?} in answer to delete of key {key}")),
         }
         self.set(key, Held::Absent, context);
         Ok(())
     }
 
-    pub(super) fn arithmetic(
+    pub(super) fn count(
         &mut self,
-        (key, delta, decrement): (KeyId, u64, bool),
-        noreply: bool,
-        answers: &mut Answers<'_>,
+        count: &Count,
+        answer: &Answer<'_>,
         context: &Context<'_>,
     ) -> Result<(), Wrong> {
-        let line = if noreply { None } else { Some(answers.line()?) };
-        let is_choice = self.may_be_lost(key, context) || matches!(self.held(key, context), Held::Unknown);
-        match line {
-            Some(lines::NOT_FOUND) => return self.absent(key, context),
-            Some(lines::NO_MEMORY) if self.may_be_lost(key, context) => return Ok(()),
-            Some(_) => self.present(key, context)?,
-            None if is_choice || context.losses.1 > context.losses.0 => {
+        let key = count.key;
+        let may_be_lost = self.may_be_lost(key, context);
+        match answer.said {
+            Said::NotFound if count.creates.is_none() => return self.absent(key, context),
+            Said::NoMemory if may_be_lost => return Ok(()),
+            Said::Nothing if may_be_lost || context.losses.1 > context.losses.0 => {
                 self.set(key, Held::Unknown, context);
                 return Ok(());
             }
-            None => {}
+            Said::Nothing | Said::Done | Said::NotANumber => {}
+            said => return Err(format!("{said:?} in answer to the counting of key {key}")),
         }
-        let Some(item) = self.item(key, context) else { return self.count_unknown(key, line, context) };
-        let due = number(&item.value).map(|number| match decrement {
-            true => number.saturating_sub(delta),
-            false => number.wrapping_add(delta),
-        });
-        let text = due.map(|due| due.to_string());
-        let due_line =
-            text.as_ref().map_or_else(|| lines::NON_NUMERIC.to_vec(), |text| format!("{text}\r\n").into());
-        if line.is_some_and(|line| line != due_line) {
-            let (got, due) = (shown(line.unwrap_or_default()), shown(&due_line));
-            return Err(format!("key {key}: {got} in answer to incr or decr, {due} was due"));
-        }
-        if let Some(text) = text {
-            let (value, cas_above) = (text.into_bytes().into(), item.cas_floor());
-            let changed = Item { value, cas: None, cas_above, ..item.clone() };
-            self.set(key, Held::Present(changed), context);
-        }
-        Ok(())
-    }
-
-    /// A number that nothing was known of, or that there is none.
-    fn count_unknown(&mut self, key: KeyId, line: Option<&[u8]>, context: &Context<'_>) -> Result<(), Wrong> {
-        match line {
-            None | Some(lines::NON_NUMERIC) => Ok(()),
-            Some(line) if number(&line[..line.len() - 2]).is_some() => {
+        match self.held(key, context).clone() {
+            Held::Unknown => {
+                self.unknown += 1;
                 self.set(key, Held::Unknown, context);
                 Ok(())
             }
-            Some(line) => Err(format!("{} in answer to incr or decr of key {key}", shown(line))),
+            Held::Absent => self.create_number(count, answer, context),
+            Held::Present(item) => self.count_item(count, &item, answer, context),
         }
+    }
+
+    /// There is no such item.
+    fn create_number(
+        &mut self,
+        count: &Count,
+        answer: &Answer<'_>,
+        context: &Context<'_>,
+    ) -> Result<(), Wrong> {
+        let Some((initial, exptime)) = count.creates else {
+            return if answer.said == Said::Nothing { Ok(()) } else { self.present(count.key, context) };
+        };
+        if answer.said != Said::Done || answer.number.is_some_and(|number| number != initial) {
+            return Err(format!("{answer:?} where {initial} was to be stored"));
+        }
+        let mut made = Item {
+            value: initial.to_string().into_bytes().into(),
+            flags: 0,
+            expiry_s: context.moment.expiry_s(exptime),
+            cas: None,
+            cas_above: 0,
+        };
+        if let Some(cas) = answer.cas {
+            made.told_cas(cas)?;
+            self.told.push((count.key, cas));
+        }
+        self.set(count.key, Held::Present(made), context);
+        Ok(())
+    }
+
+    /// There is an item, unless it has been lost.
+    fn count_item(
+        &mut self,
+        count: &Count,
+        item: &Item,
+        answer: &Answer<'_>,
+        context: &Context<'_>,
+    ) -> Result<(), Wrong> {
+        let (key, may_be_lost) = (count.key, self.may_be_lost(count.key, context));
+        let due = number(&item.value).map(|number| match count.decrement {
+            true => number.saturating_sub(count.delta),
+            false => number.wrapping_add(count.delta),
+        });
+        let may_be_new = may_be_lost && count.creates.is_some();
+        let is_initial = count.creates.is_some_and(|(initial, _)| answer.number == Some(initial));
+        match (answer.said, due) {
+            (Said::NotANumber | Said::Nothing, None) => return Ok(()),
+            (Said::Done, _)
+                if may_be_new && (answer.number.is_none() || (is_initial && answer.number == due)) =>
+            {
+                self.set(key, Held::Unknown, context);
+                return Ok(());
+            }
+            (Said::Done, _) if may_be_new && is_initial => {
+                self.absent(key, context)?;
+                return self.create_number(count, answer, context);
+            }
+            (Said::Nothing | Said::Done, Some(due)) if answer.number.is_none_or(|number| number == due) => {}
+            _ => return Err(format!("{answer:?} where the number was to become {due:?}")),
+        }
+        let text = due.map(|due| due.to_string()).unwrap_or_default();
+        let (value, cas_above) = (text.into_bytes().into(), item.cas_floor());
+        let mut changed = Item { value, cas: None, cas_above, ..item.clone() };
+        if let Some(cas) = answer.cas {
+            changed.told_cas(cas)?;
+            self.told.push((key, cas));
+        }
+        self.set(key, Held::Present(changed), context);
+        Ok(())
     }
 
     pub(super) fn touch(
         &mut self,
         (key, exptime): (KeyId, i32),
-        noreply: bool,
-        answers: &mut Answers<'_>,
+        answer: &Answer<'_>,
         context: &Context<'_>,
     ) -> Result<(), Wrong> {
-        if !noreply {
-            match answers.line()? {
-                lines::TOUCHED => self.present(key, context)?,
-                lines::NOT_FOUND => return self.absent(key, context),
-                lines::NO_MEMORY if self.may_be_lost(key, context) => return Ok(()),
-                line => return Err(format!("{} in answer to touch of key {key}", shown(line))),
-            }
+        match answer.said {
+            Said::Nothing => {}
+            Said::Done => self.present(key, context)?,
+            Said::NotFound => return self.absent(key, context),
+            Said::NoMemory if self.may_be_lost(key, context) => return Ok(()),
+            said => return Err(format!("{said:?} in answer to touch of key {key}")),
         }
         self.set_expiry(key, exptime, context);
         Ok(())

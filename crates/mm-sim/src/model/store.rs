@@ -2,52 +2,62 @@
 
 use std::rc::Rc;
 
-use mm_proto::memcached::{StoreVerb, lines};
+use mm_proto::memcached::StoreVerb;
 
 use super::{Context, Held, Item, Model, Wrong};
-use crate::answer::{Answers, shown};
-use crate::op::{Flaw, KeyId, Store};
+use crate::answer::{Answer, Answers, Said};
+use crate::op::{Dialect, Flaw, KeyId, Op, Store, What};
 
 impl Model {
     pub(super) fn store(
         &mut self,
+        op: &Op,
         store: &Store,
-        answers: &mut Answers<'_>,
+        answer: &Answer<'_>,
         context: &Context<'_>,
     ) -> Result<(), Wrong> {
-        if store.flaw == Flaw::TooLarge && store.verb == StoreVerb::Set {
-            self.set(store.key, Held::Absent, context);
+        let key = store.key;
+        if store.flaw == Flaw::TooLarge && removes_when_refused(op, store) {
+            self.set(key, Held::Absent, context);
         }
-        if store.flaw == Flaw::Refused {
-            return Ok(());
-        }
-        if store.noreply {
-            return self.store_silently(store, context);
-        }
-        let line = answers.line()?;
-        match (store.flaw, line) {
-            (Flaw::TooLarge, lines::TOO_LARGE) | (Flaw::BadEnd, lines::BAD_DATA_CHUNK) => Ok(()),
-            (_, lines::NO_MEMORY_STORING | lines::NO_MEMORY_READING)
-                if self.may_be_lost(store.key, context) =>
-            {
-                self.refused(store, context);
+        match (store.flaw, answer.said) {
+            (_, Said::Nothing) => {
+                self.store_silently(store, context);
                 Ok(())
             }
-            (Flaw::None, lines::STORED) => self.stored(store, context),
-            (Flaw::None, lines::NOT_STORED) if store.verb == StoreVerb::Add => {
-                self.present(store.key, context)
+            (Flaw::TooLarge, Said::TooLarge) | (Flaw::BadEnd, Said::BadEnd) => Ok(()),
+            (_, Said::NoMemory) if self.may_be_lost(key, context) => {
+                self.refused(op, store, context);
+                Ok(())
             }
-            (Flaw::None, lines::NOT_STORED) if store.verb.needs_item() => self.absent(store.key, context),
-            (Flaw::None, lines::NOT_FOUND) if store.verb == StoreVerb::Cas => self.absent(store.key, context),
-            (Flaw::None, lines::EXISTS) if store.verb == StoreVerb::Cas => self.exists(store, context),
-            _ => Err(format!("{} in answer to {:?} of key {}", shown(line), store.verb, store.key)),
+            (Flaw::None, Said::Done) => {
+                self.stored(store, context)?;
+                self.tell_cas(key, answer.cas, context)
+            }
+            (Flaw::None, Said::NotStored) if store.verb == StoreVerb::Add => self.present(key, context),
+            (Flaw::None, Said::NotStored) if store.verb.needs_item() => self.absent(key, context),
+            (Flaw::None, Said::NotFound) if store.verb == StoreVerb::Cas => self.absent(key, context),
+            (Flaw::None, Said::Exists) if store.verb == StoreVerb::Cas => {
+                self.exists((key, store.cas), context)
+            }
+            (_, said) => Err(format!("{said:?} in answer to {:?} of key {key}", store.verb)),
         }
     }
 
+    /// A CAS value is told of what was stored. It may be gone again, or replaced, where 0 is told.
+    fn tell_cas(&mut self, key: KeyId, cas: Option<u64>, context: &Context<'_>) -> Result<(), Wrong> {
+        let Some(cas) = cas.filter(|&cas| cas != 0) else { return Ok(()) };
+        if let Some(item) = self.item(key, context) {
+            item.told_cas(cas)?;
+            self.told.push((key, cas));
+        }
+        Ok(())
+    }
+
     /// Without an answer: what must have happened, or nothing certain where there is a choice.
-    fn store_silently(&mut self, store: &Store, context: &Context<'_>) -> Result<(), Wrong> {
+    fn store_silently(&mut self, store: &Store, context: &Context<'_>) {
         if store.flaw != Flaw::None {
-            return Ok(());
+            return;
         }
         let refused_in_this_run = context.losses.1 > context.losses.0;
         let is_set = store.verb == StoreVerb::Set;
@@ -57,8 +67,7 @@ impl Model {
             store.verb == StoreVerb::Cas && self.item(store.key, context).is_some_and(is_cas_open);
         let is_choice = is_unknown || is_cas_open || self.may_be_lost(store.key, context);
         if refused_in_this_run || (!is_set && is_choice) {
-            self.set(store.key, Held::Unknown, context);
-            return Ok(());
+            return self.set(store.key, Held::Unknown, context);
         }
         let has_item = self.item(store.key, context).is_some();
         let stores = match store.verb {
@@ -67,7 +76,9 @@ impl Model {
             StoreVerb::Cas => self.item(store.key, context).is_some_and(|item| item.cas == Some(store.cas)),
             StoreVerb::Replace | StoreVerb::Append | StoreVerb::Prepend => has_item,
         };
-        if stores { self.stored(store, context) } else { Ok(()) }
+        if stores && self.stored(store, context).is_err() {
+            self.set(store.key, Held::Unknown, context);
+        }
     }
 
     fn stored(&mut self, store: &Store, context: &Context<'_>) -> Result<(), Wrong> {
@@ -93,7 +104,9 @@ impl Model {
             }
             Held::Unknown | Held::Absent => None,
         };
-        let cas_above = old.as_ref().map_or(0, Item::cas_floor);
+        // Where the old item may have been evicted, the new one need not follow it.
+        let follows = !self.may_be_lost(store.key, context);
+        let cas_above = old.as_ref().filter(|_| follows).map_or(0, Item::cas_floor);
         let item = match old {
             Some(old) if joins => {
                 let parts = match store.verb {
@@ -125,36 +138,55 @@ impl Model {
     /// There was no memory while the data were on their way.
     pub(crate) fn refuse_early(
         &mut self,
-        store: &mut Store,
+        op: &mut Op,
         answers: &mut Answers<'_>,
         context: &Context<'_>,
     ) -> Result<(), Wrong> {
-        let line = answers.line()?;
-        if !matches!(line, lines::NO_MEMORY_STORING | lines::NO_MEMORY_READING) {
-            return Err(format!("{} before the data of {:?} of key {}", shown(line), store.verb, store.key));
+        let What::Store(store) = &op.what else {
+            return Err(format!("nobody asked for {}", answers.shown()));
+        };
+        let answer = answers.read(op, &context.keys[store.key])?;
+        if answer.said != Said::NoMemory {
+            return Err(format!(
+                "{:?} before the data of {:?} of key {}",
+                answer.said, store.verb, store.key
+            ));
         }
         if !self.may_be_lost(store.key, context) {
-            return Err(format!("{} and the store has refused nothing", shown(line)));
+            return Err("no memory, and the store has refused nothing".to_owned());
         }
-        self.refused(store, context);
-        store.flaw = Flaw::Refused;
+        self.refused(op, store, context);
+        if let What::Store(store) = &mut op.what {
+            store.flaw = Flaw::Refused;
+        }
         Ok(())
     }
 
-    /// There was no memory: a set takes the old value away all the same, so that it is not taken for the new one.
-    fn refused(&mut self, store: &Store, context: &Context<'_>) {
-        let held = if store.verb == StoreVerb::Set { Held::Unknown } else { return };
-        self.set(store.key, held, context);
+    /// There was no memory: the old value may be taken away, so that it is not taken for the new one.
+    fn refused(&mut self, op: &Op, store: &Store, context: &Context<'_>) {
+        if removes_when_refused(op, store) {
+            self.set(store.key, Held::Unknown, context);
+        }
     }
 
-    fn exists(&mut self, store: &Store, context: &Context<'_>) -> Result<(), Wrong> {
-        self.present(store.key, context)?;
-        match self.item(store.key, context) {
-            Some(item) if item.cas == Some(store.cas) => {
-                Err(format!("cas of key {} was refused with the item's own CAS {}", store.key, store.cas))
+    /// The item has another CAS value than was wanted.
+    pub(super) fn exists(&mut self, (key, cas): (KeyId, u64), context: &Context<'_>) -> Result<(), Wrong> {
+        self.present(key, context)?;
+        match self.item(key, context) {
+            Some(item) if item.cas == Some(cas) => {
+                Err(format!("key {key} has the CAS {cas} that was wanted, and was refused"))
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Whether a refusal takes the old value away, so that it is not taken for the new one.
+fn removes_when_refused(op: &Op, store: &Store) -> bool {
+    match op.wire.dialect {
+        Dialect::Classic => store.verb == StoreVerb::Set,
+        Dialect::Meta => true,
+        Dialect::Binary => matches!(store.verb, StoreVerb::Set | StoreVerb::Cas),
     }
 }
 

@@ -62,6 +62,7 @@ impl<S: Sharing> Index<S> {
                 break;
             }
         }
+        mm_base::mark!("no slot in the index");
         Err(Full)
     }
 
@@ -120,6 +121,9 @@ impl<S: Sharing> Index<S> {
                 let free = if is_taken { self.displace(other, held, next, hash_of) } else { None };
                 let is_moved = free.is_some_and(|free| self.transfer(slot, free));
                 held.give_back(before);
+                if is_moved {
+                    mm_base::mark!("two items displaced in the index");
+                }
                 is_moved
             })
         })

@@ -209,6 +209,9 @@ impl<S: Sharing> Store<S> {
         let Some(segment) = core.segments.take_held(|id| core.arena.reset::<S>(id)) else {
             self.waiting =
                 if S::IS_SHARED { core.segments.count_held(|id| !core.arena.is_held(id)) } else { 0 };
+            if self.waiting != 0 {
+                mm_base::mark!("emptied segment waits for readers");
+            }
             return false;
         };
         self.waiting = self.waiting.saturating_sub(1);
@@ -222,6 +225,7 @@ impl<S: Sharing> Store<S> {
     /// reserve for the next segment's survivors, and one for the next write.
     pub(super) fn give_back_surplus(&mut self, kept: usize) {
         if self.has_surplus() && self.core.segments.free() > kept {
+            mm_base::mark!("memory above the limit given back");
             self.core.segments.discard_free(|surplus| self.core.arena.discard(surplus));
         }
     }

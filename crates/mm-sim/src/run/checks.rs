@@ -1,0 +1,131 @@
+//! What must hold of a server while it runs, and at its end.
+
+use mm_runtime::driver::sim::Happened;
+use mm_server::simulation::Stepped;
+use mm_store::Sharing;
+
+use super::Run;
+use crate::limits::{CONNECTION_SLACK_BYTES, SHRINK_MS_MAX};
+
+impl<S: Sharing> Run<S> {
+    /// The store is within its limit, and what connections hold within theirs.
+    pub(super) fn check_memory(&self) -> Result<(), String> {
+        let limits_mb = self.plan.work.limits_mb;
+        // While the limit goes down, what is too much is given back step by step.
+        let highest = limits_mb.map_or(self.plan.settings.items.limit_bytes, |(_, most)| most << 20);
+        let used = self.store_bytes();
+        if used > highest {
+            return Err(format!("the store uses {used} bytes, the limit is {highest}"));
+        }
+        let config = &self.plan.config;
+        let over = self.plan.clients * (config.output_cap_bytes + CONNECTION_SLACK_BYTES);
+        let (held, limit) = (self.simulation.buffered_bytes(), config.buffer_bytes_max);
+        if held > limit + over {
+            return Err(format!("connections hold {held} bytes, the limit is {limit}"));
+        }
+        Ok(())
+    }
+
+    /// What clients have seen can have come about in some order.
+    pub(super) fn check_history(&mut self) -> Result<(), String> {
+        let world = &mut *self.world.borrow_mut();
+        let may_vanish = world.losses(0) > 0;
+        let Some(history) = &mut world.history else { return Ok(()) };
+        std::mem::take(history).check(world.keys.len(), may_vanish)
+    }
+
+    /// What the store has taken of its limit.
+    fn store_bytes(&self) -> u64 {
+        let Some(service) = self.simulation.services().next() else { return 0 };
+        let stats = service.inner().store().stats();
+        stats.segments * stats.segment_bytes + stats.index_bytes + stats.ghost_bytes
+    }
+
+    /// Waits until a limit that was lowered is kept.
+    pub(super) fn shrink(&mut self) -> Result<(), String> {
+        let start_ms = self.network.now().monotonic_ms;
+        loop {
+            let service = self.simulation.services().next();
+            let limit = service.map_or(0, |service| service.inner().store().stats().limit_bytes);
+            if self.store_bytes() <= limit {
+                return Ok(());
+            }
+            let waited_ms = self.network.now().monotonic_ms - start_ms;
+            if waited_ms > SHRINK_MS_MAX || self.step(true)? == Stepped::Stopped {
+                let used = self.store_bytes();
+                return Err(format!(
+                    "{waited_ms} ms after the limit was set to {limit}, {used} bytes are in use"
+                ));
+            }
+        }
+    }
+
+    pub(super) fn check_store(&self) -> Result<(), String> {
+        for service in self.simulation.services() {
+            let store = service.inner().store();
+            store.verify().map_err(|broken| broken.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is held by nobody.
+    pub(super) fn check_leaks(&self) -> Result<(), String> {
+        let leak = |what: &str, count: usize| match count {
+            0 => Ok(()),
+            _ => Err(format!("after the end {count} {what} are left")),
+        };
+        leak("bytes of buffers", self.simulation.buffered_bytes())?;
+        leak("connections", self.simulation.connections())?;
+        leak("open streams", self.network.open_streams())?;
+        for service in self.simulation.services() {
+            leak("pins", usize::try_from(service.inner().store().stats().pins).unwrap_or(usize::MAX))?;
+        }
+        self.check_store()
+    }
+
+    /// Every end that a client did not want is one that the server or the network has counted.
+    pub(super) fn check_ends(&self) -> Result<(), String> {
+        let (ends, explained) = (&self.ends, &self.explained);
+        let resets = self.network.happened().resets;
+        let drained = if self.drained { self.ends.connected } else { 0 };
+        if ends.closed + ends.resets > explained.closed + resets + drained {
+            return Err(format!(
+                "connections ended that nobody ended: {ends:?}, {explained:?}, {resets} resets"
+            ));
+        }
+        if ends.cut > explained.cut {
+            return Err(format!("answers were cut short: {ends:?}, {explained:?}"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn fault_kinds(&self) -> usize {
+        let Happened {
+            short_receives,
+            short_sends,
+            spurious_events,
+            failed_accepts,
+            resets,
+            lost_datagrams,
+            doubled_datagrams,
+        } = self.network.happened();
+        let ends = &self.ends;
+        let counts = [
+            short_receives,
+            short_sends,
+            spurious_events,
+            failed_accepts,
+            resets,
+            lost_datagrams,
+            doubled_datagrams,
+            ends.own_resets,
+            ends.half_closes,
+            ends.full,
+            ends.pauses,
+            self.jumps,
+            u64::from(self.drained),
+            self.plan.faults.delay_ms_max,
+        ];
+        counts.iter().filter(|&&count| count > 0).count()
+    }
+}
