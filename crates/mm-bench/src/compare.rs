@@ -11,11 +11,12 @@ mod rows;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Args;
 
 use crate::load::{Load, Plan, Sizes, Stop};
-use crate::machine::tell;
+use crate::machine::{announce, tell};
 use contenders::{Contender, Contenders, Wanted};
 use report::{Figures, Measured};
 use rows::{ROWS, Row};
@@ -36,10 +37,20 @@ pub(crate) struct CompareArguments {
     /// Another server to measure, started with memcached's flags; may be given several times.
     #[arg(long, value_name = "PATH")]
     peer: Vec<PathBuf>,
+    /// Another mmem, measured beside the first: an older one, or one built with other features.
+    #[arg(long, value_name = "PATH")]
+    other_mmem: Option<PathBuf>,
+    /// A folder with floors built from other sources, `canned` at least, started as `canned PORT VALUE_BYTES`. All
+    /// multiples are then of that one.
+    #[arg(long, value_name = "DIR")]
+    floors: Option<PathBuf>,
     /// Only rows whose name contains this; may be given several times.
     #[arg(long, value_name = "ROW")]
     only: Vec<String>,
-    /// Rounds per row [default: 15, with --quick 4].
+    /// Only servers whose name contains this, and the floor; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    server: Vec<String>,
+    /// Rounds per row [default: 15, with --all 12, with --quick 4].
     #[arg(long)]
     rounds: Option<usize>,
     /// Measure all twice, and fail where a multiple of mmem differs by more than a tenth.
@@ -77,9 +88,8 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<ExitCode, String> {
         return Err(format!("--only names no row; there are {}", names.join(", ")));
     }
     let mut contenders = contenders::start(&wanted(arguments), &rows)?;
-    let first = measure_all(arguments, &mut contenders, &rows)?;
-    tell("");
-    report::print(&first, contenders.remarks())?;
+    let first = measure_all(arguments, &mut contenders, &rows, true)?;
+    report::print_remarks(contenders.remarks())?;
     if let Some(path) = &arguments.json {
         report::write_json(&first, path)?;
     }
@@ -89,8 +99,7 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<ExitCode, String> {
     if !arguments.twice {
         return Ok(ExitCode::SUCCESS);
     }
-    let second = measure_all(arguments, &mut contenders, &rows)?;
-    tell("");
+    let second = measure_all(arguments, &mut contenders, &rows, false)?;
     let agree = report::print_difference(&first, &second)?;
     Ok(if agree { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -100,6 +109,9 @@ fn wanted(arguments: &CompareArguments) -> Wanted<'_> {
         mmem: arguments.mmem.as_deref(),
         drivers: arguments.driver.clone(),
         threads: arguments.threads.clone(),
+        other_mmem: arguments.other_mmem.as_deref(),
+        floors: arguments.floors.as_deref(),
+        servers: &arguments.server,
         peers: &arguments.peer,
     };
     if arguments.all && wanted.drivers.is_empty() {
@@ -111,24 +123,30 @@ fn wanted(arguments: &CompareArguments) -> Wanted<'_> {
     wanted
 }
 
-/// All rows, one after the other.
+/// All rows, one after the other; each is printed when it has been measured, if it is to be. The first time latency
+/// is measured too.
 fn measure_all<'a>(
     arguments: &CompareArguments,
     contenders: &mut Contenders,
     rows: &[&'a Row],
+    is_first: bool,
 ) -> Result<Vec<Measured<'a>>, String> {
-    let pace = Pace {
-        rounds: arguments.rounds.unwrap_or(if arguments.quick { 4 } else { 15 }),
-        seconds: if arguments.quick { 0.15 } else { 0.3 },
-        spin: arguments.spin,
-    };
+    let began = Instant::now();
     let mut all = Vec::new();
-    for row in rows {
+    for (number, row) in (1..).zip(rows) {
+        let so_far_s = began.elapsed().as_secs();
+        announce(&format!("row {number} of {}, {}, after {so_far_s} s", rows.len(), row.name));
+        let pace = Pace::of(row, arguments);
         contenders.fill(row)?;
         let figures = measure(row, contenders, &pace)?;
-        let paced = row.paced && arguments.all;
-        let latencies = if paced { latency::measure(row, contenders, &figures, &pace)? } else { Vec::new() };
-        all.push(Measured { row, figures, latencies });
+        let paced = row.paced && arguments.all && is_first;
+        let latencies = if paced { latency::measure(row, contenders, &figures)? } else { Vec::new() };
+        let measured = Measured { row, figures, latencies };
+        tell("");
+        if is_first {
+            report::print_row(&measured)?;
+        }
+        all.push(measured);
     }
     Ok(all)
 }
@@ -138,6 +156,20 @@ struct Pace {
     rounds: usize,
     seconds: f64,
     spin: bool,
+}
+
+impl Pace {
+    /// Short rounds, and more of them, meet the weather on the host alike; where connections are made for each round
+    /// those take longer than the rest of it.
+    fn of(row: &Row, arguments: &CompareArguments) -> Self {
+        let (rounds, seconds) = match (arguments.quick, arguments.all) {
+            (true, _) => (4, 0.15),
+            (false, true) if row.connects_anew() => (5, 0.5),
+            (false, true) => (12, 0.15),
+            (false, false) => (15, 0.3),
+        };
+        Self { rounds: arguments.rounds.unwrap_or(rounds), seconds, spin: arguments.spin }
+    }
 }
 
 /// One row: all contenders, round by round.
@@ -166,7 +198,7 @@ fn measure(row: &Row, contenders: &Contenders, pace: &Pace) -> Result<Vec<Figure
                 return Err(format!("{}, {}: {complaint}", row.name, contender.name));
             }
             let cpu_ns = used_ns as f64 / report.tally.keys() as f64;
-            // The canned epoll floor is the first of every row.
+            // The floor that all are compared with is the first of every row.
             let floor_ns = *floor_ns.get_or_insert(cpu_ns);
             figures.add(cpu_ns, cpu_ns / floor_ns, &report);
         }

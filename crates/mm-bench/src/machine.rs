@@ -53,6 +53,13 @@ pub(crate) fn tell(line: &str) {
     }
 }
 
+/// Writes a line that stays, terminal or not: how far a long measurement is.
+pub(crate) fn announce(line: &str) {
+    tell("");
+    // A progress line that cannot be written is no reason to stop measuring.
+    drop(writeln!(std::io::stderr(), "{line}"));
+}
+
 /// The middle of some figures; 0 of none.
 pub(crate) fn median(figures: &mut [f64]) -> f64 {
     figures.sort_by(f64::total_cmp);

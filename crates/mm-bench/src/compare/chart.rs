@@ -61,8 +61,8 @@ fn draw(tables: &[Measured<'_>]) -> Result<String, std::fmt::Error> {
 
 fn bar(text: &mut String, name: &str, multiple: f64, y: f64) -> std::fmt::Result {
     let colour = match name {
-        _ if name.starts_with("mmem") => "#2a5b8c",
-        _ if name.starts_with("canned") => "#c7c7c7",
+        _ if name.contains("mmem") => "#2a5b8c",
+        _ if name.contains("canned") => "#c7c7c7",
         _ => "#d98c3f",
     };
     let name = name.replace(['<', '>', '&'], "_");

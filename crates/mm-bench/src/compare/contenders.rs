@@ -34,10 +34,12 @@ pub(super) struct Contender {
 pub(super) struct Contenders {
     list: Vec<Contender>,
     remarks: Vec<String>,
+    /// Parts of the names of those that are wanted; none: all.
+    wanted: Vec<String>,
 }
 
 /// Which servers are wanted.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Wanted<'a> {
     /// mmem's program; none is the one beside this.
     pub(super) mmem: Option<&'a Path>,
@@ -45,6 +47,12 @@ pub(super) struct Wanted<'a> {
     pub(super) drivers: Vec<String>,
     /// Its numbers of shards; none is one.
     pub(super) threads: Vec<u32>,
+    /// Another mmem.
+    pub(super) other_mmem: Option<&'a Path>,
+    /// A folder with floors from other sources.
+    pub(super) floors: Option<&'a Path>,
+    /// Parts of the names of those to be started; none: all.
+    pub(super) servers: &'a [String],
     /// Further programs with memcached's flags.
     pub(super) peers: &'a [PathBuf],
 }
@@ -58,20 +66,28 @@ pub(super) fn start(wanted: &Wanted<'_>, rows: &[&Row]) -> Result<Contenders, St
     if let Some(peer) = wanted.peers.iter().find(|peer| !is_there(peer)) {
         return Err(format!("--peer {}: there is no such program", peer.display()));
     }
-    let mut contenders = Contenders { list: Vec::new(), remarks: Vec::new() };
+    let mut contenders =
+        Contenders { list: Vec::new(), remarks: Vec::new(), wanted: wanted.servers.to_vec() };
     let mut kinds: Vec<Values> = Vec::new();
     for row in rows {
         if !kinds.contains(&row.values) {
             kinds.push(row.values);
         }
     }
-    for floor in ["canned-epoll", "canned-uring"] {
-        for values in &kinds {
+    for values in &kinds {
+        if let Some(folder) = wanted.floors {
+            contenders.start_foreign_floor(&folder.join("canned"), *values)?;
+        }
+        for floor in ["canned-epoll", "canned-uring"] {
             contenders.start_floor(&program, floor, *values)?;
         }
     }
     let beside = program.with_file_name("mmem");
-    contenders.start_variants(wanted.mmem.unwrap_or(&beside), wanted)?;
+    contenders.start_variants("mmem", wanted.mmem.unwrap_or(&beside), wanted)?;
+    if let Some(other) = wanted.other_mmem {
+        let threads = vec![1];
+        contenders.start_variants("other mmem", other, &Wanted { threads, ..wanted.clone() })?;
+    }
     for (number, peer) in (1..).zip(wanted.peers) {
         // Numbered, since a peer is often another version of what is compared anyway.
         let name =
@@ -96,7 +112,27 @@ fn is_there(program: &Path) -> bool {
 }
 
 impl Contenders {
+    /// Whether a server is to be started. Of the floors the first is, in any case.
+    fn wants(&self, name: &str) -> bool {
+        self.wanted.is_empty() || self.wanted.iter().any(|part| name.contains(part.as_str()))
+    }
+
+    /// The canned floor, built from other sources than ours.
+    fn start_foreign_floor(&mut self, program: &Path, values: Values) -> Result<(), String> {
+        let port = free_port()?;
+        let mut command = Command::new(program);
+        command.args([port.to_string(), values.bytes.to_string()]);
+        let server =
+            Server::start(&mut command, port).map_err(|complaint| format!("--floors: {complaint}"))?;
+        self.add("--floors canned", server, Protocol::Text, Some(values));
+        Ok(())
+    }
+
     fn start_floor(&mut self, program: &Path, floor: &str, values: Values) -> Result<(), String> {
+        let has_first = self.list.iter().any(|contender| contender.only == Some(values));
+        if has_first && !self.wants(floor) {
+            return Ok(());
+        }
         let port = free_port()?;
         let (port_text, bytes) = (port.to_string(), values.bytes.to_string());
         let mut command = Command::new(program);
@@ -113,7 +149,7 @@ impl Contenders {
     }
 
     /// mmem with each driver and number of shards. What it refuses to run with is left out, unless it is all.
-    fn start_variants(&mut self, program: &Path, wanted: &Wanted<'_>) -> Result<(), String> {
+    fn start_variants(&mut self, title: &str, program: &Path, wanted: &Wanted<'_>) -> Result<(), String> {
         let drivers: Vec<Option<&str>> = match &wanted.drivers[..] {
             [] => vec![None],
             drivers => drivers.iter().map(|driver| Some(driver.as_str())).collect(),
@@ -123,7 +159,7 @@ impl Contenders {
         let before = self.list.len();
         for count in threads {
             for driver in &drivers {
-                let (mut name, count) = ("mmem".to_owned(), count.to_string());
+                let (mut name, count) = (title.to_owned(), count.to_string());
                 let mut flags = vec!["-t", count.as_str()];
                 if let Some(driver) = driver {
                     name = format!("{name} {driver}");
@@ -151,6 +187,9 @@ impl Contenders {
         flags: &[&str],
         advice: &str,
     ) -> Result<(), String> {
+        if !self.wants(name) {
+            return Ok(());
+        }
         if !is_there(program) {
             self.remark(format!("{name} is missing ({}); {advice}", program.display()));
             return Ok(());
@@ -169,6 +208,9 @@ impl Contenders {
     }
 
     fn start_redis(&mut self) -> Result<(), String> {
+        if !self.wants("redis") {
+            return Ok(());
+        }
         if !is_there(Path::new("redis-server")) {
             self.remark("redis is missing; install it with `apt-get install redis-server`".to_owned());
             return Ok(());
@@ -191,7 +233,7 @@ impl Contenders {
             server,
             protocol,
             is_floor,
-            is_mmem: name.starts_with("mmem"),
+            is_mmem: name.contains("mmem"),
             only,
             filled: Vec::new(),
         });

@@ -5,20 +5,23 @@
 //! from then.
 
 use super::contenders::Contenders;
+use super::plan;
 use super::report::Figures;
 use super::rows::Row;
-use super::{Pace, plan};
 use crate::load::{Load, Stop};
 use crate::machine::{median, tell};
 
 /// The rates, in parts of what memcached answers in a closed loop (where it is missing, of what mmem does).
 const SHARES: [f64; 3] = [0.25, 0.5, 0.75];
 
-/// A paced measurement takes so many times as long as one of a closed loop, since p99.9 needs many requests.
-const LONGER: f64 = 5.0;
+/// How long one paced measurement takes, in seconds: p99.9 needs many requests.
+const SECONDS: f64 = 1.5;
 
-/// One paced measurement is made for so many rounds of a closed loop.
-const ROUNDS_EACH: usize = 4;
+/// How long a server is loaded at the rate before, in seconds.
+const WARM_UP_S: f64 = 0.06;
+
+/// Measurements at each rate.
+const ROUNDS: usize = 3;
 
 /// A rate counts as not kept up with below this part of it.
 const KEPT_UP: f64 = 0.98;
@@ -43,7 +46,6 @@ pub(super) fn measure(
     row: &Row,
     contenders: &Contenders,
     figures: &[Figures],
-    pace: &Pace,
 ) -> Result<Vec<Latency>, String> {
     let yardstick = ["memcached", "mmem"];
     let yardstick = yardstick.iter().find_map(|name| figures.iter().find(|one| one.name.starts_with(name)));
@@ -56,14 +58,14 @@ pub(super) fn measure(
             .of(row)
             .map(|contender| (contender, Latency::new(&contender.name, rate, &of)))
             .collect();
-        for round in 1..=pace.rounds.div_ceil(ROUNDS_EACH) {
+        for round in 1..=ROUNDS {
             for (contender, latency) in &mut entries {
                 tell(&format!("{} at {rate:.0} keys/s: round {round}: {}", row.name, contender.name));
                 let mut plan = plan(row, contender);
                 (plan.rate, plan.spin) = (Some(rate), true);
                 let mut load = Load::connect(&plan)?;
-                load.run(Stop::Seconds(pace.seconds / LONGER))?;
-                let report = load.run(Stop::Seconds(pace.seconds * LONGER))?;
+                load.run(Stop::Seconds(WARM_UP_S))?;
+                let report = load.run(Stop::Seconds(SECONDS))?;
                 if let Some(complaint) = report.complaint() {
                     return Err(format!("{} at {rate:.0} keys/s, {}: {complaint}", row.name, contender.name));
                 }

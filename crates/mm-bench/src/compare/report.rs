@@ -73,20 +73,22 @@ fn middle(figures: &[f64]) -> f64 {
     median(&mut figures.to_vec())
 }
 
-/// Prints a line per row and server, then the remarks.
+/// Prints a line per server of a row.
 ///
 /// # Errors
 /// Standard output is gone.
-pub(super) fn print(tables: &[Measured<'_>], remarks: &[String]) -> Result<(), String> {
+pub(super) fn print_row(measured: &Measured<'_>) -> Result<(), String> {
     let mut text = String::new();
-    for measured in tables {
-        write_row(&mut text, measured).map_err(|error| format!("cannot format the table: {error}"))?;
-    }
-    for remark in remarks {
-        text.push_str(remark);
-        text.push('\n');
-    }
+    write_row(&mut text, measured).map_err(|error| format!("cannot format the table: {error}"))?;
     put(&text)
+}
+
+/// Prints what is to be said below the table.
+///
+/// # Errors
+/// Standard output is gone.
+pub(super) fn print_remarks(remarks: &[String]) -> Result<(), String> {
+    remarks.iter().try_for_each(|remark| put(&format!("{remark}\n")))
 }
 
 fn put(text: &str) -> Result<(), String> {
