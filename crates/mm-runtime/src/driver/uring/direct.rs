@@ -20,7 +20,8 @@ impl UringDriver {
         // Whoever asks so has short requests again.
         source.marks.clear(Marks::BULK);
         let received = call(source, self.inbox.room())?;
-        if received == Received::Blocked {
+        if !source.marks.has(Marks::READABLE) {
+            // Also after a short receive: whoever got it asks again only when told to.
             self.await_input(stream.0);
         }
         Ok(received.map(|bytes| self.inbox.take(bytes)))
