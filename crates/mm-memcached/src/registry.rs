@@ -13,6 +13,8 @@ const FIRST_NUMBER: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Registered {
     key: Key,
+    /// The shard that it came to, which need not be the one that it is served by.
+    shard: usize,
     /// The number that stands for it in statistics and in the lines of watchers.
     pub(crate) number: usize,
     /// `None` where it is not in the registry.
@@ -75,19 +77,32 @@ impl Registry {
     /// Takes a connection of a shard in. That of a datagram ends before anybody can see it, and is left out.
     pub(crate) fn insert(&self, shard: usize, peer: &Peer) -> Registered {
         if peer.is_datagram {
-            return Registered { key: Key::reserved(0), number: 0, seen: None };
+            return Registered { key: Key::reserved(0), shard, number: 0, seen: None };
         }
         let seen = Arc::new(Seen::default());
         let entry = Entry { address: peer.address, listener: peer.listener, seen: Arc::clone(&seen) };
         // A slab that is full keeps nothing of the connection, which then is not shown.
         let key = self.lock(shard).insert(entry).unwrap_or(Key::reserved(0));
-        Registered { key, number: self.number(shard, key), seen: Some(seen) }
+        Registered { key, shard, number: self.number(shard, key), seen: Some(seen) }
     }
 
-    /// Forgets a connection of a shard, and returns its address.
-    pub(crate) fn remove(&self, shard: usize, connection: &Registered) -> Option<Address> {
+    /// A connection is served by another shard from now on, which notes in memory of its own when it was last seen: two
+    /// shards that write to one cache line wait for each other.
+    pub(crate) fn adopt(&self, mut connection: Registered) -> Registered {
+        if let Some(seen) = &mut connection.seen {
+            let own = Arc::new(Seen(AtomicU32::new(seen.0.load(Ordering::Relaxed))));
+            if let Some(entry) = self.lock(connection.shard).get_mut(connection.key) {
+                entry.seen = Arc::clone(&own);
+            }
+            *seen = own;
+        }
+        connection
+    }
+
+    /// Forgets a connection, and returns its address.
+    pub(crate) fn remove(&self, connection: &Registered) -> Option<Address> {
         connection.seen.as_ref()?;
-        self.lock(shard).remove(connection.key).map(|entry| entry.address)
+        self.lock(connection.shard).remove(connection.key).map(|entry| entry.address)
     }
 
     /// The next few connections from `place` on, and where those after them begin; `None` at the end.

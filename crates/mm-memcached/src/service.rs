@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mm_base::Now;
 use mm_base::buffer::Output;
 use mm_proto::memcached::{Meta, Parsed, Parser, Request, Store as StoreLine, lines};
-use mm_server::{Background, Peer, Ready, Service, Start, Step, Token};
+use mm_server::{Background, Luggage, Peer, Ready, Service, Start, Step, Token};
 use mm_store::{KeyHash, Local, Sharing, Store};
 
 use crate::batch::{self, Ahead, Batch, Work};
@@ -80,6 +80,13 @@ pub struct Connection {
     pub(crate) long: Option<Box<Long>>,
     pub(crate) token: Token,
     pub(crate) registered: Registered,
+}
+
+/// What is known of a connection that goes from one shard to another.
+struct Departed {
+    parser: Parser,
+    wire: Wire,
+    registered: Registered,
 }
 
 impl<S: Sharing> Memcached<S> {
@@ -343,10 +350,26 @@ impl<S: Sharing> Service for Memcached<S> {
         }
     }
 
+    fn may_move(&self, connection: &Connection) -> bool {
+        connection.incoming.is_none() && connection.long.is_none()
+    }
+
+    fn depart(&mut self, connection: Connection) -> Luggage {
+        let Connection { parser, wire, registered, .. } = connection;
+        Box::new(Departed { parser, wire, registered })
+    }
+
+    fn arrive(&mut self, peer: &Peer, luggage: Luggage) -> Connection {
+        let Ok(departed) = luggage.downcast::<Departed>() else { return self.connect(peer) };
+        let Departed { parser, wire, registered } = *departed;
+        let (token, registered) = (peer.token, self.shared.registry.adopt(registered));
+        Connection { parser, wire, prepared: None, incoming: None, long: None, token, registered }
+    }
+
     fn disconnect(&mut self, connection: Connection) {
         self.announce_end(&connection);
         let reason = self.end_reason();
-        if let Some(address) = self.shared.registry.remove(self.shard, &connection.registered) {
+        if let Some(address) = self.shared.registry.remove(&connection.registered) {
             self.observe_connection(address, &connection.registered, Some(reason));
         }
         if let Some(Long::Watch(watcher)) = connection.long.as_deref() {

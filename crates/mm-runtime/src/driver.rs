@@ -162,6 +162,15 @@ pub trait Driver {
     /// taken to be sent is sent before. Does nothing when that has been done.
     fn close(&mut self, source: SourceId);
 
+    /// Gives a stream up without closing it, so that another shard's driver can take it over: everything that has been
+    /// received has been handed out, everything that was taken to be sent is the kernel's, and what comes from now on
+    /// waits in the socket. `None`: not now, but perhaps after the next [`poll`](Driver::poll), or never with this
+    /// driver. Whoever asks no more after a `None` must ask the stream for input once, lest its news stay away.
+    fn release(&mut self, stream: SourceId) -> Option<(Self::Socket, Address)> {
+        let _ = stream;
+        None
+    }
+
     /// Closes a stream with a reset, at the latest with the next [`poll`](Driver::poll), and drops what the peer has
     /// not yet been sent.
     fn reset(&mut self, stream: SourceId);

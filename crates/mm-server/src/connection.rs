@@ -55,6 +55,11 @@ impl<C> Machine<C> {
         self.leftover
     }
 
+    /// The service's state.
+    pub(crate) fn state(&self) -> &C {
+        &self.state
+    }
+
     /// The service's state, at the end.
     pub(crate) fn into_state(self) -> C {
         self.state

@@ -144,6 +144,12 @@ impl Control {
         self.connections.fetch_sub(1, Ordering::Relaxed) >= max
     }
 
+    /// A connection goes from one shard to another.
+    pub(crate) fn moved(&self, from: usize, to: usize) {
+        self.loads[from].fetch_sub(1, Ordering::Relaxed);
+        self.loads[to].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Whether another connection would be let in.
     pub(crate) fn has_place(&self, max: usize) -> bool {
         self.connections.load(Ordering::Relaxed) < max

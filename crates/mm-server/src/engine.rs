@@ -6,6 +6,7 @@
 //! queued again for the next turn, behind the others.
 
 mod accept;
+mod balance;
 mod datagrams;
 mod handled;
 mod linger;
@@ -31,6 +32,7 @@ use crate::ready::Wakes;
 use crate::signals::Signals;
 use crate::{Background, Config, Peer, Ready, Service, Stats, Token};
 use accept::Listeners;
+use balance::Balance;
 use datagrams::Datagrams;
 use handled::Handled;
 use outputs::Outputs;
@@ -55,6 +57,7 @@ pub(crate) struct Engine<S: Service, D: Driver> {
     listeners: Listeners,
     datagrams: Datagrams,
     sweep: Sweep,
+    balance: Balance,
     ready: Ready,
     wakes: Wakes,
     config: Config,
@@ -76,6 +79,8 @@ struct Connection<C> {
     /// When bytes last went in the direction that is waited for, on the monotonic clock.
     progress_ms: u64,
     marks: Marks,
+    /// Through which listener it came.
+    listener: u32,
     origin: Option<Origin>,
 }
 
@@ -148,6 +153,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             listeners: Listeners::default(),
             datagrams: Datagrams::default(),
             sweep: Sweep::new(&config),
+            balance: Balance::new(control.shards()),
             ready,
             wakes: Wakes::default(),
             config,
@@ -192,18 +198,27 @@ impl<S: Service, D: Driver> Engine<S, D> {
         if self.handled.is_some() {
             return self.open_handled(driver, arrival);
         }
-        let Arrival { socket, peer: address, origin, listener } = arrival;
+        let Arrival { socket, peer: address, origin, listener, luggage } = arrival;
         let opened = self.connections.next_key().and_then(|key| {
             let stream = driver.add_stream(socket, Owner::Work(key)).ok()?;
             Some((key, stream))
         });
+        let has_moved = luggage.is_some();
+        let peer = |key| Peer { token: Token(key), address, listener, is_datagram: false };
         let Some((key, stream)) = opened else {
             self.stats().accept_errors.add(1);
+            if let Some(luggage) = luggage {
+                self.lose(&peer(Key::reserved(0)), luggage);
+            }
             self.left(origin);
             return;
         };
-        let peer = Peer { token: Token(key), address, listener, is_datagram: false };
-        let Ok(state) = catch_unwind(AssertUnwindSafe(|| self.service.connect(&peer))) else {
+        let service = &mut self.service;
+        let begun = catch_unwind(AssertUnwindSafe(|| match luggage {
+            None => service.connect(&peer(key)),
+            Some(luggage) => service.arrive(&peer(key), luggage),
+        }));
+        let Ok(state) = begun else {
             self.stats().panics.add(1);
             driver.close(stream);
             self.left(origin);
@@ -215,13 +230,18 @@ impl<S: Service, D: Driver> Engine<S, D> {
             output: None,
             progress_ms: now.monotonic_ms,
             marks: Marks::default(),
+            listener: u32::try_from(listener).unwrap_or(u32::MAX),
             origin,
         };
         // The table has room: it has just named the key.
         let inserted = self.connections.insert(connection).is_ok();
         debug_assert!(inserted, "a slab refused the key it had announced");
         self.stats().connections.add(1);
-        self.stats().connections_total.add(1);
+        if has_moved {
+            self.stats().connections_moved.add(1);
+        } else {
+            self.stats().connections_total.add(1);
+        }
     }
 
     /// Ends a connection: its memory and the service's state of it are given back.
@@ -365,6 +385,7 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
         self.deliver_wakes();
         self.serve_queue(driver, now);
         self.serve_datagrams(driver, now);
+        self.move_leaving(driver);
     }
 
     fn finish(&mut self, driver: &mut D, now: Now) -> Next {
@@ -374,6 +395,7 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
             Background::More => Next::Now,
         };
         self.note_handled();
+        self.compare_load(now);
         let lingering = self.end_lingering(driver, now);
         let swept = self.sweep(driver, now);
         if self.stop_if_asked(driver, now) {
@@ -384,7 +406,7 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
         let served = if self.queue.is_empty() && self.ready.is_empty() { Next::Never } else { Next::Now };
         let drained = drained.min(self.next_handled()).min(lingering);
         let arrivals = self.listeners.next(now).min(self.datagrams.next(now));
-        background.min(swept).min(drained).min(served).min(arrivals)
+        background.min(swept).min(drained).min(served).min(arrivals).min(self.balance.next())
     }
 }
 

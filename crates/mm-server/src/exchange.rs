@@ -1,10 +1,11 @@
-//! Accepted sockets on their way from the shard that accepted them to the one that serves them.
+//! Sockets on their way from the shard that accepted or served them to the one that is to serve them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mm_runtime::driver::Address;
 
+use crate::Luggage;
 use crate::origin::Origin;
 
 /// A connection to be served.
@@ -16,6 +17,8 @@ pub(crate) struct Arrival<T> {
     pub(crate) origin: Option<Origin>,
     /// Through which listener it came.
     pub(crate) listener: usize,
+    /// What its service knew of it, if it has been served before.
+    pub(crate) luggage: Option<Luggage>,
 }
 
 /// One inbox per shard. What is in them has been counted against the limit of connections, which bounds them.

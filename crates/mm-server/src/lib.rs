@@ -34,6 +34,6 @@ pub use mm_runtime::net::Stream;
 pub use mm_runtime::sys::socket::{ListenAddress, StreamOptions};
 pub use ready::{Ready, Token};
 pub use server::{Server, Summary};
-pub use service::{Background, Peer, Service, Start, Step};
+pub use service::{Background, Luggage, Peer, Service, Start, Step};
 pub use signals::Signal;
 pub use stats::{Counter, Stats};

@@ -54,3 +54,21 @@ pub const STARVED_MS: u64 = 100;
 
 /// How long a stop waits for handlers that have been told to end at once, in milliseconds.
 pub const ENDING_MS: u64 = 1000;
+
+/// How often a shard compares its load with that of the others, in milliseconds.
+pub const BALANCE_MS: u64 = 1000;
+
+/// A shard that has run less than so many times between two looks is not busy enough to be relieved.
+pub const BALANCE_RUNS_MIN: u64 = 1000;
+
+/// The load is uneven when one shard runs at least so many times as often as another.
+pub const UNEVEN_RATIO: u64 = 2;
+
+/// Connections are moved when so many looks in a row have found the load uneven.
+pub const UNEVEN_LOOKS: u32 = 2;
+
+/// Connections that one shard moves at a time.
+pub const MOVES_MAX: usize = 16;
+
+/// Turns in which a connection that is to move is looked at; if it was busy in all of them, it stays.
+pub const MOVE_TURNS_MAX: u32 = 16;

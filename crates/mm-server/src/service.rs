@@ -1,5 +1,6 @@
 //! The seam between a server and what it serves.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use mm_base::Now;
@@ -14,7 +15,8 @@ use crate::{Ready, Stats, Token};
 /// methods are only called from there. It performs no I/O and never waits. The server drives it as follows.
 ///
 /// - [`connect`](Service::connect) when a connection has been accepted, [`disconnect`](Service::disconnect) when it has
-///   ended, for whatever reason, once.
+///   ended, for whatever reason, once. One that [may move](Service::may_move) may instead [`depart`](Service::depart)
+///   here and [`arrive`](Service::arrive) at another shard's service.
 /// - In each turn, for all connections that have input: [`prepare`](Service::prepare) with pass 0 for every one of
 ///   them, then with pass 1 for every one, then [`run`](Service::run) for every one. The passes let the service overlap
 ///   the cache misses of requests of different connections.
@@ -70,6 +72,24 @@ pub trait Service {
         let _ = (connection, bytes);
     }
 
+    /// Whether a connection that is between two requests may go on on another shard. By default none does.
+    fn may_move(&self, connection: &Self::Connection) -> bool {
+        let _ = connection;
+        false
+    }
+
+    /// A connection that [may move](Self::may_move) leaves this shard: what its next service has to know of it.
+    fn depart(&mut self, connection: Self::Connection) -> Luggage {
+        drop(connection);
+        Box::new(())
+    }
+
+    /// A connection has come from another shard, whose service has given this for it.
+    fn arrive(&mut self, peer: &Peer, luggage: Luggage) -> Self::Connection {
+        drop(luggage);
+        self.connect(peer)
+    }
+
     /// The connection has ended. Reservations it holds are to be given up here. (Pinned ranges are unpinned
     /// by themselves.)
     fn disconnect(&mut self, connection: Self::Connection) {
@@ -83,6 +103,9 @@ pub trait Service {
         Background::Idle
     }
 }
+
+/// What goes along with a connection that moves to another shard.
+pub type Luggage = Box<dyn Any + Send>;
 
 /// What a connection waits for after a run. `consumed` is the number of bytes of the input that are done
 /// with.

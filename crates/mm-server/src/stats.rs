@@ -35,6 +35,8 @@ pub struct Stats {
     pub connections: Counter,
     /// Connections accepted and served, ever.
     pub connections_total: Counter,
+    /// Connections that have come from another shard, ever.
+    pub connections_moved: Counter,
     /// Connections refused because of the limit, ever.
     pub connections_rejected: Counter,
     /// Connections refused because their peer had as many as it may, ever.

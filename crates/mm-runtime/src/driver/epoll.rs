@@ -97,6 +97,10 @@ impl Poller for Epoll {
         Ok(epoll::add(&self.epoll, socket, EventData::new_u64(key.to_u64()), flags | EventFlags::ET)?)
     }
 
+    fn forget(&mut self, socket: &OwnedFd, _key: Key) -> bool {
+        epoll::delete(&self.epoll, socket).is_ok()
+    }
+
     fn wait(
         &mut self,
         timeout: Option<&Timespec>,

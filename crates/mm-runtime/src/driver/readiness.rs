@@ -74,6 +74,12 @@ pub trait Kernel {
     /// A source is about to be closed.
     fn unwatch(&mut self, handle: &Self::Handle, key: Key);
 
+    /// Stops telling of a stream that stays open: its peer's address, or `None` where that cannot be done.
+    fn forget(&mut self, stream: &Self::Handle, key: Key) -> Option<Address>;
+
+    /// A forgotten stream as a socket that belongs to no driver.
+    fn to_socket(&mut self, stream: Self::Handle) -> Option<Self::Socket>;
+
     /// Takes the next connection of a listener.
     ///
     /// # Errors
@@ -297,6 +303,13 @@ impl<K: Kernel> Driver for ReadinessDriver<K> {
             self.kernel.unwatch(&handle, source.0);
             self.kernel.close(handle);
         }
+    }
+
+    fn release(&mut self, stream: SourceId) -> Option<(K::Socket, Address)> {
+        let source = self.table.get(stream).filter(|source| source.role() == Role::Stream)?;
+        let address = self.kernel.forget(source.handle(), stream.0)?;
+        let handle = self.table.remove(stream)?;
+        Some((self.kernel.to_socket(handle)?, address))
     }
 
     fn reset(&mut self, stream: SourceId) {

@@ -203,6 +203,14 @@ impl Kernel for SimKernel {
 
     fn unwatch(&mut self, _handle: &SimHandle, _key: Key) {}
 
+    fn forget(&mut self, stream: &SimHandle, _key: Key) -> Option<Address> {
+        stream.stream().ok().map(|key| PeerId(key).address())
+    }
+
+    fn to_socket(&mut self, stream: SimHandle) -> Option<SimSocket> {
+        stream.stream().ok().map(SimSocket)
+    }
+
     fn accept(&mut self, listener: &mut SimHandle) -> Result<(SimSocket, Address), Errno> {
         let Of::Port(port) = listener.of else { return Err(Errno::INVAL) };
         let accepted = self.network.state.borrow_mut().accept(port)?;

@@ -349,6 +349,24 @@ impl Driver for UringDriver {
         }
     }
 
+    fn release(&mut self, stream: SourceId) -> Option<(OwnedFd, Address)> {
+        let round = self.round.number();
+        let source = self.sources.get_mut(stream.0)?;
+        if source.sent_in == round || !source.is_at_rest() {
+            return None;
+        }
+        if source.marks.has(Marks::RECEIVING) {
+            // What it receives until it has been stopped belongs to this driver.
+            if !source.marks.has(Marks::PAUSING) {
+                source.marks.set(Marks::PAUSING | Marks::LEAVING);
+                self.ring.cancel(Tag::new(Operation::Receive, stream.0));
+            }
+            return None;
+        }
+        let address = socket::peer_address(&source.socket)?;
+        Some((self.take_out(stream)?.socket, address))
+    }
+
     fn reset(&mut self, stream: SourceId) {
         if let Some(closed) = self.take_out(stream) {
             socket::drop_output(&closed.socket);

@@ -259,12 +259,16 @@ pub(crate) fn accept(listener: &OwnedFd, options: StreamOptions) -> Result<(Owne
 /// Sets the options of a socket that has been accepted; its peer's address.
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) fn adopt(socket: &OwnedFd, options: StreamOptions) -> Address {
-    let address = match rustix::net::getpeername(socket).map(|peer| peer.map(SocketAddr::try_from)) {
-        Ok(Some(Ok(address))) => Address::Ip(address),
-        _ => Address::Unix,
-    };
+    let address = peer_address(socket).unwrap_or(Address::Unix);
     set_options(socket, address, options);
     address
+}
+
+/// The address of a stream's peer; `None` where it has gone.
+pub(crate) fn peer_address(socket: &OwnedFd) -> Option<Address> {
+    let peer = rustix::net::getpeername(socket).ok()?;
+    let address = peer.map(SocketAddr::try_from);
+    Some(if let Some(Ok(address)) = address { Address::Ip(address) } else { Address::Unix })
 }
 
 /// A peer that has reset the connection meanwhile makes these fail; the first receive will tell.

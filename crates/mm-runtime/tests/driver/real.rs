@@ -82,11 +82,15 @@ impl<D: Real> World for Tcp<D> {
 
 mod epoll_tcp {
     crate::driver_suite!(super::Tcp<super::EpollDriver>);
-    crate::driver_suite! { super::Tcp<super::EpollDriver>: looking_before_sleeping_misses_nothing }
+    crate::driver_suite! { super::Tcp<super::EpollDriver>:
+        looking_before_sleeping_misses_nothing
+        a_released_stream_goes_on_elsewhere
+    }
 }
 
 mod poll_tcp {
     crate::driver_suite!(super::Tcp<super::PollDriver>);
+    crate::driver_suite! { super::Tcp<super::PollDriver>: a_released_stream_goes_on_elsewhere }
 }
 
 /// A driver with Unix sockets.

@@ -76,6 +76,7 @@ impl World for Sim {
 
 mod kind {
     crate::driver_suite!(super::Sim);
+    crate::driver_suite! { super::Sim: a_released_stream_goes_on_elsewhere }
 }
 
 /// The same, with delays, short receives and sends, and events without cause.

@@ -299,6 +299,42 @@ pub(crate) fn finishing_output_leaves_input_open<W: World>() {
     assert_eq!(receive_all(&mut world, stream).0, b"still here");
 }
 
+/// For drivers that can do that.
+pub(crate) fn a_released_stream_goes_on_elsewhere<W: World>() {
+    let mut world = W::new(false);
+    let (mut stream, mut peer) = pair(&mut world);
+    for round in 0..20_u8 {
+        world.write(&mut peer, &[round; 10]);
+        let mut received = Vec::new();
+        while received.len() < 10 {
+            wait_readable(&mut world, stream);
+            received.extend(receive_all(&mut world, stream).0);
+        }
+        assert_eq!(received, [round; 10]);
+        assert_eq!(world.driver().send(stream, &mut output(b"answer")).unwrap(), Sent::All);
+        let mut tries = 0;
+        let (socket, _) = loop {
+            if let Some(released) = world.driver().release(stream) {
+                break released;
+            }
+            tries += 1;
+            assert!(tries < 100, "never let go");
+            world.driver().poll(Some(1), &mut Vec::new()).unwrap();
+        };
+        assert!(world.driver().receive(stream).is_err());
+        // What comes while nobody has it is not lost.
+        world.write(&mut peer, &[round + 100; 10]);
+        stream = world.driver().add_stream(socket, owner(STREAM)).unwrap();
+        let mut received = Vec::new();
+        while received.len() < 10 {
+            wait_readable(&mut world, stream);
+            received.extend(receive_all(&mut world, stream).0);
+        }
+        assert_eq!(received, [round + 100; 10]);
+        assert_eq!(read(&mut world, &mut peer, 6), b"answer");
+    }
+}
+
 pub(crate) fn a_wake_ends_the_wait<W: World>() {
     let mut world = W::new(false);
     let waker = world.driver().waker();

@@ -29,7 +29,10 @@ impl Real for Tiny {
 
 mod tcp {
     crate::driver_suite!(super::Tcp<super::UringDriver>);
-    crate::driver_suite! { super::Tcp<super::UringDriver>: looking_before_sleeping_misses_nothing }
+    crate::driver_suite! { super::Tcp<super::UringDriver>:
+        looking_before_sleeping_misses_nothing
+        a_released_stream_goes_on_elsewhere
+    }
 }
 
 mod unix {
@@ -38,6 +41,7 @@ mod unix {
 
 mod tiny_tcp {
     crate::driver_suite!(super::Tcp<super::Tiny>);
+    crate::driver_suite! { super::Tcp<super::Tiny>: a_released_stream_goes_on_elsewhere }
 }
 
 mod tiny_unix {
@@ -110,6 +114,10 @@ impl Driver for Tiny {
 
     fn close(&mut self, source: SourceId) {
         self.0.close(source);
+    }
+
+    fn release(&mut self, stream: SourceId) -> Option<(Self::Socket, Address)> {
+        self.0.release(stream)
     }
 
     fn reset(&mut self, stream: SourceId) {

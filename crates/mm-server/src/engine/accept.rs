@@ -114,7 +114,11 @@ impl<S: Service, D: Driver> Engine<S, D> {
         }
         match driver.accept(listening.source) {
             Ok(Some((socket, peer))) => {
-                self.admit(driver, Arrival { socket, peer, origin: None, listener: number }, now);
+                self.admit(
+                    driver,
+                    Arrival { socket, peer, origin: None, listener: number, luggage: None },
+                    now,
+                );
                 true
             }
             Ok(None) => {

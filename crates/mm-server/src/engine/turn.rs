@@ -237,6 +237,11 @@ impl<S: Service, D: Driver> Engine<S, D> {
                 self.rest(driver, key, now);
             }
         }
+        if self.balance.wants_some() {
+            for item in &self.batch.items {
+                self.balance.choose(item.key);
+            }
+        }
     }
 
     /// Sends what can be sent. `false`: the connection was broken, and is closed.

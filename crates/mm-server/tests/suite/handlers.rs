@@ -9,7 +9,7 @@ use mm_runtime::task::spawn;
 use mm_runtime::timers::sleep;
 use mm_server::{Config, Stop, Stream, StreamOptions};
 
-use crate::running::{Running, config, exchange, expect, rest};
+use crate::running::{Running, Settings, exchange, expect, on_each_driver, rest};
 
 /// Answers lines: `slow`, `panic` and `long` as they say, all others by themselves.
 async fn lines(stream: Stream) -> std::io::Result<()> {
@@ -37,8 +37,7 @@ fn start(config: Config) -> Running {
     Running::of(config, |server| server.serve(lines))
 }
 
-#[test]
-fn lines_come_back_on_every_shard() {
+fn lines_come_back_on_every_shard(config: Settings) {
     let server = start(Config { shards: NonZeroUsize::new(3).unwrap(), ..config() });
     let mut clients: Vec<TcpStream> = (0..30).map(|_| server.connect()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
@@ -52,8 +51,7 @@ fn lines_come_back_on_every_shard() {
     assert_eq!(server.stop(Stop::Gracefully).connections_total, 30);
 }
 
-#[test]
-fn a_panic_ends_its_connection_and_nothing_else() {
+fn a_panic_ends_its_connection_and_nothing_else(config: Settings) {
     let server = start(config());
     let mut other = server.connect();
     let mut client = server.connect();
@@ -64,8 +62,7 @@ fn a_panic_ends_its_connection_and_nothing_else() {
     server.wait_for(|stats| stats.connections.get(), 1);
 }
 
-#[test]
-fn above_the_limit_connections_wait() {
+fn above_the_limit_connections_wait(config: Settings) {
     let server = start(Config { connections_max: 2, ..config() });
     let mut first = server.connect();
     let mut second = server.connect();
@@ -79,8 +76,7 @@ fn above_the_limit_connections_wait() {
     expect(&mut third, "3\n");
 }
 
-#[test]
-fn the_silent_and_those_who_never_read_are_closed_in_time() {
+fn the_silent_and_those_who_never_read_are_closed_in_time(config: Settings) {
     let stream = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
     let times = Config { idle_timeout_ms: Some(200), write_timeout_ms: Some(300), stream, ..config() };
     let server = start(times);
@@ -98,8 +94,7 @@ fn the_silent_and_those_who_never_read_are_closed_in_time() {
     server.wait_for(|stats| stats.idle_timeouts.get(), 2);
 }
 
-#[test]
-fn those_who_never_read_are_bounded_in_memory_and_closed() {
+fn those_who_never_read_are_bounded_in_memory_and_closed(config: Settings) {
     let stream = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
     let server = start(Config { stream, buffer_bytes_max: 128 * 1024, ..config() });
     let mut greedy: Vec<TcpStream> = (0..50).map(|_| server.connect()).collect();
@@ -114,8 +109,7 @@ fn those_who_never_read_are_bounded_in_memory_and_closed() {
     assert!(server.total(|stats| stats.connections.get()) > 1);
 }
 
-#[test]
-fn a_graceful_stop_answers_what_has_begun() {
+fn a_graceful_stop_answers_what_has_begun(config: Settings) {
     let server = start(config());
     let mut idle = server.connect();
     exchange(&mut idle, b"hello\n", "hello\n");
@@ -132,8 +126,7 @@ fn a_graceful_stop_answers_what_has_begun() {
     assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 0);
 }
 
-#[test]
-fn a_graceful_stop_has_a_deadline_and_a_stop_at_once_none() {
+fn a_graceful_stop_has_a_deadline_and_a_stop_at_once_none(config: Settings) {
     let server = start(Config { drain_ms: 100, ..config() });
     let mut half = server.connect();
     exchange(&mut half, b"one\ntw", "one\n");
@@ -147,8 +140,7 @@ fn a_graceful_stop_has_a_deadline_and_a_stop_at_once_none() {
     assert_eq!(half.read(&mut [0]).unwrap_or(0), 0);
 }
 
-#[test]
-fn half_a_close_still_gets_all_answers() {
+fn half_a_close_still_gets_all_answers(config: Settings) {
     let server = start(config());
     let mut client = server.connect();
     client.write_all(b"slow\nlast\n").unwrap();
@@ -156,8 +148,7 @@ fn half_a_close_still_gets_all_answers() {
     assert_eq!(rest(&mut client), b"slow\nlast\n");
 }
 
-#[test]
-fn a_stream_given_to_another_task_is_ended_with_the_server() {
+fn a_stream_given_to_another_task_is_ended_with_the_server(config: Settings) {
     let server = Running::of(Config { drain_ms: 50, ..config() }, |server| {
         server.serve(async |mut stream: Stream| {
             spawn(async move {
@@ -181,4 +172,16 @@ fn a_stream_given_to_another_task_is_ended_with_the_server() {
     assert_eq!(server.total(|stats| stats.connections.get()), 1);
     assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 1);
     assert_eq!(rest(&mut client), b"");
+}
+
+on_each_driver! {
+    lines_come_back_on_every_shard
+    a_panic_ends_its_connection_and_nothing_else
+    above_the_limit_connections_wait
+    the_silent_and_those_who_never_read_are_closed_in_time
+    those_who_never_read_are_bounded_in_memory_and_closed
+    a_graceful_stop_answers_what_has_begun
+    a_graceful_stop_has_a_deadline_and_a_stop_at_once_none
+    half_a_close_still_gets_all_answers
+    a_stream_given_to_another_task_is_ended_with_the_server
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mm_server::{Config, Server, Stop, Stream, StreamOptions};
 
-use crate::running::{PATIENCE, Running, config, exchange, rest};
+use crate::running::{PATIENCE, Running, Settings, exchange, on_each_driver, rest};
 use crate::toy::Toy;
 
 /// Answers `echo TEXT` and `repeat N TEXT` as [`Toy`] does.
@@ -51,8 +51,7 @@ fn serve_others(server: &Running, until: impl Fn() -> bool) {
     }
 }
 
-#[test]
-fn half_a_request_and_silence() {
+fn half_a_request_and_silence(config: Settings) {
     let limits = Config { idle_timeout_ms: Some(150), ..config() };
     each(&limits, |server| {
         let halves: Vec<TcpStream> = (0..100)
@@ -69,8 +68,7 @@ fn half_a_request_and_silence() {
     });
 }
 
-#[test]
-fn a_byte_at_a_time_in_either_direction() {
+fn a_byte_at_a_time_in_either_direction(config: Settings) {
     let stream = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
     each(&Config { stream, ..config() }, |server| {
         let mut client = server.connect();
@@ -92,8 +90,7 @@ fn a_byte_at_a_time_in_either_direction() {
     });
 }
 
-#[test]
-fn those_who_never_read() {
+fn those_who_never_read(config: Settings) {
     let stream = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
     each(&Config { stream, write_timeout_ms: Some(150), ..config() }, |server| {
         let greedy: Vec<TcpStream> = (0..20)
@@ -108,8 +105,7 @@ fn those_who_never_read() {
     });
 }
 
-#[test]
-fn resets_and_half_closes_in_the_middle() {
+fn resets_and_half_closes_in_the_middle(config: Settings) {
     each(&config(), |server| {
         for round in 0..50 {
             let mut client = server.connect();
@@ -125,8 +121,7 @@ fn resets_and_half_closes_in_the_middle() {
     });
 }
 
-#[test]
-fn thousands_of_idle_connections_and_a_thousand_a_second() {
+fn thousands_of_idle_connections_and_a_thousand_a_second(config: Settings) {
     each(&Config { connections_max: 20_000, ..config() }, |server| {
         // As many as a process may have descriptors for in most places, both ends being here.
         let idle: Vec<TcpStream> = (0..400).map(|_| server.connect()).collect();
@@ -140,8 +135,7 @@ fn thousands_of_idle_connections_and_a_thousand_a_second() {
     });
 }
 
-#[test]
-fn a_stop_under_load_cuts_no_answer_short() {
+fn a_stop_under_load_cuts_no_answer_short(config: Settings) {
     for handler in [false, true] {
         let server =
             Running::of(
@@ -182,4 +176,13 @@ fn a_stop_under_load_cuts_no_answer_short() {
         let answered: u32 = loads.into_iter().map(|load| load.join().unwrap()).sum();
         assert!(answered >= 40, "{answered}");
     }
+}
+
+on_each_driver! {
+    half_a_request_and_silence
+    a_byte_at_a_time_in_either_direction
+    those_who_never_read
+    resets_and_half_closes_in_the_middle
+    thousands_of_idle_connections_and_a_thousand_a_second
+    a_stop_under_load_cuts_no_answer_short
 }

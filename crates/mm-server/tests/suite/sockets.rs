@@ -4,11 +4,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mm_server::{Config, ListenAddress, Server, Stop, StreamOptions};
 
-use crate::running::{Running, Settings, exchange, expect, on_each_driver, rest};
+use crate::running::{PATIENCE, Running, Settings, exchange, expect, on_each_driver, rest};
 use crate::toy::Toy;
 
 fn pieces_of_requests(config: Settings) {
@@ -68,6 +68,23 @@ fn a_large_upload_and_its_download(config: Settings) {
     client.read_exact(&mut received).unwrap();
     assert!(received == value);
     expect(&mut client, "\n");
+}
+
+fn large_uploads_one_behind_the_other(config: Settings) {
+    let server = Running::start(config());
+    let mut clients: Vec<TcpStream> = (0..4).map(|_| server.connect()).collect();
+    let requests = [b"store 65536\n".to_vec(), vec![1; 65536]].concat().repeat(20);
+    let sending: Vec<_> = clients
+        .iter()
+        .map(|client| {
+            let (mut client, requests) = (client.try_clone().unwrap(), requests.clone());
+            std::thread::spawn(move || client.write_all(&requests).unwrap())
+        })
+        .collect();
+    for client in &mut clients {
+        expect(client, &"stored 65536 sum 65536\n".repeat(20));
+    }
+    sending.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
 fn half_a_close_still_gets_all_answers(config: Settings) {
@@ -185,7 +202,7 @@ fn above_the_limit_connections_wait(config: Settings) {
     third.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     assert_eq!(third.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
     drop(first);
-    third.set_read_timeout(Some(crate::running::PATIENCE)).unwrap();
+    third.set_read_timeout(Some(PATIENCE)).unwrap();
     expect(&mut third, "3\n");
     assert!(server.total(|stats| stats.accept_pauses.get()) >= 1);
 }
@@ -264,6 +281,46 @@ fn shards_share_the_connections(config: Settings) {
     assert_eq!(summary.connections_total, 30);
 }
 
+/// The shard that serves a client.
+fn shard_of(client: &mut TcpStream) -> u8 {
+    client.write_all(b"where\n").unwrap();
+    let mut answer = [0; 2];
+    client.read_exact(&mut answer).unwrap();
+    answer[0]
+}
+
+fn a_busy_shard_gives_connections_to_an_idle_one(config: Settings) {
+    let shards = NonZeroUsize::new(2).unwrap();
+    let server = Running::start(Config { shards, ..config() });
+    let mut clients: Vec<TcpStream> = (0..32).map(|_| server.connect()).collect();
+    let (mut busy, mut idle): (Vec<_>, Vec<_>) =
+        clients.drain(..).partition(|client| shard_of(&mut client.try_clone().unwrap()) == b'0');
+    assert_eq!((busy.len(), idle.len()), (16, 16));
+    let start = Instant::now();
+    let mut round = 0_u32;
+    while server.total(|stats| stats.connections_moved.get()) < 4 {
+        round += 1;
+        for client in &mut busy {
+            client.write_all(format!("echo {round}\n").as_bytes()).unwrap();
+        }
+        for client in &mut busy {
+            expect(client, &format!("{round}\n"));
+        }
+        assert!(start.elapsed() < PATIENCE, "{:?}", server.handle);
+    }
+    // Wherever they are now, they are whole, and counted once.
+    let moved = busy.iter_mut().map(shard_of).filter(|shard| *shard == b'1').count();
+    assert!((4..16).contains(&moved), "{moved}");
+    let counts: Vec<u64> = server.handle.stats().iter().map(|stats| stats.connections.get()).collect();
+    assert_eq!(counts.iter().sum::<u64>(), 32);
+    for client in busy.iter_mut().chain(&mut idle) {
+        exchange(client, b"echo still here\n", "still here\n");
+    }
+    drop((busy, idle));
+    server.wait_for(|stats| stats.connections.get(), 0);
+    assert_eq!(server.stop(Stop::Gracefully).connections_total, 32);
+}
+
 fn unix_sockets_serve_too_and_are_removed(config: Settings) {
     let server = Server::new(config());
     let driver = server.driver();
@@ -287,6 +344,7 @@ on_each_driver! {
     whoever_has_had_its_share_goes_on_in_the_next_turn
     a_long_answer_to_a_slow_reader_with_tiny_kernel_buffers
     a_large_upload_and_its_download
+    large_uploads_one_behind_the_other
     half_a_close_still_gets_all_answers
     data_and_end_at_once
     a_reset_in_the_middle_hurts_nobody_else
@@ -301,5 +359,6 @@ on_each_driver! {
     a_graceful_stop_lets_requests_finish
     a_graceful_stop_has_a_deadline
     shards_share_the_connections
+    a_busy_shard_gives_connections_to_an_idle_one
     unix_sockets_serve_too_and_are_removed
 }

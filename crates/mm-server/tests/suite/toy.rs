@@ -2,7 +2,7 @@
 //!
 //! `echo TEXT`; `repeat N TEXT` (stops at the output cap); `store N` and N bytes (streamed into place);
 //! `load` (sent from where it lies); `wait` (parks) and `post TEXT` (wakes all who wait); `tick MS` (answers
-//! by itself); `yield` (lets others have their turn); `panic`; `quit`.
+//! by itself); `yield` (lets others have their turn); `where` (names the shard); `panic`; `quit`.
 
 use std::cell::{Cell, OnceCell};
 use std::fmt::Write;
@@ -16,6 +16,7 @@ use mm_server::{Background, Peer, Ready, Service, Start, Step, Token};
 const LINE_BYTES_MAX: usize = 4000;
 
 pub(crate) struct Toy {
+    shard: usize,
     ready: Ready,
     posted: String,
     waiting: Vec<Token>,
@@ -69,6 +70,7 @@ impl Toy {
     pub(crate) fn new(start: &Start) -> Self {
         let stored = (0..1000).map(|_| OnceCell::new()).collect();
         Self {
+            shard: start.shard,
             ready: start.ready.clone(),
             posted: String::new(),
             waiting: Vec::new(),
@@ -151,6 +153,7 @@ impl Toy {
                 connection.state = State::Tick;
             }
             "yield" => connection.state = State::Yield,
+            "where" => writeln!(output, "{}", self.shard).unwrap(),
             "panic" => panic!("asked for"),
             "quit" => return true,
             _ => output.write(b"what?\n"),
@@ -212,6 +215,10 @@ impl Service for Toy {
     fn filled(&mut self, connection: &mut Connection, bytes: usize) {
         let State::Store { filled, .. } = &mut connection.state else { panic!("nothing to fill") };
         *filled += bytes;
+    }
+
+    fn may_move(&self, connection: &Connection) -> bool {
+        matches!(connection.state, State::Idle)
     }
 
     fn disconnect(&mut self, connection: Connection) {

@@ -40,6 +40,12 @@ pub trait Poller: Sized {
     /// A socket is about to be closed. Closing it takes it out of what the kernel watches.
     fn unwatch(&mut self, _socket: &OwnedFd, _key: Key) {}
 
+    /// Stops watching a socket that stays open. `false`: that cannot be done, and it is watched still.
+    fn forget(&mut self, socket: &OwnedFd, key: Key) -> bool {
+        let _ = (socket, key);
+        false
+    }
+
     /// How long a wait looks for news before it sleeps, in microseconds.
     fn set_spin_us(&mut self, spin_us: u32) {
         let _ = spin_us;
@@ -107,6 +113,15 @@ impl<P: Poller> Kernel for System<P> {
 
     fn unwatch(&mut self, socket: &OwnedFd, key: Key) {
         self.poller.unwatch(socket, key);
+    }
+
+    fn forget(&mut self, stream: &OwnedFd, key: Key) -> Option<Address> {
+        let address = socket::peer_address(stream)?;
+        self.poller.forget(stream, key).then_some(address)
+    }
+
+    fn to_socket(&mut self, stream: OwnedFd) -> Option<OwnedFd> {
+        Some(stream)
     }
 
     fn accept(&mut self, listener: &mut OwnedFd) -> Result<(OwnedFd, Address), Errno> {

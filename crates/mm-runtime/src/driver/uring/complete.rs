@@ -115,7 +115,7 @@ impl UringDriver {
                 return false;
             }
         }
-        if source.input.is_empty() {
+        if source.input.is_empty() && !source.marks.has(Marks::LEAVING) {
             self.await_input(key);
         }
         true
@@ -162,6 +162,7 @@ impl UringDriver {
     pub(super) fn await_input(&mut self, key: Key) {
         let Some(source) = self.sources.get_mut(key) else { return };
         let known = Marks::RECEIVING | Marks::POLLING_INPUT | Marks::ENDED | Marks::CONNECTING;
+        source.marks.clear(Marks::LEAVING);
         if source.marks.has(known) || source.failure.is_some() {
             return;
         }

@@ -57,6 +57,18 @@ impl Source {
         self.extra.as_ref().is_some_and(|extra| !extra.rest.is_empty())
     }
 
+    /// Whether it is a stream of which nothing is on its way in either direction but what it may receive.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let busy = Marks::LISTENER
+            | Marks::DATAGRAMS
+            | Marks::POLLING_OUTPUT
+            | Marks::ENDED
+            | Marks::FINISHING
+            | Marks::AWAITS_ROUND
+            | Marks::CONNECTING;
+        !self.marks.has(busy) && self.input.is_empty() && self.failure.is_none() && !self.has_rest()
+    }
+
     /// Whether asking for input might find something.
     #[inline]
     pub(super) fn may_have_input(&self) -> bool {
@@ -100,6 +112,8 @@ impl Marks {
     pub(super) const AWAITS_ROUND: u16 = 1 << 12;
     /// The connection has not come about yet.
     pub(super) const CONNECTING: u16 = 1 << 13;
+    /// Its receiving is being stopped so that another driver can take it over.
+    pub(super) const LEAVING: u16 = 1 << 14;
 
     #[inline]
     pub(super) fn has(self, marks: u16) -> bool {

@@ -1,4 +1,28 @@
 //! What goes wrong where a kernel holds on to descriptors and memory: one test for each way.
+//!
+//! - Memory that the kernel may touch is the driver's until it is done: `idle_connections_hold_no_buffer`,
+//!   `a_driver_that_is_dropped_in_the_middle_of_everything_leaves_nothing`.
+//! - A full submission queue loses no cancel and no operation: the suite on a ring of one entry (`tiny_tcp`,
+//!   `tiny_unix`).
+//! - What was accepted for nobody is closed: `connections_of_a_closed_listener_are_closed`.
+//! - Input of a wait that ended, or of a receive that was cancelled, is not lost:
+//!   `a_wait_that_ends_early_loses_no_input`, `a_large_upload_goes_past_the_buffers_in_order`,
+//!   `what_follows_a_large_upload_is_told_of_each_time`, the suite's `a_released_stream_goes_on_elsewhere`.
+//! - The end drains what is in flight before memory goes:
+//!   `a_driver_that_is_dropped_in_the_middle_of_everything_leaves_nothing`.
+//! - Time-outs are the shard's, none is linked to an operation: the suite's `a_wait_ends_in_time`; there is no such
+//!   entry.
+//! - Late completions reach nobody's successor: the suite's `a_closed_source_is_never_heard_of_again`,
+//!   `a_tag_comes_back_as_it_was`.
+//! - Completions that do not fit the queue come all the same:
+//!   `more_completions_than_the_queue_holds_are_all_delivered`, `tiny_tcp`.
+//! - Want of buffers starves nobody and ends by itself: `those_who_do_not_take_their_input_starve_nobody`,
+//!   `tiny_tcp`.
+//! - A close follows what was taken to be sent, and nothing is received after it:
+//!   `what_was_taken_is_sent_before_a_close_even_if_the_peer_is_slow`, `the_end_of_output_follows_what_was_taken`,
+//!   `a_second_send_before_the_wait_waits_for_it`.
+//! - What is refused at any step is named, and epoll serves: `a_ring_that_the_kernel_refuses_names_the_step`,
+//!   `a_probe_leaves_the_thread_that_asks_alone`, and the program's tests under a filter of system calls.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -217,6 +241,45 @@ fn a_large_upload_goes_past_the_buffers_in_order() {
         // Short requests again.
         peer.write_all(b"short").unwrap();
         assert_eq!(place.receive(stream, 5), b"short");
+    }
+}
+
+#[test]
+fn what_follows_a_large_upload_is_told_of_each_time() {
+    let mut place = Place::usual();
+    let (stream, mut peer) = place.pair();
+    for round in 0..3_u8 {
+        let upload = vec![round; 3 * BULK_BYTES];
+        let mut space = vec![0; upload.len()];
+        let mut filled = 0;
+        let sending = upload.clone();
+        let writer = std::thread::spawn(move || {
+            peer.write_all(&sending).unwrap();
+            peer
+        });
+        while filled < space.len() {
+            match place.driver.receive_into(stream, &mut space[filled..]).unwrap() {
+                Received::Bytes(bytes) => filled += bytes,
+                Received::Blocked => drop(place.poll(PATIENCE_MS)),
+                Received::End => panic!("it has not ended"),
+            }
+        }
+        assert_eq!(space, upload);
+        peer = writer.join().unwrap();
+        // What is there after each receive that fell short is asked for only when an event has told of it.
+        for request in [&b"one"[..], b"two", b"three"] {
+            peer.write_all(request).unwrap();
+            while !place.driver.may_have_input(stream) {
+                let events = place.poll(PATIENCE_MS);
+                assert!(events.iter().any(|event| event.source == stream && event.readable), "never told");
+            }
+            place.driver.clear_inbox();
+            let Received::Bytes(span) = place.driver.receive(stream).unwrap() else {
+                panic!("nothing there")
+            };
+            assert_eq!(place.driver.bytes(span), request);
+        }
+        place.driver.clear_inbox();
     }
 }
 
