@@ -21,8 +21,9 @@ pub(crate) const COMMAND: Command = Command {
 
 /// Crates whose tests Miri can run: they make no system call that it does not know.
 const MIRI_CRATES: &[&str] = &["mm-base", "mm-proto", "mm-store"];
-/// Crates with models for loom.
-const LOOM_CRATES: &[&str] = &["mm-base"];
+/// Models for loom: a crate, and what selects them.
+const MODELS: &[(&str, &[&str])] =
+    &[("mm-base", &["--test", "loom"]), ("mm-store", &["--lib", "--features", "canaries", "models"])];
 /// Seeds of the simulation.
 const SIMULATED_SEEDS: &str = "1000";
 /// How long each fuzz target runs, in seconds.
@@ -92,8 +93,9 @@ fn miri(checks: &mut Checks) {
 }
 
 fn loom(checks: &mut Checks) {
-    for package in LOOM_CRATES {
-        let mut tests = cargo(&["test", "--quiet", "--release", "--package", package, "loom"]);
+    for (package, selected) in MODELS {
+        let mut tests = cargo(&["test", "--quiet", "--release", "--package", package]);
+        tests.args(*selected);
         tests.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "3");
         tests.env("CARGO_TARGET_DIR", root().join("target").join("loom"));
         checks.check(&format!("loom on {package}"), || count_tests(&mut tests));
@@ -104,6 +106,11 @@ fn loom(checks: &mut Checks) {
 fn simulation(checks: &mut Checks) {
     checks.program("simulation of many seeds", &mut sim::program(&["--seeds", SIMULATED_SEEDS]));
     checks.program("mistakes made on purpose", &mut sim::program(&["--canary", "all"]));
+    checks.check("mistakes on threads", || {
+        let select =
+            ["--package", "mm-sim", "--features", "canaries", "--test", "linearizability", "mistake"];
+        count_tests(cargo(&["test", "--quiet"]).args(select))
+    });
     checks.program("an hour of expiring items", &mut sim::program(&["--hour"]));
 }
 

@@ -66,6 +66,17 @@ impl<'a> Work<'a> {
         !matches!(self, Self::Get { get: Get { last: false, .. }, .. })
     }
 
+    /// Whether it may need memory.
+    pub(crate) fn may_store(&self) -> bool {
+        match self {
+            Self::Store { .. } => true,
+            Self::Get { get, .. } => get.fetch.touches(),
+            Self::Meta { meta, .. } => meta.verb != MetaVerb::Get || !meta.flags.is_empty(),
+            Self::Keyed { request, .. } => !matches!(request, Request::Delete(_)),
+            _ => false,
+        }
+    }
+
     #[inline]
     fn key_mut(&mut self) -> Option<&mut Key<'a>> {
         match self {

@@ -70,6 +70,16 @@ enum Work<'a> {
     Refusal { head: Head, status: Status, closes: bool },
 }
 
+impl Work<'_> {
+    /// Whether it may need memory.
+    const fn may_store(&self) -> bool {
+        match self {
+            Self::Keyed { request, .. } => !matches!(request.verb, Verb::Get { .. } | Verb::Delete),
+            Self::Bare(_) | Self::Refusal { .. } => false,
+        }
+    }
+}
+
 /// Why a batch ends, and what comes after it.
 enum Ahead<'a> {
     /// It is full, or ends with a request that must be done before what follows.
@@ -126,9 +136,16 @@ impl<S: Sharing> Memcached<S> {
         let mut left = self.share();
         loop {
             let mut batch = ArrayVec::<Slot<'_>, BATCH_MAX>::new();
+            let (mut end, mut before) = (at, parser);
             let ahead = fill(&mut batch, &self.store, &mut parser, (input, &mut at));
             prefetch_items(&batch, &self.store);
             for slot in &batch {
+                if slot.work.may_store() && self.store.must_wait() {
+                    connection.wire = Wire::Binary(before);
+                    connection.long = call.long.take();
+                    return self.park(connection.token, end);
+                }
+                (end, before) = (slot.end, slot.parser);
                 let closes = self.execute_binary(&slot.work, call);
                 if closes {
                     return Step::Close { consumed: slot.end };
@@ -163,6 +180,10 @@ impl<S: Sharing> Memcached<S> {
                         connection.wire = Wire::Binary(before);
                         call.waits_for_value = true;
                         return Step::Read { consumed: start };
+                    }
+                    if self.store.must_wait() {
+                        connection.wire = Wire::Binary(before);
+                        return self.park(connection.token, start);
                     }
                     if self.begin_binary_store(connection, &request, call) {
                         return Step::ReadInto { consumed: at };

@@ -20,6 +20,13 @@ impl<S: Sharing> Memcached<S> {
         let counters = &self.shared.counters[self.shard];
         match self.store.get(key, call.time.now_s) {
             Ok(item) => {
+                let mut cas = None;
+                if get.fetch.tells_cas() {
+                    cas = if self.shared.settings.items.has_cas { item.shown_cas() } else { Some(0) };
+                    if S::IS_SHARED && cas.is_none() {
+                        return self.fetch_again(key, get, call);
+                    }
+                }
                 counters.get_hits.count();
                 match item.value() {
                     Some(value)
@@ -32,8 +39,6 @@ impl<S: Sharing> Memcached<S> {
                         });
                     }
                     _ => {
-                        let has_cas = self.shared.settings.items.has_cas;
-                        let cas = get.fetch.tells_cas().then(|| if has_cas { item.cas() } else { 0 });
                         write_value(key.bytes(), item, (cas, get.last), call.output);
                     }
                 }
@@ -56,15 +61,20 @@ impl<S: Sharing> Memcached<S> {
         self.observe_fetch(key, Some(miss));
     }
 
+    /// The same, once more: another shard has changed the item while it was read.
+    #[cold]
+    #[inline(never)]
+    fn fetch_again(&mut self, key: Key<'_>, get: &Get<'_>, call: &mut Call<'_>) {
+        self.fetch(key, get, call);
+    }
+
     /// One key of gat or gats.
     pub(crate) fn fetch_touching(&mut self, key: Key<'_>, fetch: Fetch, exptime: i32, call: &mut Call<'_>) {
         let has_cas = self.shared.settings.items.has_cas;
-        match self.store.get(key, call.time.now_s) {
-            Ok(item) => {
+        match self.store.get_touching(key, call.time.expiry_s(exptime), call.time.now_s) {
+            Ok((item, _)) => {
                 let cas = fetch.tells_cas().then(|| if has_cas { item.cas() } else { 0 });
                 write_value(key.bytes(), item, (cas, false), call.output);
-                // Where there is no memory to keep the new time, the old one holds.
-                let _touched = self.store.touch(key, call.time.expiry_s(exptime), call.time.now_s);
                 self.counters().touch_hits.count();
                 self.observe_fetch(key, None);
             }

@@ -78,3 +78,7 @@ pub const CONNECTION_EVENTS_MAX: usize = 1024;
 
 /// How often a shard looks whether other shards have lines for its watchers, in milliseconds.
 pub const WATCH_INTERVAL_MS: u64 = 10;
+
+/// How often it is looked, in milliseconds, whether requests can go on that were put off because other shards may be
+/// reading all memory.
+pub(crate) const PARK_INTERVAL_MS: u64 = 1;

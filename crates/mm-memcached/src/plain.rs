@@ -53,7 +53,11 @@ impl<S: Sharing> Memcached<S> {
                             put_meta_value(room, value).unwrap_or_default()
                         });
                     }
-                    _ => answer_hit(&asked, item, call),
+                    _ => {
+                        if !answer_hit(&asked, item, call) {
+                            return self.meta_get(&asked, call);
+                        }
+                    }
                 }
                 self.counters().get_hits.count();
                 self.observe_fetch(*key, None);

@@ -14,7 +14,7 @@ use crate::batch::{self, Ahead, Batch, Work};
 use crate::binary::Wire;
 use crate::clock::Time;
 use crate::counters::Counters;
-use crate::limits::{BACKGROUND_RECORDS, WAIT_MAX_BYTES, WATCH_INTERVAL_MS};
+use crate::limits::{BACKGROUND_RECORDS, PARK_INTERVAL_MS, WAIT_MAX_BYTES, WATCH_INTERVAL_MS};
 use crate::long::Long;
 use crate::observe::Watching;
 use crate::registry::Registered;
@@ -31,6 +31,8 @@ pub struct Memcached<S: Sharing = Local> {
     #[expect(clippy::vec_box, reason = "they go back and forth between here and their connections")]
     pub(crate) idle_uploads: Vec<Box<Incoming>>,
     pub(crate) ready: Ready,
+    /// Connections whose requests need memory that other shards may be reading.
+    parked: Vec<Token>,
     pub(crate) watching: Watching,
     /// The store has just been flushed, and is not looked after until the next interval: whoever asks for an item in
     /// the meantime is told, and counted, that it was flushed.
@@ -100,6 +102,7 @@ impl<S: Sharing> Memcached<S> {
             server: Arc::clone(&start.stats),
             idle_uploads: Vec::new(),
             ready: start.ready.clone(),
+            parked: Vec::new(),
             watching: Watching::default(),
             rests: false,
             rests_until_ms: 0,
@@ -161,11 +164,21 @@ impl<S: Sharing> Memcached<S> {
         let mut left = if LIMITED { self.share() } else { 0 };
         loop {
             let mut batch = Batch::new();
-            let line_start = at;
+            let start = at;
+            let parser = connection.parser;
             let ahead = batch::fill(&mut batch, &self.store, &mut connection.parser, input, &mut at);
             batch::look_ahead(&mut batch, &self.store);
-            let line_start = batch.last().map_or(line_start, |slot| slot.end);
-            for slot in &batch {
+            let line_start = batch.last().map_or(start, |slot| slot.end);
+            for (number, slot) in batch.iter().enumerate() {
+                if S::IS_SHARED && slot.work.may_store() && self.store.must_wait() {
+                    // What comes before it has been done.
+                    let before = number.checked_sub(1).and_then(|before| batch.get(before));
+                    let end = before.map_or(start, |before| before.end);
+                    connection.parser =
+                        before.map_or(parser, |before| before.parser_after(connection.parser, at));
+                    connection.long = call.long.take();
+                    return self.park(connection.token, end);
+                }
                 match &slot.work {
                     Work::Get { key, get } if !get.fetch.touches() => self.fetch(*key, get, call),
                     work => self.execute_plainly(work, call),
@@ -203,6 +216,9 @@ impl<S: Sharing> Memcached<S> {
                     call.waits_for_value = true;
                     return Step::Read { consumed: line_start };
                 }
+                Ahead::Store(_) | Ahead::MetaSet(_) if self.store.must_wait() => {
+                    return self.park(connection.token, line_start);
+                }
                 Ahead::Store(line) => self.begin_store(connection, &line, call),
                 Ahead::MetaSet(meta) => self.begin_meta_set(connection, &meta, call),
             }
@@ -210,6 +226,25 @@ impl<S: Sharing> Memcached<S> {
                 return Step::ReadInto { consumed: at };
             }
         }
+    }
+
+    /// Puts a request off until shards have rested that may be reading all memory.
+    #[cold]
+    pub(crate) fn park(&mut self, token: Token, consumed: usize) -> Step {
+        self.parked.push(token);
+        Step::Park { consumed }
+    }
+
+    /// Has the connections run again whose requests were put off, if they need not be any more. False if they do.
+    fn wake_parked(&mut self) -> bool {
+        if !S::IS_SHARED || self.parked.is_empty() {
+            return true;
+        }
+        let is_over = !self.store.must_wait();
+        if is_over {
+            self.parked.drain(..).for_each(|token| self.ready.wake(token));
+        }
+        is_over
     }
 
     /// How many requests of one connection are served in a turn.
@@ -384,17 +419,11 @@ impl<S: Sharing> Service for Memcached<S> {
         let time = self.time(now);
         let next = self.look_after_store(now, &time);
         let is_watched = self.observe_turn(now, time.now_s);
+        let is_parked = !self.wake_parked();
         // The turn is over.
         self.store.rest();
-        if !is_watched {
-            return next;
-        }
-        let look_ms = now.monotonic_ms + WATCH_INTERVAL_MS;
-        match next {
-            Background::More => next,
-            Background::At(time_ms) => Background::At(time_ms.min(look_ms)),
-            Background::Idle => Background::At(look_ms),
-        }
+        let next = if is_watched { sooner(next, now.monotonic_ms + WATCH_INTERVAL_MS) } else { next };
+        if is_parked { sooner(next, now.monotonic_ms + PARK_INTERVAL_MS) } else { next }
     }
 }
 
@@ -439,6 +468,15 @@ impl<S: Sharing> Memcached<S> {
         } else {
             Background::At(now.monotonic_ms + BACKGROUND_INTERVAL_MS)
         }
+    }
+}
+
+/// What is wanted next, and a call at `time_ms` at the latest.
+fn sooner(next: Background, time_ms: u64) -> Background {
+    match next {
+        Background::More => next,
+        Background::At(next_ms) => Background::At(next_ms.min(time_ms)),
+        Background::Idle => Background::At(time_ms),
     }
 }
 

@@ -168,7 +168,11 @@ impl<S: Sharing> Memcached<S> {
                 }
                 self.store.commit(upload, time.now_s)
             }
-            (Ok(_), Value::Whole(value)) => self.store.put(key, &plan.put, value, time.now_s),
+            (Ok(_), Value::Whole(value)) => match self.store.put(key, &plan.put, value, time.now_s) {
+                // Another shard has removed it since.
+                Ok(Outcome::NotStored) => self.store_or_vivify(key, plan, Value::Whole(value), time),
+                outcome => outcome,
+            },
             (Ok(_), Value::Uploaded(upload)) => self.store.commit(upload, time.now_s),
             (Err(_), value) => {
                 self.drop_value(value);

@@ -49,7 +49,7 @@ impl Incoming {
     /// Where the next bytes go.
     pub(crate) fn space<'a, S: Sharing>(&'a mut self, store: &'a mut Store<S>) -> &'a mut [u8] {
         let Some(mut upload) = self.upload.take() else { return &mut [] };
-        if upload.missing() == 0 {
+        if upload.missing() == 0 || store.must_wait() {
             self.upload = Some(upload);
             return &mut [];
         }
@@ -222,6 +222,9 @@ impl<S: Sharing> Memcached<S> {
             Some(upload) if upload.missing() > 0 => {
                 incoming.upload = Some(upload);
                 connection.incoming = Some(incoming);
+                if self.store.must_wait() {
+                    return self.park(connection.token, 0);
+                }
                 return Step::ReadInto { consumed: 0 };
             }
             Some(upload) => {

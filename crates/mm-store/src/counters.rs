@@ -1,7 +1,6 @@
 //! What each shard counts.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use crate::primitive::{AtomicU64, Ordering};
 use crate::stats::Stats;
 
 /// A number that one shard changes and all may read.

@@ -1,13 +1,13 @@
 //! Ghosts: fingerprints of keys that left the small queue, so that one that comes back soon is known.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::hash::KeyHash;
 use crate::kept::{Reading, Refused, Writing};
 use crate::limits::DISCARD_STEP_LINES;
 use crate::memory::{GHOSTS, GhostLine, Ground, Table};
 use crate::narrow::scale;
+use crate::primitive::{AtomicUsize, Ordering};
 use crate::sharing::{Exclusive, Sharing};
 
 /// Bytes of a line.

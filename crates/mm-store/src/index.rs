@@ -12,17 +12,19 @@
 mod geometry;
 mod held;
 mod keep;
+#[cfg(all(test, loom))]
+mod models;
 mod place;
 mod resize;
 
 use std::io;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 use crate::hash::KeyHash;
 use crate::limits::{MIN_BUCKETS, MOVE_COUNTERS};
 use crate::memory::{Bucket, Ground, Location, SLOTS, Table};
 use crate::narrow::to_u32;
+use crate::primitive::{AtomicU32, Ordering, fence};
 use crate::sharing::{Exclusive, Sharing};
 use geometry::Layout;
 
@@ -120,15 +122,20 @@ impl<S: Sharing> Index<S> {
     /// The system's error where the address space cannot be had.
     pub(crate) fn new(max_items: usize, huge_pages: bool, ground: &mut Ground<'_>) -> io::Result<Self> {
         let buckets = (max_items / SLOTS + 1).max(MIN_BUCKETS) * 10 / 7;
+        Ok(Self::with(Table::reserve(buckets, huge_pages, ground)?, MIN_BUCKETS))
+    }
+
+    /// An index in `table`, of which `len` buckets are in use.
+    fn with(table: Table<Bucket>, len: usize) -> Self {
         let counters = if S::IS_SHARED { MOVE_COUNTERS } else { 0 };
-        Ok(Self {
-            table: Table::reserve(buckets, huge_pages, ground)?,
-            layout: Layout::new(MIN_BUCKETS),
+        Self {
+            table,
+            layout: Layout::new(len),
             mover: S::Exclusive::new(()),
             moves: (0..counters).map(|_| AtomicU32::new(0)).collect(),
             stuck: AtomicU32::new(0),
             sharing: PhantomData,
-        })
+        }
     }
 
     /// Bytes of memory that the buckets take, or will take when the step under way is done.
@@ -162,7 +169,7 @@ impl<S: Sharing> Index<S> {
                 return Some(slot);
             }
             fence(Ordering::Acquire);
-            if counter.load(Ordering::Relaxed) == before {
+            if mm_base::canary!("move not noticed", 1) || counter.load(Ordering::Relaxed) == before {
                 return None;
             }
         }

@@ -22,6 +22,7 @@ mod kept;
 pub mod limits;
 mod memory;
 mod narrow;
+mod primitive;
 mod segment;
 mod sharing;
 mod stats;

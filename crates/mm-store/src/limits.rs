@@ -46,17 +46,11 @@ pub(crate) const JOIN_TRIES: usize = 64;
 pub(crate) const MIN_BUCKETS: usize = 64;
 
 /// Counters of moves in the index: readers of one tag look at one of them, and seldom at one that others change.
-pub(crate) const MOVE_COUNTERS: usize = 1024;
+pub(crate) const MOVE_COUNTERS: usize = if cfg!(loom) { 2 } else { 1024 };
 
-/// How often a writer that needs memory which others may be reading lets them have its processor before it takes of the
-/// reserve, and then sleeps.
-pub(crate) const YIELDS_MAX: usize = 1000;
-
-/// How long it sleeps at a time.
-pub(crate) const WAIT: std::time::Duration = std::time::Duration::from_micros(100);
-
-/// How often it waits, either way, before it gives up.
-pub(crate) const WAITS_MAX: usize = 11_000;
+/// How often a writer that needs memory which others may be reading lets them have its processor before it is refused.
+/// Whoever asks `Store::must_wait` first hardly ever comes to that.
+pub(crate) const YIELDS_MAX: usize = 64;
 
 /// A shard of several sums up how many items there are once in as many writes as this part of the items, and at
 /// [`WRITES_PER_COUNT`] at the latest.

@@ -21,6 +21,12 @@
 mod arena;
 mod epoch;
 mod lanes;
+#[cfg(not(loom))]
+mod lines;
+#[cfg(loom)]
+mod modelled;
+#[cfg(all(test, loom))]
+mod models;
 mod pins;
 mod prefetch;
 mod record;
@@ -28,11 +34,15 @@ mod region;
 mod table;
 
 pub(crate) use arena::{Arena, ArenaConfig, Location, OpenRecord, SEGMENT_FILL_BYTES, SegmentId, Writer};
+#[cfg(not(loom))]
+pub(crate) use lines::Table;
+#[cfg(loom)]
+pub(crate) use modelled::Table;
 pub(crate) use pins::Pins;
 pub(crate) use prefetch::prefetch_read;
 pub(crate) use record::{EXTENT_HEADER_BYTES, Head, Record, RecordKind, flag};
 pub(crate) use region::Ground;
-pub(crate) use table::{Bucket, GHOSTS, GhostLine, SLOTS, Table};
+pub(crate) use table::{Bucket, GHOSTS, GhostLine, SLOTS};
 
 /// A hash of bytes that are kept over a restart, by which damage to them is noticed.
 pub(crate) fn digest(bytes: &[u8]) -> u64 {

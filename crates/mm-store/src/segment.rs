@@ -2,9 +2,8 @@
 
 mod lists;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-
 use crate::narrow::to_u16;
+use crate::primitive::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crate::sharing::{Sharing, add, lower, subtract};
 
 pub(crate) use lists::{SEGMENT_BOOK_BYTES, Segments};

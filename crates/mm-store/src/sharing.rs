@@ -6,8 +6,9 @@
 use std::cell::{RefCell, RefMut};
 use std::fmt::Debug;
 use std::ops::DerefMut;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{PoisonError, TryLockError};
+
+use crate::primitive::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering};
 
 /// How a store is shared. Code that works on a store is written once, for either kind.
 pub trait Sharing: Copy + Debug + Default + 'static {

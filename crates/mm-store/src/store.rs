@@ -410,5 +410,8 @@ impl<S: Sharing> Drop for Store<S> {
         }
         self.give_up_sweep();
         self.rest();
+        if S::IS_SHARED {
+            self.core.idle.lock().push(self.shard);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! One store, several threads: no value is mixed up or out of date, nothing is lost that nobody removed, and every
 //! invariant holds in the end.
 
+#![cfg(feature = "smp")]
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::sync::Barrier;
@@ -244,4 +245,48 @@ fn what_is_joined_with_an_item_of_a_cas_value_is_joined_with_no_other() {
         }
     }
     store.verify().unwrap();
+}
+
+#[test]
+fn another_thread_looks_at_everything_and_goes_again_while_shards_write() {
+    let handles = open(2 << 20, true);
+    let others = handles.clone();
+    let writing = AtomicU64::new(THREADS);
+    std::thread::scope(|scope| {
+        let writing = &writing;
+        scope.spawn(move || {
+            let mut looks = 0;
+            while writing.load(Ordering::Acquire) != 0 || looks < 3 {
+                looks += 1;
+                // Nobody else wants the last handle, which comes back each time.
+                let mut store = others.take().unwrap();
+                let mut cursor = mm_store::Cursor::default();
+                loop {
+                    let more = store.scan(&mut cursor, 50, 1, |item| {
+                        let value = item.value().unwrap();
+                        assert!(value.starts_with(item.key()), "a value of another key");
+                        assert_eq!(value.len(), item.key().len() + 200, "a whole value");
+                    });
+                    // What it has looked at is over, so it never keeps shards from writing for more than a step.
+                    store.rest();
+                    if !more {
+                        break;
+                    }
+                }
+            }
+        });
+        on_threads(&handles, |thread, store| {
+            for number in 0..30_000_u64 {
+                let name = format!("thread-{thread}-key-{}", number % 9_000);
+                let value = [name.as_bytes(), &[b'v'; 200]].concat();
+                let key = store.key(name.as_bytes()).unwrap();
+                assert_eq!(store.put(key, &Put::default(), &value, 1), Ok(Outcome::Stored));
+                if number % 16 == 0 {
+                    store.rest();
+                }
+            }
+            writing.fetch_sub(1, Ordering::Release);
+        });
+    });
+    verify(&handles);
 }

@@ -48,13 +48,10 @@ impl<S: Sharing> Memcached<S> {
         call: &mut Call<'_>,
     ) {
         let has_cas = self.shared.settings.items.has_cas;
-        match self.store.get(key, call.time.now_s) {
-            Ok(item) => {
+        match self.store.get_touching(key, call.time.unsigned_expiry_s(exptime), call.time.now_s) {
+            Ok((item, _)) => {
                 let cas = if has_cas { item.cas() } else { 0 };
                 write_item(request.head, &item, (tells_key, tells_value, cas), call.output);
-                // Where there is no memory to keep the new time, the old one holds.
-                let expiry_s = call.time.unsigned_expiry_s(exptime);
-                let _touched = self.store.touch(key, expiry_s, call.time.now_s);
                 self.counters().touch_hits.count();
                 self.observe_fetch(key, None);
             }

@@ -124,6 +124,9 @@ impl<S: Sharing> Memcached<S> {
         };
         if incoming.is_under_way(call.time.now_s) {
             connection.incoming = Some(incoming);
+            if self.store.must_wait() {
+                return self.park(connection.token, 0);
+            }
             return Step::ReadInto { consumed: 0 };
         }
         let Command::Binary { head, quiet, mode } = incoming.command() else {

@@ -67,23 +67,27 @@ impl<S: Sharing> Memcached<S> {
             b'D' | b'-' => Operation::Decrement(options.delta),
             _ => return Done::Line(lines::META_BAD_ARITHMETIC_MODE),
         };
-        if options.has(b'N')
-            && self.store.peek(key, time.now_s).is_err()
-            && let Some(done) = self.vivify_number(asked, time)
-        {
-            return done;
-        }
         let cas = CasRule {
             // A CAS of 0 is not compared, other than by the other commands.
             compare: (options.cas != 0).then_some(options.cas),
             assign: options.has(b'E').then_some(options.new_cas),
         };
-        match self.count_number(key, operation, cas, time) {
-            Ok(number) => Done::Number { number, created: false },
-            Err(ArithmeticError::Miss(_)) => Done::Status(b"NF"),
-            Err(ArithmeticError::Exists) => Done::Status(b"EX"),
-            Err(ArithmeticError::NotANumber) => Done::Line(lines::NON_NUMERIC),
-            Err(ArithmeticError::Put(_)) => Done::Line(lines::NO_MEMORY),
+        loop {
+            if options.has(b'N')
+                && self.store.peek(key, time.now_s).is_err()
+                && let Some(done) = self.vivify_number(asked, time)
+            {
+                return done;
+            }
+            return match self.count_number(key, operation, cas, time) {
+                Ok(number) => Done::Number { number, created: false },
+                // One shard has made it meanwhile, and another one has removed it.
+                Err(ArithmeticError::Miss(_)) if options.has(b'N') => continue,
+                Err(ArithmeticError::Miss(_)) => Done::Status(b"NF"),
+                Err(ArithmeticError::Exists) => Done::Status(b"EX"),
+                Err(ArithmeticError::NotANumber) => Done::Line(lines::NON_NUMERIC),
+                Err(ArithmeticError::Put(_)) => Done::Line(lines::NO_MEMORY),
+            };
         }
     }
 

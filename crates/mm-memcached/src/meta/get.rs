@@ -1,7 +1,7 @@
 //! mg.
 
 use mm_proto::memcached::Writer;
-use mm_store::{Item, Miss, Mode, Outcome, Put, Sharing};
+use mm_store::{Item, Miss, Mode, Outcome, Put, PutError, Sharing};
 
 use super::{Asked, put_encoded, put_numbered, put_opaque, put_time_left};
 use crate::clock::Time;
@@ -22,31 +22,66 @@ enum Win {
 
 /// What mg finds and does beside the item's own state.
 struct Hit {
-    /// The item was made because it was missing.
-    created: bool,
     win: Win,
     shows_value: bool,
+    /// When the item was to expire before this request.
+    expiry_s: u32,
+    /// Its CAS value, where that is asked for.
+    cas: u64,
 }
 
 impl<S: Sharing> Memcached<S> {
     /// mg.
     #[inline]
-    pub(super) fn meta_get(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) {
+    pub(crate) fn meta_get(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) {
+        while !self.try_meta_get(asked, call) {
+            // Another shard has made the item, or changed it while it was read.
+        }
+    }
+
+    #[inline]
+    fn try_meta_get(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) -> bool {
         let Asked { key, options, .. } = *asked;
-        let found = match options.has(b'u') {
-            true => self.store.peek(key, call.time.now_s),
-            false => self.store.get(key, call.time.now_s),
+        let (touches, is_peek, now_s) = (options.has(b'T'), options.has(b'u'), call.time.now_s);
+        let found = match (is_peek, touches) {
+            (true, _) => self.store.peek(key, now_s).map(|item| (item, None)),
+            (false, true) => {
+                let expiry_s = call.time.expiry_s(options.exptime);
+                self.store.get_touching(key, expiry_s, now_s).map(|(item, before_s)| (item, Some(before_s)))
+            }
+            (false, false) => self.store.get(key, now_s).map(|item| (item, None)),
         };
         let miss = match found {
             Err(miss) => miss,
-            Ok(item) => {
-                let hit = hit(asked, &item, &call.time);
+            Ok((item, before_s)) => {
+                let Some(hit) = hit(asked, &item, before_s, &call.time) else { return false };
                 write_whole_hit(asked, &item, &hit, call);
-                self.after_hit(asked, &hit, &call.time);
-                return self.observe_fetch(key, None);
+                if touches && is_peek {
+                    // Where there is no memory to keep the new time, the old one holds.
+                    let _touched = self.store.touch(key, call.time.expiry_s(options.exptime), now_s);
+                }
+                self.count_hit(asked);
+                self.observe_fetch(key, None);
+                return true;
             }
         };
+        if options.has(b'N') {
+            self.store.ask_for_cas();
+            let made = self.vivify(asked, &call.time);
+            let cas = self.store.told_cas().unwrap_or(0);
+            match made {
+                Ok(Outcome::Stored) => {
+                    self.count_miss(miss);
+                    self.observe_fetch(key, Some(miss));
+                    self.answer_vivified(asked, cas, call);
+                    return true;
+                }
+                Ok(_) => return false,
+                Err(_) => {}
+            }
+        }
         self.meta_missed(asked, miss, call);
+        true
     }
 
     /// The key of mg is not there.
@@ -55,9 +90,6 @@ impl<S: Sharing> Memcached<S> {
         let Asked { key, options, .. } = *asked;
         self.count_miss(miss);
         self.observe_fetch(key, Some(miss));
-        if options.has(b'N') && self.vivify(asked, call) {
-            return;
-        }
         self.counters().get_misses.count();
         if !options.has(b'q') {
             let mut writer = Writer::new(call.output.spare(HEADER_MAX_BYTES));
@@ -69,105 +101,101 @@ impl<S: Sharing> Memcached<S> {
         }
     }
 
-    /// Does to the item, and counts, what follows from a hit.
     #[inline]
-    fn after_hit(&mut self, asked: &Asked<'_>, hit: &Hit, time: &Time) {
-        let Asked { key, options, .. } = *asked;
-        if options.has(b'T') {
-            self.counters().touch_hits.count();
-            if !hit.created {
-                // Where there is no memory to keep the new time, the old one holds.
-                let _touched = self.store.touch(key, time.expiry_s(options.exptime), time.now_s);
-            }
-        } else {
-            self.counters().get_hits.count();
-        }
+    fn count_hit(&self, asked: &Asked<'_>) {
+        let counters = self.counters();
+        if asked.options.has(b'T') { counters.touch_hits.count() } else { counters.get_hits.count() }
     }
 
-    /// Makes an empty item, so that others wait for the client that gets it, and answers. Where another shard has been
-    /// faster, the answer is of its item. False where there is no memory, and nothing was answered.
+    /// Makes an empty item, so that others wait for the client that gets it.
     #[cold]
     #[inline(never)]
-    fn vivify(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) -> bool {
-        let Asked { key, meta, options } = *asked;
-        let time = call.time;
-        let mut exptime = options.vivify_exptime;
-        for flag in meta.flags() {
-            match flag.letter {
-                b'T' => exptime = options.exptime,
-                b'N' => exptime = options.vivify_exptime,
-                _ => {}
-            }
-        }
+    fn vivify(&mut self, asked: &Asked<'_>, time: &Time) -> Result<Outcome, PutError> {
+        let Asked { key, options, .. } = *asked;
         let put = Put {
             mode: Mode::Add,
-            expiry_s: time.expiry_s(exptime),
+            expiry_s: time.expiry_s(vivified_exptime(asked)),
             cas: options.has(b'E').then_some(options.new_cas),
             win_sent: true,
             ..Put::default()
         };
-        self.store.ask_for_cas();
-        let made = self.store.put(key, &put, &[], time.now_s);
-        let cas = self.store.told_cas();
-        let created = Hit { created: true, win: Win::Here, shows_value: options.has(b'v') };
-        let hit = match (made, self.store.peek(key, time.now_s)) {
-            (Ok(Outcome::Stored), Ok(item)) if Some(item.current_cas()) == cas => {
-                write_hit(asked, &item, &created, call);
-                created
-            }
-            (Ok(_), Ok(item)) => {
-                let hit = hit(asked, &item, &time);
-                write_hit(asked, &item, &hit, call);
-                if hit.shows_value && item.value().is_none_or(|value| value.len() > COPY_MAX_BYTES) {
-                    write_pieces(&item, call.output);
-                    call.output.write(b"\r\n");
+        self.store.put(key, &put, &[], time.now_s)
+    }
+
+    /// Shows the empty item that has just been made, of which all is known.
+    fn answer_vivified(&mut self, asked: &Asked<'_>, cas: u64, call: &mut Call<'_>) {
+        let Asked { key, options, meta } = *asked;
+        let mut writer = Writer::new(call.output.spare(HEADER_MAX_BYTES));
+        writer.put(if options.has(b'v') { b"VA 0" } else { b"HD" });
+        let mut expiry_s = 0;
+        for flag in meta.flags() {
+            match flag.letter {
+                b'T' => expiry_s = call.time.expiry_s(options.exptime),
+                b'N' => expiry_s = call.time.expiry_s(options.vivify_exptime),
+                b't' => put_time_left(&mut writer, expiry_s, &call.time),
+                b'c' => put_numbered(&mut writer, b'c', cas),
+                b's' | b'f' | b'l' | b'h' => put_numbered(&mut writer, flag.letter, 0),
+                b'O' => put_opaque(&mut writer, flag.argument),
+                b'k' => {
+                    writer.put(b" k");
+                    writer.put(key.bytes());
                 }
-                hit
+                _ => {}
             }
-            // It was made with a time that is over, or is gone already.
-            (Ok(Outcome::Stored), Err(_)) => {
-                call.output.write(if created.shows_value { b"VA 0 W\r\n\r\n" } else { b"HD W\r\n" });
-                created
-            }
-            _ => return false,
-        };
-        self.after_hit(asked, &hit, &time);
-        true
+        }
+        writer.put(if options.has(b'v') { b" W\r\n\r\n" } else { b" W\r\n" });
+        let written = writer.len();
+        call.output.commit(written);
+        self.count_hit(asked);
     }
 }
 
-/// What the client gets of an item that was there.
+/// The exptime of an item that is made because it was missing: the last one given.
+fn vivified_exptime(asked: &Asked<'_>) -> i32 {
+    let Asked { meta, options, .. } = *asked;
+    let given = meta.flags().filter_map(|flag| match flag.letter {
+        b'T' => Some(options.exptime),
+        b'N' => Some(options.vivify_exptime),
+        _ => None,
+    });
+    given.last().unwrap_or(options.vivify_exptime)
+}
+
+/// What the client gets of an item that was there; `None` where another shard has changed it meanwhile.
 #[inline(always)]
-fn hit<S: Sharing>(asked: &Asked<'_>, item: &Item<'_, S>, time: &Time) -> Hit {
+fn hit<S: Sharing>(asked: &Asked<'_>, item: &Item<'_, S>, before_s: Option<u32>, time: &Time) -> Option<Hit> {
     let options = asked.options;
+    let expiry_s = before_s.unwrap_or_else(|| item.expiry_s());
+    let cas = if options.has(b'c') { item.shown_cas()? } else { 0 };
     let was_sent = item.is_win_sent();
     let is_wanted =
-        !was_sent && (item.is_stale() || (options.has(b'R') && is_to_be_made_anew(asked, item, time)));
-    let win = if is_wanted && item.take_win() {
-        Win::Here
-    } else if was_sent || is_wanted {
-        Win::Elsewhere
-    } else {
-        Win::None
+        !was_sent && (item.is_stale() || (options.has(b'R') && is_to_be_made_anew(asked, expiry_s, time)));
+    let win = match () {
+        () if is_wanted && item.take_win()? => Win::Here,
+        () if was_sent || is_wanted => Win::Elsewhere,
+        () => Win::None,
     };
     let shows_value = options.has(b'v') && !(options.has(b'C') && item.current_cas() == options.cas);
-    Hit { created: false, win, shows_value }
+    Some(Hit { win, shows_value, expiry_s, cas })
 }
 
 /// Whether the item has less time left than the client gave, counted with a new time given before that.
-fn is_to_be_made_anew<S: Sharing>(asked: &Asked<'_>, item: &Item<'_, S>, time: &Time) -> bool {
+fn is_to_be_made_anew(asked: &Asked<'_>, expiry_s: u32, time: &Time) -> bool {
     let letters = asked.meta.flags().map(|flag| flag.letter);
     let touched = letters.take_while(|&letter| letter != b'R').any(|letter| letter == b'T');
-    let expiry_s = if touched { time.expiry_s(asked.options.exptime) } else { item.expiry_s() };
+    let expiry_s = if touched { time.expiry_s(asked.options.exptime) } else { expiry_s };
     expiry_s != 0 && expiry_s < time.expiry_s(asked.options.recache_exptime)
 }
 
 /// Answers a hit whose request is for the value and nothing else, which is a copy, so that others need not have the
-/// item in memory.
+/// item in memory. False, and nothing is answered, where another shard has changed it meanwhile.
 #[inline(never)]
-pub(crate) fn answer_hit<S: Sharing>(asked: &Asked<'_>, item: Item<'_, S>, call: &mut Call<'_>) {
-    let hit = hit(asked, &item, &call.time);
-    write_whole_hit(asked, &item, &hit, call);
+pub(crate) fn answer_hit<S: Sharing>(asked: &Asked<'_>, item: Item<'_, S>, call: &mut Call<'_>) -> bool {
+    let hit = hit(asked, &item, None, &call.time);
+    if let Some(hit) = &hit {
+        write_whole_hit(asked, &item, hit, call);
+    }
+    hit.is_some()
 }
 
 /// Writes a hit.
@@ -219,14 +247,13 @@ fn put_flags<S: Sharing>(
     writer: &mut Writer<'_>,
     time: &Time,
 ) {
-    let mut expiry_s = if hit.created { 0 } else { item.expiry_s() };
+    let mut expiry_s = hit.expiry_s;
     for flag in asked.meta.flags() {
         match flag.letter {
             b'T' => expiry_s = time.expiry_s(asked.options.exptime),
-            b'N' if hit.created => expiry_s = time.expiry_s(asked.options.vivify_exptime),
             b't' => put_time_left(writer, expiry_s, time),
             b's' => put_numbered(writer, b's', item.len() as u64),
-            b'c' => put_numbered(writer, b'c', item.cas()),
+            b'c' => put_numbered(writer, b'c', hit.cas),
             b'f' => put_numbered(writer, b'f', u64::from(item.client_flags())),
             b'l' => put_numbered(writer, b'l', u64::from(time.now_s.saturating_sub(item.last_access_s()))),
             b'h' => put_numbered(writer, b'h', u64::from(item.was_fetched())),

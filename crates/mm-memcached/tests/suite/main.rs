@@ -27,6 +27,8 @@ mod transcripts;
 #[cfg(test)]
 mod values;
 #[cfg(test)]
+mod waiting;
+#[cfg(test)]
 mod watch;
 #[cfg(test)]
 mod world;

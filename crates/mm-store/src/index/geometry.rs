@@ -1,9 +1,8 @@
 //! Where a hash stands: by the old number of buckets, or by the new one beyond the boundary of a growth or shrink.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
-
 use crate::hash::KeyHash;
 use crate::narrow::scale;
+use crate::primitive::{AtomicU32, AtomicUsize, Ordering, fence, pause};
 use crate::sharing::Sharing;
 
 /// How many buckets there are and will be, and how far the change has come.
@@ -74,7 +73,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) const fn new(len: usize) -> Self {
+    pub(super) fn new(len: usize) -> Self {
         Self {
             version: AtomicU32::new(0),
             len: AtomicUsize::new(len),
@@ -99,7 +98,7 @@ impl Layout {
             if version % 2 == 0 && self.version.load(Ordering::Relaxed) == version {
                 return geometry;
             }
-            std::hint::spin_loop();
+            pause();
         }
     }
 

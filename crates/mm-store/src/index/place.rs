@@ -158,7 +158,7 @@ impl<S: Sharing> Index<S> {
     }
 
     /// Moves what is in the slot `from` to the empty slot `to`. Both buckets are held.
-    fn transfer(&self, from: Slot, to: Slot) -> bool {
+    pub(super) fn transfer(&self, from: Slot, to: Slot) -> bool {
         let contents = self.contents(from);
         self.fill(to, contents);
         self.count_move(contents.tag);

@@ -1,7 +1,5 @@
 //! Growth and shrink, bucket by bucket, while others read and write.
 
-use std::sync::atomic::Ordering;
-
 use super::geometry::Geometry;
 use super::held::Held;
 use super::{Index, Slot};
@@ -12,6 +10,7 @@ use crate::limits::{
 };
 use crate::memory::{Location, SLOTS};
 use crate::narrow::scale;
+use crate::primitive::Ordering;
 use crate::sharing::{Exclusive, Sharing};
 
 /// Locations and marks of items that found no slot and are no longer in the index.

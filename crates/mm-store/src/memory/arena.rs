@@ -7,11 +7,11 @@ use std::marker::PhantomData;
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use mm_base::short::copy;
 
 use super::epoch::Epochs;
+use crate::primitive::{AtomicU32, AtomicU64, Ordering, StaticU64};
 
 use super::record::{EXTENT_HEADER_BYTES, Head, Record, write_extent_header, write_head};
 use super::region::{Ground, Region};
@@ -122,7 +122,7 @@ impl OpenRecord {
 }
 
 /// How many arenas were made: their numbers.
-static ARENAS: AtomicU64 = AtomicU64::new(0);
+static ARENAS: StaticU64 = StaticU64::new(0);
 
 /// Bytes that the arena keeps for each segment.
 pub(crate) const SEGMENT_FILL_BYTES: usize = size_of::<Fill>() + size_of::<AtomicU32>();

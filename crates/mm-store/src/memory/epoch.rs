@@ -4,8 +4,7 @@
 //! is retired gets the number of the epoch that ends with it; it is free when every shard rests or began in a later
 //! one (Fraser, "Practical lock-freedom", 2004, section 5.2.3, with a note for each turn instead of each call).
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-
+use crate::primitive::{AtomicU64, Ordering, fence};
 use crate::sharing::{Sharing, take_next};
 
 /// Not working on the store.
@@ -36,7 +35,9 @@ impl Epochs {
         self.notes[shard].0.store(epoch, Ordering::Release);
         // Either whoever retires something sees the note, or this shard sees that it is out of the index: one of the
         // two fences (the other is in `has_passed`) comes first.
-        fence(Ordering::SeqCst);
+        if !mm_base::canary!("reader without a fence", 1) {
+            fence(Ordering::SeqCst);
+        }
     }
 
     /// `shard` has stopped working, and holds nothing of what it has read.

@@ -3,11 +3,11 @@
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use mm_base::buffer::{PinOwner, Pinned};
 
 use super::arena::{Arena, Location, Mapping};
+use crate::primitive::AtomicU32;
 use crate::sharing::{Sharing, add, subtract};
 
 /// The pins of one shard, which keep the mapping alive.

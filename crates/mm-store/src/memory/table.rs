@@ -1,12 +1,7 @@
-//! Tables of cache lines: the index's buckets, and the ghosts.
+//! What tables consist of: the index's buckets, and lines of ghosts.
 
-use std::io;
-use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
-
-use super::digest;
 use super::lanes;
-use super::region::{Ground, Region};
+use crate::primitive::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, pause, yield_now};
 
 /// Slots in a bucket.
 pub(crate) const SLOTS: usize = 9;
@@ -18,6 +13,7 @@ pub(crate) const SLOTS: usize = 9;
 /// writer put.
 #[repr(C, align(64))]
 #[derive(Debug)]
+#[cfg_attr(loom, derive(Default))]
 pub(crate) struct Bucket {
     tags: [AtomicU64; 2],
     last_tag: AtomicU16,
@@ -30,6 +26,7 @@ pub(crate) struct Bucket {
     marks: [AtomicU8; SLOTS - 1],
 }
 
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<Bucket>() == 64, "a bucket is one cache line");
 
 /// Bits of the control byte.
@@ -39,8 +36,9 @@ const LAST_SEEN: u8 = 1 << 1;
 /// The bits of a slot's mark.
 const MARK: u8 = 0xf;
 
-/// How often a shard looks at a lock before it lets others have its processor: the holder may be waiting for it.
-const SPINS: u32 = 64;
+/// For how many pauses a shard waits before it looks at a lock again: twice as many each time, from the first number to
+/// the second. Whoever has the lock meanwhile, and wants it again, keeps the cache lines that go with it.
+const PAUSES: [u32; 2] = if cfg!(loom) { [1, 1] } else { [4, 64] };
 
 impl Bucket {
     /// Bit `i` is set where slot `i` has `tag`.
@@ -81,7 +79,11 @@ impl Bucket {
         }
         let (word, shift) = (&self.tags[slot / 4], slot % 4 * 16);
         let others = word.load(Ordering::Relaxed) & !(0xffff << shift);
-        word.store(others | u64::from(tag) << shift, Ordering::Release);
+        let is_weak = mm_base::canary!("tag without release", 1);
+        word.store(
+            others | u64::from(tag) << shift,
+            if is_weak { Ordering::Relaxed } else { Ordering::Release },
+        );
     }
 
     /// The location in `slot`.
@@ -162,10 +164,25 @@ impl Bucket {
     /// Takes the lock as soon as nobody has it.
     #[inline]
     pub(crate) fn lock(&self) {
-        let mut spins = 0;
-        while !self.try_lock() {
-            spins += 1;
-            if spins % SPINS == 0 { std::thread::yield_now() } else { std::hint::spin_loop() }
+        if !self.try_lock() {
+            self.wait();
+        }
+    }
+
+    #[cold]
+    fn wait(&self) {
+        let [mut pauses, most] = PAUSES;
+        loop {
+            if pauses > most {
+                // Who has it may be waiting for this processor.
+                yield_now();
+            } else {
+                (0..pauses).for_each(|_| pause());
+                pauses *= 2;
+            }
+            if self.try_lock() {
+                return;
+            }
         }
     }
 
@@ -183,11 +200,13 @@ pub(crate) const GHOSTS: usize = 31;
 /// Fingerprints of 31 keys and the number of the one to be overwritten next: 64 bytes.
 #[repr(C, align(64))]
 #[derive(Debug)]
+#[cfg_attr(loom, derive(Default))]
 pub(crate) struct GhostLine {
     fingerprints: [AtomicU16; GHOSTS],
     cursor: AtomicU16,
 }
 
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<GhostLine>() == 64, "a line of ghosts is one cache line");
 
 impl GhostLine {
@@ -208,90 +227,10 @@ impl GhostLine {
     }
 }
 
-/// What a table consists of.
-///
-/// # Safety
-/// A value of zero bytes is valid, and the type changes only through atomics.
-pub(crate) unsafe trait Line {}
-
-// SAFETY: atomics only, and zero is a valid value of each.
-unsafe impl Line for Bucket {}
-// SAFETY: atomics only, and zero is a valid value of each.
-unsafe impl Line for GhostLine {}
-
-/// A range of address space for lines of which as many are used as are needed. Memory becomes resident line by line as
-/// it is written.
-#[derive(Debug)]
-pub(crate) struct Table<T> {
-    region: Region,
-    capacity: usize,
-    lines: PhantomData<T>,
-}
-
-impl<T: Line> Table<T> {
-    /// Reserves address space for `lines` lines.
-    ///
-    /// # Errors
-    /// The system's error where the address space cannot be had.
-    pub(crate) fn reserve(lines: usize, huge_pages: bool, ground: &mut Ground<'_>) -> io::Result<Self> {
-        let bytes = lines.checked_mul(size_of::<T>()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { region: ground.region(bytes, huge_pages)?, capacity: lines, lines: PhantomData })
-    }
-
-    /// How many lines there is address space for.
-    pub(crate) const fn capacity(&self) -> usize {
-        self.capacity
-    }
-
-    /// Line number `position`.
-    ///
-    /// # Panics
-    /// Where `position` is beyond the capacity.
-    #[inline]
-    pub(crate) fn line(&self, position: usize) -> &T {
-        &self.lines()[position]
-    }
-
-    /// The same; `None` beyond the capacity.
-    #[inline]
-    pub(crate) fn get(&self, position: usize) -> Option<&T> {
-        self.lines().get(position)
-    }
-
-    #[inline]
-    fn lines(&self) -> &[T] {
-        // SAFETY: by the contract of `Line`; the region was made for so many.
-        unsafe { self.region.slice_of::<T>(self.capacity) }
-    }
-
-    /// Brings line `position` near.
-    #[inline]
-    pub(crate) fn prefetch(&self, position: usize) {
-        super::prefetch_read(self.region.address(position * size_of::<T>()));
-    }
-
-    /// Gives the memory of lines from `first` up to `end`, which are not used any more, back: whole pages of them.
-    pub(crate) fn discard(&self, first: usize, end: usize) {
-        // SAFETY: lines are reached by atomics only. Whoever still looks at one of these finds zeros, as if
-        // somebody had stored them.
-        unsafe { self.region.discard(first * size_of::<T>(), (end - first) * size_of::<T>()) };
-    }
-
-    /// A hash of the first `lines` lines.
-    pub(crate) fn digest(&mut self, lines: usize) -> u64 {
-        // SAFETY: nobody else has the table: it is borrowed by `&mut`.
-        digest(unsafe { self.region.bytes(0, lines * size_of::<T>()) })
-    }
-
-    /// Makes all lines but the first `lines` zero.
-    pub(crate) fn clear_from(&mut self, lines: usize) {
-        // SAFETY: nobody else has the table: it is borrowed by `&mut`.
-        unsafe { self.region.clear(lines * size_of::<T>()) };
-    }
-}
-
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
+    use super::super::{Ground, Table};
     use super::*;
 
     fn tag_of(slot: usize) -> u16 {

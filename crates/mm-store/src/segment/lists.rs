@@ -2,11 +2,10 @@
 
 mod keep;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-
 use super::{Place, QUEUES, Queue, Segment, State};
 use crate::memory::{SEGMENT_FILL_BYTES, SegmentId};
 use crate::narrow::to_u32;
+use crate::primitive::{AtomicU64, AtomicUsize, Ordering};
 use crate::sharing::{Exclusive, Sharing, take_next};
 
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,12 +1,11 @@
 //! Changing items in place, removing them, flushing.
 
-use std::sync::atomic::Ordering;
-
 use super::relocate::Rewrite;
 use super::write::{Short, head_of};
-use super::{CAS_BYTES, Found, Key, Miss, Mode, Put, PutError, Store};
+use super::{CAS_BYTES, Found, Item, Key, Miss, Mode, Put, PutError, Store};
 use crate::index::Locked;
 use crate::memory::{Head, Location, flag};
+use crate::primitive::Ordering;
 use crate::segment::{PLACES, Place, Queue};
 use crate::sharing::Sharing;
 
@@ -53,6 +52,8 @@ pub enum DeleteError {
 /// What is changed where an item is written anew.
 #[derive(Debug, Clone, Copy, Default)]
 struct Change {
+    /// It must have this CAS value.
+    compare: Option<u64>,
     /// Its expiry (0: never), where it changes.
     expiry_s: Option<u32>,
     cas: NewCas,
@@ -124,7 +125,11 @@ impl<S: Sharing> Store<S> {
             return Ok(Ok(()));
         }
         // The record has no room for an expiry, or no use for it any more: it is written anew, CAS value kept.
-        Ok(self.rewrite(key, &Change { expiry_s: Some(expiry_s), ..Change::default() }))
+        match self.rewrite(key, &Change { expiry_s: Some(expiry_s), ..Change::default() }) {
+            Ok(done) => Ok(done),
+            Err(DeleteError::Miss(miss)) => Err(miss),
+            Err(DeleteError::Exists) => unreachable!("nothing was compared"),
+        }
     }
 
     fn touch_in_place(&self, found: Found, expiry_s: u32) -> bool {
@@ -137,28 +142,74 @@ impl<S: Sharing> Store<S> {
         expiry_s == record.expiry()
     }
 
-    /// Writes an item anew. Without an item there is nothing to do.
-    fn rewrite(&mut self, key: Key<'_>, change: &Change) -> Result<(), PutError> {
+    /// Reads an item, notes that it was read, and changes when it expires, at once. Returns as well when it was to
+    /// expire before. Where there is no memory to keep the new time, the old one holds.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn get_touching(
+        &mut self,
+        key: Key<'_>,
+        expiry_s: u32,
+        now_s: u32,
+    ) -> Result<(Item<'_, S>, u32), Miss> {
+        self.begin(now_s);
+        let change = Change { expiry_s: Some(expiry_s), ..Change::default() };
         loop {
             let locked = self.core.index.lock(key.hash);
-            let written = match self.find_locked(key, &locked) {
-                Ok(found) => self.try_rewrite(found, change),
-                Err(_) => Ok(0),
-            };
+            let touched = self.find_locked(key, &locked).map(|found| {
+                let before_s = self.core.arena.record(found.location).expiry();
+                let touched = match self.touch_in_place(found, expiry_s) {
+                    true => Ok((found, 0)),
+                    false => self.try_rewrite(found, &change),
+                };
+                (touched, before_s)
+            });
             self.core.index.unlock(locked);
-            match written {
-                Ok(bytes) => {
-                    self.after_write(bytes);
-                    return Ok(());
+            match touched? {
+                (Ok((found, bytes)), before_s) => {
+                    // Its share of the upkeep is left to the next write: it could move the item that is shown.
+                    self.countdown = self.countdown.saturating_sub(bytes);
+                    return Ok((self.read(found), before_s));
                 }
-                Err((place, bytes)) => self.make_room(place, bytes)?,
-            };
+                (Err((place, bytes)), _) => {
+                    if self.make_room(place, bytes).is_err() {
+                        return self.get(key, now_s).map(|item| (item, item.expiry_s()));
+                    }
+                }
+            }
         }
     }
 
-    /// Writes the item that was found anew, if there is room; returns how many bytes that took. The error is the place
-    /// where there is no room for how many bytes.
-    fn try_rewrite(&mut self, found: Found, change: &Change) -> Result<usize, (Place, usize)> {
+    /// Writes an item anew.
+    fn rewrite(&mut self, key: Key<'_>, change: &Change) -> Result<Result<(), PutError>, DeleteError> {
+        loop {
+            let locked = self.core.index.lock(key.hash);
+            let written = match self.find_locked(key, &locked) {
+                Ok(found) if change.compare.is_some_and(|cas| cas != self.cas_at(found.location)) => {
+                    Err(DeleteError::Exists)
+                }
+                Ok(found) => Ok(self.try_rewrite(found, change)),
+                Err(miss) => Err(DeleteError::Miss(miss)),
+            };
+            self.core.index.unlock(locked);
+            match written? {
+                Ok((_, bytes)) => {
+                    self.after_write(bytes);
+                    return Ok(Ok(()));
+                }
+                Err((place, bytes)) => {
+                    if let Err(error) = self.make_room(place, bytes) {
+                        return Ok(Err(error));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the item that was found anew, if there is room; returns where it is now, and how many bytes that took.
+    /// The error is the place where there is no room for how many bytes.
+    fn try_rewrite(&mut self, found: Found, change: &Change) -> Result<(Found, usize), (Place, usize)> {
         let record = self.core.arena.record(found.location);
         let bytes = record.bytes() + OPTIONS_BYTES;
         let expiry_s = change.expiry_s.unwrap_or_else(|| record.expiry());
@@ -175,12 +226,10 @@ impl<S: Sharing> Store<S> {
             NewCas::Fresh => Some(self.fresh_cas(Some(found))),
             NewCas::Given(cas) => Some(cas),
         };
-        if change.stale {
-            record.change_flags(flag::STALE, flag::WIN_SENT);
-        }
-        let is_written = self.rewrite_item(found, place, Rewrite { expiry_s, cas });
-        debug_assert!(is_written, "there is room");
-        Ok(bytes)
+        let rewrite = Rewrite { expiry_s, cas, stale: change.stale };
+        let location = self.rewrite_item(found, place, rewrite);
+        debug_assert!(location.is_some(), "there is room");
+        Ok((Found { location: location.unwrap_or(found.location), ..found }, bytes))
     }
 
     /// Counts a decimal number up or down; the item keeps client flags and expiry and gets a new CAS value.
@@ -265,17 +314,19 @@ impl<S: Sharing> Store<S> {
         found.map(|_| ())
     }
 
-    /// Notes that somebody was told to fetch a new value of the item that was found; false where somebody was
-    /// before, or the item has been stored anew meanwhile.
-    pub(super) fn take_win(&self, found: Found) -> bool {
+    /// Notes that somebody was told to fetch a new value of the item that was found; false where somebody was before,
+    /// `None` where it is no longer there.
+    pub(super) fn take_win(&self, found: Found) -> Option<bool> {
         let hash = self.core.hasher.hash(self.core.arena.record(found.location).key());
         let locked = self.core.index.lock(hash);
-        let is_there = self.core.index.find(hash, |at| at == found.location).is_some();
-        let record = self.core.arena.record(found.location);
-        let is_first = is_there && record.flags() & flag::WIN_SENT == 0;
-        if is_first {
-            record.change_flags(flag::WIN_SENT, 0);
-        }
+        let is_first = self.current(found, hash).map(|now| {
+            let record = self.core.arena.record(now.location);
+            let is_first = record.flags() & flag::WIN_SENT == 0;
+            if is_first {
+                record.change_flags(flag::WIN_SENT, 0);
+            }
+            is_first
+        });
         self.core.index.unlock(locked);
         is_first
     }
@@ -293,17 +344,9 @@ impl<S: Sharing> Store<S> {
         now_s: u32,
     ) -> Result<Result<(), PutError>, DeleteError> {
         self.begin(now_s);
-        let locked = self.core.index.lock(key.hash);
-        let found = self.find_locked(key, &locked);
-        let is_other =
-            found.is_ok_and(|found| cas.compare.is_some_and(|cas| cas != self.cas_at(found.location)));
-        self.core.index.unlock(locked);
-        found.map_err(DeleteError::Miss)?;
-        if is_other {
-            return Err(DeleteError::Exists);
-        }
-        let cas = cas.assign.map_or(NewCas::Fresh, NewCas::Given);
-        Ok(self.rewrite(key, &Change { expiry_s, cas, stale: true }))
+        let CasRule { compare, assign } = cas;
+        let cas = assign.map_or(NewCas::Fresh, NewCas::Given);
+        self.rewrite(key, &Change { compare, expiry_s, cas, stale: true })
     }
 
     /// Removes every item stored up to now. The memory is free again as writes and [`Store::maintain`] work it off.

@@ -1,7 +1,6 @@
 //! What all shards of a store share.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::config::{Config, Sizes};
 use crate::counters::Counters;
@@ -11,6 +10,7 @@ use crate::index::Index;
 use crate::kept::Kept;
 use crate::limits::{RESERVE_FACTOR, RESERVE_FROM_BYTES, RESERVE_SEGMENTS};
 use crate::memory::{Arena, ArenaConfig, Ground};
+use crate::primitive::{AtomicU64, AtomicUsize, Ordering};
 use crate::segment::Segments;
 use crate::sharing::{Exclusive, Sharing};
 use crate::stats::Stats;
@@ -33,6 +33,8 @@ pub(super) struct Core<S: Sharing> {
     pub(super) wanted_index_bytes: AtomicUsize,
     /// One for each shard.
     pub(super) counters: Box<[Counters]>,
+    /// Handles that nobody has, by their numbers.
+    pub(super) idle: S::Exclusive<Vec<usize>>,
     /// What the counters were when they were last reset.
     pub(super) reset_at: S::Exclusive<Stats>,
     /// Memory that outlives the store.
@@ -83,6 +85,7 @@ impl<S: Sharing> Core<S> {
             flushed_before: AtomicU64::new(0),
             wanted_index_bytes: AtomicUsize::new(0),
             counters: (0..shards).map(|_| Counters::default()).collect(),
+            idle: S::Exclusive::new((0..shards).rev().collect()),
             reset_at: S::Exclusive::new(Stats::default()),
             kept: None,
         })

@@ -1,6 +1,6 @@
 //! Opening a store in memory that outlives it, and what it leaves there.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::primitive::{AtomicU64, Ordering};
 
 use super::core::Core;
 use crate::config::{Config, Sizes};

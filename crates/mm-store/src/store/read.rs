@@ -3,7 +3,8 @@
 use mm_base::buffer::Pinned;
 
 use super::{Found, Key, Store};
-use crate::index::mark;
+use crate::hash::KeyHash;
+use crate::index::{Hint, mark};
 use crate::memory::{Location, Record, flag};
 use crate::segment::Segment;
 use crate::sharing::{Local, Sharing};
@@ -89,6 +90,13 @@ impl<'a, S: Sharing> Item<'a, S> {
     /// The item's CAS value: another one for each value that was ever stored. Asking for it makes the item keep it.
     #[must_use]
     pub fn cas(&self) -> u64 {
+        self.shown_cas().unwrap_or_else(|| self.current_cas())
+    }
+
+    /// The same; `None` where another shard has stored another value or removed the item since it was found, so that it
+    /// is to be read again.
+    #[must_use]
+    pub fn shown_cas(&self) -> Option<u64> {
         self.store.show_cas(self.found)
     }
 
@@ -131,9 +139,10 @@ impl<'a, S: Sharing> Item<'a, S> {
     }
 
     /// Notes that a reader is told to fetch a new value. True for one reader of an item, until it is marked stale
-    /// again.
+    /// again. `None` where another shard has stored another value or removed the item since it was found, so that it
+    /// is to be read again.
     #[must_use]
-    pub fn take_win(&self) -> bool {
+    pub fn take_win(&self) -> Option<bool> {
         self.store.take_win(self.found)
     }
 
@@ -164,6 +173,15 @@ impl<S: Sharing> Store<S> {
         Ok(Item { store: self, found, record, mark, last_access })
     }
 
+    /// The item that was found, which is read.
+    pub(super) fn read(&self, found: Found) -> Item<'_, S> {
+        let record = self.core.arena.record(found.location);
+        let mark = self.core.index.note_read(found.slot);
+        let last_access = record.last_access();
+        note_access(record, last_access, self.segment_at(found.location).encode_time(self.now_s));
+        Item { store: self, found, record, mark, last_access }
+    }
+
     /// Reads an item and leaves no trace of it.
     ///
     /// # Errors
@@ -189,22 +207,45 @@ impl<S: Sharing> Store<S> {
         self.core.segments.get(self.core.arena.segment_of(location))
     }
 
-    /// The CAS value of the item that was found, which it keeps from now on.
-    fn show_cas(&self, found: Found) -> u64 {
+    /// The CAS value of the item that was found, which it keeps from now on; `None` where it is no longer there.
+    fn show_cas(&self, found: Found) -> Option<u64> {
         let index = &self.core.index;
         // Who meets the bit and the location after it has met that item's bit: for a new value the bit is cleared
         // first.
         if index.is_seen(found.slot) && index.location(found.slot) == Some(found.location) {
-            return self.cas_at(found.location);
+            return Some(self.cas_at(found.location));
         }
-        let hash = self.core.hasher.hash(self.core.arena.record(found.location).key());
+        let record = self.core.arena.record(found.location);
+        if let Some(stored) = record.stored_cas() {
+            return Some(stored);
+        }
+        let hash = self.core.hasher.hash(record.key());
         let locked = index.lock(hash);
-        // Where the item has been stored anew or has moved meanwhile, the value shown is that of no item any more.
-        if let Some(slot) = index.find(hash, |at| at == found.location) {
-            index.set_seen(slot, true);
+        let now = self.current(found, hash);
+        if let Some(now) = now {
+            index.set_seen(now.slot, true);
         }
         index.unlock(locked);
-        self.cas_at(found.location)
+        now.map(|now| self.cas_at(now.location))
+    }
+
+    /// Where the item that was found is now; `None` where another value has been stored, or it was removed. Its
+    /// buckets are locked.
+    pub(super) fn current(&self, found: Found, hash: KeyHash) -> Option<Found> {
+        let arena = &self.core.arena;
+        if let Some(slot) = self.core.index.find(hash, |at| at == found.location) {
+            return Some(Found { slot, ..found });
+        }
+        let before = arena.record(found.location);
+        let now = self.look_up(Key { bytes: before.key(), hash, hint: Hint::NONE })?.0;
+        let record = arena.record(now.location);
+        // A copy differs in where it is, and may keep the CAS value that it had.
+        let is_copy = record.value() == before.value()
+            && record.total_len() == before.total_len()
+            && record.client_flags() == before.client_flags()
+            && (record.flags() ^ before.flags()) & flag::STALE == 0
+            && record.stored_cas().is_none_or(|cas| cas == self.cas_at(found.location));
+        is_copy.then_some(now)
     }
 
     /// The records that hold the value of the item at `location`, in order.

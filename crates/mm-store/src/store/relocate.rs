@@ -14,6 +14,8 @@ pub(super) struct Rewrite {
     pub(super) expiry_s: u32,
     /// Its CAS value, where it gets another one.
     pub(super) cas: Option<u64>,
+    /// It is out of date from now on, and nobody was told to fetch a new value.
+    pub(super) stale: bool,
 }
 
 impl<S: Sharing> Store<S> {
@@ -47,15 +49,15 @@ impl<S: Sharing> Store<S> {
         let record = self.core.arena.record(found.location);
         let (expiry_s, cas, bytes) = (record.expiry(), None, record.bytes());
         let place = self.place_of_copy(found.location, queue, expiry_s);
-        self.rewrite_item(found, place, Rewrite { expiry_s, cas }) && {
+        self.rewrite_item(found, place, Rewrite { expiry_s, cas, stale: false }).is_some() && {
             self.count_moved(bytes);
             true
         }
     }
 
-    /// Copies an item's own record to `place` with changes that it may have had no room for. False where there is
-    /// none for the copy.
-    pub(super) fn rewrite_item(&mut self, found: Found, place: Place, change: Rewrite) -> bool {
+    /// Copies an item's own record to `place` with changes that it may have had no room for. Returns where it is then;
+    /// `None` where there is no room for the copy.
+    pub(super) fn rewrite_item(&mut self, found: Found, place: Place, change: Rewrite) -> Option<Location> {
         let mut key = [0; KEY_MAX_BYTES];
         let record = self.core.arena.record(found.location);
         let key = &mut key[..record.layout().key_len];
@@ -67,10 +69,11 @@ impl<S: Sharing> Store<S> {
             head.flags |= flag::CAS;
             head.cas = cas;
         }
+        if change.stale {
+            head.flags = head.flags & !flag::WIN_SENT | flag::STALE;
+        }
         // It may need eight bytes more for its CAS value, which depends on where the copy will be.
-        let Some(segment) = self.room_for_copy(place, head.layout().bytes() + CAS_BYTES) else {
-            return false;
-        };
+        let segment = self.room_for_copy(place, head.layout().bytes() + CAS_BYTES)?;
         if head.flags & flag::CAS == 0 {
             let (old, new) = (self.derived_cas(found.location), self.next_derived_cas(segment));
             if new < old {
@@ -82,9 +85,7 @@ impl<S: Sharing> Store<S> {
         let book = self.core.segments.get(segment);
         let last_access_s = self.last_access_s(found.location);
         head.last_access = book.encode_time(last_access_s);
-        let Some(mut open) = self.core.arena.append_item(&mut self.writer, segment, &head) else {
-            return false;
-        };
+        let mut open = self.core.arena.append_item(&mut self.writer, segment, &head)?;
         self.core.arena.copy_value(&mut open, 0, found.location, 0..head.value_len);
         let location = self.core.arena.publish(open);
         self.account_copy(segment, bytes);
@@ -92,7 +93,7 @@ impl<S: Sharing> Store<S> {
         self.adopt_extents(found.location, location);
         self.bury_record(found.location);
         self.core.index.set_location(found.slot, location);
-        true
+        Some(location)
     }
 
     /// Copies the published item record at `from`, which is in no index, to where it would be appended now, if there is

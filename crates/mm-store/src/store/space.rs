@@ -3,17 +3,26 @@
 //! The limit is shared by segments, index and ghosts: as the index grows, fewer segments have room, and those
 //! above are emptied and their memory given back, step by step, before the larger index is used.
 
-use std::sync::atomic::Ordering;
-
 use super::{PutError, Store};
 use crate::index::BUCKET_BYTES;
 use crate::limits::{
-    COPY_CREDIT_SEGMENTS, HELP_STEPS, MIN_LIMIT_BYTES, MIN_SEGMENTS, PACE_MAX, PACE_SEGMENTS_MAX, WAIT,
-    WAITS_MAX, YIELDS_MAX,
+    COPY_CREDIT_SEGMENTS, HELP_STEPS, MIN_LIMIT_BYTES, MIN_SEGMENTS, PACE_MAX, PACE_SEGMENTS_MAX, YIELDS_MAX,
 };
 use crate::memory::SegmentId;
+use crate::primitive::{Ordering, yield_now};
 use crate::segment::{PLACES, Place, QUEUES, Queue, SEGMENT_BOOK_BYTES};
 use crate::sharing::Sharing;
+
+/// What has come of waiting for other shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// There may be room now.
+    Again,
+    /// They take too long.
+    InVain,
+    /// It is not them.
+    ForNothing,
+}
 
 impl<S: Sharing> Store<S> {
     /// The segment where the next record goes at `place`, if it has room for `bytes`.
@@ -55,8 +64,10 @@ impl<S: Sharing> Store<S> {
             if self.available() > self.core.reserve_segments() && self.open_head(place).is_some() {
                 continue;
             }
-            if S::IS_SHARED && self.wait_for_readers(place, &mut waits) {
-                continue;
+            match self.wait_for_readers(place, &mut waits) {
+                Wait::Again => continue,
+                Wait::InVain => rounds = 0,
+                Wait::ForNothing => {}
             }
             if rounds == 0 || !self.empty_one() {
                 self.counters().refused.add(1);
@@ -66,30 +77,48 @@ impl<S: Sharing> Store<S> {
         }
     }
 
-    /// Takes back what others were reading, or waits for them a little. False where there is nothing to wait for, or it
-    /// takes too long.
-    fn wait_for_readers(&mut self, place: Place, waits: &mut usize) -> bool {
+    /// Takes back what others were reading, or of the reserve, or lets the others have the processor. Emptying more
+    /// segments would not help: those would be read as well.
+    fn wait_for_readers(&mut self, place: Place, waits: &mut usize) -> Wait {
+        if !S::IS_SHARED {
+            return Wait::ForNothing;
+        }
         self.refresh();
         if self.take_back_held() {
-            return true;
+            return Wait::Again;
         }
         if self.waiting == 0 {
-            return false;
+            return Wait::ForNothing;
+        }
+        // Somebody has been in one turn for long. The reserve is there for this.
+        if self.open_head(place).is_some() {
+            return Wait::Again;
         }
         if *waits == 0 {
             self.counters().waited.add(1);
         }
         *waits += 1;
-        if *waits < YIELDS_MAX {
-            std::thread::yield_now();
-            return true;
+        yield_now();
+        if *waits < YIELDS_MAX { Wait::Again } else { Wait::InVain }
+    }
+
+    /// Whether all memory that could be made free, the reserve included, may be read by shards that have not rested for
+    /// long. A write is then to be put off to another turn (and is counted as one that waited): it would have to wait
+    /// for them, and in the end be refused. Always false for the only shard of a store.
+    #[inline]
+    pub fn must_wait(&mut self) -> bool {
+        S::IS_SHARED && self.core.segments.held() != 0 && self.available() == 0 && self.is_waiting()
+    }
+
+    #[cold]
+    fn is_waiting(&mut self) -> bool {
+        self.refresh();
+        let is_waiting = !self.take_back_held() && self.waiting != 0;
+        if is_waiting {
+            mm_base::mark!("write put off for readers");
+            self.counters().waited.add(1);
         }
-        // Somebody has been in one turn for long. The reserve is there for the worst case.
-        if self.open_head(place).is_some() {
-            return true;
-        }
-        std::thread::sleep(WAIT);
-        *waits < WAITS_MAX
+        is_waiting
     }
 
     /// Seals the open segment of `place` and opens another, if one can be had.
@@ -260,7 +289,7 @@ impl<S: Sharing> Store<S> {
         for _ in 0..HELP_STEPS {
             self.resize_step();
         }
-        std::thread::yield_now();
+        yield_now();
     }
 
     fn move_buckets(&mut self) {

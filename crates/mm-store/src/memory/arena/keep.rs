@@ -30,7 +30,7 @@ impl Arena {
     pub(crate) fn restore(&mut self, segment: SegmentId, used: usize) -> bool {
         let can_be = used <= self.config.segment_bytes && used.is_multiple_of(self.config.granule_bytes);
         if can_be {
-            *self.fills[segment.index()].used.get_mut() = to_u32(used);
+            self.fills[segment.index()].used.store(to_u32(used), Ordering::Relaxed);
         }
         can_be
     }

@@ -1,6 +1,6 @@
 //! The segments kept over a restart.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use crate::primitive::{AtomicU32, Ordering};
 
 use super::{Lists, QUEUES, Queue, Segments, State};
 use crate::kept::{Reading, Refused, Writing};
@@ -105,8 +105,8 @@ impl<S: Sharing> Segments<S> {
         let unused = unused.filter_map(|(number, _)| u32::try_from(number).ok()).map(SegmentId).collect();
         self.with(|lists: &mut Lists| lists.unused = unused);
         let opened = is_known.iter().rposition(|is_known| *is_known).map_or(0, |last| last + 1);
-        *self.opened_below.get_mut() = opened;
-        *self.next_sequence.get_mut() = next_sequence;
+        self.opened_below.store(opened, Ordering::Relaxed);
+        self.next_sequence.store(next_sequence, Ordering::Relaxed);
         Ok(())
     }
 }
