@@ -1,0 +1,135 @@
+//! Clients that call the store.
+
+use mm_sim::linear::key::{Answer, Mode, Op, Refresh, Seen, Win};
+use mm_store::{
+    ArithmeticError, CasRule, DeleteError, Item, Operation, Outcome, Put, Shared, Store, StoreHandles,
+};
+
+use crate::history::{Client, Histories, record};
+
+const NOW_S: u32 = 1;
+
+struct Direct {
+    store: Store<Shared>,
+}
+
+/// A round.
+pub(crate) fn round(handles: &StoreHandles, seed: u64) -> Histories {
+    record(handles, (seed, false), |_| Direct { store: handles.take().unwrap() })
+}
+
+/// A round in which the threads that ask make a mistake now and then.
+#[cfg(feature = "canaries")]
+pub(crate) fn mistaken_round(handles: &StoreHandles, seed: u64, mistake: &'static str) -> Histories {
+    record(handles, (seed, false), |_| {
+        mm_base::canary::choose(Some(mistake));
+        Direct { store: handles.take().unwrap() }
+    })
+}
+
+impl Client for Direct {
+    fn call(&mut self, key: &[u8], op: &Op) -> Answer {
+        wait(&mut self.store);
+        let key = self.store.key(key).unwrap();
+        let store = &mut self.store;
+        match op {
+            Op::Get(get) => loop {
+                let found = match get.touch {
+                    Some(expiry_s) => store.get_touching(key, expiry_s, NOW_S).map(|(item, _)| item),
+                    None => store.get(key, NOW_S),
+                };
+                let Ok(item) = found else { return Answer::NotFound };
+                if let Some(seen) = seen(&item, get.may_win, get.touch) {
+                    return Answer::Seen(seen);
+                }
+            },
+            Op::Store(stored) => {
+                let mode = match stored.mode {
+                    Mode::Set | Mode::CasOrStale(_) => mm_store::Mode::Set,
+                    Mode::Add => mm_store::Mode::Add,
+                    Mode::Replace => mm_store::Mode::Replace,
+                    Mode::Append { .. } => mm_store::Mode::Append,
+                    Mode::Cas(cas) => mm_store::Mode::Cas(cas),
+                };
+                let put = Put { mode, expiry_s: stored.expiry_s, ..Put::default() };
+                store.ask_for_cas();
+                let outcome = store.put(key, &put, &stored.value, NOW_S).unwrap();
+                let cas = store.told_cas();
+                match outcome {
+                    Outcome::Stored => Answer::Stored { cas },
+                    Outcome::NotStored => Answer::NotStored,
+                    Outcome::Exists => Answer::Exists,
+                    Outcome::NotFound => Answer::NotFound,
+                }
+            }
+            Op::Count(count) => {
+                let by = u64::from(count.delta.unsigned_abs());
+                let operation =
+                    if count.delta < 0 { Operation::Decrement(by) } else { Operation::Increment(by) };
+                let rule = CasRule { compare: count.compare, assign: None };
+                match store.arithmetic(key, operation, rule, NOW_S) {
+                    Ok(number) => Answer::Number { number, cas: None },
+                    Err(ArithmeticError::Miss(_)) => Answer::NotFound,
+                    Err(ArithmeticError::Exists) => Answer::Exists,
+                    Err(ArithmeticError::NotANumber) => Answer::NotANumber,
+                    Err(ArithmeticError::Put(error)) => panic!("{error}"),
+                }
+            }
+            Op::Delete { compare } => removed(store.delete(key, *compare, NOW_S)),
+            Op::Touch { expiry_s } => match store.touch(key, *expiry_s, NOW_S) {
+                Ok(done) => done.map(|()| Answer::Done).unwrap(),
+                Err(_) => Answer::NotFound,
+            },
+            Op::MarkStale { compare, expiry_s } => {
+                let rule = CasRule { compare: *compare, assign: None };
+                removed(store.mark_stale(key, *expiry_s, rule, NOW_S).map(Result::unwrap))
+            }
+            Op::Flush => {
+                store.flush_all();
+                Answer::Done
+            }
+        }
+    }
+
+    fn rest(&mut self) {
+        self.store.rest();
+    }
+}
+
+/// Lets others rest who may be reading all memory.
+pub(crate) fn wait(store: &mut Store<Shared>) {
+    while store.must_wait() {
+        store.rest();
+        std::thread::yield_now();
+    }
+}
+
+fn removed(done: Result<(), DeleteError>) -> Answer {
+    match done {
+        Ok(()) => Answer::Done,
+        Err(DeleteError::Exists) => Answer::Exists,
+        Err(DeleteError::Miss(_)) => Answer::NotFound,
+    }
+}
+
+/// Everything there is to see of an item, or, for one who may not win, its value.
+/// `None` where it has changed meanwhile.
+fn seen(item: &Item<'_, Shared>, may_win: bool, touch: Option<u32>) -> Option<Seen> {
+    let value: Vec<u8> = item.pieces().flatten().copied().collect();
+    if !may_win {
+        return Some(Seen { value, ..Seen::default() });
+    }
+    let cas = item.shown_cas()?;
+    // Expiry and state of an item change where it stands, so together they may be of no moment.
+    let was_sent = item.is_win_sent();
+    let is_stale = item.is_stale();
+    let win = match () {
+        () if was_sent => Win::Elsewhere,
+        () if is_stale && item.take_win()? => Win::Here,
+        () if is_stale => Win::Elsewhere,
+        () => Win::None,
+    };
+    let refresh = Some(Refresh { is_stale, win });
+    let told_s = touch.or_else(|| (!is_stale && !was_sent).then(|| item.expiry_s()));
+    Some(Seen { value, cas: Some(cas), expiry_s: told_s, refresh })
+}
