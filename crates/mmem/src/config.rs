@@ -336,9 +336,9 @@ impl Config {
     }
 }
 
-/// As many threads as the process may use processors.
+/// As many threads as the process may use processors, in a program that was built for several.
 fn default_threads() -> u32 {
-    processors().min(THREADS_MAX)
+    if cfg!(feature = "smp") { processors().min(THREADS_MAX) } else { 1 }
 }
 
 /// How many processors the process may use, by affinity and control group.

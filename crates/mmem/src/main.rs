@@ -10,6 +10,8 @@ mod listen;
 mod memory_file;
 mod refusal;
 mod settings;
+#[cfg(not(feature = "smp"))]
+mod single;
 mod start;
 
 use std::ffi::OsString;

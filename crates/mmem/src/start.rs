@@ -10,7 +10,9 @@ use std::sync::Arc;
 use mainmemory::server::process::background::{self, Detachment, Role};
 use mainmemory::server::process::{self, Account, AccountError};
 use mainmemory::server::{self, DriverChoice, Handle, Server, Signal, Start, Stop};
-use mainmemory::store::{Store, StoreHandles};
+use mainmemory::store::Store;
+#[cfg(feature = "smp")]
+use mainmemory::store::StoreHandles;
 use mm_memcached::{Memcached, Shared};
 
 use crate::config::{Config, Name, processors};
@@ -21,6 +23,8 @@ use crate::memory_file::MemoryFile;
 use crate::refusal::{Refusal, exit};
 use crate::say;
 use crate::settings::{settings, store_config};
+#[cfg(not(feature = "smp"))]
+use crate::single::StoreHandles;
 
 /// What a connection beyond the limit is told; memcached's words.
 const REFUSAL: &[u8] = b"ERROR Too many open connections\r\n";
@@ -139,6 +143,10 @@ fn serve_all(
     memory: Option<&MemoryFile>,
 ) -> Result<(), Refusal> {
     let shards = server_shards(config).get();
+    if shards > 1 && !cfg!(feature = "smp") {
+        let what = format!("-t {shards}: this program was built for one thread, without the feature smp");
+        return Err(Refusal::new(exit::USAGE, what));
+    }
     let name = config.name.as_str();
     let greeting = greeting(&server, config);
     let store_config = store_config(config, random_seed());
