@@ -171,13 +171,10 @@ impl<S: Sharing> Memcached<S> {
             let line_start = batch.last().map_or(start, |slot| slot.end);
             for (number, slot) in batch.iter().enumerate() {
                 if S::IS_SHARED && slot.work.may_store() && self.store.must_wait() {
-                    // What comes before it has been done.
-                    let before = number.checked_sub(1).and_then(|before| batch.get(before));
-                    let end = before.map_or(start, |before| before.end);
-                    connection.parser =
-                        before.map_or(parser, |before| before.parser_after(connection.parser, at));
                     connection.long = call.long.take();
-                    return self.park(connection.token, end);
+                    let before = number.checked_sub(1).and_then(|before| batch.get(before));
+                    let after = before.map(|slot| (slot.end, slot.parser_after(connection.parser, at)));
+                    return self.park_after(connection, after.unwrap_or((start, parser)));
                 }
                 match &slot.work {
                     Work::Get { key, get } if !get.fetch.touches() => self.fetch(*key, get, call),
@@ -233,6 +230,12 @@ impl<S: Sharing> Memcached<S> {
     pub(crate) fn park(&mut self, token: Token, consumed: usize) -> Step {
         self.parked.push(token);
         Step::Park { consumed }
+    }
+
+    /// The same for what follows byte `end` of the input, where the parser is this one.
+    fn park_after(&mut self, connection: &mut Connection, (end, parser): (usize, Parser)) -> Step {
+        connection.parser = parser;
+        self.park(connection.token, end)
     }
 
     /// Has the connections run again whose requests were put off, if they need not be any more. False if they do.

@@ -50,7 +50,7 @@ pub(crate) const MOVE_COUNTERS: usize = if cfg!(loom) { 2 } else { 1024 };
 
 /// How often a writer that needs memory which others may be reading lets them have its processor before it is refused.
 /// Whoever asks `Store::must_wait` first hardly ever comes to that.
-pub(crate) const YIELDS_MAX: usize = 64;
+pub(crate) const YIELDS_MAX: usize = 1000;
 
 /// A shard of several sums up how many items there are once in as many writes as this part of the items, and at
 /// [`WRITES_PER_COUNT`] at the latest.

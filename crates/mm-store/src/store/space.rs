@@ -102,12 +102,16 @@ impl<S: Sharing> Store<S> {
         if *waits < YIELDS_MAX { Wait::Again } else { Wait::InVain }
     }
 
-    /// Whether all memory that could be made free, the reserve included, may be read by shards that have not rested for
-    /// long. A write is then to be put off to another turn (and is counted as one that waited): it would have to wait
-    /// for them, and in the end be refused. Always false for the only shard of a store.
+    /// Whether nearly all memory that could be made free, the reserve included, may be read by shards that have not
+    /// rested for long. A write is then to be put off to another turn (and counts as one that waited): it would have to
+    /// wait for them, and in the end be refused. Always false for the only shard of a store.
     #[inline]
     pub fn must_wait(&mut self) -> bool {
-        S::IS_SHARED && self.core.segments.held() != 0 && self.available() == 0 && self.is_waiting()
+        // What is left is for writes that others have begun: one segment for each.
+        S::IS_SHARED
+            && self.core.segments.held() != 0
+            && self.available() < self.core.counters.len()
+            && self.is_waiting()
     }
 
     #[cold]
