@@ -52,7 +52,7 @@ impl Model {
             let [_, position] = index.positions(hash);
             let number = index.table.line(position).empty_slot().expect("room for the model's keys");
             let contents = Contents { tag: hash.tag(), location: location.raw(), mark: 0, is_seen: false };
-            index.fill(Slot { position, number }, contents);
+            index.fill(Slot::new(position, number), contents);
         }
         Arc::new(Self { index, keys })
     }
@@ -91,7 +91,7 @@ fn move_beside_a_reader() {
             let (_, hash) = moving.keys.0[0];
             let locked = moving.index.lock(hash);
             let from = moving.index.find(hash, |_| true).expect("it is locked");
-            let to = moving.index.empty_slot(1 - from.position).expect("the other bucket is empty");
+            let to = moving.index.empty_slot(1 - from.position()).expect("the other bucket is empty");
             assert!(moving.index.transfer(from, to));
             moving.index.unlock(locked);
         });
