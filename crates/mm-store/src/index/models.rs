@@ -86,17 +86,15 @@ fn one_key(positions: &[(usize, [usize; 2])]) -> Keys {
 fn move_beside_a_reader() {
     loom::model(|| {
         let model = Model::new((2, 2), one_key(&[(2, [0, 1])]), 1);
-        let moving = Arc::clone(&model);
-        let mover = thread::spawn(move || {
-            let (_, hash) = moving.keys.0[0];
-            let locked = moving.index.lock(hash);
-            let from = moving.index.find(hash, |_| true).expect("it is locked");
-            let to = moving.index.empty_slot(1 - from.position()).expect("the other bucket is empty");
-            assert!(moving.index.transfer(from, to));
-            moving.index.unlock(locked);
-        });
-        model.assert_found(0);
-        mover.join().unwrap();
+        let reading = Arc::clone(&model);
+        let reader = thread::spawn(move || reading.assert_found(0));
+        let (_, hash) = model.keys.0[0];
+        let locked = model.index.lock(hash);
+        let from = Slot::new(1, 0);
+        let to = model.index.empty_slot(0).expect("the other bucket is empty");
+        assert!(model.index.transfer(from, to));
+        model.index.unlock(locked);
+        reader.join().unwrap();
         model.assert_found(0);
     });
 }
