@@ -20,6 +20,7 @@ pub mod limits;
 mod long;
 mod meta;
 mod observe;
+mod parking;
 mod plain;
 mod prefixes;
 mod registry;

@@ -32,7 +32,7 @@ pub struct Memcached<S: Sharing = Local> {
     pub(crate) idle_uploads: Vec<Box<Incoming>>,
     pub(crate) ready: Ready,
     /// Connections whose requests need memory that other shards may be reading.
-    parked: Vec<Token>,
+    pub(crate) parked: Vec<Token>,
     pub(crate) watching: Watching,
     /// The store has just been flushed, and is not looked after until the next interval: whoever asks for an item in
     /// the meantime is told, and counted, that it was flushed.
@@ -223,31 +223,6 @@ impl<S: Sharing> Memcached<S> {
                 return Step::ReadInto { consumed: at };
             }
         }
-    }
-
-    /// Puts a request off until shards have rested that may be reading all memory.
-    #[cold]
-    pub(crate) fn park(&mut self, token: Token, consumed: usize) -> Step {
-        self.parked.push(token);
-        Step::Park { consumed }
-    }
-
-    /// The same for what follows byte `end` of the input, where the parser is this one.
-    fn park_after(&mut self, connection: &mut Connection, (end, parser): (usize, Parser)) -> Step {
-        connection.parser = parser;
-        self.park(connection.token, end)
-    }
-
-    /// Has the connections run again whose requests were put off, if they need not be any more. False if they do.
-    fn wake_parked(&mut self) -> bool {
-        if !S::IS_SHARED || self.parked.is_empty() {
-            return true;
-        }
-        let is_over = !self.store.must_wait();
-        if is_over {
-            self.parked.drain(..).for_each(|token| self.ready.wake(token));
-        }
-        is_over
     }
 
     /// How many requests of one connection are served in a turn.
