@@ -50,6 +50,7 @@ pub const MARKS: &[&str] = &[
     "upload ended after a flush",
     "value goes on in an extent",
     "values joined",
+    "write put off for readers",
 ];
 
 /// How often each mark has been reached in this process, the least first, and whether that is too rarely. Nothing
