@@ -20,7 +20,7 @@ pub struct Config {
     /// first half of an IPv6 one; those on Unix sockets are not limited. One connection more is closed at once.
     pub connections_per_address_max: Option<usize>,
     /// What a connection above a limit is told before it is closed. `None`: one above the limit of all waits
-    /// unaccepted until another ends.
+    /// until another ends.
     pub refusal: Option<&'static [u8]>,
     /// Closes a connection from which nothing has come for so long, in milliseconds.
     pub idle_timeout_ms: Option<u64>,

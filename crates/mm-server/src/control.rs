@@ -149,9 +149,4 @@ impl Control {
         self.loads[from].fetch_sub(1, Ordering::Relaxed);
         self.loads[to].fetch_add(1, Ordering::Relaxed);
     }
-
-    /// Whether another connection would be let in.
-    pub(crate) fn has_place(&self, max: usize) -> bool {
-        self.connections.load(Ordering::Relaxed) < max
-    }
 }

@@ -54,7 +54,7 @@ pub(crate) struct Engine<S: Service, D: Driver> {
     batch: Batch,
     outputs: Outputs,
     pool: Pool,
-    listeners: Listeners,
+    listeners: Listeners<D::Socket>,
     datagrams: Datagrams,
     sweep: Sweep,
     balance: Balance,
@@ -313,7 +313,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         let since = *self.drain_since_ms.get_or_insert(now.monotonic_ms);
         let overdue = now.monotonic_ms - since >= self.config.drain_ms;
         if began {
-            self.listeners.close_all(driver);
+            self.close_listeners(driver);
             self.datagrams.close_all(driver);
             self.drain_handled();
         }
@@ -413,7 +413,7 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
 impl<S: Service, D: Driver> Engine<S, D> {
     /// Ends every connection, after the shard's last turn.
     pub(crate) fn end(mut self, driver: &mut D) -> S {
-        self.listeners.close_all(driver);
+        self.close_listeners(driver);
         self.datagrams.close_all(driver);
         self.close_where(driver, |_| true);
         self.service

@@ -33,7 +33,7 @@ use crate::datagrams::Framing;
 use crate::engine::{Engine, Parts};
 use crate::exchange::Exchange;
 use crate::handler::{NoService, Spawn, spawner};
-use crate::signals::{Hook, Signal, Signals};
+use crate::signals::{Hook, Signal, Signals, Traps};
 use crate::{Config, Handle, Ready, Service, Start, Stats, Stop};
 
 /// A server: where it listens, and by which rules.
@@ -197,6 +197,8 @@ impl Server {
     /// Runs all shards until the server stops.
     fn run<S: Service>(self, factory: &(impl Factory<S> + Sync)) -> io::Result<Summary> {
         let shards = self.config.shards.get();
+        // Before anybody is served by any shard.
+        let traps = if self.config.signals { Some(Traps::set(self.hooks)?) } else { None };
         let exchange = Arc::new(Exchange::new(shards));
         let mut plans = Vec::with_capacity(shards);
         for place in mm_runtime::shards::meet(shards) {
@@ -210,7 +212,7 @@ impl Server {
             plans.push(Plan { shard, place, driver, config, control, exchange, listeners, datagrams });
         }
         // From here on the shards hold the listening sockets, so that a stop closes them.
-        let (signals, paths) = (self.config.signals.then_some(self.hooks), unix_paths(&self.listeners));
+        let paths = unix_paths(&self.listeners);
         drop((self.listeners, self.datagrams));
         let first = plans.remove(0);
         let result = std::thread::scope(|scope| {
@@ -220,7 +222,7 @@ impl Server {
                 let spawned = thread.spawn_scoped(scope, move || plan.run(factory, None));
                 others.push(spawned.inspect_err(|_| self.control.stop(Stop::AtOnce))?);
             }
-            let mut ended = first.run(factory, signals);
+            let mut ended = first.run(factory, traps);
             for other in others {
                 let other = other.join().unwrap_or_else(|_| Err(io::Error::other("a shard has panicked")));
                 ended = ended.and(other);
@@ -297,30 +299,26 @@ struct Plan {
 
 impl Plan {
     /// Runs the shard on this thread until the server stops. However it ends, the others then end too.
-    fn run<S: Service>(
-        self,
-        factory: &impl Factory<S>,
-        signals: Option<Vec<(Signal, Hook)>>,
-    ) -> io::Result<()> {
+    fn run<S: Service>(self, factory: &impl Factory<S>, traps: Option<Traps>) -> io::Result<()> {
         let _stop = StopOthers(Arc::clone(&self.control));
         if self.config.pinned {
             mm_runtime::sys::affinity::pin(self.shard)?;
         }
         let options = self.config.stream;
         match self.driver.kind {
-            Kind::Poll => self.run_on(PollDriver::new(options)?, factory, signals),
+            Kind::Poll => self.run_on(PollDriver::new(options)?, factory, traps),
             #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
             Kind::Uring => match UringDriver::new(options) {
-                Ok(driver) => self.run_on(driver, factory, signals),
+                Ok(driver) => self.run_on(driver, factory, traps),
                 // The first ring could be made, or it was made by another user.
                 Err(error) => {
                     let notice = Some(choice::instead(&error));
                     let plan = Self { driver: Chosen { kind: Kind::Epoll, notice }, ..self };
-                    plan.run_on(EpollDriver::new(options)?, factory, signals)
+                    plan.run_on(EpollDriver::new(options)?, factory, traps)
                 }
             },
             #[cfg(any(target_os = "linux", target_os = "android"))]
-            Kind::Epoll => self.run_on(EpollDriver::new(options)?, factory, signals),
+            Kind::Epoll => self.run_on(EpollDriver::new(options)?, factory, traps),
             #[cfg(any(
                 target_vendor = "apple",
                 target_os = "freebsd",
@@ -328,7 +326,7 @@ impl Plan {
                 target_os = "netbsd",
                 target_os = "openbsd"
             ))]
-            Kind::Kqueue => self.run_on(KqueueDriver::new(options)?, factory, signals),
+            Kind::Kqueue => self.run_on(KqueueDriver::new(options)?, factory, traps),
             other => {
                 Err(io::Error::new(io::ErrorKind::Unsupported, format!("this system has no driver {other}")))
             }
@@ -340,7 +338,7 @@ impl Plan {
         self,
         driver: D,
         factory: &impl Factory<S>,
-        signals: Option<Vec<(Signal, Hook)>>,
+        traps: Option<Traps>,
     ) -> io::Result<()>
     where
         D: Sockets<Socket = OwnedFd, Listener = Listener> + 'static,
@@ -382,8 +380,8 @@ impl Plan {
             };
             engine.add_datagrams(&mut *runner.driver(), socket, (framing, port, streams + place))?;
         }
-        if let Some(hooks) = signals {
-            engine.set_signals(Signals::install(&mut *runner.driver(), hooks)?);
+        if let Some(traps) = traps {
+            engine.set_signals(Signals::attach(&mut *runner.driver(), traps)?);
         }
         let ended = runner.run(&mut engine);
         engine.end(&mut *runner.driver());

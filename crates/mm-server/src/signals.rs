@@ -51,6 +51,40 @@ impl Signal {
 /// What a signal causes.
 pub(crate) type Hook = Box<dyn FnMut(&Handle) + Send>;
 
+/// Signals that are caught, and wait for a driver to tell of them.
+pub(crate) struct Traps {
+    reader: UnixStream,
+    caught: Vec<Caught>,
+}
+
+impl Traps {
+    /// Catches TERM and INT, which stop the server, and those that `hooks` are for. What comes from now on is acted
+    /// upon when there is somebody to do so.
+    pub(crate) fn set(hooks: Vec<(Signal, Hook)>) -> io::Result<Self> {
+        let (reader, writer) = UnixStream::pair()?;
+        reader.set_nonblocking(true)?;
+        let mut traps = Self { reader, caught: Vec::new() };
+        for signal in [Signal::Terminate, Signal::Interrupt] {
+            if hooks.iter().all(|(hooked, _)| *hooked != signal) {
+                traps.catch(signal, Box::new(stop), &writer)?;
+            }
+        }
+        for (signal, hook) in hooks {
+            traps.catch(signal, hook, &writer)?;
+        }
+        Ok(traps)
+    }
+
+    fn catch(&mut self, signal: Signal, hook: Hook, writer: &UnixStream) -> io::Result<()> {
+        let flag = Arc::new(AtomicBool::new(false));
+        // In this order, so that the flag is up when the byte arrives.
+        let raised = signal_hook::flag::register(signal.number(), Arc::clone(&flag))?;
+        let written = signal_hook::low_level::pipe::register(signal.number(), writer.try_clone()?)?;
+        self.caught.push(Caught { flag, hook, registrations: [raised, written] });
+        Ok(())
+    }
+}
+
 /// The signals that have been caught and not yet acted upon.
 pub(crate) struct Signals {
     source: SourceId,
@@ -65,33 +99,14 @@ struct Caught {
 }
 
 impl Signals {
-    /// Catches TERM and INT, which stop the server, and those that `hooks` are for.
-    pub(crate) fn install<D>(driver: &mut D, hooks: Vec<(Signal, Hook)>) -> io::Result<Self>
+    /// Has the driver tell of the signals.
+    pub(crate) fn attach<D>(driver: &mut D, traps: Traps) -> io::Result<Self>
     where
         D: Driver<Socket = OwnedFd>,
     {
-        let (reader, writer) = UnixStream::pair()?;
-        reader.set_nonblocking(true)?;
+        let Traps { reader, caught } = traps;
         let source = driver.add_stream(reader.into(), Owner::Work(Key::reserved(SOURCE)))?;
-        let mut signals = Self { source, arrived: false, caught: Vec::new() };
-        for signal in [Signal::Terminate, Signal::Interrupt] {
-            if hooks.iter().all(|(hooked, _)| *hooked != signal) {
-                signals.catch(signal, Box::new(stop), &writer)?;
-            }
-        }
-        for (signal, hook) in hooks {
-            signals.catch(signal, hook, &writer)?;
-        }
-        Ok(signals)
-    }
-
-    fn catch(&mut self, signal: Signal, hook: Hook, writer: &UnixStream) -> io::Result<()> {
-        let flag = Arc::new(AtomicBool::new(false));
-        // In this order, so that the flag is up when the byte arrives.
-        let raised = signal_hook::flag::register(signal.number(), Arc::clone(&flag))?;
-        let written = signal_hook::low_level::pipe::register(signal.number(), writer.try_clone()?)?;
-        self.caught.push(Caught { flag, hook, registrations: [raised, written] });
-        Ok(())
+        Ok(Self { source, arrived: false, caught })
     }
 
     /// There is news from the source.
@@ -121,9 +136,9 @@ fn stop(handle: &Handle) {
     handle.stop(if again { Stop::AtOnce } else { Stop::Gracefully });
 }
 
-impl Drop for Signals {
+impl Drop for Caught {
     fn drop(&mut self) {
-        for registration in self.caught.iter().flat_map(|caught| caught.registrations) {
+        for registration in self.registrations {
             signal_hook::low_level::unregister(registration);
         }
     }

@@ -12,15 +12,30 @@ use crate::exchange::Arrival;
 use crate::limits::{ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN_MAX};
 
 /// A shard's listeners.
-#[derive(Debug, Default)]
-pub(super) struct Listeners {
+#[derive(Debug)]
+pub(super) struct Listeners<T> {
     list: Vec<Listening>,
     /// Nothing is accepted before this time, because resources have run out.
     paused_until_ms: Option<u64>,
-    /// Nothing is accepted because the limit of connections is reached.
-    full: bool,
     /// Since when nothing is accepted.
     paused_since_ms: Option<u64>,
+    /// One accepted beyond the limit of connections: the first to be served when there is a place. Until then
+    /// nothing is accepted.
+    waiting: Option<Arrival<T>>,
+    /// A place may have become free since it waits.
+    place_free: bool,
+}
+
+impl<T> Default for Listeners<T> {
+    fn default() -> Self {
+        Self {
+            list: Vec::new(),
+            paused_until_ms: None,
+            paused_since_ms: None,
+            waiting: None,
+            place_free: false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -30,7 +45,7 @@ struct Listening {
     ready: bool,
 }
 
-impl Listeners {
+impl<T> Listeners<T> {
     /// Connections may have come.
     pub(super) fn arrived(&mut self, listener: u32) {
         if let Some(listening) = self.list.get_mut(listener as usize) {
@@ -40,19 +55,23 @@ impl Listeners {
 
     /// There is a place for another connection.
     pub(super) fn place_free(&mut self) {
-        self.full = false;
+        self.place_free = true;
     }
 
-    /// Stops listening.
-    pub(super) fn close_all<D: Driver>(&mut self, driver: &mut D) {
+    /// Stops listening. Gives the one that has waited for a place in vain.
+    pub(super) fn close_all<D: Driver<Socket = T>>(&mut self, driver: &mut D) -> Option<Arrival<T>> {
         for listening in self.list.drain(..) {
             driver.close(listening.source);
         }
+        self.waiting.take()
     }
 
     /// When to accept again.
     pub(super) fn next(&self, now: Now) -> Next {
-        if self.full || !self.list.iter().any(|listening| listening.ready) {
+        if self.waiting.is_some() {
+            return if self.place_free { Next::Now } else { Next::Never };
+        }
+        if !self.list.iter().any(|listening| listening.ready) {
             return Next::Never;
         }
         match self.paused_until_ms {
@@ -73,14 +92,12 @@ impl<S: Service, D: Driver> Engine<S, D> {
 
     /// Accepts what has come, within a turn's bound.
     pub(super) fn accept(&mut self, driver: &mut D, now: Now) {
+        self.admit_waiting(driver, now);
         if self.listeners.paused_until_ms.is_some_and(|time| time > now.monotonic_ms) {
             return;
         }
         self.listeners.paused_until_ms = None;
-        if self.listeners.full && self.control.has_place(self.config.connections_max) {
-            self.listeners.full = false;
-        }
-        if !self.listeners.full
+        if self.listeners.waiting.is_none()
             && let Some(since_ms) = self.listeners.paused_since_ms.take()
         {
             self.stats().accept_resumes.add(1);
@@ -103,13 +120,6 @@ impl<S: Service, D: Driver> Engine<S, D> {
         }
         let Some(listening) = self.listeners.list.get_mut(number) else { return false };
         if !listening.ready || self.listeners.paused_since_ms.is_some() {
-            return false;
-        }
-        let refuses = self.config.refusal.is_some();
-        if !refuses && !self.control.has_place(self.config.connections_max) {
-            mark!("connection limit reached");
-            self.listeners.full = true;
-            self.note_pause(now);
             return false;
         }
         match driver.accept(listening.source) {
@@ -144,7 +154,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         self.stats().accept_pauses.add(1);
     }
 
-    /// Gives a connection to the shard with the fewest, if there is a place.
+    /// Takes in a connection, if its peer may have one more.
     fn admit(&mut self, driver: &mut D, mut arrival: Arrival<D::Socket>, now: Now) {
         if let Some(max) = self.config.connections_per_address_max {
             let Ok(origin) = self.control.note(arrival.peer, max) else {
@@ -154,6 +164,37 @@ impl<S: Service, D: Driver> Engine<S, D> {
             };
             arrival.origin = origin;
         }
+        let Err(arrival) = self.place(driver, arrival, now) else { return };
+        mark!("connection limit reached");
+        if self.config.refusal.is_some() {
+            self.stats().connections_rejected.add(1);
+            self.control.forget(arrival.origin);
+            self.refuse(driver, arrival);
+        } else {
+            // Whether there is a place is only known once one has been taken, as other shards take them, too. So
+            // this one has been accepted, and closing it would reset a peer that is asked to wait.
+            self.note_pause(now);
+            self.listeners.waiting = Some(arrival);
+        }
+    }
+
+    /// Tries again to take in the one that waits.
+    fn admit_waiting(&mut self, driver: &mut D, now: Now) {
+        self.listeners.place_free = false;
+        if self.control.stopping().is_none()
+            && let Some(arrival) = self.listeners.waiting.take()
+        {
+            self.listeners.waiting = self.place(driver, arrival, now).err();
+        }
+    }
+
+    /// Gives a connection to the shard with the fewest. `Err`: there are as many as there may be.
+    fn place(
+        &mut self,
+        driver: &mut D,
+        arrival: Arrival<D::Socket>,
+        now: Now,
+    ) -> Result<(), Arrival<D::Socket>> {
         match self.control.enter(self.config.connections_max, self.shard) {
             Some(shard) if shard == self.shard => self.open(driver, arrival, now),
             Some(shard) => {
@@ -163,11 +204,15 @@ impl<S: Service, D: Driver> Engine<S, D> {
                     self.control.wake(Some(shard));
                 }
             }
-            None => {
-                self.stats().connections_rejected.add(1);
-                self.control.forget(arrival.origin);
-                self.refuse(driver, arrival);
-            }
+            None => return Err(arrival),
+        }
+        Ok(())
+    }
+
+    /// Stops listening.
+    pub(super) fn close_listeners(&mut self, driver: &mut D) {
+        if let Some(arrival) = self.listeners.close_all(driver) {
+            self.control.forget(arrival.origin);
         }
     }
 

@@ -59,3 +59,20 @@ fn shards_can_be_pinned() {
         exchange(&mut server.connect(), b"echo x\n", "x\n");
     }
 }
+
+#[test]
+fn who_waits_for_a_place_is_not_reset() {
+    let shards = NonZeroUsize::new(2).unwrap();
+    let server = Running::start(Config { shards, connections_max: 1, backlog: 64, ..config() });
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    exchange(&mut server.connect(), b"echo mine\n", "mine\n");
+                }
+            });
+        }
+    });
+    assert_eq!(server.total(|stats| stats.connections_total.get()), 400);
+    assert_eq!(server.total(|stats| stats.connections_rejected.get()), 0);
+}

@@ -1,0 +1,57 @@
+//! A signal that comes when one shard serves already and the first, which is to act on it, has not started.
+//!
+//! Alone in its process, since signals go to all of it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use mm_base::Now;
+use mm_base::buffer::Output;
+use mm_server::{Config, ListenAddress, Peer, Server, Service, Step};
+use rustix::process::{Signal, getpid, kill_process};
+
+/// Answers with what it is sent.
+struct Echo;
+
+impl Service for Echo {
+    type Connection = ();
+
+    fn connect(&mut self, _peer: &Peer) {}
+
+    fn run(&mut self, _: &mut (), input: &[u8], output: &mut Output, _now: Now) -> Step {
+        output.write(input);
+        Step::Read { consumed: input.len() }
+    }
+}
+
+#[test]
+fn signals_are_caught_before_anybody_is_served() {
+    let any = ListenAddress::Ip("127.0.0.1:0".parse().unwrap());
+    let shards = NonZeroUsize::new(2).unwrap();
+    let server = Server::new(Config { shards, ..Config::default() }).listen(&any).unwrap();
+    let Some(ListenAddress::Ip(address)) = server.addresses().next().cloned() else { panic!("no address") };
+    let (start, may_start) = channel();
+    let may_start = Mutex::new(may_start);
+    let thread = std::thread::spawn(move || {
+        server.serve_with(|this| {
+            if this.shard == 0 {
+                may_start.lock().unwrap().recv().unwrap();
+            }
+            Echo
+        })
+    });
+    // The first shard, which is to get the signals, has not started when the second serves already.
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut answer = [0; 4];
+    client.write_all(b"one\n").unwrap();
+    client.read_exact(&mut answer).unwrap();
+    kill_process(getpid(), Signal::TERM).unwrap();
+    start.send(()).unwrap();
+    assert_eq!(client.read(&mut answer).unwrap(), 0);
+    thread.join().unwrap().unwrap();
+}
