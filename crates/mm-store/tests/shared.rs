@@ -97,6 +97,7 @@ fn values_written_by_all_are_read_whole_while_the_store_evicts_and_grows() {
                 if number % THREADS == thread && choice.next(2) == 0 {
                     let next = version.load(Ordering::Relaxed) + 1;
                     write_value(&mut value, (*number, next), choice.next(900));
+                    wait(store);
                     assert_eq!(store.put(key, &Put::default(), &value, 1).unwrap(), Outcome::Stored);
                     version.store(next, Ordering::Release);
                 } else {

@@ -54,7 +54,7 @@ impl<S: Sharing> Store<S> {
 
     /// The same for who has locked the key's buckets.
     #[inline(always)]
-    fn look_up_locked(&self, key: Key<'_>, locked: &Locked) -> Option<(Found, Record<'_>)> {
+    pub(super) fn look_up_locked(&self, key: Key<'_>, locked: &Locked) -> Option<(Found, Record<'_>)> {
         self.confirm(key, self.core.index.hinted_locked(key.hint, locked))
     }
 

@@ -358,7 +358,8 @@ impl<S: Sharing> Store<S> {
     /// Notes the CAS value of the item of `key`, whose buckets are locked, for whoever asked for it.
     #[cold]
     fn tell_cas(&mut self, key: Key<'_>, locked: &Locked) {
-        if let Ok(found) = self.find_locked(key, locked) {
+        // It is told even where a flush has come in between.
+        if let Some((found, _)) = self.look_up_locked(key, locked) {
             // The item has to keep it, as one that was looked at.
             self.core.index.set_seen(found.slot, true);
             self.told_cas = Some(self.cas_at(found.location));
