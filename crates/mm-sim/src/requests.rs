@@ -102,6 +102,11 @@ impl Requests {
         self.seen_cas.push_back((key, cas));
     }
 
+    /// The server begins anew: what was told before it means nothing now.
+    pub(crate) fn restart(&mut self) {
+        self.seen_cas.clear();
+    }
+
     /// Adds a request to the stream, or several that belong together.
     pub(crate) fn make(&mut self, choices: &mut Choices, around: &mut Surroundings<'_>) {
         self.made += 1;

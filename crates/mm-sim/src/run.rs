@@ -172,6 +172,7 @@ impl<S: Sharing> Run<S> {
                 self.stop()?;
                 self.check_history()?;
                 self.world.borrow_mut().restart();
+                self.requests.restart();
                 let (simulation, port) =
                     serve(&self.network, &self.plan, (self.seed, self.open), &self.world);
                 (self.simulation, self.writer) =

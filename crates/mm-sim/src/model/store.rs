@@ -152,7 +152,8 @@ impl Model {
                 answer.said, store.verb, store.key
             ));
         }
-        if !self.may_be_lost(store.key, context) {
+        // It may have been refused while its value arrived, before anything was known of the key.
+        if context.losses.1 == 0 {
             return Err("no memory, and the store has refused nothing".to_owned());
         }
         self.refused(op, store, context);
