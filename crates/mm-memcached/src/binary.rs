@@ -253,6 +253,8 @@ fn fill<'a, S: Sharing>(
     (input, at): (&'a [u8], &mut usize),
 ) -> Ahead<'a> {
     while !batch.is_full() {
+        // What is ignored is done with, even where what follows it has to wait.
+        *at += parser.ignore(&input[*at..]);
         let (start, before) = (*at, *parser);
         let next = parser.next(&input[start..]);
         *at += next.consumed;

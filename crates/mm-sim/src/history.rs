@@ -70,7 +70,13 @@ impl History {
             let of_key = |of: &Option<KeyId>| of.is_none_or(|of| of == key);
             let calls = self.calls.iter().filter(|(of, _)| of_key(of)).map(|(_, call)| call.clone());
             let calls: Vec<_> = calls.collect();
-            check(&model, &calls).map_err(|violation| format!("no order explains key {key}: {violation}"))?;
+            match check(&model, &calls) {
+                // What would have to be tried grows with the power of what clients do at once.
+                Err(violation) if !violation.is_given_up() => {
+                    return Err(format!("no order explains key {key}: {violation}"));
+                }
+                _ => {}
+            }
         }
         Ok(())
     }

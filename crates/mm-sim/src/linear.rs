@@ -62,6 +62,14 @@ pub struct Violation {
     is_given_up: bool,
 }
 
+impl Violation {
+    /// Whether no order was found because the search was given up: there may be one.
+    #[must_use]
+    pub const fn is_given_up(&self) -> bool {
+        self.is_given_up
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_given_up {

@@ -264,6 +264,21 @@ fn what_is_too_large_is_gone_and_the_stream_in_step() {
 }
 
 #[test]
+fn a_value_that_is_waited_for_behind_one_that_was_refused() {
+    let set = |key: &str, value: &[u8]| Request::new(0x01).extras([0; 8]).key(key).value(value).bytes();
+    let refused = set("a", &vec![b'x'; 1 << 20]);
+    let bytes = [&refused[..], &set("b", &[b'y'; 100])].concat();
+    // The end of the one and a part of the other are as much as is received at once.
+    let start = refused.len() - (16 * 1024 - 60);
+    let mut packets = Packets::new(service(8 << 20, |_| {}));
+    let pieces = [&bytes[..start], &bytes[start..start + 16 * 1024], &bytes[start + 16 * 1024..]];
+    let statuses: [Vec<u16>; 3] =
+        pieces.map(|piece| packets.ask_bytes(piece).iter().map(|answer| answer.status).collect());
+    assert_eq!(statuses, [vec![3], vec![], vec![0]]);
+    assert!(packets.is_open());
+}
+
+#[test]
 fn what_breaks_the_protocol_ends_the_connection() {
     let noop = Request::new(0x0a);
     let text = |status: u16, text: &str| Response::new(0x00).status(status).value(text);

@@ -62,7 +62,6 @@ impl<S: Sharing> Index<S> {
                 break;
             }
         }
-        mm_base::mark!("no slot in the index");
         Err(Full)
     }
 
@@ -121,9 +120,6 @@ impl<S: Sharing> Index<S> {
                 let free = if is_taken { self.displace(other, held, next, hash_of) } else { None };
                 let is_moved = free.is_some_and(|free| self.transfer(slot, free));
                 held.give_back(before);
-                if is_moved {
-                    mm_base::mark!("two items displaced in the index");
-                }
                 is_moved
             })
         })

@@ -57,10 +57,17 @@ impl Parser {
         self.skip = bytes;
     }
 
+    /// Says how many bytes at the start of `input` are to be ignored, and takes them for done with.
+    /// [`next`](Parser::next) does so too, but then it cannot be said of what it finds where that begins.
+    pub fn ignore(&mut self, input: &[u8]) -> usize {
+        let ignored = usize::try_from(self.skip).map_or(input.len(), |skip| skip.min(input.len()));
+        self.skip -= u32::try_from(ignored).unwrap_or(self.skip);
+        ignored
+    }
+
     /// Finds what is at the start of `input`.
     pub fn next<'a>(&mut self, input: &'a [u8]) -> Next<'a> {
-        let skipped = usize::try_from(self.skip).map_or(input.len(), |skip| skip.min(input.len()));
-        self.skip -= u32::try_from(skipped).unwrap_or(self.skip);
+        let skipped = self.ignore(input);
         let (parsed, consumed) = self.parse(&input[skipped..]);
         Next { parsed, consumed: skipped + consumed }
     }
