@@ -36,6 +36,8 @@ pub struct Config {
     pub backlog: u32,
     /// How long a graceful stop waits for connections to finish, in milliseconds.
     pub drain_ms: u64,
+    /// How long a hand-over waits for connections to come between two requests, in milliseconds.
+    pub hand_over_ms: u64,
     /// How long a connection that we end while its peer still sends is kept for the peer to read our last
     /// words, in milliseconds; closed at once, a reset would destroy them on their way. 0: not at all.
     pub linger_ms: u64,
@@ -119,6 +121,7 @@ impl Default for Config {
             buffer_bytes_max: 128 * 1024 * 1024,
             backlog: 1024,
             drain_ms: 5_000,
+            hand_over_ms: 1_000,
             linger_ms: 1_000,
             pinned: false,
             stream: StreamOptions::default(),

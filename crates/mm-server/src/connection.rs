@@ -55,9 +55,23 @@ impl<C> Machine<C> {
         self.leftover
     }
 
+    /// A connection that was served before and has this input left.
+    pub(crate) fn resumed(state: C, input: &[u8], pool: &Pool) -> Self {
+        let input = &input[..input.len().min(INPUT_BYTES_MAX)];
+        let carry = (!input.is_empty()).then(|| Carry::new(pool, input));
+        // With input of which there may be a whole request.
+        let want = if carry.is_some() { Want::Drain } else { Want::Input };
+        Self { state, carry, want, leftover: false }
+    }
+
     /// The service's state.
     pub(crate) fn state(&self) -> &C {
         &self.state
+    }
+
+    /// The part of the input that has been kept.
+    pub(crate) fn kept_input(&self) -> &[u8] {
+        self.carry.as_ref().map_or(&[], Carry::bytes)
     }
 
     /// The service's state, at the end.

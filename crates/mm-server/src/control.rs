@@ -2,16 +2,21 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mm_runtime::driver::{Address, Waker};
 
 use crate::Stats;
+use crate::hand_over::Handed;
 use crate::origin::{Origin, Origins};
 
 /// How a server is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
+    /// No new connections; those there are go to another server as soon as they are between two requests:
+    /// [`Handle::take_handed`] has them when the server has ended. What is not so far within the time set for it is
+    /// closed.
+    HandOver,
     /// No new connections; those there are may finish what they have begun, within the time set for it.
     Gracefully,
     /// Now.
@@ -32,6 +37,12 @@ impl Handle {
     /// Asks the server to end. Returns at once.
     pub fn stop(&self, how: Stop) {
         self.control.stop(how);
+    }
+
+    /// What a server that has ended by [`Stop::HandOver`] has left for another one.
+    #[must_use]
+    pub fn take_handed(&self) -> Option<Handed> {
+        self.control.handed().take()
     }
 
     /// Whether the server has been asked to end.
@@ -63,6 +74,10 @@ pub(crate) struct Control {
     loads: Box<[AtomicUsize]>,
     origins: Origins,
     wakers: Mutex<Vec<(usize, Waker)>>,
+    /// The listening sockets, of which the shards have others: they are there as long as there is this one.
+    listening: Mutex<Option<Handed>>,
+    /// What the server leaves, when it has ended.
+    handed: Mutex<Option<Handed>>,
     pub(crate) stats: Arc<[Stats]>,
 }
 
@@ -74,8 +89,18 @@ impl Control {
             loads: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             origins: Origins::default(),
             wakers: Mutex::new(Vec::new()),
+            listening: Mutex::new(None),
+            handed: Mutex::new(None),
             stats: (0..shards).map(|_| Stats::default()).collect(),
         }
+    }
+
+    pub(crate) fn listening(&self) -> MutexGuard<'_, Option<Handed>> {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn handed(&self) -> MutexGuard<'_, Option<Handed>> {
+        self.handed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whom to wake when there is something to do for a shard.
@@ -96,10 +121,15 @@ impl Control {
 
     pub(crate) fn stop(&self, how: Stop) {
         let level = match how {
-            Stop::Gracefully => 1,
-            Stop::AtOnce => 2,
+            Stop::HandOver => 1,
+            Stop::Gracefully => 2,
+            Stop::AtOnce => 3,
         };
         self.stop.fetch_max(level, Ordering::Relaxed);
+        if how != Stop::HandOver {
+            // Who connects from now on is refused.
+            drop(self.listening().take());
+        }
         self.wake(None);
     }
 
@@ -107,7 +137,8 @@ impl Control {
     pub(crate) fn stopping(&self) -> Option<Stop> {
         match self.stop.load(Ordering::Relaxed) {
             0 => None,
-            1 => Some(Stop::Gracefully),
+            1 => Some(Stop::HandOver),
+            2 => Some(Stop::Gracefully),
             _ => Some(Stop::AtOnce),
         }
     }

@@ -8,6 +8,7 @@
 mod accept;
 mod balance;
 mod datagrams;
+mod hand_over;
 mod handled;
 mod linger;
 mod outputs;
@@ -198,7 +199,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         if self.handled.is_some() {
             return self.open_handled(driver, arrival);
         }
-        let Arrival { socket, peer: address, origin, listener, luggage } = arrival;
+        let Arrival { socket, peer: address, origin, listener, luggage, packed } = arrival;
         let opened = self.connections.next_key().and_then(|key| {
             let stream = driver.add_stream(socket, Owner::Work(key)).ok()?;
             Some((key, stream))
@@ -213,19 +214,23 @@ impl<S: Service, D: Driver> Engine<S, D> {
             self.left(origin);
             return;
         };
-        let service = &mut self.service;
-        let begun = catch_unwind(AssertUnwindSafe(|| match luggage {
-            None => service.connect(&peer(key)),
-            Some(luggage) => service.arrive(&peer(key), luggage),
+        let (service, pool) = (&mut self.service, &self.pool);
+        let begun = catch_unwind(AssertUnwindSafe(|| match (luggage, &packed) {
+            (Some(luggage), _) => Some(Machine::new(service.arrive(&peer(key), luggage))),
+            (None, Some(packed)) => {
+                let state = service.unpack(&peer(key), &packed.state)?;
+                Some(Machine::resumed(state, &packed.input, pool))
+            }
+            (None, None) => Some(Machine::new(service.connect(&peer(key)))),
         }));
-        let Ok(state) = begun else {
-            self.stats().panics.add(1);
+        let Ok(Some(machine)) = begun else {
+            self.stats().panics.add(u64::from(begun.is_err()));
             driver.close(stream);
             self.left(origin);
             return;
         };
         let connection = Connection {
-            machine: Machine::new(state),
+            machine,
             stream,
             output: None,
             progress_ms: now.monotonic_ms,
@@ -241,6 +246,9 @@ impl<S: Service, D: Driver> Engine<S, D> {
             self.stats().connections_moved.add(1);
         } else {
             self.stats().connections_total.add(1);
+        }
+        if let Some(packed) = packed {
+            self.go_on(key, &packed.output);
         }
     }
 
@@ -317,6 +325,9 @@ impl<S: Service, D: Driver> Engine<S, D> {
             self.datagrams.close_all(driver);
             self.drain_handled();
         }
+        if how == Stop::HandOver {
+            return self.hand_over(driver, now.monotonic_ms - since);
+        }
         if how == Stop::AtOnce || overdue {
             let open = self.connections.len() + self.end_handled(now);
             let open = u64::try_from(open).unwrap_or(u64::MAX);
@@ -377,7 +388,7 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
             self.signals = Some(signals);
         }
         self.accept(driver, now);
-        if self.control.shards() > 1 {
+        if self.control.shards() > 1 || self.stats().turns.get() == 1 {
             while let Some(arrival) = self.exchange.take(self.shard) {
                 self.open(driver, arrival, now);
             }
@@ -401,7 +412,11 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
         if self.stop_if_asked(driver, now) {
             return Next::Stop;
         }
-        let drained = self.drain_since_ms.map_or(Next::Never, |since| Next::At(since + self.config.drain_ms));
+        let drained = match (self.control.stopping(), self.drain_since_ms) {
+            // A driver may need a few turns to let go of a connection.
+            (Some(Stop::HandOver), Some(_)) => Next::At(now.monotonic_ms + 1),
+            (_, since) => since.map_or(Next::Never, |since| Next::At(since + self.config.drain_ms)),
+        };
         self.feed_starved();
         let served = if self.queue.is_empty() && self.ready.is_empty() { Next::Never } else { Next::Now };
         let drained = drained.min(self.next_handled()).min(lingering);

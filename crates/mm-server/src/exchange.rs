@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use mm_runtime::driver::Address;
 
 use crate::Luggage;
+use crate::hand_over::Packed;
 use crate::origin::Origin;
 
 /// A connection to be served.
@@ -19,6 +20,8 @@ pub(crate) struct Arrival<T> {
     pub(crate) listener: usize,
     /// What its service knew of it, if it has been served before.
     pub(crate) luggage: Option<Luggage>,
+    /// Where it was, if it has been served before.
+    pub(crate) packed: Option<Box<Packed>>,
 }
 
 /// One inbox per shard. What is in them has been counted against the limit of connections, which bounds them.
@@ -28,11 +31,13 @@ pub(crate) struct Arrival<T> {
 #[derive(Debug)]
 pub(crate) struct Exchange<T> {
     inboxes: Box<[Mutex<VecDeque<Arrival<T>>>]>,
+    /// Connections that leave the server.
+    leaving: Mutex<Vec<Arrival<T>>>,
 }
 
 impl<T> Exchange<T> {
     pub(crate) fn new(shards: usize) -> Self {
-        Self { inboxes: (0..shards).map(|_| Mutex::default()).collect() }
+        Self { inboxes: (0..shards).map(|_| Mutex::default()).collect(), leaving: Mutex::default() }
     }
 
     fn inbox(&self, shard: usize) -> MutexGuard<'_, VecDeque<Arrival<T>>> {
@@ -42,6 +47,25 @@ impl<T> Exchange<T> {
     /// Leaves a connection for a shard, which is then to be woken.
     pub(crate) fn give(&self, shard: usize, arrival: Arrival<T>) {
         self.inbox(shard).push_back(arrival);
+    }
+
+    /// Leaves a connection for another server.
+    pub(crate) fn send_off(&self, leaving: Arrival<T>) {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).push(leaving);
+    }
+
+    /// All connections that leave the server, those that no shard has taken up among them.
+    pub(crate) fn take_leaving(&self) -> Vec<Arrival<T>> {
+        let mut leaving = std::mem::take(&mut *self.leaving.lock().unwrap_or_else(PoisonError::into_inner));
+        for shard in 0..self.inboxes.len() {
+            leaving.extend(self.inbox(shard).drain(..));
+        }
+        leaving
+    }
+
+    /// Whether no connection is left for this shard.
+    pub(crate) fn is_empty(&self, shard: usize) -> bool {
+        self.inbox(shard).is_empty()
     }
 
     /// The next connection left for this shard.

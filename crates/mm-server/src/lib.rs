@@ -15,6 +15,7 @@ mod control;
 pub mod datagrams;
 mod engine;
 mod exchange;
+mod hand_over;
 mod handler;
 pub mod harness;
 pub mod limits;
@@ -29,6 +30,7 @@ mod stats;
 
 pub use config::{Config, DriverChoice, available_shards};
 pub use control::{Handle, Stop};
+pub use hand_over::{Carried, Handed, Packed};
 pub use mm_runtime::driver::Address;
 pub use mm_runtime::net::Stream;
 pub use mm_runtime::sys::socket::{ListenAddress, StreamOptions};

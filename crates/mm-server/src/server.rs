@@ -25,13 +25,14 @@ use mm_runtime::driver::uring::UringDriver;
 use mm_runtime::net::Stream;
 use mm_runtime::shard::Shard;
 use mm_runtime::shards::Place;
-use mm_runtime::sys::socket::{ListenAddress, Listener};
+use mm_runtime::sys::socket::{self, ListenAddress, Listener};
 
 use crate::choice::{self, Chosen};
 use crate::control::Control;
 use crate::datagrams::Framing;
 use crate::engine::{Engine, Parts};
-use crate::exchange::Exchange;
+use crate::exchange::{Arrival, Exchange};
+use crate::hand_over::{Carried, Handed};
 use crate::handler::{NoService, Spawn, spawner};
 use crate::signals::{Hook, Signal, Signals, Traps};
 use crate::{Config, Handle, Ready, Service, Start, Stats, Stop};
@@ -63,6 +64,8 @@ pub struct Server {
     datagrams: Vec<(Listener, &'static dyn Framing)>,
     control: Arc<Control>,
     hooks: Vec<(Signal, Hook)>,
+    /// Connections that another server has left.
+    carried: Vec<Carried>,
 }
 
 /// What a server has done in its life.
@@ -86,7 +89,18 @@ impl Server {
             datagrams: Vec::new(),
             control,
             hooks: Vec::new(),
+            carried: Vec::new(),
         }
+    }
+
+    /// Goes on where another server has stopped: listens where it did, with its sockets, and serves the connections that
+    /// it had.
+    #[must_use]
+    pub fn resume(mut self, handed: Handed, framing: &'static dyn Framing) -> Self {
+        self.listeners.extend(handed.listeners);
+        self.datagrams.extend(handed.datagrams.into_iter().map(|socket| (socket, framing)));
+        self.carried.extend(handed.connections);
+        self
     }
 
     /// Listens here, too, from now on; what connects waits until the server serves.
@@ -200,6 +214,7 @@ impl Server {
         // Before anybody is served by any shard.
         let traps = if self.config.signals { Some(Traps::set(self.hooks)?) } else { None };
         let exchange = Arc::new(Exchange::new(shards));
+        take_up(self.carried, &self.config, &self.control, &exchange);
         let mut plans = Vec::with_capacity(shards);
         for place in mm_runtime::shards::meet(shards) {
             let shard = plans.len();
@@ -211,9 +226,11 @@ impl Server {
             let driver = Chosen { kind: self.chosen.kind, notice: None };
             plans.push(Plan { shard, place, driver, config, control, exchange, listeners, datagrams });
         }
-        // From here on the shards hold the listening sockets, so that a stop closes them.
         let paths = unix_paths(&self.listeners);
-        drop((self.listeners, self.datagrams));
+        // A stop closes those of the shards, and these unless it hands them over.
+        let datagrams = self.datagrams.into_iter().map(|(socket, _)| socket).collect();
+        let listening = Handed { listeners: self.listeners, datagrams, connections: Vec::new() };
+        *self.control.listening() = Some(listening);
         let first = plans.remove(0);
         let result = std::thread::scope(|scope| {
             let mut others = Vec::with_capacity(plans.len());
@@ -229,14 +246,42 @@ impl Server {
             }
             ended
         });
-        for path in paths {
-            std::fs::remove_file(path).ok();
+        match self.control.listening().take() {
+            Some(listening) if result.is_ok() => {
+                let connections = exchange.take_leaving().into_iter().map(Carried::from).collect();
+                *self.control.handed() = Some(Handed { connections, ..listening });
+            }
+            _ => paths.iter().for_each(|path| drop(std::fs::remove_file(path))),
         }
         let total = |of: fn(&Stats) -> u64| self.control.stats.iter().map(of).sum();
         result.map(|()| Summary {
             connections_total: total(|stats| stats.connections_total.get()),
             drain_timeouts: total(|stats| stats.drain_timeouts.get()),
         })
+    }
+}
+
+/// Gives connections that were served before to the shards; those above the limit are closed.
+fn take_up(carried: Vec<Carried>, config: &Config, control: &Control, exchange: &Exchange<OwnedFd>) {
+    for Carried { socket, listener, packed } in carried {
+        let Some(shard) = control.enter(config.connections_max, 0) else { continue };
+        let peer = socket::adopt(&socket, config.stream);
+        let counted = config.connections_per_address_max.map(|max| control.note(peer, max));
+        let Ok(origin) = counted.unwrap_or(Ok(None)) else {
+            control.leave(config.connections_max, shard);
+            continue;
+        };
+        exchange.give(
+            shard,
+            Arrival { socket, peer, origin, listener, luggage: None, packed: packed.map(Box::new) },
+        );
+    }
+}
+
+impl From<Arrival<OwnedFd>> for Carried {
+    fn from(arrival: Arrival<OwnedFd>) -> Self {
+        let Arrival { socket, listener, packed, .. } = arrival;
+        Self { socket, listener, packed: packed.map(|packed| *packed) }
     }
 }
 
@@ -355,6 +400,8 @@ impl Plan {
             ..
         } = self;
         control.add_waker(shard, driver.waker());
+        // There may be connections to be taken over.
+        control.wake(Some(shard));
         let mut runner = Shard::new(driver);
         runner.driver().set_spin_us(config.spin_us);
         let pool = Pool::new(config.buffer_bytes_max / control.shards());
@@ -394,7 +441,9 @@ struct StopOthers(Arc<Control>);
 
 impl Drop for StopOthers {
     fn drop(&mut self) {
-        let failed = std::thread::panicking() || self.0.stopping().is_none();
-        self.0.stop(if failed { Stop::AtOnce } else { Stop::Gracefully });
+        // Where a stop was asked for, the others end as was asked.
+        if std::thread::panicking() || self.0.stopping().is_none() {
+            self.0.stop(Stop::AtOnce);
+        }
     }
 }

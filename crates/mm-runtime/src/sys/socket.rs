@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -126,6 +126,18 @@ impl Listener {
     /// No descriptors are left.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { socket: self.socket.try_clone()?, address: self.address.clone() })
+    }
+
+    /// A socket that somebody else has bound to this address, and listens with or takes datagrams with.
+    #[must_use]
+    pub fn adopt(socket: OwnedFd, address: ListenAddress) -> Self {
+        Self { socket, address }
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     pub(crate) fn into_socket(self) -> OwnedFd {
@@ -257,8 +269,7 @@ pub(crate) fn accept(listener: &OwnedFd, options: StreamOptions) -> Result<(Owne
 }
 
 /// Sets the options of a socket that has been accepted; its peer's address.
-#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(crate) fn adopt(socket: &OwnedFd, options: StreamOptions) -> Address {
+pub fn adopt(socket: &OwnedFd, options: StreamOptions) -> Address {
     let address = peer_address(socket).unwrap_or(Address::Unix);
     set_options(socket, address, options);
     address

@@ -126,7 +126,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             Ok(Some((socket, peer))) => {
                 self.admit(
                     driver,
-                    Arrival { socket, peer, origin: None, listener: number, luggage: None },
+                    Arrival { socket, peer, origin: None, listener: number, luggage: None, packed: None },
                     now,
                 );
                 true

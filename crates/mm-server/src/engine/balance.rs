@@ -158,7 +158,8 @@ impl<S: Service, D: Driver> Engine<S, D> {
         };
         let (target, listener) = (self.balance.target, connection.listener as usize);
         self.control.moved(self.shard, target);
-        self.exchange.give(target, Arrival { socket, peer, origin, listener, luggage: Some(luggage) });
+        let luggage = Some(luggage);
+        self.exchange.give(target, Arrival { socket, peer, origin, listener, luggage, packed: None });
         self.control.wake(Some(target));
         true
     }

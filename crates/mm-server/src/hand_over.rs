@@ -1,0 +1,39 @@
+//! Connections and listeners on their way from a server that ends to one that goes on in its place.
+
+use std::os::fd::OwnedFd;
+
+use mm_runtime::sys::socket::Listener;
+
+/// What a server that has ended by [`Stop::HandOver`](crate::Stop::HandOver) leaves for another one, in this process or
+/// in the next: [`Server::resume`](crate::Server::resume) goes on with it.
+#[derive(Debug, Default)]
+pub struct Handed {
+    /// The listening sockets, in order. Who connects meanwhile waits in them.
+    pub listeners: Vec<Listener>,
+    /// The sockets for datagrams, in order.
+    pub datagrams: Vec<Listener>,
+    /// The connections.
+    pub connections: Vec<Carried>,
+}
+
+/// A connection between two requests.
+#[derive(Debug)]
+pub struct Carried {
+    /// Its socket.
+    pub socket: OwnedFd,
+    /// Through which listener it came, from nought.
+    pub listener: usize,
+    /// Where it was; `None` for one that was accepted and not served yet.
+    pub packed: Option<Packed>,
+}
+
+/// Where a connection was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Packed {
+    /// What [`Service::pack`](crate::Service::pack) says.
+    pub state: Vec<u8>,
+    /// Input that has been received and not been consumed.
+    pub input: Vec<u8>,
+    /// Output that has not been sent.
+    pub output: Vec<u8>,
+}
