@@ -42,6 +42,25 @@ impl Wire {
         }
     }
 
+    /// It as a byte, for another process; `None` in the middle of a request.
+    pub(crate) fn pack(self) -> Option<u8> {
+        match self {
+            Self::Text => Some(b't'),
+            Self::Undecided => Some(b'u'),
+            Self::Binary(parser) => (parser == Parser::new()).then_some(b'b'),
+        }
+    }
+
+    /// What [`Wire::pack`] has packed.
+    pub(crate) fn unpack(byte: u8) -> Option<Self> {
+        match byte {
+            b't' => Some(Self::Text),
+            b'u' => Some(Self::Undecided),
+            b'b' => Some(Self::Binary(Parser::new())),
+            _ => None,
+        }
+    }
+
     /// What it is, given what has come.
     fn decided(self, input: &[u8]) -> Self {
         match (self, input.first()) {

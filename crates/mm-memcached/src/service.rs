@@ -379,6 +379,18 @@ impl<S: Sharing> Service for Memcached<S> {
         Connection { parser, wire, prepared: None, incoming: None, long: None, token, registered }
     }
 
+    fn pack(&self, connection: &Connection) -> Option<Vec<u8>> {
+        let is_between_requests =
+            connection.incoming.is_none() && connection.long.is_none() && connection.parser == Parser::new();
+        if is_between_requests { connection.wire.pack().map(|byte| vec![byte]) } else { None }
+    }
+
+    fn unpack(&mut self, peer: &Peer, packed: &[u8]) -> Option<Connection> {
+        let &[byte] = packed else { return None };
+        let wire = Wire::unpack(byte)?;
+        Some(Connection { wire, ..self.connect(peer) })
+    }
+
     fn disconnect(&mut self, connection: Connection) {
         self.announce_end(&connection);
         let reason = self.end_reason();

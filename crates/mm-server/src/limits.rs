@@ -72,3 +72,12 @@ pub const MOVES_MAX: usize = 16;
 
 /// Turns in which a connection that is to move is looked at; if it was busy in all of them, it stays.
 pub const MOVE_TURNS_MAX: u32 = 16;
+
+/// Descriptors in one message between two processes: the kernel allows 253.
+pub(crate) const DESCRIPTORS_PER_MESSAGE_MAX: usize = 128;
+
+/// What one process hands to the next at most: descriptors, and bytes beside them (the input and output of all
+/// connections, and what is known of the memory).
+pub(crate) const PACKAGE_DESCRIPTORS_MAX: usize = 1 << 21;
+/// See [`PACKAGE_DESCRIPTORS_MAX`].
+pub(crate) const PACKAGE_BYTES_MAX: usize = 1 << 30;

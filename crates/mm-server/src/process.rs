@@ -15,6 +15,7 @@ use nix::unistd::{Gid, Uid, User, geteuid, setgid, setuid};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub mod background;
+pub mod successor;
 
 /// Whether the process runs as root.
 pub fn is_root() -> bool {

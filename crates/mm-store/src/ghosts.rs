@@ -1,5 +1,6 @@
 //! Ghosts: fingerprints of keys that left the small queue, so that one that comes back soon is known.
 
+use std::fs::File;
 use std::io;
 
 use crate::hash::KeyHash;
@@ -90,6 +91,14 @@ impl<S: Sharing> Ghosts<S> {
         book.put(self.len.load(Ordering::Relaxed) as u64);
         book.put(backed as u64);
         book.put(if digested { self.table.digest(backed) } else { 0 });
+    }
+
+    /// Moves the lines to a file in which they begin at `start`; returns where they end there.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn move_to(&mut self, file: &File, start: u64) -> io::Result<u64> {
+        self.table.move_to(self.backed.load(Ordering::Relaxed), file, start)
     }
 
     /// Takes over lines that a store has left in the memory of this one.

@@ -43,6 +43,8 @@ pub struct Kept(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     file: File,
+    /// Whether the first store has memory of its own, which goes to the file in the end.
+    moves: bool,
     state: Mutex<State>,
 }
 
@@ -71,7 +73,19 @@ impl Kept {
     /// The memory of a file. What the file held is dropped when a store is opened.
     #[must_use]
     pub fn new(file: File) -> Self {
-        Self(Arc::new(Inner { file, state: Mutex::default() }))
+        Self(Arc::new(Inner { file, moves: false, state: Mutex::default() }))
+    }
+
+    /// For a store with memory of its own, which goes to an empty file when the store is to leave something: that takes time
+    /// in proportion to the memory, and the store has huge pages before.
+    #[must_use]
+    pub fn moved_to(file: File) -> Self {
+        Self(Arc::new(Inner { file, moves: true, state: Mutex::default() }))
+    }
+
+    /// Whether the memory is the store's own, and goes to the file in the end.
+    pub(crate) fn moves(&self) -> bool {
+        self.0.moves
     }
 
     /// The memory of a file, and the book of the store that has left it.

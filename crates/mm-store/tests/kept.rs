@@ -171,6 +171,25 @@ fn what_was_left_is_there_again_whatever_the_number_of_shards() {
 }
 
 #[test]
+fn memory_of_its_own_goes_to_the_file_in_the_end() {
+    for shards in [1, 2] {
+        let memory = Memory::new(&format!("moved-{shards}"));
+        let mut before = BTreeMap::new();
+        let left = session(&Kept::moved_to(memory.file()), shards, Leave::Trusted, |store| {
+            write_some(store, &mut Choice(17), 10);
+            before = contents(store, 10);
+        });
+        let left = session(&memory.kept(left.unwrap()), 1, Leave::Trusted, |store| {
+            store.verify();
+            assert!(before.len() > 1000 && contents(store, 10) == before);
+            write_some(store, &mut Choice(18), 11);
+            store.verify();
+        });
+        assert!(left.unwrap().is_some());
+    }
+}
+
+#[test]
 fn a_growth_and_a_flush_under_way_go_on() {
     let memory = Memory::new("under-way");
     let mut number = 0_u32;

@@ -5,18 +5,18 @@ use std::io::Write;
 use mainmemory::server::{Handle, Stop, process};
 use mm_memcached::{Host, Shutdown};
 
-use crate::memory_file::MemoryFile;
+use crate::memory::Memory;
 
 /// This process, and the server in it.
 #[derive(Debug)]
 pub(crate) struct ThisProcess {
     server: Handle,
-    memory: Option<MemoryFile>,
+    memory: Memory,
 }
 
 impl ThisProcess {
-    /// The process that runs this server, and the file that its items are kept in.
-    pub(crate) fn new(server: Handle, memory: Option<MemoryFile>) -> Self {
+    /// The process that runs this server, and the memory that its items are in.
+    pub(crate) fn new(server: Handle, memory: Memory) -> Self {
         Self { server, memory }
     }
 }
@@ -32,7 +32,7 @@ impl Host for ThisProcess {
 
     fn shut_down(&self, mode: Shutdown) {
         if mode == Shutdown::Graceful {
-            self.memory.iter().for_each(MemoryFile::save_at_end);
+            self.memory.save_at_end();
         }
         self.server.stop(Stop::Gracefully);
     }

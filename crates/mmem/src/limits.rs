@@ -24,3 +24,6 @@ pub(crate) const WATCHER_KIB_MAX: u32 = 64 << 10;
 
 /// Longest book beside a memory file, in bytes: 16 TiB in segments of 2 MiB are 8 million, of 100 bytes each.
 pub(crate) const BOOK_BYTES_MAX: u64 = 1 << 30;
+
+/// How long a new process may take to start, and to take over. Meanwhile the old one serves, but for the second part.
+pub(crate) const UPGRADE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);

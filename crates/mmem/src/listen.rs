@@ -12,7 +12,7 @@ use crate::config::{Endpoint, Host, Transport};
 use crate::refusal::{Refusal, exit};
 
 /// What has come of listening.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Listened {
     /// The protocol of each of the server's listeners that has one of its own.
     pub(crate) protocols: Vec<Option<Protocol>>,
@@ -50,14 +50,23 @@ pub(crate) fn listen(server: &mut Server, endpoints: &[Endpoint]) -> Result<List
         }
         protocols.resize(server.addresses().count() + server.datagram_addresses().count(), own);
     }
-    let port = |address: Option<&ListenAddress>| match address {
-        Some(ListenAddress::Ip(address)) => address.port(),
-        Some(ListenAddress::Unix(..)) | None => 0,
-    };
-    let (tcp_port, udp_port) = (port(server.addresses().next()), port(server.datagram_addresses().next()));
-    let connections = server.addresses().map(|address| name("tcp", address));
-    let names = connections.chain(server.datagram_addresses().map(|address| name("udp", address))).collect();
-    Ok(Listened { protocols, names, tcp_port, udp_port })
+    Ok(Listened::of(server, protocols))
+}
+
+impl Listened {
+    /// That of a server whose listeners have these protocols.
+    pub(crate) fn of(server: &Server, protocols: Vec<Option<Protocol>>) -> Self {
+        let port = |address: Option<&ListenAddress>| match address {
+            Some(ListenAddress::Ip(address)) => address.port(),
+            Some(ListenAddress::Unix(..)) | None => 0,
+        };
+        let (tcp_port, udp_port) =
+            (port(server.addresses().next()), port(server.datagram_addresses().next()));
+        let connections = server.addresses().map(|address| name("tcp", address));
+        let names =
+            connections.chain(server.datagram_addresses().map(|address| name("udp", address))).collect();
+        Self { protocols, names, tcp_port, udp_port }
+    }
 }
 
 /// An address as memcached writes it in statistics.

@@ -7,12 +7,13 @@ mod config;
 mod host;
 mod limits;
 mod listen;
-mod memory_file;
+mod memory;
 mod refusal;
 mod settings;
 #[cfg(not(feature = "smp"))]
 mod single;
 mod start;
+mod upgrade;
 
 use std::ffi::OsString;
 use std::io::Write;

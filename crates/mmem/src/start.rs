@@ -5,26 +5,28 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mainmemory::server::process::background::{self, Detachment, Role};
+use mainmemory::server::process::successor::Predecessor;
 use mainmemory::server::process::{self, Account, AccountError};
 use mainmemory::server::{self, DriverChoice, Handle, Server, Signal, Start, Stop};
 use mainmemory::store::Store;
 #[cfg(feature = "smp")]
 use mainmemory::store::StoreHandles;
-use mm_memcached::{Memcached, Shared};
+use mm_memcached::{Framed, Memcached, Shared};
 
 use crate::config::{Config, Name, processors};
 use crate::host::ThisProcess;
 use crate::limits::DESCRIPTORS_RESERVED;
 use crate::listen::{Listened, is_local, listen, write_ports, write_whole};
-use crate::memory_file::MemoryFile;
+use crate::memory::Memory;
 use crate::refusal::{Refusal, exit};
 use crate::say;
 use crate::settings::{settings, store_config};
 #[cfg(not(feature = "smp"))]
 use crate::single::StoreHandles;
+use crate::upgrade::{self, Outcome, Upgrade};
 
 /// What a connection beyond the limit is told; memcached's words.
 const REFUSAL: &[u8] = b"ERROR Too many open connections\r\n";
@@ -34,7 +36,9 @@ const REFUSAL: &[u8] = b"ERROR Too many open connections\r\n";
 /// # Errors
 /// A [`Refusal`] if the start fails; then nothing is left behind.
 pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
-    if config.process.daemon {
+    let upgrade = Upgrade::new(config.name.as_str());
+    let mut predecessor = Predecessor::find().map_err(|error| system("standard input", &error))?;
+    if config.process.daemon && predecessor.is_none() {
         let role = background::enter().map_err(|error| system("-d", &error))?;
         if let Role::Caller(code) = role {
             return Ok(code);
@@ -49,7 +53,15 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
     if is_unix {
         become_user(account.as_ref())?;
     }
-    let listened = listen(&mut server, &config.listening.endpoints(config.name))?;
+    let memory_file = config.memory.file.as_deref();
+    let (listened, taken) = match &mut predecessor {
+        None => (listen(&mut server, &config.listening.endpoints(config.name))?, None),
+        Some(predecessor) => {
+            let (taken_over, listened, memory) = upgrade::take_over(predecessor, server, memory_file)?;
+            server = taken_over;
+            (listened, Some(memory))
+        }
+    };
     // Its folder may belong to either user.
     let pid_path = config.process.pid_file.as_deref();
     let pid_file = pid_path.and_then(|path| PidFile::write(path).ok());
@@ -66,7 +78,8 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
         (None, Some(path)) => Some(PidFile::write(path)?),
         (written, _) => written,
     };
-    run(server, config, listened)?;
+    let memory = taken.map_or_else(|| Memory::open(memory_file), Ok)?;
+    run(Life { server, memory, listened, predecessor }, config, &upgrade)?;
     drop(pid_file);
     if config.process.verbosity > 0 {
         say(&format!("{}: stopped", config.name.as_str()));
@@ -92,18 +105,24 @@ fn remark(config: &Config) {
 }
 
 /// The signals that are memcached's beside those that every server stops on: SIGUSR1 stops it gracefully and has the
-/// items kept, and SIGHUP, upon which it reads again what there is to be read, does not end it.
-fn with_signals(server: Server, config: &Config, memory: Option<MemoryFile>) -> Server {
+/// items kept, SIGUSR2 has it replaced by a new process, and SIGHUP, upon which it reads again what there is to be read,
+/// does not end it.
+fn with_signals(server: Server, config: &Config, memory: &Memory, upgrade: &Upgrade) -> Server {
     let (name, verbosity) = (config.name.as_str(), config.process.verbosity);
+    let (kept, given, upgrade) = (memory.clone(), memory.clone(), upgrade.clone());
     let stop = move |server: &Handle| {
-        memory.iter().for_each(MemoryFile::save_at_end);
+        kept.save_at_end();
         server.stop(Stop::Gracefully);
     };
-    server.on_signal(Signal::User1, stop).on_signal(Signal::Hangup, move |_| {
-        if verbosity > 0 {
-            say(&format!("{name}: SIGHUP: there is nothing to read again"));
-        }
-    })
+    let replace = move |server: &Handle| upgrade.begin(server, &given);
+    server.on_signal(Signal::User1, stop).on_signal(Signal::User2, replace).on_signal(
+        Signal::Hangup,
+        move |_| {
+            if verbosity > 0 {
+                say(&format!("{name}: SIGHUP: there is nothing to read again"));
+            }
+        },
+    )
 }
 
 /// As in memcached, where this is not allowed the server goes on: it serves as well, but may be slow at times.
@@ -114,39 +133,57 @@ fn lock_memory(config: &Config) {
     }
 }
 
-/// Opens the store and serves; keeps the items at the end, where that was asked for.
-fn run(server: Server, config: &Config, listened: Listened) -> Result<(), Refusal> {
-    let shards = server_shards(config).get();
-    let memory = config.memory.file.as_deref().map(MemoryFile::open).transpose()?;
-    let host = ThisProcess::new(server.handle(), memory.clone());
-    let shared = Shared::new(settings(config, listened), shards, Box::new(host));
-    if let Some(memory) = &memory {
-        let shared = Arc::downgrade(&shared);
-        memory
-            .kept()
-            .note_with(move || shared.upgrade().map_or_else(Vec::new, |shared| shared.note(process::now())));
-    }
-    let server = with_signals(server, config, memory.clone());
-    serve_all(server, config, &shared, memory.as_ref())?;
-    let Some(memory) = memory else { return Ok(()) };
-    let saved = memory.save();
-    saved
-        .map(|_| ())
-        .map_err(|error| Refusal::new(exit::SYSTEM, memory.told(&format!("cannot keep the items: {error}"))))
+/// What a server needs for its life.
+#[derive(Debug)]
+struct Life {
+    server: Server,
+    memory: Memory,
+    listened: Listened,
+    /// The process that waits to hear that this one serves.
+    predecessor: Option<Predecessor>,
 }
 
-/// Serves with one store until the server is stopped.
-fn serve_all(
-    server: Server,
-    config: &Config,
-    shared: &Arc<Shared>,
-    memory: Option<&MemoryFile>,
-) -> Result<(), Refusal> {
+/// Serves until it is over: a new process that is to replace this one may fail, and then this one goes on. Keeps the
+/// items at the end, where that was asked for.
+fn run(mut life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refusal> {
+    loop {
+        let Life { server, memory, listened, predecessor } = life;
+        let handle = server.handle();
+        serve_once(
+            Life { server, memory: memory.clone(), listened: listened.clone(), predecessor },
+            config,
+            upgrade,
+        )?;
+        match upgrade.complete(&handle, &listened, &memory, config.memory.file.as_deref()) {
+            Outcome::Replaced => return Ok(()),
+            Outcome::Ended => {
+                let lost = |error| system(&memory.told("cannot keep the items"), &error);
+                return memory.save().map_err(lost);
+            }
+            Outcome::GoOn(handed, memory) => {
+                let memory = memory.map_or_else(|| Memory::open(None), Ok)?;
+                let server = Server::new(server_config(config)?).resume(handed, &Framed);
+                life = Life { server, memory, listened, predecessor: None };
+            }
+        }
+    }
+}
+
+/// Serves with one store until the server ends.
+fn serve_once(life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refusal> {
+    let Life { server, memory, listened, predecessor } = life;
     let shards = server_shards(config).get();
     if shards > 1 && !cfg!(feature = "smp") {
         let what = format!("-t {shards}: this program was built for one thread, without the feature smp");
         return Err(Refusal::new(exit::USAGE, what));
     }
+    let host = ThisProcess::new(server.handle(), memory.clone());
+    let shared = &Shared::new(settings(config, listened), shards, Box::new(host));
+    let noted = Arc::downgrade(shared);
+    memory.note_with(move || noted.upgrade().map_or_else(Vec::new, |shared| shared.note(process::now())));
+    let server = with_signals(server, config, &memory, upgrade);
+    let is_new = predecessor.is_none();
+    let predecessor = Mutex::new(predecessor);
     let name = config.name.as_str();
     let greeting = greeting(&server, config);
     let store_config = store_config(config, random_seed());
@@ -159,27 +196,25 @@ fn serve_all(
             say(&format!("{name}: shard {}: {notice}", start.shard));
         }
         notices.iter().for_each(|notice| say(&format!("{name}: {notice}")));
-        if config.process.daemon {
-            detach(config)?;
+        match predecessor.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(mut predecessor) => predecessor.replace()?,
+            None if config.process.daemon && is_new => detach(config)?,
+            None => {}
         }
         io::Result::Ok(())
     };
     let served = if shards == 1 {
         server.try_serve_with(|start| {
-            let (store, notices) = match memory {
-                None => (Store::open(&store_config)?, Vec::new()),
-                Some(memory) => memory.open_store(|kept| Store::open_kept(&store_config, kept), shared)?,
-            };
+            let open = || Store::open(&store_config);
+            let (store, notices) =
+                memory.open_store(open, |kept| Store::open_kept(&store_config, kept), shared)?;
             begin(start, &notices)?;
             Ok(Memcached::new(start, shared, store))
         })
     } else {
-        let opened = match memory {
-            None => StoreHandles::open(&store_config, shards).map(|handles| (handles, Vec::new())),
-            Some(memory) => {
-                memory.open_store(|kept| StoreHandles::open_kept(&store_config, shards, kept), shared)
-            }
-        };
+        let open = || StoreHandles::open(&store_config, shards);
+        let open_kept = |kept: &_| StoreHandles::open_kept(&store_config, shards, kept);
+        let opened = memory.open_store(open, open_kept, shared);
         let (handles, notices) =
             opened.map_err(|error| system(&format!("-m {}", store_config.limit_bytes >> 20), &error))?;
         server.try_serve_with(|start| {
@@ -307,7 +342,12 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // The user that the server has become may not be allowed to.
-        drop(fs::remove_file(&self.path));
+        // It may be that of a process that goes on in this one's place.
+        let is_own =
+            fs::read_to_string(&self.path).is_ok_and(|id| id.trim() == std::process::id().to_string());
+        if is_own {
+            // The user that the server has become may not be allowed to.
+            drop(fs::remove_file(&self.path));
+        }
     }
 }

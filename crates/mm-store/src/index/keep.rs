@@ -1,5 +1,8 @@
 //! The index kept over a restart.
 
+use std::fs::File;
+use std::io;
+
 use super::Index;
 use super::geometry::Geometry;
 use crate::kept::{Reading, Refused, Writing};
@@ -16,6 +19,14 @@ impl<S: Sharing> Index<S> {
         }
         let buckets = self.buckets();
         book.put(if digested { self.table.digest(buckets) } else { 0 });
+    }
+
+    /// Moves the buckets to a file in which they begin at `start`; returns where they end there.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn move_to(&mut self, file: &File, start: u64) -> io::Result<u64> {
+        self.table.move_to(self.buckets(), file, start)
     }
 
     /// Takes over buckets that a store has left in the memory of this one, with so many items in them.

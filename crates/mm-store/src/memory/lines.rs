@@ -1,11 +1,13 @@
 //! Lines of a table in memory that becomes resident as it is used.
 
+use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 
 use super::digest;
 use super::region::{Ground, Region};
 use super::table::{Bucket, GhostLine};
+use crate::limits::DISCARD_STEP_LINES;
 
 /// What a table consists of.
 ///
@@ -80,6 +82,20 @@ impl<T: Line> Table<T> {
     pub(crate) fn digest(&mut self, lines: usize) -> u64 {
         // SAFETY: nobody else has the table: it is borrowed by `&mut`.
         digest(unsafe { self.region.bytes(0, lines * size_of::<T>()) })
+    }
+
+    /// Moves the first `lines` lines to a file in which the table begins at `start`; returns where it ends there.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn move_to(&mut self, lines: usize, file: &File, start: u64) -> io::Result<u64> {
+        for first in (0..lines).step_by(DISCARD_STEP_LINES) {
+            let count = DISCARD_STEP_LINES.min(lines - first);
+            let (offset, len) = (first * size_of::<T>(), count * size_of::<T>());
+            // SAFETY: nobody else has the table: it is borrowed by `&mut`.
+            unsafe { self.region.move_to(offset, len, file, start)? };
+        }
+        Ok(self.region.end_in_file(start))
     }
 
     /// Makes all lines but the first `lines` zero.

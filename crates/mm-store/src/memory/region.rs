@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, AtomicU32};
 
@@ -103,6 +104,32 @@ impl Region {
             unsafe { ask_for_huge_pages(base, len) };
         }
         Ok(Self { base, len, mapped_base: base, mapped_len, is_shared: true })
+    }
+
+    /// Where the region behind this one begins in a file in which this one begins at `start`.
+    pub(super) fn end_in_file(&self, start: u64) -> u64 {
+        start + self.len.next_multiple_of(HUGE_PAGE_BYTES) as u64
+    }
+
+    /// Writes `len` bytes at `offset` to a file in which the region begins at `start`, and gives their memory back.
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Safety
+    /// No slice of these bytes is alive, and nobody wants them here any more.
+    pub(super) unsafe fn move_to(
+        &self,
+        offset: usize,
+        len: usize,
+        file: &File,
+        start: u64,
+    ) -> io::Result<()> {
+        // SAFETY: by the contract nobody writes these bytes meanwhile.
+        file.write_all_at(unsafe { self.bytes(offset, len) }, start + offset as u64)?;
+        // SAFETY: by the contract.
+        unsafe { self.discard(offset, len) };
+        Ok(())
     }
 
     /// Makes the bytes from `offset` to the end zero, which costs no memory where the system can forget them.

@@ -1,6 +1,8 @@
 //! Opening a store in memory that outlives it, and what it leaves there.
 
 use crate::primitive::{AtomicU64, Ordering};
+use std::io;
+use std::os::unix::fs::FileExt;
 
 use super::core::Core;
 use crate::config::{Config, Sizes};
@@ -33,6 +35,7 @@ impl<S: Sharing> Core<S> {
     pub(super) fn open_kept(config: &Config, shards: usize, kept: &Kept) -> Result<Self, KeptError> {
         let mut core = match kept.take_found() {
             Some(book) => Self::restored(config, shards, kept, &book)?,
+            None if kept.moves() => Self::open(config, shards)?,
             None => {
                 kept.file().set_len(0)?;
                 let factor = if reserves(config) { RESERVE_FACTOR } else { 1 };
@@ -99,6 +102,25 @@ impl<S: Sharing> Core<S> {
         Ok(())
     }
 
+    /// Sees to it that all is in the file, and returns the book.
+    fn leave_in_order(&mut self, kept: &Kept, digested: bool) -> io::Result<Option<Vec<u8>>> {
+        if !kept.moves() {
+            let file_len = kept.file().metadata()?.len();
+            return Ok(self.book(digested, file_len, &kept.note()));
+        }
+        if !self.arena.is_at_rest() {
+            return Ok(None);
+        }
+        let file = kept.file();
+        let index_start = self.arena.move_to(file)?;
+        let ghosts_start = self.index.move_to(file, index_start)?;
+        let end = self.ghosts.move_to(file, ghosts_start)?;
+        file.set_len(end)?;
+        let book = self.book(false, end, &kept.note());
+        file.write_all_at(&self.arena.mark().to_ne_bytes(), 0)?;
+        Ok(book)
+    }
+
     /// The book of the store; `None` where somebody still uses something of it.
     fn book(&mut self, digested: bool, file_len: u64, note: &[u8]) -> Option<Vec<u8>> {
         if !self.arena.is_at_rest() {
@@ -138,8 +160,7 @@ impl<S: Sharing> Drop for Core<S> {
         if leave == Leave::Nothing {
             return;
         }
-        let Ok(file) = kept.file().metadata() else { return };
-        if let Some(book) = self.book(leave == Leave::Checked, file.len(), &kept.note()) {
+        if let Ok(Some(book)) = self.leave_in_order(&kept, leave == Leave::Checked) {
             kept.put_left(book);
         }
     }

@@ -1,5 +1,7 @@
 //! What a segment's memory holds, kept over a restart.
 
+use std::fs::File;
+use std::io;
 use std::sync::atomic::Ordering;
 
 use super::{Arena, NO_WRITER, SegmentId};
@@ -33,6 +35,19 @@ impl Arena {
             self.fills[segment.index()].used.store(to_u32(used), Ordering::Relaxed);
         }
         can_be
+    }
+
+    /// Moves the records of all segments to a file in which the arena begins; returns where it ends there.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn move_to(&mut self, file: &File) -> io::Result<u64> {
+        for (number, fill) in self.fills.iter().enumerate() {
+            let used = fill.used.load(Ordering::Acquire) as usize;
+            // SAFETY: the arena is borrowed by `&mut`, and its owner has seen that there are no pins.
+            unsafe { self.mapping.region.move_to(number << self.segment_shift, used, file, 0)? };
+        }
+        Ok(self.mapping.region.end_in_file(0))
     }
 
     /// The mark that [`Arena::set_mark`] has left in this memory, 0 for none.

@@ -1,0 +1,353 @@
+//! Hot upgrade: the program is started again and goes on where this process stops.
+//!
+//! The one that is replaced ([`Successor`]) starts the new one with one end of a pair of sockets as its standard
+//! input, waits until that one says that it could serve, stops serving by a hand-over, gives it everything, and ends when
+//! it has heard that the new one serves. Up to then it can take everything back: nothing is given that it does not
+//! have as well.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use mm_runtime::sys::socket::{ListenAddress, Listener};
+use nix::unistd::dup2_stdin;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
+
+use crate::limits::{DESCRIPTORS_PER_MESSAGE_MAX, PACKAGE_BYTES_MAX, PACKAGE_DESCRIPTORS_MAX};
+use crate::{Carried, Handed, Packed};
+
+/// Set for the new process.
+const MARK: &str = "MM_SUCCESSOR";
+/// What it says when it could serve, and when it does.
+const READY: u8 = b'r';
+const SERVES: u8 = b's';
+
+/// How this process was called.
+#[derive(Clone, Debug)]
+pub struct Program {
+    path: PathBuf,
+    name: OsString,
+    arguments: Vec<OsString>,
+}
+
+impl Program {
+    /// To be asked before the working folder changes. A name with a slash is looked up anew when the program is started
+    /// again, so that what it stands for then is started; else it is the file that runs now.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn of_this_process() -> io::Result<Self> {
+        let mut arguments = env::args_os();
+        let name = arguments.next().unwrap_or_default();
+        let is_path = name.as_encoded_bytes().contains(&b'/');
+        let path = if is_path { env::current_dir()?.join(&name) } else { env::current_exe()? };
+        Ok(Self { path, name, arguments: arguments.collect() })
+    }
+
+    /// The file that would be started.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// What goes from the old process to the new one.
+#[derive(Debug, Default)]
+pub struct Package {
+    /// Listeners and connections.
+    pub handed: Handed,
+    /// Open files, and what the two processes know of them.
+    pub files: Vec<OwnedFd>,
+    /// Bytes that mean something to both.
+    pub notes: Vec<Vec<u8>>,
+}
+
+/// The process that is to go on.
+#[derive(Debug)]
+pub struct Successor {
+    child: Child,
+    channel: UnixStream,
+}
+
+impl Successor {
+    /// Starts the program and waits until it could serve.
+    ///
+    /// # Errors
+    /// It cannot be started, ends, or does not say so within the time.
+    pub fn start(program: &Program, patience: Duration) -> io::Result<Self> {
+        let (channel, theirs) = UnixStream::pair()?;
+        let mut command = Command::new(&program.path);
+        command.arg0(&program.name).args(&program.arguments).env(MARK, "1");
+        let child = command.stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?;
+        // The other end is the child's alone: should it end, the channel does.
+        drop(command);
+        let mut successor = Self { child, channel };
+        successor.wait_for(READY, patience).map_err(|error| successor.explained(&error))?;
+        Ok(successor)
+    }
+
+    /// Gives it everything and waits until it serves.
+    ///
+    /// # Errors
+    /// It has ended, or does not say so within the time. It is ended then, and has done nothing with what it was given but
+    /// what it may have done to the memory in `files`.
+    pub fn give(mut self, package: &Package, patience: Duration) -> io::Result<()> {
+        let given = self
+            .channel
+            .set_write_timeout(Some(patience))
+            .and_then(|()| send(&mut self.channel, package))
+            .and_then(|()| self.wait_for(SERVES, patience));
+        given.map_err(|error| self.explained(&error))
+    }
+
+    fn wait_for(&mut self, word: u8, patience: Duration) -> io::Result<()> {
+        self.channel.set_read_timeout(Some(patience))?;
+        let mut said = [0];
+        self.channel.read_exact(&mut said)?;
+        if said == [word] { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+    }
+
+    /// Ends the process; why it was no use.
+    fn explained(&mut self, error: &io::Error) -> io::Error {
+        let was_killed = self.child.try_wait().is_ok_and(|ended| ended.is_none());
+        if was_killed && error.kind() == io::ErrorKind::UnexpectedEof {
+            // It is about to end by itself.
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        self.child.kill().ok();
+        match (error.kind(), self.child.wait()) {
+            (io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut, _) => {
+                io::Error::other("the new process did not say in time that it serves")
+            }
+            (_, Ok(status)) => io::Error::other(format!("the new process has ended ({status})")),
+            (_, Err(error)) => error,
+        }
+    }
+
+    /// Ends the process, which is not wanted any more.
+    pub fn abandon(mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// The process that is to be replaced, as the new one sees it.
+#[derive(Debug)]
+pub struct Predecessor {
+    channel: UnixStream,
+}
+
+impl Predecessor {
+    /// The process that has started this one to be replaced by it, if one has. To be asked once.
+    ///
+    /// # Errors
+    /// The standard input is not the other end.
+    pub fn find() -> io::Result<Option<Self>> {
+        if env::var_os(MARK).is_none() {
+            return Ok(None);
+        }
+        let channel = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+        channel.peer_addr()?;
+        dup2_stdin(File::open("/dev/null")?)?;
+        Ok(Some(Self { channel }))
+    }
+
+    /// Says that this process could serve, and waits for what it is to serve with.
+    ///
+    /// # Errors
+    /// The other one has changed its mind, or speaks otherwise.
+    pub fn receive(&mut self) -> io::Result<Package> {
+        self.channel.write_all(&[READY])?;
+        receive(&mut self.channel)
+    }
+
+    /// Says that this process serves; the other one ends.
+    ///
+    /// # Errors
+    /// It has ended before.
+    pub fn replace(&mut self) -> io::Result<()> {
+        self.channel.write_all(&[SERVES])
+    }
+}
+
+/// Writes numbers and bytes.
+#[derive(Default)]
+struct Writing(Vec<u8>);
+
+impl Writing {
+    fn number(&mut self, number: usize) {
+        self.0.extend_from_slice(&(number as u64).to_ne_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len());
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn address(&mut self, address: &ListenAddress) {
+        match address {
+            ListenAddress::Ip(address) => {
+                self.number(usize::MAX);
+                self.bytes(address.to_string().as_bytes());
+            }
+            ListenAddress::Unix(path, mode) => {
+                self.number(usize::try_from(*mode).unwrap_or(0));
+                self.bytes(path.as_os_str().as_encoded_bytes());
+            }
+        }
+    }
+}
+
+fn send(channel: &mut UnixStream, package: &Package) -> io::Result<()> {
+    let Package { handed, files, notes } = package;
+    let mut writing = Writing::default();
+    let mut descriptors: Vec<BorrowedFd<'_>> = Vec::new();
+    for listeners in [&handed.listeners, &handed.datagrams] {
+        writing.number(listeners.len());
+        for listener in listeners {
+            writing.address(listener.address());
+            descriptors.push(listener.as_fd());
+        }
+    }
+    writing.number(handed.connections.len());
+    for Carried { socket, listener, packed } in &handed.connections {
+        writing.number(*listener);
+        writing.number(usize::from(packed.is_some()));
+        for part in packed.iter().flat_map(|packed| [&packed.state, &packed.input, &packed.output]) {
+            writing.bytes(part);
+        }
+        descriptors.push(socket.as_fd());
+    }
+    writing.number(files.len());
+    descriptors.extend(files.iter().map(AsFd::as_fd));
+    writing.number(notes.len());
+    notes.iter().for_each(|note| writing.bytes(note));
+    let sizes = [writing.0.len() as u64, descriptors.len() as u64];
+    for size in sizes {
+        channel.write_all(&size.to_ne_bytes())?;
+    }
+    channel.write_all(&writing.0)?;
+    for some in descriptors.chunks(DESCRIPTORS_PER_MESSAGE_MAX) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_PER_MESSAGE_MAX))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(some));
+        rustix::net::sendmsg(&*channel, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)?;
+    }
+    Ok(())
+}
+
+/// Reads what [`Writing`] writes.
+struct Reading<'a>(&'a [u8]);
+
+impl<'a> Reading<'a> {
+    fn number(&mut self) -> io::Result<usize> {
+        let (number, rest) = self.0.split_first_chunk::<8>().ok_or(io::ErrorKind::InvalidData)?;
+        self.0 = rest;
+        Ok(usize::try_from(u64::from_ne_bytes(*number)).unwrap_or(usize::MAX))
+    }
+
+    fn bytes(&mut self) -> io::Result<&'a [u8]> {
+        let len = self.number()?;
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or(io::ErrorKind::InvalidData)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    fn address(&mut self) -> io::Result<ListenAddress> {
+        let (kind, bytes) = (self.number()?, self.bytes()?);
+        let text = std::str::from_utf8(bytes).map_err(|_not_text| io::ErrorKind::InvalidData)?;
+        match u32::try_from(kind) {
+            Ok(mode) if kind != usize::MAX => Ok(ListenAddress::Unix(text.into(), mode)),
+            _ => text.parse(),
+        }
+    }
+}
+
+fn receive(channel: &mut UnixStream) -> io::Result<Package> {
+    let mut sizes = [[0; 8]; 2];
+    for size in &mut sizes {
+        channel.read_exact(size)?;
+    }
+    let [len, count] = sizes.map(|size| usize::try_from(u64::from_ne_bytes(size)).unwrap_or(usize::MAX));
+    if len > PACKAGE_BYTES_MAX || count > PACKAGE_DESCRIPTORS_MAX {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = vec![0; len];
+    channel.read_exact(&mut bytes)?;
+    let mut descriptors = receive_descriptors(channel, count)?.into_iter();
+    let mut next = || descriptors.next().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData));
+    let mut reading = Reading(&bytes);
+    let mut package = Package::default();
+    for kind in [&mut package.handed.listeners, &mut package.handed.datagrams] {
+        for _ in 0..reading.number()? {
+            let address = reading.address()?;
+            kind.push(Listener::adopt(next()?, address));
+        }
+    }
+    for _ in 0..reading.number()? {
+        let listener = reading.number()?;
+        let packed = if reading.number()? == 0 {
+            None
+        } else {
+            let mut part = || reading.bytes().map(<[u8]>::to_vec);
+            Some(Packed { state: part()?, input: part()?, output: part()? })
+        };
+        package.handed.connections.push(Carried { socket: next()?, listener, packed });
+    }
+    for _ in 0..reading.number()? {
+        package.files.push(next()?);
+    }
+    for _ in 0..reading.number()? {
+        package.notes.push(reading.bytes()?.to_vec());
+    }
+    Ok(package)
+}
+
+fn receive_descriptors(channel: &UnixStream, count: usize) -> io::Result<Vec<OwnedFd>> {
+    let mut descriptors = Vec::new();
+    while descriptors.len() < count {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_PER_MESSAGE_MAX))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut byte = [0];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let received = rustix::net::recvmsg(channel, &mut [IoSliceMut::new(&mut byte)], &mut control, flags)?;
+        if received.bytes == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(some) = message {
+                descriptors.extend(some);
+            }
+        }
+    }
+    Ok(descriptors)
+}
+
+/// Memory that can be given to another process.
+///
+/// # Errors
+/// The system has none.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+pub fn shareable_memory(name: &str) -> io::Result<File> {
+    Ok(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?.into())
+}
+
+/// Memory that can be given to another process.
+///
+/// # Errors
+/// The system has none.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+pub fn shareable_memory(_name: &str) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}

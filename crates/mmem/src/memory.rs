@@ -1,0 +1,222 @@
+//! Memory that outlives the process: the file of `-e`, with a book beside it that says what is in it, and memory that goes
+//! to the process of the next version.
+//!
+//! Whoever finds the book takes it away before the memory is used. So where there is one, nobody has used the memory
+//! since it was left, however the process that did so has ended.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use mainmemory::server::process::successor;
+use mainmemory::store::{Kept, KeptError, Leave};
+use mm_memcached::Shared;
+
+use crate::limits::BOOK_BYTES_MAX;
+use crate::refusal::{Refusal, exit};
+
+/// Who may read and write the files: keys and values are the user's own.
+const MODE: u32 = 0o600;
+
+/// The memory, as long as the server uses it.
+#[derive(Debug, Clone)]
+pub(crate) struct Memory {
+    /// Memory that can be kept or given away; `None` where the system has none.
+    kept: Option<Kept>,
+    /// The file of `-e`.
+    paths: Option<Paths>,
+    /// Why there is no book though the file holds something.
+    absent: Option<&'static str>,
+    /// Whether nothing is served rather than from an empty store.
+    must_be_warm: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Paths {
+    memory: PathBuf,
+    book: PathBuf,
+}
+
+impl Paths {
+    /// Those of a file that is there, whatever becomes of the working folder.
+    fn of(path: &Path) -> io::Result<Self> {
+        let memory = fs::canonicalize(path)?;
+        Ok(Self { book: with_suffix(&memory, ".meta"), memory })
+    }
+}
+
+impl Memory {
+    /// The memory that the configuration asks for.
+    ///
+    /// # Errors
+    /// As for [`Memory::of_file`].
+    pub(crate) fn open(file: Option<&Path>) -> Result<Self, Refusal> {
+        if let Some(path) = file {
+            return Self::of_file(path);
+        }
+        let kept = successor::shareable_memory("mmem").ok().map(Kept::moved_to);
+        Ok(Self { kept, paths: None, absent: None, must_be_warm: false })
+    }
+
+    /// Memory that another server has left, with its book; `file` is that of `-e`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn taken_over(file: Option<&Path>, memory: File, book: Vec<u8>) -> io::Result<Self> {
+        let paths = file.map(Paths::of).transpose()?;
+        Ok(Self { kept: Some(Kept::with_book(memory, book)), paths, absent: None, must_be_warm: true })
+    }
+
+    /// The same for a server that rather serves from an empty store than not at all.
+    pub(crate) fn or_empty(self) -> Self {
+        Self { must_be_warm: false, ..self }
+    }
+
+    /// Opens or makes the file, which nobody else may then open so, and takes the book away.
+    ///
+    /// # Errors
+    /// A [`Refusal`] where the file is another server's, no file at all, or the system refuses.
+    fn of_file(path: &Path) -> Result<Self, Refusal> {
+        let refuse = |what: String| Refusal::new(exit::SYSTEM, format!("-e {}: {what}", path.display()));
+        let failed = |error: io::Error| refuse(error.to_string());
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).mode(MODE).open(path);
+        let file = file.map_err(failed)?;
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(refuse("this is not a file".to_owned()));
+        }
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(refuse("another server uses it".to_owned())),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let paths = Paths::of(path).map_err(failed)?;
+        let is_new = file.metadata().map_err(failed)?.len() == 0;
+        let book =
+            take_book(&paths.book).map_err(|error| refuse(format!("its book cannot be read: {error}")))?;
+        let absent =
+            (book.is_none() && !is_new).then_some("it was not left in order: there is no book beside it");
+        let kept = match book {
+            Some(book) => Kept::with_book(file, book),
+            None => Kept::new(file),
+        };
+        Ok(Self { kept: Some(kept), paths: Some(paths), absent, must_be_warm: false })
+    }
+
+    /// Opens the store that was left in the memory, and has `shared` go on from where it was, or opens an empty one.
+    /// Also what an operator should know of it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn open_store<T>(
+        &self,
+        open_own: impl Fn() -> io::Result<T>,
+        open_kept: impl Fn(&Kept) -> Result<T, KeptError>,
+        shared: &Shared,
+    ) -> io::Result<(T, Vec<String>)> {
+        let Some(kept) = &self.kept else { return Ok((open_own()?, Vec::new())) };
+        let told = |what: &str| vec![self.told(what)];
+        let failed = |error: &KeptError| io::Error::other(self.told(&error.to_string()));
+        let why = match open_kept(kept) {
+            Ok(store) => match (kept.take_note(), self.absent) {
+                (Some(note), _) if shared.resume(&note) => {
+                    return Ok((store, told("the items that were left there are back")));
+                }
+                (Some(_), _) => "it was left by another version of this program".to_owned(),
+                (None, None) => return Ok((store, Vec::new())),
+                (None, Some(why)) => why.to_owned(),
+            },
+            Err(error @ KeptError::Refused(_)) if self.must_be_warm => return Err(failed(&error)),
+            Err(KeptError::Refused(refused)) => refused.to_string(),
+            Err(error) => return Err(failed(&error)),
+        };
+        if self.must_be_warm {
+            return Err(io::Error::other(self.told(&why)));
+        }
+        // What was refused is forgotten.
+        let store = open_kept(kept).map_err(|error| failed(&error))?;
+        Ok((store, told(&format!("the cache starts empty: {why}"))))
+    }
+
+    /// A message about the memory.
+    pub(crate) fn told(&self, what: &str) -> String {
+        match &self.paths {
+            Some(paths) => format!("-e {}: {what}", paths.memory.display()),
+            None => format!("memory taken over: {what}"),
+        }
+    }
+
+    /// Sets what makes the note that goes with the items.
+    pub(crate) fn note_with(&self, note: impl Fn() -> Vec<u8> + Send + 'static) {
+        if let Some(kept) = &self.kept {
+            kept.note_with(note);
+        }
+    }
+
+    /// Has the items kept when the server stops, where they have a file.
+    pub(crate) fn save_at_end(&self) {
+        if let (Some(kept), true) = (&self.kept, self.paths.is_some()) {
+            kept.leave(Leave::Checked);
+        }
+    }
+
+    /// Has the items left for another process when the server stops. False where that cannot be done.
+    pub(crate) fn give_away_at_end(&self) -> bool {
+        self.kept.iter().for_each(|kept| kept.leave(Leave::Trusted));
+        self.kept.is_some()
+    }
+
+    /// The memory and the book of a store whose handles are gone, for another process.
+    ///
+    /// # Errors
+    /// No descriptors are left, or something of the store is still in use.
+    pub(crate) fn give_away(&self) -> io::Result<(File, Vec<u8>)> {
+        let in_use = || io::Error::other("the items cannot be given away");
+        let kept = self.kept.as_ref().ok_or_else(in_use)?;
+        Ok((kept.file().try_clone()?, kept.take_book().ok_or_else(in_use)?))
+    }
+
+    /// Writes the book of a store whose handles are gone, after all else is where it is to stay, if items are to be kept.
+    ///
+    /// # Errors
+    /// The system's; then the next start is a cold one.
+    pub(crate) fn save(&self) -> io::Result<()> {
+        let (Some(kept), Some(Paths { book: path, .. })) = (&self.kept, &self.paths) else { return Ok(()) };
+        let Some(book) = kept.take_book() else { return Ok(()) };
+        kept.file().sync_all()?;
+        let beside = with_suffix(path, ".new");
+        drop(fs::remove_file(&beside));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&beside)?;
+        file.write_all(&book)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        sync_folder(path)
+    }
+}
+
+/// Reads the book and removes it, for good before anything else is done.
+fn take_book(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut book = Vec::new();
+    file.take(BOOK_BYTES_MAX).read_to_end(&mut book)?;
+    fs::remove_file(path)?;
+    sync_folder(path)?;
+    Ok(Some(book))
+}
+
+/// Has the system keep the names in a file's folder as they are.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or_else(|| Path::new("/")))?.sync_all()
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
