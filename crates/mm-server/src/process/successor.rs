@@ -242,7 +242,7 @@ fn send(channel: &mut UnixStream, package: &Package) -> io::Result<()> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_PER_MESSAGE_MAX))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(some));
-        rustix::net::sendmsg(&*channel, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)?;
+        rustix::net::sendmsg(&*channel, &[IoSlice::new(&[0])], &mut control, SendFlags::empty())?;
     }
     Ok(())
 }
@@ -314,14 +314,21 @@ fn receive(channel: &mut UnixStream) -> io::Result<Package> {
     Ok(package)
 }
 
+/// Descriptors that come are not for processes that this one starts.
+#[cfg(not(target_vendor = "apple"))]
+const NOT_INHERITED: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+/// Where it cannot be said while they come.
+#[cfg(target_vendor = "apple")]
+const NOT_INHERITED: RecvFlags = RecvFlags::empty();
+
 fn receive_descriptors(channel: &UnixStream, count: usize) -> io::Result<Vec<OwnedFd>> {
     let mut descriptors = Vec::new();
     while descriptors.len() < count {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_PER_MESSAGE_MAX))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut byte = [0];
-        let flags = RecvFlags::CMSG_CLOEXEC;
-        let received = rustix::net::recvmsg(channel, &mut [IoSliceMut::new(&mut byte)], &mut control, flags)?;
+        let received =
+            rustix::net::recvmsg(channel, &mut [IoSliceMut::new(&mut byte)], &mut control, NOT_INHERITED)?;
         if received.bytes == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -14,6 +14,8 @@ mod start;
 #[cfg(test)]
 mod threads;
 #[cfg(test)]
+mod upgrade;
+#[cfg(test)]
 mod wire;
 #[cfg(test)]
 mod world;

@@ -1,0 +1,163 @@
+//! SIGUSR2: a new process goes on with listeners, connections and items; where it cannot, the old one does.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::world::{Client, Server, eventually, file, port_in, send_signal};
+
+/// A copy of the program, which a test may replace by something else.
+struct Installed {
+    program: PathBuf,
+    pid_file: PathBuf,
+    said: PathBuf,
+}
+
+impl Installed {
+    fn new(name: &str) -> Self {
+        let program = file(&format!("{name}-program"));
+        fs::copy(env!("CARGO_BIN_EXE_mmem"), &program).unwrap();
+        Self { program, pid_file: file(&format!("{name}-pid")), said: file(&format!("{name}-said")) }
+    }
+
+    fn start(&self, name: &str, options: &str) -> (Child, Server) {
+        let ports = file(&format!("{name}-ports"));
+        let line = format!("-p -1 -l 127.0.0.1 -u root -P {} {options}", self.pid_file.display());
+        let mut command = Command::new(&self.program);
+        command.arg0(&self.program).args(line.split_whitespace()).stdin(Stdio::null());
+        command.env("MEMCACHED_PORT_FILENAME", &ports).env_remove("MM_SUCCESSOR").env_remove("MM_BACKGROUND");
+        let child = command.stderr(fs::File::create(&self.said).unwrap()).spawn().unwrap();
+        let port = port_in(&ports);
+        // A stand-in that has only the port: the process behind it changes.
+        let stand_in = Command::new("true").spawn().unwrap();
+        (child, Server { child: stand_in, port, udp_port: 0 })
+    }
+
+    fn pid(&self) -> u32 {
+        eventually(|| fs::read_to_string(&self.pid_file).ok()?.trim().parse().ok())
+    }
+
+    /// Puts a script in the program's place.
+    fn replace_by(&self, script: &str) {
+        let beside = self.program.with_extension("new");
+        fs::write(&beside, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&beside, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(&beside, &self.program).unwrap();
+    }
+
+    fn said(&self, what: &str) -> bool {
+        fs::read_to_string(&self.said).unwrap().contains(what)
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        if let Ok(pid) = fs::read_to_string(&self.pid_file) {
+            drop(Command::new("kill").args(["-KILL", pid.trim()]).status());
+        }
+        for path in [&self.program, &self.pid_file, &self.said] {
+            drop(fs::remove_file(path));
+        }
+    }
+}
+
+/// Upgrades; the new process's id.
+fn upgrade(installed: &Installed, old: &mut Child) -> u32 {
+    let old_pid = installed.pid();
+    send_signal(old_pid, "-USR2");
+    if old.id() == old_pid {
+        assert!(old.wait().unwrap().success(), "{}", fs::read_to_string(&installed.said).unwrap());
+    } else {
+        eventually(|| (!Path::new(&format!("/proc/{old_pid}")).exists()).then_some(()));
+    }
+    let pid = installed.pid();
+    assert_ne!(pid, old_pid);
+    pid
+}
+
+fn goes_on_after(name: &str, options: &str) {
+    let installed = Installed::new(name);
+    let (mut child, server) = installed.start(name, options);
+    let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(&server)).collect();
+    let large = "x".repeat(400_000);
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.ask(format!("set k{number} 5 100 2\nhi\n")), "STORED\n");
+    }
+    assert_eq!(clients[0].ask(format!("set large 0 0 400000\n{large}\n")), "STORED\n");
+    for round in 0..2 {
+        // One in the middle of a line, one in the middle of a short value, one that does not read, one that stays silent.
+        clients[1].send("mg k1 f");
+        clients[2].send(format!("set new{round} 0 0 4\nab"));
+        clients[3].send("get large\n");
+        upgrade(&installed, &mut child);
+        for (number, client) in clients.iter_mut().enumerate().skip(4) {
+            assert_eq!(client.ask(format!("mg k{number} f v\n")), "VA 2 f5\n");
+            assert_eq!(client.line(), "hi\n");
+        }
+        assert_eq!(clients[1].ask("\n"), "HD f5\n");
+        assert_eq!(clients[2].ask("cd\n"), "STORED\n");
+        assert_eq!(clients[3].line(), "VALUE large 0 400000\n");
+        assert_eq!((clients[3].line().trim_end(), clients[3].line()), (large.as_str(), "END\n".to_owned()));
+        let mut fresh = Client::connect(&server);
+        assert_eq!(fresh.ask(format!("mg new{round} s\n")), "HD s4\n");
+        assert_eq!(fresh.stat("", "curr_items"), (21 + round + 1).to_string());
+        assert_eq!(fresh.stat("", "pid"), installed.pid().to_string());
+    }
+    let line = clients[4].ask("mg k4 t\n");
+    let left_s: u32 = line.trim_end().strip_prefix("HD t").unwrap().parse().unwrap();
+    assert!((1..=100).contains(&left_s), "{line}");
+}
+
+#[test]
+fn a_new_process_goes_on_with_one_shard() {
+    goes_on_after("upgrade-one", "-t 1");
+}
+
+#[test]
+fn a_new_process_goes_on_with_several_shards() {
+    goes_on_after("upgrade-two", "-t 2 --driver poll");
+}
+
+#[test]
+fn a_new_process_goes_on_with_a_memory_file() {
+    let memory = file("upgrade-memory");
+    goes_on_after("upgrade-file", &format!("-e {}", memory.display()));
+    drop(fs::remove_file(&memory));
+}
+
+#[test]
+fn where_the_new_process_fails_the_old_one_goes_on() {
+    let installed = Installed::new("upgrade-fails");
+    let (mut child, server) = installed.start("upgrade-fails", "-t 2");
+    let mut client = Client::connect(&server);
+    assert_eq!(client.ask("set k 0 0 1\n1\n"), "STORED\n");
+    let pid = installed.pid();
+    for (number, (script, why)) in [
+        ("exit 3", "exit status: 3"),
+        ("printf x >&0; sleep 60", "signal: 9 (SIGKILL)"),
+        // These two fail after they have said that they could serve.
+        ("printf r >&0; exit 4", "exit status: 4"),
+        ("printf r >&0; head -c 100 <&0 >/dev/null; exit 5", "exit status: 5"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        installed.replace_by(script);
+        send_signal(pid, "-USR2");
+        let expected =
+            format!("SIGUSR2: the upgrade failed: the new process has ended ({why}); this process goes on");
+        eventually(|| installed.said(&expected).then_some(()));
+        assert_eq!(client.ask(format!("set k{number} 0 0 1\n1\n")), "STORED\n");
+        assert_eq!(client.ask("get k\n"), "VALUE k 0 1\n");
+        assert_eq!((client.line(), client.line()), ("1\n".to_owned(), "END\n".to_owned()));
+        assert_eq!(Client::connect(&server).ask("get k\n"), "VALUE k 0 1\n");
+    }
+    fs::remove_file(&installed.program).unwrap();
+    send_signal(pid, "-USR2");
+    eventually(|| installed.said("the upgrade failed: No such file or directory").then_some(()));
+    fs::copy(env!("CARGO_BIN_EXE_mmem"), &installed.program).unwrap();
+    upgrade(&installed, &mut child);
+    assert_eq!(client.ask("get k\n"), "VALUE k 0 1\n");
+}
