@@ -18,6 +18,7 @@ mod memory;
 mod memslap;
 mod nightly;
 mod process;
+mod restart;
 mod server;
 mod session;
 mod sim;
@@ -39,6 +40,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     clients::COMMAND,
     compat::COMMAND,
     nightly::COMMAND,
+    restart::COMMAND,
     sim::COMMAND,
     targets::COMMAND,
     test::COMMAND,

@@ -63,6 +63,19 @@ impl Server {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] if there is no such process.
+    pub(crate) fn signal(&self, name: &str) -> Outcome {
+        run(&mut program("kill", &[&format!("-{name}"), &self.child.id().to_string()]))
+    }
+
+    /// Waits until the process has ended, whether by itself or not.
+    pub(crate) fn wait(&mut self) {
+        drop(self.child.wait());
+    }
+
     /// The resident memory of the process, in KiB.
     ///
     /// # Errors
