@@ -127,6 +127,7 @@ impl Client {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failed(error: std::io::Error) -> Failure {
     Failure::Failed(format!("restart: {error}"))
 }

@@ -231,6 +231,10 @@ impl Server {
         let datagrams = self.datagrams.into_iter().map(|(socket, _)| socket).collect();
         let listening = Handed { listeners: self.listeners, datagrams, connections: Vec::new() };
         *self.control.listening() = Some(listening);
+        if self.control.stopping().is_some_and(|how| how != Stop::HandOver) {
+            // It was stopped before it began.
+            drop(self.control.listening().take());
+        }
         let first = plans.remove(0);
         let result = std::thread::scope(|scope| {
             let mut others = Vec::with_capacity(plans.len());

@@ -80,7 +80,14 @@ impl Running {
         serve: impl FnOnce(Server) -> std::io::Result<Summary> + Send + 'static,
     ) -> Self {
         let any = ListenAddress::Ip("127.0.0.1:0".parse().unwrap());
-        let server = Server::new(config).listen(&any).unwrap();
+        Self::on(Server::new(config).listen(&any).unwrap(), serve)
+    }
+
+    /// Serves whatever `serve` does where this server listens.
+    pub(crate) fn on(
+        server: Server,
+        serve: impl FnOnce(Server) -> std::io::Result<Summary> + Send + 'static,
+    ) -> Self {
         let Some(ListenAddress::Ip(address)) = server.addresses().next().cloned() else {
             panic!("no address")
         };

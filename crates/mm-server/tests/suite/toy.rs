@@ -169,6 +169,14 @@ impl Service for Toy {
         Connection { token: peer.token, state: State::Idle }
     }
 
+    fn pack(&self, connection: &Connection) -> Option<Vec<u8>> {
+        matches!(connection.state, State::Idle).then(|| b"idle".to_vec())
+    }
+
+    fn unpack(&mut self, peer: &Peer, packed: &[u8]) -> Option<Connection> {
+        (packed == b"idle").then(|| self.connect(peer))
+    }
+
     fn prepare(&mut self, _connection: &mut Connection, input: &[u8], pass: u8) {
         assert!(!input.is_empty());
         self.prepared[usize::from(pass)] += 1;

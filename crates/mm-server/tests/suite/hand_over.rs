@@ -1,0 +1,73 @@
+//! A server that ends by a hand-over leaves its listeners and connections, with which another one goes on.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use mm_server::datagrams::Bare;
+use mm_server::{Config, Server, Stop};
+
+use crate::running::{PATIENCE, Running, Settings, exchange, expect};
+use crate::toy::Toy;
+
+mod epoll {
+    #[test]
+    fn connections_go_on_in_another_server() {
+        super::connections_go_on_in_another_server(crate::running::epoll);
+    }
+}
+
+mod poll {
+    #[test]
+    fn connections_go_on_in_another_server() {
+        super::connections_go_on_in_another_server(crate::running::poll);
+    }
+}
+
+fn resumed(first: Running, config: Config) -> Running {
+    let handle = first.handle.clone();
+    first.stop(Stop::HandOver);
+    let handed = handle.take_handed().unwrap();
+    let server = Server::new(config).resume(handed, &Bare { bytes_max: 1000 });
+    Running::on(server, |server| server.serve_with(Toy::new))
+}
+
+fn connections_go_on_in_another_server(settings: Settings) {
+    let shards = |shards| Config { shards: std::num::NonZeroUsize::new(shards).unwrap(), ..settings() };
+    let mut server = Running::start(shards(2));
+    let mut clients: Vec<TcpStream> = (0..50).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        exchange(client, b"echo hello\n", "hello\n");
+    }
+    // One has sent half a request, one has not read its answers yet, one is being stored from and never ends that.
+    clients[0].write_all(b"ec").unwrap();
+    let long = "z".repeat(1000);
+    let requests = format!("echo {long}\n").repeat(300);
+    clients[1].write_all(requests.as_bytes()).unwrap();
+    clients[2].write_all(b"store 100\nabc").unwrap();
+    server.wait_for_at_least(|stats| stats.bytes_read.get(), 300 * 1000);
+    for shards_then in [1, 3] {
+        server = resumed(server, shards(shards_then));
+        for client in &mut clients[3..] {
+            exchange(client, b"echo again\n", "again\n");
+        }
+        let mut fresh = server.connect();
+        exchange(&mut fresh, b"echo new\n", "new\n");
+    }
+    exchange(&mut clients[0], b"ho whole\n", "whole\n");
+    expect(&mut clients[1], &format!("{long}\n").repeat(300));
+    clients[2].set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(
+        matches!(clients[2].read(&mut [0; 10]), Ok(0) | Err(_)),
+        "closed: it was in the middle of a request"
+    );
+}
+
+#[test]
+fn a_server_that_stops_hands_nothing_over() {
+    let server = Running::start(crate::running::epoll());
+    let (address, handle) = (server.address, server.handle.clone());
+    handle.stop(Stop::Gracefully);
+    server.stop(Stop::HandOver);
+    assert!(handle.take_handed().is_none());
+    assert!(TcpStream::connect(address).is_err());
+}
