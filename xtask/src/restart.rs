@@ -1,5 +1,5 @@
-//! `cargo xtask restart`: a cache outlives its process. A warm restart of many items, servers killed at random points, and
-//! upgrades under load.
+//! `cargo xtask restart`: a cache outlives its process. A warm restart of many items, servers killed at random
+//! points, and upgrades under load.
 
 mod killed;
 mod upgraded;

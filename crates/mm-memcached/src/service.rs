@@ -1,5 +1,8 @@
 //! The service: codec and store put together.
 
+mod moving;
+mod steps;
+
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -10,6 +13,8 @@ use mm_proto::memcached::{Meta, Parsed, Parser, Request, Store as StoreLine, lin
 use mm_server::{Background, Luggage, Peer, Ready, Service, Start, Step, Token};
 use mm_store::{KeyHash, Local, Sharing, Store};
 
+use self::moving::Departed;
+pub(crate) use self::steps::after;
 use crate::batch::{self, Ahead, Batch, Work};
 use crate::binary::Wire;
 use crate::clock::Time;
@@ -82,13 +87,6 @@ pub struct Connection {
     pub(crate) long: Option<Box<Long>>,
     pub(crate) token: Token,
     pub(crate) registered: Registered,
-}
-
-/// What is known of a connection that goes from one shard to another.
-struct Departed {
-    parser: Parser,
-    wire: Wire,
-    registered: Registered,
 }
 
 impl<S: Sharing> Memcached<S> {
@@ -364,25 +362,20 @@ impl<S: Sharing> Service for Memcached<S> {
     }
 
     fn may_move(&self, connection: &Connection) -> bool {
-        connection.incoming.is_none() && connection.long.is_none()
+        connection.may_move()
     }
 
     fn depart(&mut self, connection: Connection) -> Luggage {
-        let Connection { parser, wire, registered, .. } = connection;
-        Box::new(Departed { parser, wire, registered })
+        Box::new(Departed::from(connection))
     }
 
     fn arrive(&mut self, peer: &Peer, luggage: Luggage) -> Connection {
         let Ok(departed) = luggage.downcast::<Departed>() else { return self.connect(peer) };
-        let Departed { parser, wire, registered } = *departed;
-        let (token, registered) = (peer.token, self.shared.registry.adopt(registered));
-        Connection { parser, wire, prepared: None, incoming: None, long: None, token, registered }
+        departed.arrive(peer, &self.shared.registry)
     }
 
     fn pack(&self, connection: &Connection) -> Option<Vec<u8>> {
-        let is_between_requests =
-            connection.incoming.is_none() && connection.long.is_none() && connection.parser == Parser::new();
-        if is_between_requests { connection.wire.pack().map(|byte| vec![byte]) } else { None }
+        connection.pack()
     }
 
     fn unpack(&mut self, peer: &Peer, packed: &[u8]) -> Option<Connection> {
@@ -467,17 +460,6 @@ fn sooner(next: Background, time_ms: u64) -> Background {
         Background::More => next,
         Background::At(next_ms) => Background::At(next_ms.min(time_ms)),
         Background::Idle => Background::At(time_ms),
-    }
-}
-
-/// `step`, with `more` bytes done with before it.
-pub(crate) fn after(more: usize, step: Step) -> Step {
-    match step {
-        Step::Read { consumed } => Step::Read { consumed: more + consumed },
-        Step::Yield { consumed } => Step::Yield { consumed: more + consumed },
-        Step::ReadInto { consumed } => Step::ReadInto { consumed: more + consumed },
-        Step::Park { consumed } => Step::Park { consumed: more + consumed },
-        Step::Close { consumed } => Step::Close { consumed: more + consumed },
     }
 }
 

@@ -93,8 +93,8 @@ impl Server {
         }
     }
 
-    /// Goes on where another server has stopped: listens where it did, with its sockets, and serves the connections that
-    /// it had.
+    /// Goes on where another server has stopped: listens where it did, with its sockets, and serves the
+    /// connections that it had.
     #[must_use]
     pub fn resume(mut self, handed: Handed, framing: &'static dyn Framing) -> Self {
         self.listeners.extend(handed.listeners);

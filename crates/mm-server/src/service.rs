@@ -90,15 +90,16 @@ pub trait Service {
         self.connect(peer)
     }
 
-    /// What another service, in another process perhaps, has to know to go on with a connection; `None` while it is in the
+    /// What another service, in another process perhaps, has to know to go on with a connection; `None` while it
+    /// is in the
     /// middle of a request, or its kind cannot move. Input and output of the connection move by themselves.
     fn pack(&self, connection: &Self::Connection) -> Option<Vec<u8>> {
         let _ = connection;
         None
     }
 
-    /// Goes on with a connection that another service has [packed](Service::pack); `None` where that is not possible, and
-    /// the connection is closed.
+    /// Goes on with a connection that another service has [packed](Service::pack); `None` where that is not
+    /// possible, and the connection is closed.
     fn unpack(&mut self, peer: &Peer, packed: &[u8]) -> Option<Self::Connection> {
         let _ = (peer, packed);
         None

@@ -76,8 +76,8 @@ impl Kept {
         Self(Arc::new(Inner { file, moves: false, state: Mutex::default() }))
     }
 
-    /// For a store with memory of its own, which goes to an empty file when the store is to leave something: that takes time
-    /// in proportion to the memory, and the store has huge pages before.
+    /// For a store with memory of its own, which goes to an empty file when the store is to leave something: that
+    /// takes time in proportion to the memory, and the store has huge pages before.
     #[must_use]
     pub fn moved_to(file: File) -> Self {
         Self(Arc::new(Inner { file, moves: true, state: Mutex::default() }))

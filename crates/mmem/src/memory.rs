@@ -1,5 +1,5 @@
-//! Memory that outlives the process: the file of `-e`, with a book beside it that says what is in it, and memory that goes
-//! to the process of the next version.
+//! Memory that outlives the process: the file of `-e`, with a book beside it that says what is in it, and memory
+//! that goes to the process of the next version.
 //!
 //! Whoever finds the book takes it away before the memory is used. So where there is one, nobody has used the memory
 //! since it was left, however the process that did so has ended.
@@ -178,7 +178,8 @@ impl Memory {
         Ok((kept.file().try_clone()?, kept.take_book().ok_or_else(in_use)?))
     }
 
-    /// Writes the book of a store whose handles are gone, after all else is where it is to stay, if items are to be kept.
+    /// Writes the book of a store whose handles are gone, after all else is where it is to stay, if items are to
+    /// be kept.
     ///
     /// # Errors
     /// The system's; then the next start is a cold one.

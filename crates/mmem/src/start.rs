@@ -105,8 +105,8 @@ fn remark(config: &Config) {
 }
 
 /// The signals that are memcached's beside those that every server stops on: SIGUSR1 stops it gracefully and has the
-/// items kept, SIGUSR2 has it replaced by a new process, and SIGHUP, upon which it reads again what there is to be read,
-/// does not end it.
+/// items kept, SIGUSR2 has it replaced by a new process, and SIGHUP, upon which it reads again what there is to be
+/// read, does not end it.
 fn with_signals(server: Server, config: &Config, memory: &Memory, upgrade: &Upgrade) -> Server {
     let (name, verbosity) = (config.name.as_str(), config.process.verbosity);
     let (kept, given, upgrade) = (memory.clone(), memory.clone(), upgrade.clone());

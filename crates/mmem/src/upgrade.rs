@@ -78,8 +78,8 @@ impl Upgrade {
         self.successor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// After the server has ended: gives what it has left to the new process. `None` when that serves, or nothing was to
-    /// be given; else what this process is to go on with.
+    /// After the server has ended: gives what it has left to the new process. `None` when that serves, or nothing
+    /// was to be given; else what this process is to go on with.
     pub(crate) fn complete(
         &self,
         server: &Handle,

@@ -72,8 +72,8 @@ pub(super) fn run(memory: &MemoryFile, rounds: u64) -> Outcome {
     }
     memory.forget();
     println!(
-        "{kills} kills at random points (seed {SEED}): no wrong value; of the restarts after a stop in order or its attempt \
-         {warm} were warm and whole, {cold} cold"
+        "{kills} kills at random points (seed {SEED}): no wrong value; of the restarts after a stop in order or its \
+         attempt {warm} were warm and whole, {cold} cold"
     );
     Ok(())
 }

@@ -75,8 +75,8 @@ fn report(errors: &[String], seen: &[Seen]) -> Outcome {
     let ratio = |seen: &Seen| seen.hits as f64 / seen.requests.max(1) as f64;
     for (upgrades, seen) in seen.iter().enumerate() {
         println!(
-            "after {upgrades} upgrades: {} requests on {CONNECTIONS} connections, hit ratio {:.4}, slowest round of 250 \
-             requests {:.0} ms",
+            "after {upgrades} upgrades: {} requests on {CONNECTIONS} connections, hit ratio {:.4}, slowest round of \
+             250 requests {:.0} ms",
             seen.requests,
             ratio(seen),
             seen.slowest.as_secs_f64() * 1000.0,

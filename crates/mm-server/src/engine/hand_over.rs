@@ -11,8 +11,8 @@ use crate::exchange::Arrival;
 use crate::hand_over::Packed;
 
 impl<S: Service, D: Driver> Engine<S, D> {
-    /// Sends the connections off that are between two requests, and closes the others when `waited_ms` is enough. `true`
-    /// when there are none left.
+    /// Sends the connections off that are between two requests, and closes the others when `waited_ms` is enough.
+    /// `true` when there are none left.
     pub(super) fn hand_over(&mut self, driver: &mut D, waited_ms: u64) -> bool {
         let is_overdue = waited_ms >= self.config.hand_over_ms;
         for place in 0..self.connections.places() {

@@ -1,7 +1,8 @@
 //! Hot upgrade: the program is started again and goes on where this process stops.
 //!
 //! The one that is replaced ([`Successor`]) starts the new one with one end of a pair of sockets as its standard
-//! input, waits until that one says that it could serve, stops serving by a hand-over, gives it everything, and ends when
+//! input, waits until that one says that it could serve, stops serving by a hand-over, gives it everything, and
+//! ends when
 //! it has heard that the new one serves. Up to then it can take everything back: nothing is given that it does not
 //! have as well.
 
@@ -100,8 +101,8 @@ impl Successor {
     /// Gives it everything and waits until it serves.
     ///
     /// # Errors
-    /// It has ended, or does not say so within the time. It is ended then, and has done nothing with what it was given but
-    /// what it may have done to the memory in `files`.
+    /// It has ended, or does not say so within the time. It is ended then, and has done nothing with what it was
+    /// given but what it may have done to the memory in `files`.
     pub fn give(mut self, package: &Package, patience: Duration) -> io::Result<()> {
         let given = self
             .channel

@@ -87,7 +87,8 @@ fn goes_on_after(name: &str, options: &str) {
     }
     assert_eq!(clients[0].ask(format!("set large 0 0 400000\n{large}\n")), "STORED\n");
     for round in 0..2 {
-        // One in the middle of a line, one in the middle of a short value, one that does not read, one that stays silent.
+        // One in the middle of a line, one in the middle of a short value, one that does not read, one that stays
+        // silent.
         clients[1].send("mg k1 f");
         clients[2].send(format!("set new{round} 0 0 4\nab"));
         clients[3].send("get large\n");
