@@ -2,6 +2,7 @@
 
 use crate::primitive::{AtomicU32, Ordering};
 
+use super::super::GENERATIONS;
 use super::{Lists, QUEUES, Queue, Segments, State};
 use crate::kept::{Reading, Refused, Writing};
 use crate::memory::{Arena, SegmentId};
@@ -28,6 +29,7 @@ impl<S: Sharing> Segments<S> {
                 book.put(segment.sequence());
                 book.put(arena.used(id) as u64);
                 book.put(digest);
+                book.put(u64::from(segment.generation()));
                 for cell in self.numbers(id) {
                     book.put(u64::from(cell.load(Ordering::Relaxed)));
                 }
@@ -83,6 +85,8 @@ impl<S: Sharing> Segments<S> {
                 if sequence >= next_sequence || !arena.restore(id, used) {
                     return Err(Refused::book());
                 }
+                let generation = u8::try_from(book.take()?).ok().filter(|number| *number < GENERATIONS);
+                self.get(id).generation.store(generation.ok_or_else(Refused::book)?, Ordering::Relaxed);
                 self.get(id).sequence.store(sequence, Ordering::Relaxed);
                 self.get(id).set_state(State::Leaving(queue));
                 if digested && arena.digest(id) != digest {
