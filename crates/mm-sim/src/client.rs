@@ -288,7 +288,12 @@ impl Client {
         let Some(progress) = simulation.network().progress(open.peer) else { return };
         let Some(stream) = world.stream(open.port) else { return };
         let received_all = progress.unread == 0 && progress.under_way == 0;
-        let has_work = progress.unreceived > 0 || stream.has_answers() || !stream.was_served();
+        // One that was accepted may wait for a place while others are served.
+        let has_work = if stream.was_served() {
+            progress.unreceived > 0 || stream.has_answers()
+        } else {
+            simulation.connections() == 0
+        };
         let is_stalled =
             has_room && progress.accepted && !progress.closed && !progress.reset && received_all && has_work;
         if !is_stalled {

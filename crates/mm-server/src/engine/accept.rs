@@ -69,7 +69,9 @@ impl<T> Listeners<T> {
     /// When to accept again.
     pub(super) fn next(&self, now: Now) -> Next {
         if self.waiting.is_some() {
-            return if self.place_free { Next::Now } else { Next::Never };
+            // A shard that gave a place back may not have known that one waits here.
+            let look_again = Next::At(now.monotonic_ms + ACCEPT_PAUSE_MS);
+            return if self.place_free { Next::Now } else { look_again };
         }
         if !self.list.iter().any(|listening| listening.ready) {
             return Next::Never;
