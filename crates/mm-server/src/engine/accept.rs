@@ -215,6 +215,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
     pub(super) fn close_listeners(&mut self, driver: &mut D) {
         if let Some(arrival) = self.listeners.close_all(driver) {
             self.control.forget(arrival.origin);
+            self.refuse(driver, arrival);
         }
     }
 
