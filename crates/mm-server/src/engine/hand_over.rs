@@ -1,6 +1,5 @@
 //! Connections that leave for another server, or come from one.
 
-use mm_base::mark;
 use mm_base::slab::Key;
 use mm_runtime::driver::Driver;
 
@@ -18,7 +17,6 @@ impl<S: Service, D: Driver> Engine<S, D> {
         for place in 0..self.connections.places() {
             let Some(key) = self.connections.key_at(place) else { continue };
             if !self.send_off(driver, key) && is_overdue {
-                mark!("connection closed by a hand-over");
                 self.stats().drain_timeouts.add(1);
                 self.close(driver, key);
             }
@@ -58,7 +56,6 @@ impl<S: Service, D: Driver> Engine<S, D> {
 
     /// Goes on with a connection that has come from another server with this output.
     pub(super) fn go_on(&mut self, key: Key, unsent: &[u8]) {
-        mark!("connection taken over");
         if !unsent.is_empty() {
             let mut output = self.outputs.take();
             output.write(unsent);
