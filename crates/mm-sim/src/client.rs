@@ -65,6 +65,17 @@ struct Open {
     idle_since_ms: Option<u64>,
 }
 
+/// What a server has left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Each shard has connection memory.
+    pub(crate) memory: bool,
+    /// It may serve one more connection.
+    pub(crate) place: bool,
+    /// It could accept when it last tried.
+    pub(crate) descriptors: bool,
+}
+
 /// What a client acts on and with.
 pub(crate) struct Stage<'a, S: Sharing> {
     pub(crate) simulation: &'a Simulation<Checked<S>>,
@@ -281,21 +292,19 @@ impl Client {
         &mut self,
         simulation: &Simulation<Checked<S>>,
         world: &mut World,
-        has_room: bool,
+        room: Room,
     ) {
         let Some(open) = &mut self.open else { return };
         let now_ms = simulation.network().now().monotonic_ms;
         let Some(progress) = simulation.network().progress(open.peer) else { return };
         let Some(stream) = world.stream(open.port) else { return };
         let received_all = progress.unread == 0 && progress.under_way == 0;
-        // One that was accepted may wait for a place while others are served.
         let has_work = if stream.was_served() {
-            progress.unreceived > 0 || stream.has_answers()
+            room.memory && (progress.unreceived > 0 || stream.has_answers())
         } else {
-            simulation.connections() == 0
+            room.place && (progress.accepted || room.descriptors)
         };
-        let is_stalled =
-            has_room && progress.accepted && !progress.closed && !progress.reset && received_all && has_work;
+        let is_stalled = !progress.closed && !progress.reset && received_all && has_work;
         if !is_stalled {
             open.idle_since_ms = None;
             return;

@@ -18,6 +18,7 @@ pub const MARKS: &[&str] = &[
     "drain deadline passed",
     "idle time-out",
     "output waits for its reader",
+    "place given back by another shard",
     "reply in datagrams refused",
     "request cut",
     "service stopped at the output's cap",

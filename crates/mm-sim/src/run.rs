@@ -14,7 +14,7 @@ use mm_server::simulation::{Simulation, Stepped};
 use mm_store::{Sharing, Store, StoreHandles};
 
 use crate::checked::Checked;
-use crate::client::{Client, Ends, Stage};
+use crate::client::{Client, Ends, Room, Stage};
 use crate::history::History;
 use crate::letters::Writer;
 use crate::limits::{FAULT_KINDS_MIN, OPS_MIN, PROGRESS_MS_MAX, PROGRESS_STEPS_MIN, SPINS_MAX};
@@ -110,6 +110,8 @@ struct Run<S: Sharing> {
     explained: Explained,
     jumps: u64,
     drained: bool,
+    /// Accepts that had failed when time last passed.
+    failed_accepts: u64,
     /// What has been done, when that was last more than before, and steps since then.
     progress: (u64, u64, u64),
     /// Bytes that had passed, and turns since then without time or bytes passing.
@@ -154,6 +156,7 @@ impl<S: Sharing> Run<S> {
             explained: Explained::default(),
             jumps: 0,
             drained: false,
+            failed_accepts: 0,
             progress: (0, 0, 0),
             spin: (0, 0),
         }
@@ -279,9 +282,14 @@ impl<S: Sharing> Run<S> {
     /// Time passes only when all shards sleep: then there must be nothing for them to do.
     fn time_passes(&mut self) {
         let mut world = self.world.borrow_mut();
-        let has_room = !self.simulation.is_short_of_memory();
+        let failed_accepts = self.network.happened().failed_accepts;
+        let room = Room {
+            descriptors: std::mem::replace(&mut self.failed_accepts, failed_accepts) == failed_accepts,
+            memory: !self.simulation.is_short_of_memory(),
+            place: self.simulation.connections() < self.plan.config.connections_max,
+        };
         for client in &mut self.clients {
-            client.check_stall(&self.simulation, &mut world, has_room);
+            client.check_stall(&self.simulation, &mut world, room);
         }
         if self.choices.one_in(self.plan.clock_jumps) {
             self.jumps += 1;

@@ -69,9 +69,8 @@ impl<T> Listeners<T> {
     /// When to accept again.
     pub(super) fn next(&self, now: Now) -> Next {
         if self.waiting.is_some() {
-            // A shard that gave a place back may not have known that one waits here.
-            let look_again = Next::At(now.monotonic_ms + ACCEPT_PAUSE_MS);
-            return if self.place_free { Next::Now } else { look_again };
+            // Whatever shard gives a place back when there is none wakes all.
+            return if self.place_free { Next::Now } else { Next::Never };
         }
         if !self.list.iter().any(|listening| listening.ready) {
             return Next::Never;
@@ -182,11 +181,14 @@ impl<S: Service, D: Driver> Engine<S, D> {
 
     /// Tries again to take in the one that waits.
     fn admit_waiting(&mut self, driver: &mut D, now: Now) {
-        self.listeners.place_free = false;
+        let was_here = std::mem::take(&mut self.listeners.place_free);
         if self.control.stopping().is_none()
             && let Some(arrival) = self.listeners.waiting.take()
         {
             self.listeners.waiting = self.place(driver, arrival, now).err();
+            if self.listeners.waiting.is_none() && !was_here {
+                mark!("place given back by another shard");
+            }
         }
     }
 

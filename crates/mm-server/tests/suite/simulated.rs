@@ -168,3 +168,43 @@ fn time_outs_are_exact_in_virtual_time() {
     assert!((60_000..=61_000).contains(&waited), "closed after {waited} ms");
     assert_eq!(simulation.handle().stats()[0].idle_timeouts.get(), 1);
 }
+
+/// Takes steps until time would have to pass. Returns what these peers have received.
+fn settle(simulation: &mut Simulation<Toy>, peers: &[PeerId]) -> Vec<Vec<u8>> {
+    let now_ms = simulation.network().now().monotonic_ms;
+    while simulation.step_until(now_ms) == Stepped::Turn {}
+    let read = |peer: &PeerId| match simulation.network().read(*peer, 100) {
+        Ok(Received::Bytes(bytes)) => bytes,
+        _ => Vec::new(),
+    };
+    peers.iter().map(read).collect()
+}
+
+#[test]
+fn who_waits_for_a_place_is_served_as_soon_as_any_shard_gives_one_back() {
+    for seed in 0..20 {
+        let shards = NonZeroUsize::new(3).unwrap();
+        let settings = Config { shards, connections_max: 2, ..config() };
+        let mut simulation = Simulation::new(&settings, seed, Faults::default(), Toy::new);
+        let mut peers: Vec<PeerId> = (0..6).map(|_| simulation.connect()).collect();
+        for peer in &peers {
+            simulation.network().write(*peer, b"echo hello\n").unwrap();
+        }
+        while !peers.is_empty() {
+            let start_ms = simulation.network().now().monotonic_ms;
+            let received = settle(&mut simulation, &peers);
+            let served: Vec<bool> = received.iter().map(|bytes| bytes == b"hello\n").collect();
+            let count = served.iter().filter(|served| **served).count();
+            assert_eq!(count, peers.len().min(2), "seed {seed}: {received:?}");
+            let mut served = served.into_iter();
+            peers.retain(|peer| {
+                let is_served = served.next().unwrap();
+                if is_served {
+                    simulation.network().finish(*peer);
+                }
+                !is_served
+            });
+            assert_eq!(simulation.network().now().monotonic_ms, start_ms, "nobody waits for time to pass");
+        }
+    }
+}
