@@ -20,6 +20,12 @@ impl Key {
         self.index as usize
     }
 
+    /// The serial number of the insertion; 0 in [reserved](Key::reserved) keys only.
+    #[must_use]
+    pub fn serial(self) -> u32 {
+        self.serial
+    }
+
     /// A key that no slab ever gives out, for an owner that names other things besides those in its slab.
     #[must_use]
     pub const fn reserved(number: u32) -> Self {

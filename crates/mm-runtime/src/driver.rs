@@ -171,6 +171,12 @@ pub trait Driver {
         None
     }
 
+    /// Who is at the other end of a stream; `None` where that is not known, or no more. For dumps: asks the system.
+    fn peer(&self, stream: SourceId) -> Option<Address> {
+        let _ = stream;
+        None
+    }
+
     /// Closes a stream with a reset, at the latest with the next [`poll`](Driver::poll), and drops what the peer has
     /// not yet been sent.
     fn reset(&mut self, stream: SourceId);
@@ -248,6 +254,11 @@ impl SourceId {
     #[must_use]
     pub fn index(self) -> usize {
         self.0.index()
+    }
+
+    /// Which of the sources that have had this place; not 0.
+    pub(crate) fn serial(self) -> u32 {
+        self.0.serial()
     }
 
     /// The id as one number.

@@ -214,12 +214,8 @@ impl Executor {
     }
 
     /// Shows every unfinished task to `see`, the newest first: for dumps.
-    pub fn for_each_task(&self, mut see: impl FnMut(TaskInfo)) {
-        let mut next = self.local.all.newest();
-        while let Some(task) = next {
-            see(TaskInfo { id: task.id(), name: task.name() });
-            next = AllTasks::older(&task);
-        }
+    pub fn for_each_task(&self, see: impl FnMut(TaskInfo)) {
+        self.local.for_each_task(see);
     }
 }
 
@@ -254,6 +250,14 @@ impl Drop for Executor {
 }
 
 impl Local {
+    pub(crate) fn for_each_task(&self, mut see: impl FnMut(TaskInfo)) {
+        let mut next = self.all.newest();
+        while let Some(task) = next {
+            see(TaskInfo { id: task.id(), name: task.name() });
+            next = AllTasks::older(&task);
+        }
+    }
+
     pub(crate) fn has_room(&self) -> bool {
         self.all.len() < self.tasks_max.get()
     }
@@ -298,8 +302,8 @@ impl Local {
         {
             outcome = Err(JoinError::Panicked(panic));
         }
-        if let Some(extra) = task.extra().take()
-            && let Err(panic) = self.alone(task, || raw::contain(|| extra.end(&self.timers)))
+        if let Some(own) = task.known_extra().map(|extra| extra.own.take())
+            && let Err(panic) = self.alone(task, || raw::contain(|| own.end(&self.timers)))
         {
             outcome = Err(JoinError::Panicked(panic));
         }

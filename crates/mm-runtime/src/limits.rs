@@ -69,11 +69,11 @@ pub const TASKS_MAX: usize = 1 << 22;
 /// Bytes in memory of finished tasks that a shard keeps for new ones.
 pub const TASK_MEMORY_BYTES_MAX: usize = 1024 * 1024;
 
-/// The sizes of memory that is kept are multiples of this.
-pub const TASK_MEMORY_STEP_BYTES: usize = 64;
+/// The sizes of memory that is kept go up by this.
+pub const TASK_MEMORY_STEP_BYTES: usize = 16;
 
 /// One more than the steps of the largest memory that is kept.
-pub const TASK_MEMORY_CLASSES: usize = 32;
+pub const TASK_MEMORY_CLASSES: usize = 128;
 
 /// Armed timers of one shard: one for each task, and as many again for connections.
 pub const TIMERS_MAX: usize = 2 * TASKS_MAX;
@@ -113,6 +113,9 @@ pub const DISCARD_MS: u64 = 1000;
 
 /// How long a task's read waits, in milliseconds, before it looks again whether there is memory for its buffer.
 pub const STARVED_RETRY_MS: u64 = 10;
+
+/// How long a task waits, in milliseconds, before it tries again to send to a Unix socket that had no room.
+pub const UNIX_DATAGRAM_RETRY_MS: u64 = 1;
 
 /// Bytes of buffers that the tasks of one shard shall hold together.
 pub const TASK_BUFFER_BYTES: usize = 64 * 1024 * 1024;

@@ -1,4 +1,5 @@
-//! Sockets for tasks: [`Listener`], [`Stream`] with its halves and [`BufferedReader`], and [`Datagrams`].
+//! Sockets for tasks: [`Listener`], [`Stream`] with its halves and [`BufferedReader`], [`Datagrams`] and
+//! [`UnixDatagrams`].
 //!
 //! The calls read as if they blocked. Each tries first and waits only if it must. What ends a wait early is an error of
 //! its own kind and leaves the connection usable: [`TimedOut`](io::ErrorKind::TimedOut) after the time set on the half
@@ -10,6 +11,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -29,17 +31,24 @@ mod handle;
 mod linger;
 mod listener;
 mod served;
+#[cfg(test)]
+mod size_tests;
 mod stream;
+mod write;
 
 pub use crate::driver::sockets::Endpoint;
 pub use buffered::BufferedReader;
-pub use datagrams::Datagrams;
+pub use datagrams::{Datagrams, UnixDatagrams};
 pub use linger::linger;
 pub use listener::Listener;
 pub use served::{Ledger, Served, Watch};
 pub use stream::{Incomplete, ReadHalf, Stream, WriteHalf};
 
-use handle::{Handle, Patience, Tried};
+use handle::{Handle, Tried};
+use served::Note;
+
+/// The length of a datagram, and the path of its sender unless that is nameless.
+type UnixReceived = (usize, Option<PathBuf>);
 
 /// A shard's driver and pool as tasks use them, whatever the driver's type.
 pub(crate) trait Net {
@@ -47,6 +56,8 @@ pub(crate) trait Net {
     /// An empty output; streams have one only while they write.
     fn take_output(&self) -> Box<Output>;
     fn put_output(&self, output: Box<Output>);
+    /// What served streams note for their server.
+    fn note(&self) -> &Note;
     fn listen(&self, address: &ListenAddress, backlog: u32) -> io::Result<(SourceId, ListenAddress)>;
     fn accept(&self, listener: SourceId) -> io::Result<Option<(SourceId, Address)>>;
     fn connect(&self, endpoint: &Endpoint) -> io::Result<SourceId>;
@@ -60,13 +71,16 @@ pub(crate) trait Net {
     fn bind_datagram(&self, address: SocketAddr) -> io::Result<(SourceId, SocketAddr)>;
     fn receive_from(&self, socket: SourceId, space: &mut [u8]) -> io::Result<Option<(usize, SocketAddr)>>;
     fn send_to(&self, socket: SourceId, bytes: &[u8], to: SocketAddr) -> io::Result<bool>;
+    fn bind_unix_datagram(&self, name: Option<(&Path, u32)>) -> io::Result<SourceId>;
+    fn receive_from_unix(&self, socket: SourceId, space: &mut [u8]) -> io::Result<Option<UnixReceived>>;
+    fn send_to_unix(&self, socket: SourceId, bytes: &[u8], to: &Path) -> io::Result<bool>;
     fn wait(&self, source: SourceId, direction: Direction, waker: &Waker);
     /// Wakes whoever waits for the source.
     fn wake(&self, source: SourceId);
 }
 
 /// What a task waits for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Direction {
     Input,
     Output,
@@ -77,6 +91,7 @@ struct ShardNet<D> {
     pool: Pool,
     #[expect(clippy::vec_box, reason = "a stream has room for a pointer only")]
     outputs: RefCell<Vec<Box<Output>>>,
+    note: Note,
 }
 
 impl<D: Sockets> Net for ShardNet<D> {
@@ -95,6 +110,10 @@ impl<D: Sockets> Net for ShardNet<D> {
         if outputs.len() < OUTPUTS_KEPT_MAX {
             outputs.push(output);
         }
+    }
+
+    fn note(&self) -> &Note {
+        &self.note
     }
 
     fn listen(&self, address: &ListenAddress, backlog: u32) -> io::Result<(SourceId, ListenAddress)> {
@@ -152,6 +171,18 @@ impl<D: Sockets> Net for ShardNet<D> {
         self.io.driver().send_to(socket, bytes, to)
     }
 
+    fn bind_unix_datagram(&self, name: Option<(&Path, u32)>) -> io::Result<SourceId> {
+        self.io.driver().bind_unix_datagram(name)
+    }
+
+    fn receive_from_unix(&self, socket: SourceId, space: &mut [u8]) -> io::Result<Option<UnixReceived>> {
+        self.io.driver().receive_from_unix(socket, space)
+    }
+
+    fn send_to_unix(&self, socket: SourceId, bytes: &[u8], to: &Path) -> io::Result<bool> {
+        self.io.driver().send_to_unix(socket, bytes, to)
+    }
+
     fn wait(&self, source: SourceId, direction: Direction, waker: &Waker) {
         match direction {
             Direction::Input => self.io.wake_when_readable(source, waker),
@@ -166,7 +197,7 @@ impl<D: Sockets> Net for ShardNet<D> {
 
 /// Lets the tasks of `executor` use the sockets of the driver behind `io`, with buffers of `pool`.
 pub fn attach<D: Sockets + 'static>(executor: &Executor, io: Io<D>, pool: Pool) {
-    executor.set_net(Rc::new(ShardNet { io, pool, outputs: RefCell::default() }));
+    executor.set_net(Rc::new(ShardNet { io, pool, outputs: RefCell::default(), note: Note::default() }));
 }
 
 /// The present shard's sockets.

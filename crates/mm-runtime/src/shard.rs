@@ -18,6 +18,8 @@ use crate::executor::Executor;
 use crate::limits::{EVENTS_MAX, POLLS_PER_TURN, TIMER_STEPS_PER_TURN};
 
 pub use io::Io;
+#[cfg(test)]
+pub(crate) use io::WAITING_BYTES;
 
 /// What a shard does besides running tasks: the staged service of connections.
 ///
@@ -144,9 +146,11 @@ impl<D: Driver> Shard<D> {
             }
         }
         let (io, now) = (&self.io, self.now);
-        self.executor.enter(|| work.serve(&mut *io.driver(), now));
+        let stall = self.executor.stall();
+        self.executor.enter(|| stall.watch(|| work.serve(&mut *io.driver(), now)));
         let tasks = self.run_tasks();
-        self.next = self.executor.enter(|| work.finish(&mut *io.driver(), now)).min(tasks);
+        let next = self.executor.enter(|| stall.watch(|| work.finish(&mut *io.driver(), now)));
+        self.next = next.min(tasks);
         Ok(self.next)
     }
 

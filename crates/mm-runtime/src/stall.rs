@@ -1,4 +1,4 @@
-//! Finding tasks that keep their shard too long.
+//! Finding tasks, and services, that keep their shard too long.
 //!
 //! Reading a clock around every poll would cost more than the switch itself. So a shard only publishes what
 //! it is polling, two plain stores, and some other thread's [`Watcher`] compares two looks. When it finds the
@@ -8,14 +8,17 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use crate::task::Name;
 
-/// A task that kept its shard too long.
+/// What a shard's [`Work`](crate::shard::Work) is called among the tasks: no task's name has a slash.
+const SERVICE: &str = "/service";
+
+/// A task that kept its shard too long, or the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stalled {
-    /// The task's name.
+    /// The task's name; that of no task for the service.
     pub name: Name,
     /// For how long it had been running when it was last seen, in milliseconds; a lower bound.
     pub for_ms: u32,
@@ -23,16 +26,19 @@ pub struct Stalled {
 
 impl fmt::Display for Stalled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.text() == SERVICE {
+            return write!(f, "the service kept its shard for {} ms; have it do less at a time", self.for_ms);
+        }
         write!(f, "the task {} kept its shard for {} ms; let it await more often", self.name, self.for_ms)
     }
 }
 
 #[derive(Default)]
 struct Shared {
-    /// Written by the shard alone.
+    /// How often something was begun; written by the shard alone.
     polls: AtomicU64,
     /// The name of the task that was polled last; 0 when the shard is not polling tasks.
-    name: AtomicU32,
+    name: AtomicU16,
     /// Written by the watcher, taken back by the shard: how long a poll has lasted, and whose.
     suspected: AtomicU64,
 }
@@ -44,6 +50,9 @@ pub struct Stall {
     shared: Arc<Shared>,
     hook: RefCell<Option<Hook>>,
     reported: Cell<u64>,
+    service: Name,
+    /// How often the service was begun.
+    services: Cell<u64>,
 }
 
 impl fmt::Debug for Stall {
@@ -54,7 +63,13 @@ impl fmt::Debug for Stall {
 
 impl Stall {
     pub(crate) fn new() -> Self {
-        Self { shared: Arc::default(), hook: RefCell::new(None), reported: Cell::new(0) }
+        Self {
+            shared: Arc::default(),
+            hook: RefCell::new(None),
+            reported: Cell::new(0),
+            service: Name::new(SERVICE),
+            services: Cell::new(0),
+        }
     }
 
     /// What is called on the shard after a stall, in place of what was called before.
@@ -69,7 +84,17 @@ impl Stall {
     }
 
     pub(crate) fn polls(&self) -> u64 {
-        self.shared.polls.load(Ordering::Relaxed)
+        self.shared.polls.load(Ordering::Relaxed).wrapping_sub(self.services.get())
+    }
+
+    /// Runs the shard's work, which may stall as well.
+    #[inline]
+    pub(crate) fn watch<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.services.set(self.services.get().wrapping_add(1));
+        self.begin(self.service);
+        let done = work();
+        self.idle();
+        done
     }
 
     pub(crate) fn reported(&self) -> u64 {
@@ -83,7 +108,7 @@ impl Stall {
         shared.name.store(name.number(), Ordering::Relaxed);
     }
 
-    /// The shard stops polling for this turn.
+    /// The shard stops polling, or its work, for this turn.
     #[inline]
     pub(crate) fn idle(&self) {
         self.shared.name.store(0, Ordering::Relaxed);
@@ -108,7 +133,7 @@ fn pack(stalled: Stalled) -> u64 {
 
 #[expect(clippy::cast_possible_truncation, reason = "the two halves are taken apart")]
 fn unpack(number: u64) -> Stalled {
-    Stalled { name: Name::of_number((number >> 32) as u32), for_ms: number as u32 }
+    Stalled { name: Name::of_number((number >> 32) as u16), for_ms: number as u32 }
 }
 
 /// The watching side: look regularly, at least twice per limit.

@@ -5,15 +5,16 @@
 //! need no locks.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use mm_base::timer_wheel::TimerId;
 
+use crate::executor::TaskInfo;
 use crate::timers::{Expiry, Timers};
 
 pub mod group;
@@ -257,12 +258,22 @@ impl Control {
 /// What few tasks have.
 #[derive(Default)]
 pub(crate) struct Extra {
+    pub(crate) own: RefCell<Own>,
+    /// Who waits for the result.
+    joiner: Cell<Option<Waker>>,
+    /// Why there is none.
+    failure: Cell<Option<JoinError>>,
+}
+
+/// What a task has until it ends.
+#[derive(Default)]
+pub(crate) struct Own {
     locals: Vec<(usize, Rc<dyn Any>)>,
     deadline: Option<TimerId>,
     member: Option<group::Member>,
 }
 
-impl Extra {
+impl Own {
     pub(crate) fn end(self, timers: &Timers) {
         if let Some(timer) = self.deadline {
             timers.disarm(timer);
@@ -276,7 +287,7 @@ impl Extra {
 
 pub(crate) fn set_deadline(task: &raw::Task, timers: &Timers, deadline_ms: u64) {
     let timer = timers.arm(deadline_ms, Expiry::EndTask(task.clone()));
-    task.extra().borrow_mut().get_or_insert_default().deadline = timer;
+    task.extra().own.borrow_mut().deadline = timer;
 }
 
 /// Starts a task on the present executor.
@@ -296,6 +307,15 @@ pub fn spawn_with<F: Future + 'static>(options: Options, future: F) -> JoinHandl
 #[must_use]
 pub fn has_room() -> bool {
     raw::with_current(|local| local.is_some_and(crate::executor::Local::has_room))
+}
+
+/// Shows every unfinished task of the present executor to `see`, the newest first: for dumps.
+pub fn for_each(see: impl FnMut(TaskInfo)) {
+    raw::with_current(|local| {
+        if let Some(local) = local {
+            local.for_each_task(see);
+        }
+    });
 }
 
 /// Lets the other ready tasks of this priority run first.

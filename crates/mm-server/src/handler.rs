@@ -72,10 +72,10 @@ where
 {
     let options = Options::new().name(Name::new("connection"));
     Box::new(move |served, outcomes| {
-        let handler = Arc::clone(&handler);
+        let (handler, guard) = (Arc::clone(&handler), Guard(outcomes));
         let task = async move {
-            let guard = Guard(outcomes);
-            guard.0.note(&handler(served.into_stream()).await);
+            let outcome = handler(served.into_stream()).await;
+            guard.0.note(&outcome);
         };
         spawn_with(options, task).control()
     })

@@ -41,6 +41,9 @@ pub const DISCARDS_PER_TURN_MAX: usize = 16;
 /// Output queues that a shard keeps for connections that are going to answer.
 pub const OUTPUTS_KEPT_MAX: usize = 2 * BATCH_MAX;
 
+/// The memory of more places than these in the table of handlers' connections is given back when it becomes empty.
+pub const PLACES_KEPT: usize = 1024;
+
 /// Places of the connection table that one turn looks at for time-outs.
 pub const SWEEP_PLACES_PER_TURN_MAX: usize = 1024;
 

@@ -77,6 +77,12 @@ pub trait Kernel {
     /// Stops telling of a stream that stays open: its peer's address, or `None` where that cannot be done.
     fn forget(&mut self, stream: &Self::Handle, key: Key) -> Option<Address>;
 
+    /// The address of a stream's peer, where it is known.
+    fn peer(&self, stream: &Self::Handle) -> Option<Address> {
+        let _ = stream;
+        None
+    }
+
     /// A forgotten stream as a socket that belongs to no driver.
     fn to_socket(&mut self, stream: Self::Handle) -> Option<Self::Socket>;
 
@@ -310,6 +316,10 @@ impl<K: Kernel> Driver for ReadinessDriver<K> {
         let address = self.kernel.forget(source.handle(), stream.0)?;
         let handle = self.table.remove(stream)?;
         Some((self.kernel.to_socket(handle)?, address))
+    }
+
+    fn peer(&self, stream: SourceId) -> Option<Address> {
+        self.kernel.peer(&self.table.get(stream)?.handle)
     }
 
     fn reset(&mut self, stream: SourceId) {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Driver, SourceId};
 use crate::sys::socket::ListenAddress;
@@ -76,4 +76,27 @@ pub trait Sockets: Driver {
     /// # Errors
     /// It is too long, or cannot be sent there.
     fn send_to(&mut self, socket: SourceId, bytes: &[u8], to: SocketAddr) -> io::Result<bool>;
+
+    /// Makes a Unix socket for datagrams: with a path, made with these access rights, or nameless.
+    ///
+    /// # Errors
+    /// The path is in use or not permitted, or resources are exhausted.
+    fn bind_unix_datagram(&mut self, name: Option<(&Path, u32)>) -> io::Result<SourceId>;
+
+    /// As [`receive_from`](Self::receive_from), from a Unix socket. The sender may be nameless.
+    ///
+    /// # Errors
+    /// As there.
+    fn receive_from_unix(
+        &mut self,
+        socket: SourceId,
+        space: &mut [u8],
+    ) -> io::Result<Option<(usize, Option<PathBuf>)>>;
+
+    /// Sends one datagram to a Unix socket; false: no room now, with the receiver perhaps, and no event will tell when
+    /// there is.
+    ///
+    /// # Errors
+    /// It is too long, or nobody takes datagrams there.
+    fn send_to_unix(&mut self, socket: SourceId, bytes: &[u8], to: &Path) -> io::Result<bool>;
 }

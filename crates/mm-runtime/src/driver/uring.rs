@@ -367,6 +367,10 @@ impl Driver for UringDriver {
         Some((self.take_out(stream)?.socket, address))
     }
 
+    fn peer(&self, stream: SourceId) -> Option<Address> {
+        socket::peer_address(&self.sources.get(stream.0)?.socket)
+    }
+
     fn reset(&mut self, stream: SourceId) {
         if let Some(closed) = self.take_out(stream) {
             socket::drop_output(&closed.socket);

@@ -1,14 +1,16 @@
-//! UDP.
+//! Datagrams: UDP, and between Unix sockets.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
-use super::{Direction, Handle, Patience, Tried, current};
+use super::{Direction, Handle, Tried, current};
+use crate::limits::UNIX_DATAGRAM_RETRY_MS;
 
 /// A UDP socket.
 pub struct Datagrams {
     handle: Handle,
-    patience: Patience,
     address: SocketAddr,
 }
 
@@ -26,7 +28,7 @@ impl Datagrams {
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let net = current()?;
         let (source, address) = net.bind_datagram(address)?;
-        Ok(Self { handle: Handle::new(net, source), patience: Patience::new(), address })
+        Ok(Self { handle: Handle::new(net, source), address })
     }
 
     /// Its address, with the port that was chosen.
@@ -37,29 +39,116 @@ impl Datagrams {
 
     /// How long a call waits, in milliseconds; for ever at first.
     pub fn set_timeout_ms(&mut self, timeout_ms: Option<u64>) {
-        self.patience.timeout_ms = timeout_ms;
+        self.handle.set_timeout_ms(Direction::Input, timeout_ms);
+        self.handle.set_timeout_ms(Direction::Output, timeout_ms);
     }
 
     /// Receives one datagram: its length and its sender. What does not fit into `space` is lost.
     ///
     /// # Errors
     /// What an earlier datagram met on its way (a closed port, say), or the wait was ended early.
-    pub async fn receive_from(&mut self, space: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let receive = |handle: &Handle| {
-            Ok(handle.net.receive_from(handle.source, space)?.map_or(Tried::Blocked, Tried::Done))
-        };
-        self.patience.retry(&self.handle, Direction::Input, receive).await
+    pub fn receive_from(
+        &mut self,
+        space: &mut [u8],
+    ) -> impl Future<Output = io::Result<(usize, SocketAddr)>> {
+        let handle = &self.handle;
+        let mut waiting = false;
+        poll_fn(move |context| {
+            handle.poll_try(Direction::Input, &mut waiting, context, |handle| {
+                Ok(handle.net.receive_from(handle.source, space)?.map_or(Tried::Blocked, Tried::Done))
+            })
+        })
     }
 
     /// Sends one datagram.
     ///
     /// # Errors
     /// It is too long or cannot be sent there, or the wait was ended early.
-    pub async fn send_to(&mut self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
-        let send = |handle: &Handle| {
-            let sent = handle.net.send_to(handle.source, bytes, to)?;
-            Ok(if sent { Tried::Done(()) } else { Tried::Blocked })
-        };
-        self.patience.retry(&self.handle, Direction::Output, send).await
+    pub fn send_to(&mut self, bytes: &[u8], to: SocketAddr) -> impl Future<Output = io::Result<()>> {
+        let handle = &self.handle;
+        let mut waiting = false;
+        poll_fn(move |context| {
+            handle.poll_try(Direction::Output, &mut waiting, context, |handle| {
+                let sent = handle.net.send_to(handle.source, bytes, to)?;
+                Ok(if sent { Tried::Done(()) } else { Tried::Blocked })
+            })
+        })
+    }
+}
+
+/// A Unix socket for datagrams. Nothing is lost between two of them: a datagram that has been sent waits for its
+/// receiver, and one that there is no room for waits with its sender.
+pub struct UnixDatagrams {
+    handle: Handle,
+}
+
+impl std::fmt::Debug for UnixDatagrams {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UnixDatagrams").finish_non_exhaustive()
+    }
+}
+
+impl UnixDatagrams {
+    /// A socket at this path, made with these access rights (such as 0o700). One that is left from a program that is
+    /// no more is replaced. The file stays when the socket is closed.
+    ///
+    /// # Errors
+    /// The path is too long, in use or not permitted; the message names it.
+    pub fn bind(path: impl AsRef<Path>, mode: u32) -> io::Result<Self> {
+        Self::new(Some((path.as_ref(), mode)))
+    }
+
+    /// A socket without a path: it can send, and nobody can answer.
+    ///
+    /// # Errors
+    /// No resources are left for it.
+    pub fn nameless() -> io::Result<Self> {
+        Self::new(None)
+    }
+
+    fn new(name: Option<(&Path, u32)>) -> io::Result<Self> {
+        let net = current()?;
+        let source = net.bind_unix_datagram(name)?;
+        Ok(Self { handle: Handle::new(net, source) })
+    }
+
+    /// How long a call waits, in milliseconds; for ever at first.
+    pub fn set_timeout_ms(&mut self, timeout_ms: Option<u64>) {
+        self.handle.set_timeout_ms(Direction::Input, timeout_ms);
+        self.handle.set_timeout_ms(Direction::Output, timeout_ms);
+    }
+
+    /// Receives one datagram: its length, and the path of its sender unless that is nameless. What does not fit into
+    /// `space` is lost.
+    ///
+    /// # Errors
+    /// The wait was ended early.
+    pub fn receive_from(
+        &mut self,
+        space: &mut [u8],
+    ) -> impl Future<Output = io::Result<(usize, Option<PathBuf>)>> {
+        let handle = &self.handle;
+        let mut waiting = false;
+        poll_fn(move |context| {
+            handle.poll_try(Direction::Input, &mut waiting, context, |handle| {
+                Ok(handle.net.receive_from_unix(handle.source, space)?.map_or(Tried::Blocked, Tried::Done))
+            })
+        })
+    }
+
+    /// Sends one datagram. While the receiver has no room for it this looks again every
+    /// [`UNIX_DATAGRAM_RETRY_MS`] milliseconds, for no system tells when there is.
+    ///
+    /// # Errors
+    /// It is too long, nobody takes datagrams there, or the wait was ended early.
+    pub fn send_to(&mut self, bytes: &[u8], to: &Path) -> impl Future<Output = io::Result<()>> {
+        let handle = &self.handle;
+        let mut waiting = false;
+        poll_fn(move |context| {
+            handle.poll_try(Direction::Output, &mut waiting, context, |handle| {
+                let sent = handle.net.send_to_unix(handle.source, bytes, to)?;
+                Ok(if sent { Tried::Done(()) } else { Tried::Untold(UNIX_DATAGRAM_RETRY_MS) })
+            })
+        })
     }
 }

@@ -1,14 +1,18 @@
-//! What the halves of a socket share: the source, and how long a call may wait for it.
+//! What the halves of a socket share: the source, who is at its other end, and how long calls may wait for it.
+//!
+//! A server may have ten thousands of these that say nothing, so what few sockets need is apart, and what is
+//! asked rarely is put together when it is asked.
 
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use super::linger::linger;
-use super::served::Track;
 use super::{Direction, Net};
 use crate::driver::{Address, SourceId};
-use crate::limits::{DISCARD_MS, STARVED_RETRY_MS};
+use crate::limits::DISCARD_MS;
 use crate::task::{Interrupted, take_interrupt};
 use crate::timers::{Elapsed, Sleep, now, wake_after};
 
@@ -16,34 +20,147 @@ use crate::timers::{Elapsed, Sleep, now, wake_after};
 pub(super) struct Handle {
     pub(super) net: Rc<dyn Net>,
     pub(super) source: SourceId,
-    /// Who is at the other end; of no meaning for listeners and datagrams.
-    pub(super) peer: Address,
-    /// For streams that a server serves: what it knows of them.
-    pub(super) track: Option<Track>,
+    /// Who is at the other end: this, if it is an IPv4 address.
+    ip: Ipv4Addr,
+    port: u16,
+    marks: Cell<u8>,
+    /// The same, if it is an IPv6 address.
+    long: Option<Box<SocketAddrV6>>,
+    /// When bytes last went either way, where a server asks for it.
+    pub(super) progress_ms: Cell<u64>,
+    /// There once a time-out has been set.
+    waits: OnceCell<Box<Waits>>,
 }
 
+/// The peer has an IPv4 address.
+const IPV4: u8 = 1;
+/// A write was given up in its middle.
+pub(super) const BROKEN: u8 = 2;
+/// A server serves it, and is told what happens.
+pub(super) const SERVED: u8 = 4;
+/// Something has been received that no whole write has followed.
+pub(super) const BUSY: u8 = 8;
+/// A write waits for the peer.
+pub(super) const BLOCKED: u8 = 16;
+/// The server has given it up.
+pub(super) const ENDED: u8 = 32;
+
 impl Handle {
+    /// The handle of a listener, of datagrams, or of a stream whose peer has no name.
     pub(super) fn new(net: Rc<dyn Net>, source: SourceId) -> Self {
-        Self { net, source, peer: Address::Unix, track: None }
+        Self {
+            net,
+            source,
+            ip: Ipv4Addr::UNSPECIFIED,
+            port: 0,
+            marks: Cell::new(0),
+            long: None,
+            progress_ms: Cell::new(0),
+            waits: OnceCell::new(),
+        }
     }
 
     pub(super) fn with_peer(mut self, peer: Address) -> Self {
-        self.peer = peer;
+        match peer {
+            Address::Unix => {}
+            Address::Ip(SocketAddr::V4(address)) => {
+                (self.ip, self.port) = (*address.ip(), address.port());
+                self.set(IPV4);
+            }
+            Address::Ip(SocketAddr::V6(address)) => self.long = Some(Box::new(address)),
+        }
         self
     }
 
-    /// Whether the server has given this stream up.
-    fn check(&self) -> io::Result<()> {
-        self.track.as_ref().map_or(Ok(()), Track::check)
+    /// Who is at the other end; of no meaning for listeners and datagrams.
+    pub(super) fn peer(&self) -> Address {
+        match &self.long {
+            Some(address) => Address::Ip((**address).into()),
+            None if self.has(IPV4) => Address::Ip((self.ip, self.port).into()),
+            None => Address::Unix,
+        }
     }
+
+    pub(super) fn has(&self, marks: u8) -> bool {
+        self.marks.get() & marks != 0
+    }
+
+    pub(super) fn set(&self, marks: u8) {
+        self.marks.set(self.marks.get() | marks);
+    }
+
+    pub(super) fn unset(&self, marks: u8) {
+        self.marks.set(self.marks.get() & !marks);
+    }
+
+    /// How long a call of this direction may wait; None: for ever.
+    pub(super) fn set_timeout_ms(&self, direction: Direction, timeout_ms: Option<u64>) {
+        if timeout_ms.is_some() || self.waits.get().is_some() {
+            self.waits.get_or_init(Box::default).of(direction).borrow_mut().timeout_ms = timeout_ms;
+        }
+    }
+
+    /// Tries once, in a future's poll. What is not done will be tried again: the task is woken for `direction`.
+    /// `waiting` is the future's, false at first.
+    #[inline]
+    pub(super) fn poll_try<T>(
+        &self,
+        direction: Direction,
+        waiting: &mut bool,
+        context: &mut Context<'_>,
+        attempt: impl FnOnce(&Self) -> io::Result<Tried<T>>,
+    ) -> Poll<io::Result<T>> {
+        if self.has(ENDED) {
+            return Poll::Ready(Err(ended()));
+        }
+        match attempt(self) {
+            Ok(Tried::Done(value)) => return Poll::Ready(Ok(value)),
+            Ok(Tried::Progress) => *waiting = false,
+            Ok(Tried::Blocked) => {}
+            Ok(Tried::Untold(after_ms)) => wake_after(after_ms, context.waker()),
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        match self.wait(direction, waiting, context) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Has the task woken for `direction`, unless the wait is at its end.
+    fn wait(&self, direction: Direction, waiting: &mut bool, context: &mut Context<'_>) -> io::Result<()> {
+        if take_interrupt() {
+            return Err(Interrupted.into());
+        }
+        if let Some(waits) = self.waits.get() {
+            let mut patience = waits.of(direction).borrow_mut();
+            if let Some(timeout_ms) = patience.timeout_ms {
+                if !*waiting {
+                    patience.sleep.reset(now().monotonic_ms.saturating_add(timeout_ms));
+                    *waiting = true;
+                }
+                if patience.sleep.poll_elapsed(context).is_ready() {
+                    return Err(Elapsed.into());
+                }
+            }
+        }
+        self.net.wait(self.source, direction, context.waker());
+        Ok(())
+    }
+}
+
+#[cold]
+fn ended() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the server has ended this connection")
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let lingers = self.track.as_ref().is_some_and(|track| {
-            track.closed();
-            track.check().is_ok() && self.net.may_have_input(self.source) && linger(self.source, DISCARD_MS)
-        });
+        let mut lingers = false;
+        if self.has(SERVED) {
+            self.net.note().closed(self.source);
+            lingers =
+                !self.has(ENDED) && self.net.may_have_input(self.source) && linger(self.source, DISCARD_MS);
+        }
         if !lingers {
             self.net.close(self.source);
         }
@@ -57,55 +174,46 @@ pub(super) enum Tried<T> {
     Progress,
     /// It must wait.
     Blocked,
-    /// It must wait for memory.
-    Starved,
+    /// It must wait, and nothing will tell when that was long enough: it is tried again after so many milliseconds.
+    Untold(u64),
 }
 
-/// How long one direction of a socket may wait.
-#[derive(Debug)]
-pub(super) struct Patience {
-    pub(super) timeout_ms: Option<u64>,
+impl<T> Tried<T> {
+    pub(super) fn map<U>(self, make: impl FnOnce(T) -> U) -> Tried<U> {
+        match self {
+            Self::Done(value) => Tried::Done(make(value)),
+            Self::Progress => Tried::Progress,
+            Self::Blocked => Tried::Blocked,
+            Self::Untold(after_ms) => Tried::Untold(after_ms),
+        }
+    }
+}
+
+/// How long each direction of a socket may wait.
+#[derive(Default)]
+struct Waits {
+    input: RefCell<Patience>,
+    output: RefCell<Patience>,
+}
+
+impl Waits {
+    fn of(&self, direction: Direction) -> &RefCell<Patience> {
+        match direction {
+            Direction::Input => &self.input,
+            Direction::Output => &self.output,
+        }
+    }
+}
+
+/// How long one direction may wait.
+struct Patience {
+    timeout_ms: Option<u64>,
     /// Stays armed between calls: moving it later is cheaper than setting it anew.
     sleep: Sleep,
 }
 
-impl Patience {
-    pub(super) fn new() -> Self {
+impl Default for Patience {
+    fn default() -> Self {
         Self { timeout_ms: None, sleep: Sleep::until(0) }
-    }
-
-    /// Tries until it is done, waiting for `direction` between tries.
-    pub(super) async fn retry<T>(
-        &mut self,
-        handle: &Handle,
-        direction: Direction,
-        mut attempt: impl FnMut(&Handle) -> io::Result<Tried<T>>,
-    ) -> io::Result<T> {
-        let mut waiting = false;
-        std::future::poll_fn(|context| {
-            handle.check()?;
-            match attempt(handle) {
-                Ok(Tried::Done(value)) => return Poll::Ready(Ok(value)),
-                Ok(Tried::Progress) => waiting = false,
-                Ok(Tried::Blocked) => {}
-                Ok(Tried::Starved) => wake_after(STARVED_RETRY_MS, context.waker()),
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-            if take_interrupt() {
-                return Poll::Ready(Err(Interrupted.into()));
-            }
-            if let Some(timeout_ms) = self.timeout_ms {
-                if !waiting {
-                    self.sleep.reset(now().monotonic_ms.saturating_add(timeout_ms));
-                    waiting = true;
-                }
-                if self.sleep.poll_elapsed(context).is_ready() {
-                    return Poll::Ready(Err(Elapsed.into()));
-                }
-            }
-            handle.net.wait(handle.source, direction, context.waker());
-            Poll::Pending
-        })
-        .await
     }
 }

@@ -1,16 +1,16 @@
 //! Taking connections.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::rc::Rc;
 
-use super::{Direction, Handle, Patience, Stream, Tried, current};
+use super::{Direction, Handle, Stream, Tried, current};
 use crate::limits::BACKLOG;
 use crate::sys::socket::ListenAddress;
 
 /// A listening socket, TCP or Unix.
 pub struct Listener {
     handle: Handle,
-    patience: Patience,
     address: ListenAddress,
 }
 
@@ -28,7 +28,7 @@ impl Listener {
     pub fn bind(address: &ListenAddress) -> io::Result<Self> {
         let net = current()?;
         let (source, address) = net.listen(address, BACKLOG)?;
-        Ok(Self { handle: Handle::new(net, source), patience: Patience::new(), address })
+        Ok(Self { handle: Handle::new(net, source), address })
     }
 
     /// Where it listens, with the port that was chosen.
@@ -39,7 +39,7 @@ impl Listener {
 
     /// How long [`accept`](Self::accept) waits, in milliseconds; for ever at first.
     pub fn set_timeout_ms(&mut self, timeout_ms: Option<u64>) {
-        self.patience.timeout_ms = timeout_ms;
+        self.handle.set_timeout_ms(Direction::Input, timeout_ms);
     }
 
     /// Takes the next connection.
@@ -47,11 +47,17 @@ impl Listener {
     /// # Errors
     /// That connection was lost, or descriptors have run out: see
     /// [`AcceptFailure`](crate::driver::AcceptFailure); or the wait was ended early.
-    pub async fn accept(&mut self) -> io::Result<Stream> {
-        let accept =
-            |handle: &Handle| Ok(handle.net.accept(handle.source)?.map_or(Tried::Blocked, Tried::Done));
-        let (source, peer) = self.patience.retry(&self.handle, Direction::Input, accept).await?;
-        let handle = Handle::new(Rc::clone(&self.handle.net), source).with_peer(peer);
-        Ok(Stream::of_handle(Rc::new(handle)))
+    pub fn accept(&mut self) -> impl Future<Output = io::Result<Stream>> {
+        let handle = &self.handle;
+        let mut waiting = false;
+        poll_fn(move |context| {
+            let polled = handle.poll_try(Direction::Input, &mut waiting, context, |handle| {
+                Ok(handle.net.accept(handle.source)?.map_or(Tried::Blocked, Tried::Done))
+            });
+            polled.map_ok(|(source, peer)| {
+                let accepted = Handle::new(Rc::clone(&handle.net), source).with_peer(peer);
+                Stream::of_handle(Rc::new(accepted))
+            })
+        })
     }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::rc::{Rc, Weak};
 
-use super::handle::Handle;
+use super::handle::{BLOCKED, BUSY, ENDED, Handle, SERVED};
 use super::{Net, Stream, current};
 use crate::driver::{Address, SourceId};
 use crate::timers::now;
@@ -17,67 +17,46 @@ use crate::timers::now;
 /// What the served streams of a shard have in common with their server.
 #[derive(Clone)]
 pub struct Ledger {
-    shared: Rc<Shared>,
+    net: Rc<dyn Net>,
 }
 
-struct Shared {
-    net: Rc<dyn Net>,
+/// What a shard's served streams have noted.
+#[derive(Default)]
+pub(crate) struct Note {
     draining: Cell<bool>,
     bytes_read: Cell<u64>,
     bytes_written: Cell<u64>,
-    /// The names of streams that have been closed, for the server to take note of.
-    closed: RefCell<Vec<u64>>,
+    /// Streams that have been closed, for the server to take note of.
+    closed: RefCell<Vec<SourceId>>,
 }
 
-/// What is kept of one served stream.
-pub(super) struct Track {
-    shared: Rc<Shared>,
-    name: u64,
-    progress_ms: Cell<u64>,
-    state: Cell<u8>,
+impl Note {
+    pub(super) fn closed(&self, stream: SourceId) {
+        self.closed.borrow_mut().push(stream);
+    }
 }
-
-/// Something has been received that no whole write has followed.
-const BUSY: u8 = 1;
-/// A write waits for the peer.
-const BLOCKED: u8 = 2;
-/// The server has given the stream up.
-const ENDED: u8 = 4;
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ledger").field("draining", &self.shared.draining).finish_non_exhaustive()
+        f.debug_struct("Ledger").field("draining", &self.net.note().draining).finish_non_exhaustive()
     }
 }
 
 impl Ledger {
-    /// A ledger for the present shard.
+    /// The ledger of the present shard.
     ///
     /// # Errors
     /// There are no sockets here: [`attach`](super::attach) comes first.
     pub fn new() -> io::Result<Self> {
-        let shared = Shared {
-            net: current()?,
-            draining: Cell::new(false),
-            bytes_read: Cell::new(0),
-            bytes_written: Cell::new(0),
-            closed: RefCell::default(),
-        };
-        Ok(Self { shared: Rc::new(shared) })
+        Ok(Self { net: current()? })
     }
 
-    /// Takes over a connected source of this shard's driver, one owned by a task. `name` is what
-    /// [`take_closed`](Self::take_closed) will call it.
+    /// Takes over a connected source of this shard's driver, one owned by a task.
     #[must_use]
-    pub fn adopt(&self, source: SourceId, peer: Address, name: u64) -> (Served, Watch) {
-        let track = Track {
-            shared: Rc::clone(&self.shared),
-            name,
-            progress_ms: Cell::new(now().monotonic_ms),
-            state: Cell::new(0),
-        };
-        let mut handle = Handle::new(Rc::clone(&self.shared.net), source).with_peer(peer);
-        handle.track = Some(track);
+    pub fn adopt(&self, source: SourceId, peer: Address) -> (Served, Watch) {
+        let handle = Handle::new(Rc::clone(&self.net), source).with_peer(peer);
+        handle.set(SERVED);
+        handle.progress_ms.set(now().monotonic_ms);
         let handle = Rc::new(handle);
         let watch = Watch { handle: Rc::downgrade(&handle) };
         (Served { handle }, watch)
@@ -85,19 +64,21 @@ impl Ledger {
 
     /// Bytes received and sent since the last call.
     pub fn take_bytes(&self) -> (u64, u64) {
-        (self.shared.bytes_read.take(), self.shared.bytes_written.take())
+        let note = self.net.note();
+        (note.bytes_read.take(), note.bytes_written.take())
     }
 
-    /// Gives the name of a stream that has been closed, each once.
+    /// Gives the source of a stream that has been closed, each once. Ask at the end of each turn: in the next, another
+    /// one may take its place.
     #[must_use]
-    pub fn take_closed(&self) -> Option<u64> {
-        self.shared.closed.borrow_mut().pop()
+    pub fn take_closed(&self) -> Option<SourceId> {
+        self.net.note().closed.borrow_mut().pop()
     }
 
     /// From now on idle streams see the end of their input. Those that wait for input already are told by
     /// [`Watch::nudge`].
     pub fn drain(&self) {
-        self.shared.draining.set(true);
+        self.net.note().draining.set(true);
     }
 }
 
@@ -108,7 +89,7 @@ pub struct Served {
 
 impl fmt::Debug for Served {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Served").field("peer", &self.handle.peer).finish_non_exhaustive()
+        f.debug_struct("Served").field("peer", &self.handle.peer()).finish_non_exhaustive()
     }
 }
 
@@ -132,26 +113,32 @@ impl fmt::Debug for Watch {
 }
 
 impl Watch {
-    fn read<T>(&self, of: impl FnOnce(&Track) -> T) -> Option<T> {
-        self.handle.upgrade()?.track.as_ref().map(of)
+    fn has(&self, mark: u8) -> bool {
+        self.handle.upgrade().is_some_and(|handle| handle.has(mark))
     }
 
     /// When bytes last went either way, as a reading of [`Now::monotonic_ms`](mm_base::Now); None when it is closed.
     #[must_use]
     pub fn progress_ms(&self) -> Option<u64> {
-        self.read(|track| track.progress_ms.get())
+        self.handle.upgrade().map(|handle| handle.progress_ms.get())
+    }
+
+    /// Who is at the other end; None when it is closed.
+    #[must_use]
+    pub fn peer(&self) -> Option<Address> {
+        self.handle.upgrade().map(|handle| handle.peer())
     }
 
     /// Whether a write waits for the peer.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
-        self.read(|track| track.has(BLOCKED)).unwrap_or(false)
+        self.has(BLOCKED)
     }
 
     /// Whether something has been received that no whole write has followed.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.read(|track| track.has(BUSY)).unwrap_or(false)
+        self.has(BUSY)
     }
 
     /// Has whoever waits for the stream look again.
@@ -164,65 +151,41 @@ impl Watch {
     /// Gives the stream up: every call on it, waiting or to come, fails with
     /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). False: it is closed or has been given up before.
     pub fn end(&self) -> bool {
-        let ended = self
-            .read(|track| {
-                !track.has(ENDED) && {
-                    track.set(ENDED);
-                    true
-                }
-            })
-            .unwrap_or(false);
-        if ended {
-            self.nudge();
+        let Some(handle) = self.handle.upgrade() else { return false };
+        if handle.has(ENDED) {
+            return false;
         }
-        ended
+        handle.set(ENDED);
+        handle.net.wake(handle.source);
+        true
     }
 }
 
-impl Track {
-    fn has(&self, flag: u8) -> bool {
-        self.state.get() & flag != 0
-    }
-
-    fn set(&self, flag: u8) {
-        self.state.set(self.state.get() | flag);
-    }
-
-    fn unset(&self, flag: u8) {
-        self.state.set(self.state.get() & !flag);
-    }
-
-    pub(super) fn check(&self) -> io::Result<()> {
-        if self.has(ENDED) {
-            return Err(io::Error::new(
-                io::ErrorKind::ConnectionAborted,
-                "the server has ended this connection",
-            ));
-        }
-        Ok(())
-    }
-
-    pub(super) fn closed(&self) {
-        self.shared.closed.borrow_mut().push(self.name);
-    }
-
+impl Handle {
     /// Bytes have come.
+    #[inline]
     pub(super) fn received(&self, bytes: usize) {
-        self.set(BUSY);
-        self.progress_ms.set(now().monotonic_ms);
-        add(&self.shared.bytes_read, bytes);
+        if self.has(SERVED) {
+            self.set(BUSY);
+            self.progress_ms.set(now().monotonic_ms);
+            add(&self.net.note().bytes_read, bytes);
+        }
     }
 
     /// Whether a stream that would have to wait for input is at its end, for the server stops.
     pub(super) fn ends(&self) -> bool {
-        self.shared.draining.get() && !self.has(BUSY)
+        self.has(SERVED) && !self.has(BUSY) && self.net.note().draining.get()
     }
 
     /// Bytes have gone, and perhaps some are left.
+    #[inline]
     pub(super) fn sent(&self, bytes: usize, blocked: bool) {
+        if !self.has(SERVED) {
+            return;
+        }
         if bytes > 0 {
             self.progress_ms.set(now().monotonic_ms);
-            add(&self.shared.bytes_written, bytes);
+            add(&self.net.note().bytes_written, bytes);
         }
         if blocked {
             self.set(BLOCKED);

@@ -1,15 +1,17 @@
 //! Connected streams, whole and in halves.
+//!
+//! What a call waits with is one small future, not one in another: it lies in the task of every connection, waiting or
+//! not.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::rc::Rc;
+use std::task::Poll;
 
-use mm_base::buffer::Output;
-
-use super::served::Track;
-use super::{BufferedReader, Direction, Endpoint, Handle, Patience, Tried, current};
-use crate::driver::{Address, Received, Sent};
-use crate::limits::WRITE_QUEUE_BYTES;
+use super::write::{Several, Single, Writing};
+use super::{BufferedReader, Direction, Endpoint, Handle, Tried, current};
+use crate::driver::{Address, Received};
 
 /// A whole read or write that ended before its end. The connection is as usable as `error` leaves it.
 #[derive(Debug)]
@@ -37,42 +39,41 @@ impl From<Incomplete> for io::Error {
 }
 
 /// A connected stream, TCP or Unix. Dropping it closes it.
-#[derive(Debug)]
 pub struct Stream {
-    read: ReadHalf,
-    write: WriteHalf,
+    handle: Rc<Handle>,
 }
 
 /// The half of a stream that reads. The stream is closed when both halves are dropped.
 pub struct ReadHalf {
-    handle: Rc<Handle>,
-    patience: Patience,
+    pub(super) handle: Rc<Handle>,
 }
 
 /// The half of a stream that writes. The stream is closed when both halves are dropped.
 pub struct WriteHalf {
     handle: Rc<Handle>,
-    patience: Patience,
-    /// A write was given up in its middle.
-    broken: bool,
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("peer", &self.peer()).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for ReadHalf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadHalf").field("peer", &self.handle.peer).finish_non_exhaustive()
+        f.debug_struct("ReadHalf").field("peer", &self.peer()).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for WriteHalf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WriteHalf").field("broken", &self.broken).finish_non_exhaustive()
+        f.debug_struct("WriteHalf").field("peer", &self.handle.peer()).finish_non_exhaustive()
     }
 }
 
 impl Stream {
     pub(super) fn of_handle(handle: Rc<Handle>) -> Self {
-        let read = ReadHalf { handle: Rc::clone(&handle), patience: Patience::new() };
-        Self { read, write: WriteHalf { handle, patience: Patience::new(), broken: false } }
+        Self { handle }
     }
 
     /// Connects. Put a [`timeout`](crate::timers::timeout) around it to bound the wait.
@@ -88,59 +89,65 @@ impl Stream {
             Endpoint::Unix(_) => Address::Unix,
         };
         let handle = Handle::new(net, source).with_peer(peer);
-        let connected = |handle: &Handle| {
-            Ok(if handle.net.connected(handle.source)? { Tried::Done(()) } else { Tried::Blocked })
-        };
-        Patience::new().retry(&handle, Direction::Output, connected).await?;
+        let mut waiting = false;
+        poll_fn(|context| {
+            handle.poll_try(Direction::Output, &mut waiting, context, |handle| {
+                Ok(if handle.net.connected(handle.source)? { Tried::Done(()) } else { Tried::Blocked })
+            })
+        })
+        .await?;
         Ok(Self::of_handle(Rc::new(handle)))
     }
 
     /// Who is at the other end.
     #[must_use]
     pub fn peer(&self) -> Address {
-        self.read.peer()
+        self.handle.peer()
     }
 
     /// How long a read waits for the next bytes, in milliseconds; for ever at first.
     pub fn set_read_timeout_ms(&mut self, timeout_ms: Option<u64>) {
-        self.read.set_timeout_ms(timeout_ms);
+        self.handle.set_timeout_ms(Direction::Input, timeout_ms);
     }
 
     /// How long a write waits for the peer to take more, in milliseconds; for ever at first.
     pub fn set_write_timeout_ms(&mut self, timeout_ms: Option<u64>) {
-        self.write.set_timeout_ms(timeout_ms);
+        self.handle.set_timeout_ms(Direction::Output, timeout_ms);
     }
 
     /// See [`ReadHalf::read`].
     ///
     /// # Errors
     /// As there.
-    pub async fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        self.read.read(space).await
+    pub fn read(&mut self, space: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        read(&self.handle, space)
     }
 
     /// See [`ReadHalf::read_exact`].
     ///
     /// # Errors
     /// As there.
-    pub async fn read_exact(&mut self, space: &mut [u8]) -> Result<(), Incomplete> {
-        self.read.read_exact(space).await
+    pub fn read_exact(&mut self, space: &mut [u8]) -> impl Future<Output = Result<(), Incomplete>> {
+        read_exact(&self.handle, space, |_| 0)
     }
 
     /// See [`WriteHalf::write_all`].
     ///
     /// # Errors
     /// As there.
-    pub async fn write_all(&mut self, bytes: &[u8]) -> Result<(), Incomplete> {
-        self.write.write_all(bytes).await
+    pub fn write_all(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), Incomplete>> {
+        Writing::new(&self.handle, Single::new(bytes))
     }
 
     /// See [`WriteHalf::write_all_vectored`].
     ///
     /// # Errors
     /// As there.
-    pub async fn write_all_vectored(&mut self, slices: &[IoSlice<'_>]) -> Result<(), Incomplete> {
-        self.write.write_all_vectored(slices).await
+    pub fn write_all_vectored(
+        &mut self,
+        slices: &[IoSlice<'_>],
+    ) -> impl Future<Output = Result<(), Incomplete>> {
+        Writing::new(&self.handle, Several::new(slices))
     }
 
     /// See [`WriteHalf::shutdown`].
@@ -148,24 +155,25 @@ impl Stream {
     /// # Errors
     /// As there.
     pub fn shutdown(&mut self) -> io::Result<()> {
-        self.write.shutdown()
+        self.handle.net.shutdown_output(self.handle.source)
     }
 
     /// Closes the stream at once, with a reset: what has not been sent is dropped.
     pub fn reset(self) {
-        self.read.handle.net.reset(self.read.handle.source);
+        self.handle.net.reset(self.handle.source);
     }
 
     /// The two halves, for two tasks or for use at once.
     #[must_use]
     pub fn split(self) -> (ReadHalf, WriteHalf) {
-        (self.read, self.write)
+        (ReadHalf { handle: Rc::clone(&self.handle) }, WriteHalf { handle: self.handle })
     }
 
     /// The two halves, with a buffer for reading that is held only while bytes wait in it.
     #[must_use]
     pub fn buffered(self) -> (BufferedReader, WriteHalf) {
-        (BufferedReader::new(self.read), self.write)
+        let (read, write) = self.split();
+        (BufferedReader::new(read), write)
     }
 }
 
@@ -173,12 +181,12 @@ impl ReadHalf {
     /// Who is at the other end.
     #[must_use]
     pub fn peer(&self) -> Address {
-        self.handle.peer
+        self.handle.peer()
     }
 
     /// How long a read waits for the next bytes, in milliseconds; for ever at first.
     pub fn set_timeout_ms(&mut self, timeout_ms: Option<u64>) {
-        self.patience.timeout_ms = timeout_ms;
+        self.handle.set_timeout_ms(Direction::Input, timeout_ms);
     }
 
     /// Reads what has come, or waits for it; 0 when the peer has finished or `space` is empty. May be given up at any
@@ -186,11 +194,8 @@ impl ReadHalf {
     ///
     /// # Errors
     /// The connection is broken, or the wait was ended early.
-    pub async fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        if space.is_empty() {
-            return Ok(0);
-        }
-        self.retry(|handle| receive(handle, space, true)).await
+    pub fn read(&mut self, space: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        read(&self.handle, space)
     }
 
     /// Reads until `space` is full.
@@ -198,35 +203,53 @@ impl ReadHalf {
     /// # Errors
     /// As for [`read`](Self::read), and [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) when the peer finished before;
     /// the bytes read by then are in `space`.
-    pub async fn read_exact(&mut self, space: &mut [u8]) -> Result<(), Incomplete> {
-        let mut done = 0;
-        while done < space.len() {
-            let error = match self.read(&mut space[done..]).await {
-                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
-                Ok(received) => {
-                    done += received;
-                    continue;
-                }
-                Err(error) => error,
-            };
-            return Err(Incomplete { error, done, left: space.len() - done });
-        }
-        Ok(())
+    pub fn read_exact(&mut self, space: &mut [u8]) -> impl Future<Output = Result<(), Incomplete>> {
+        read_exact(&self.handle, space, |_| 0)
     }
+}
 
-    pub(super) async fn retry<T>(
-        &mut self,
-        attempt: impl FnMut(&Handle) -> io::Result<Tried<T>>,
-    ) -> io::Result<T> {
-        self.patience.retry(&self.handle, Direction::Input, attempt).await
-    }
+fn read(handle: &Handle, space: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+    let mut waiting = false;
+    poll_fn(move |context| {
+        if space.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        handle.poll_try(Direction::Input, &mut waiting, context, |handle| receive(handle, space, true))
+    })
+}
+
+/// Reads until `space` is full, what `begin` puts at its front first.
+pub(super) fn read_exact(
+    handle: &Handle,
+    space: &mut [u8],
+    begin: impl FnOnce(&mut [u8]) -> usize,
+) -> impl Future<Output = Result<(), Incomplete>> {
+    let (mut begin, mut done, mut waiting) = (Some(begin), 0, false);
+    poll_fn(move |context| {
+        if let Some(begin) = begin.take() {
+            done = begin(space);
+        }
+        let before = done;
+        let polled = handle.poll_try(Direction::Input, &mut waiting, context, |handle| {
+            while done < space.len() {
+                match receive(handle, &mut space[done..], true)? {
+                    Tried::Done(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    Tried::Done(received) => done += received,
+                    Tried::Blocked if done > before => return Ok(Tried::Progress),
+                    other => return Ok(other.map(|_| ())),
+                }
+            }
+            Ok(Tried::Done(()))
+        });
+        polled.map_err(|error| Incomplete { error, done, left: space.len() - done })
+    })
 }
 
 /// Tries to receive. `between`: nothing of a request has been kept, so that the stream may end here.
 pub(super) fn receive(handle: &Handle, space: &mut [u8], between: bool) -> io::Result<Tried<usize>> {
     Ok(match handle.net.receive(handle.source, space)? {
         Received::Bytes(bytes) => {
-            handle.track.iter().for_each(|track| track.received(bytes));
+            handle.received(bytes);
             Tried::Done(bytes)
         }
         Received::End => Tried::Done(0),
@@ -236,72 +259,13 @@ pub(super) fn receive(handle: &Handle, space: &mut [u8], between: bool) -> io::R
 
 /// What a stream comes to that has nothing to receive: see [`receive`].
 pub(super) fn without_input(handle: &Handle, between: bool) -> Tried<usize> {
-    let ends = between && handle.track.as_ref().is_some_and(Track::ends);
-    if ends { Tried::Done(0) } else { Tried::Blocked }
-}
-
-/// A write under way: when it is dropped before its end, what it had queued must not be sent as part of another.
-struct Writing<'a> {
-    half: &'a mut WriteHalf,
-    /// Taken back when the write is over.
-    output: Option<Box<Output>>,
-    /// Bytes of this write that have not been queued.
-    unqueued: usize,
-    total: usize,
-}
-
-impl Writing<'_> {
-    fn left(&self) -> usize {
-        self.unqueued + self.output.as_ref().map_or(0, |output| output.len())
-    }
-
-    async fn send(&mut self) -> Result<(), Incomplete> {
-        let WriteHalf { handle, patience, .. } = &mut *self.half;
-        let Some(output) = &mut self.output else { return Ok(()) };
-        match patience.retry(handle, Direction::Output, |handle| send(handle, output)).await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let left = self.left();
-                // Told how much is left, the caller may go on from there: this is no break.
-                self.half.handle.track.iter().for_each(|track| track.sent(0, false));
-                self.unqueued = self.total;
-                self.give_back();
-                Err(Incomplete { error, done: self.total - left, left })
-            }
-        }
-    }
-
-    fn give_back(&mut self) {
-        if let Some(output) = self.output.take() {
-            self.half.handle.net.put_output(output);
-        }
-    }
-}
-
-fn send(handle: &Handle, output: &mut Output) -> io::Result<Tried<()>> {
-    let before = output.len();
-    let sent = handle.net.send(handle.source, output)?;
-    let bytes = before - output.len();
-    handle.track.iter().for_each(|track| track.sent(bytes, sent == Sent::Blocked));
-    Ok(match sent {
-        Sent::All => Tried::Done(()),
-        Sent::Blocked if bytes > 0 => Tried::Progress,
-        Sent::Blocked => Tried::Blocked,
-    })
-}
-
-impl Drop for Writing<'_> {
-    fn drop(&mut self) {
-        let left = self.left();
-        self.half.broken = left > 0 && left < self.total;
-        self.give_back();
-    }
+    if between && handle.ends() { Tried::Done(0) } else { Tried::Blocked }
 }
 
 impl WriteHalf {
     /// How long a write waits for the peer to take more, in milliseconds; for ever at first.
     pub fn set_timeout_ms(&mut self, timeout_ms: Option<u64>) {
-        self.patience.timeout_ms = timeout_ms;
+        self.handle.set_timeout_ms(Direction::Output, timeout_ms);
     }
 
     /// Writes all bytes. A write that is given up (its future dropped) after some bytes went out breaks the half: the
@@ -310,37 +274,19 @@ impl WriteHalf {
     /// # Errors
     /// The connection is broken, or the wait was ended early; then the write may be taken up again from where it
     /// stopped.
-    pub async fn write_all(&mut self, bytes: &[u8]) -> Result<(), Incomplete> {
-        self.write_all_vectored(&[IoSlice::new(bytes)]).await
+    pub fn write_all(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), Incomplete>> {
+        Writing::new(&self.handle, Single::new(bytes))
     }
 
     /// Writes all bytes of all slices, in order: see [`write_all`](Self::write_all).
     ///
     /// # Errors
     /// As there.
-    pub async fn write_all_vectored(&mut self, slices: &[IoSlice<'_>]) -> Result<(), Incomplete> {
-        let total = slices.iter().map(|slice| slice.len()).sum();
-        if self.broken {
-            let error =
-                io::Error::new(io::ErrorKind::BrokenPipe, "an earlier write was given up in its middle");
-            return Err(Incomplete { error, done: 0, left: total });
-        }
-        let output = Some(self.handle.net.take_output());
-        let mut writing = Writing { half: self, output, unqueued: total, total };
-        for slice in slices {
-            let mut rest = &**slice;
-            while let (false, Some(output)) = (rest.is_empty(), &mut writing.output) {
-                let room = WRITE_QUEUE_BYTES - output.len();
-                let (now, later) = rest.split_at(rest.len().min(room));
-                output.write(now);
-                writing.unqueued -= now.len();
-                rest = later;
-                if writing.output.as_ref().is_some_and(|output| output.is_full()) {
-                    writing.send().await?;
-                }
-            }
-        }
-        writing.send().await
+    pub fn write_all_vectored(
+        &mut self,
+        slices: &[IoSlice<'_>],
+    ) -> impl Future<Output = Result<(), Incomplete>> {
+        Writing::new(&self.handle, Several::new(slices))
     }
 
     /// Tells the peer that nothing more will be written; reading goes on.

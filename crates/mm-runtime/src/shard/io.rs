@@ -1,11 +1,13 @@
 //! What tasks share with the shard's driver: the driver itself, and who waits for which event.
 
 use std::cell::{RefCell, RefMut};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::task::Waker;
 
 use crate::driver::{Driver, Event, SourceId};
+use crate::net::Direction;
 
 /// A handle to a shard's driver, for what runs as a task. Clones are the same.
 ///
@@ -17,16 +19,82 @@ pub struct Io<D> {
 
 struct Shared<D> {
     driver: RefCell<D>,
-    /// By the index of the source.
-    waiting: RefCell<Vec<Waiting>>,
+    waiting: RefCell<Waiting>,
 }
 
-/// Who waits for a source of a task.
+/// Who waits for sources of tasks. Most sources have one task, which waits for one thing at a time, so each has a place
+/// for one waker; the rest are apart.
 #[derive(Default)]
 struct Waiting {
-    source: Option<SourceId>,
-    readable: Option<Waker>,
-    writable: Option<Waker>,
+    /// By the index of the source.
+    places: Vec<Place>,
+    /// Those of another task than the one that the source's place has.
+    others: BTreeMap<(SourceId, Direction), Waker>,
+}
+
+/// Who waits for one source.
+#[derive(Default)]
+struct Place {
+    waker: Option<Waker>,
+    /// Which source, of those that have had this index; 0 is none.
+    serial: u32,
+    /// What the waker waits for.
+    input: bool,
+    output: bool,
+}
+
+/// What a source costs here.
+#[cfg(test)]
+pub(crate) const WAITING_BYTES: usize = size_of::<Place>();
+
+impl Place {
+    fn wants(&mut self, direction: Direction) -> &mut bool {
+        match direction {
+            Direction::Input => &mut self.input,
+            Direction::Output => &mut self.output,
+        }
+    }
+}
+
+impl Waiting {
+    /// Notes who waits. Gives what that replaces, to be dropped when the table is free again.
+    fn set(&mut self, source: SourceId, direction: Direction, waker: &Waker) -> [Option<Waker>; 2] {
+        let index = source.index();
+        if index >= self.places.len() {
+            self.places.resize_with(index + 1, Place::default);
+        }
+        let place = &mut self.places[index];
+        let mut replaced = [None, None];
+        if place.serial != source.serial() {
+            replaced[0] = std::mem::take(place).waker;
+            place.serial = source.serial();
+        }
+        if !self.others.is_empty() {
+            replaced[1] = self.others.remove(&(source, direction));
+        }
+        if place.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *place.wants(direction) = true;
+            return replaced;
+        }
+        *place.wants(direction) = false;
+        if place.input || place.output {
+            self.others.insert((source, direction), waker.clone());
+        } else {
+            *place.wants(direction) = true;
+            let former = place.waker.replace(waker.clone());
+            replaced[0] = replaced[0].take().or(former);
+        }
+        replaced
+    }
+
+    /// Who is to be woken.
+    fn take(&mut self, source: SourceId, direction: Direction) -> Option<Waker> {
+        let place = self.places.get_mut(source.index()).filter(|place| place.serial == source.serial())?;
+        if !std::mem::take(place.wants(direction)) {
+            return if self.others.is_empty() { None } else { self.others.remove(&(source, direction)) };
+        }
+        if place.input || place.output { place.waker.clone() } else { place.waker.take() }
+    }
 }
 
 impl<D> Clone for Io<D> {
@@ -48,12 +116,12 @@ impl<D: Driver> Io<D> {
 
     /// Has `waker` woken by the source's next input, end, error, or connection to accept. It replaces another one.
     pub fn wake_when_readable(&self, source: SourceId, waker: &Waker) {
-        self.wait(source, |waiting| set(&mut waiting.readable, waker));
+        self.wait(source, Direction::Input, waker);
     }
 
     /// Has `waker` woken when the source has room for output, or an error. It replaces another one.
     pub fn wake_when_writable(&self, source: SourceId, waker: &Waker) {
-        self.wait(source, |waiting| set(&mut waiting.writable, waker));
+        self.wait(source, Direction::Output, waker);
     }
 
     /// Closes a source, and wakes those who wait for it, who will be told.
@@ -64,52 +132,32 @@ impl<D: Driver> Io<D> {
 
     /// Wakes those who wait for a source, for whatever.
     pub fn wake_all(&self, source: SourceId) {
-        self.wake(source, |waiting| waiting.readable.take());
-        self.wake(source, |waiting| waiting.writable.take());
+        self.wake(source, Direction::Input);
+        self.wake(source, Direction::Output);
     }
 
     /// Wakes those for whom this event is.
     pub(super) fn event(&self, event: &Event) {
         if event.readable {
-            self.wake(event.source, |waiting| waiting.readable.take());
+            self.wake(event.source, Direction::Input);
         }
         if event.writable {
-            self.wake(event.source, |waiting| waiting.writable.take());
+            self.wake(event.source, Direction::Output);
         }
     }
 
-    fn wake(&self, source: SourceId, take: impl FnOnce(&mut Waiting) -> Option<Waker>) {
-        let mut waiting = self.shared.waiting.borrow_mut();
-        let place = waiting.get_mut(source.index()).filter(|waiting| waiting.source == Some(source));
-        let waker = place.and_then(take);
+    fn wake(&self, source: SourceId, direction: Direction) {
         // Not while the table is borrowed: a wake may run a destructor that closes a source.
-        drop(waiting);
+        let waker = self.shared.waiting.borrow_mut().take(source, direction);
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    fn wait(&self, source: SourceId, set: impl FnOnce(&mut Waiting) -> Option<Waker>) {
-        let mut waiting = self.shared.waiting.borrow_mut();
-        let index = source.index();
-        if index >= waiting.len() {
-            waiting.resize_with(index + 1, Waiting::default);
-        }
-        let place = &mut waiting[index];
-        let former = if place.source == Some(source) { None } else { Some(std::mem::take(place)) };
-        place.source = Some(source);
-        let replaced = set(place);
-        drop(waiting);
-        drop((former, replaced));
+    fn wait(&self, source: SourceId, direction: Direction, waker: &Waker) {
+        let replaced = self.shared.waiting.borrow_mut().set(source, direction, waker);
+        drop(replaced);
     }
-}
-
-/// Puts a waker in its place, unless one that does the same is there. Returns what it replaces, to be dropped later.
-fn set(place: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
-    if place.as_ref().is_some_and(|known| known.will_wake(waker)) {
-        return None;
-    }
-    place.replace(waker.clone())
 }
 
 impl<D> fmt::Debug for Io<D> {

@@ -1,10 +1,12 @@
 //! Sockets: listening, accepting, connecting, and their options.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -177,26 +179,41 @@ fn bind_udp(address: SocketAddr) -> io::Result<Listener> {
 }
 
 fn bind_unix(path: &Path, mode: u32, backlog: i32) -> io::Result<Listener> {
+    let socket = new_unix_socket(path, mode, SocketType::STREAM)?;
+    listen(&socket, backlog)?;
+    Ok(Listener { socket, address: ListenAddress::Unix(path.to_owned(), mode) })
+}
+
+/// A Unix socket with this path, which takes the place of one that nobody has any more.
+fn new_unix_socket(path: &Path, mode: u32, kind: SocketType) -> io::Result<OwnedFd> {
     let name = SocketAddrUnix::new(path)?;
-    let socket = new_socket(AddressFamily::UNIX, SocketType::STREAM)?;
+    let socket = new_socket(AddressFamily::UNIX, kind)?;
     match bind(&socket, &name) {
         Err(Errno::ADDRINUSE) => {
-            remove_stale(path, &name)?;
+            remove_stale(path, &name, kind)?;
             bind(&socket, &name)?;
         }
         bound => bound?,
     }
     std::fs::set_permissions(path, Permissions::from_mode(mode))?;
-    listen(&socket, backlog)?;
-    Ok(Listener { socket, address: ListenAddress::Unix(path.to_owned(), mode) })
+    Ok(socket)
+}
+
+/// A Unix socket for datagrams: with a path and access rights, or nameless.
+pub(crate) fn unix_datagrams(name: Option<(&Path, u32)>) -> io::Result<OwnedFd> {
+    let Some((path, mode)) = name else { return Ok(new_socket(AddressFamily::UNIX, SocketType::DGRAM)?) };
+    new_unix_socket(path, mode, SocketType::DGRAM).map_err(|error| {
+        let text = format!("cannot take datagrams at {}: {}", path.display(), plain(&error));
+        io::Error::new(error.kind(), text)
+    })
 }
 
 /// Removes the socket of a server that is no more. Anything else of that name stays.
-fn remove_stale(path: &Path, name: &SocketAddrUnix) -> io::Result<()> {
+fn remove_stale(path: &Path, name: &SocketAddrUnix, kind: SocketType) -> io::Result<()> {
     if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
         return Err(Errno::ADDRINUSE.into());
     }
-    let probe = new_socket(AddressFamily::UNIX, SocketType::STREAM)?;
+    let probe = new_socket(AddressFamily::UNIX, kind)?;
     match rustix::net::connect(&probe, name) {
         Err(Errno::CONNREFUSED) => std::fs::remove_file(path),
         _ => Err(Errno::ADDRINUSE.into()),
@@ -298,6 +315,26 @@ pub(crate) fn receive_datagram(socket: &OwnedFd, space: &mut [u8]) -> Result<(us
     let (_, received, from) = rustix::net::recvfrom(socket, space, RecvFlags::empty())?;
     let from = from.and_then(|from| SocketAddr::try_from(from).ok()).ok_or(Errno::INVAL)?;
     Ok((received, from))
+}
+
+/// The same of a Unix socket, whose sender may be nameless.
+pub(crate) fn receive_unix_datagram(
+    socket: &OwnedFd,
+    space: &mut [u8],
+) -> Result<(usize, Option<PathBuf>), Errno> {
+    let (_, received, from) = rustix::net::recvfrom(socket, space, RecvFlags::empty())?;
+    let from = from.and_then(|from| SocketAddrUnix::try_from(from).ok());
+    let path = from.as_ref().and_then(SocketAddrUnix::path);
+    Ok((received, path.map(|path| PathBuf::from(OsStr::from_bytes(path.to_bytes())))))
+}
+
+/// Sends one datagram to a Unix socket. False: there is no room, here or with the receiver.
+pub(crate) fn send_unix_datagram(socket: &OwnedFd, bytes: &[u8], to: &Path) -> io::Result<bool> {
+    match rustix::net::sendto(socket, bytes, QUIETLY, &SocketAddrUnix::new(to)?) {
+        Ok(_) => Ok(true),
+        Err(Errno::AGAIN | Errno::NOBUFS) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Closes a stream so that the kernel drops its output instead of sending it.

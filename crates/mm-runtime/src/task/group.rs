@@ -122,7 +122,7 @@ impl Group {
         });
         tasks[place] = Some(task.clone());
         let member = Member { members: Rc::downgrade(&self.members), place };
-        task.extra().borrow_mut().get_or_insert_default().member = Some(member);
+        task.extra().own.borrow_mut().member = Some(member);
         if self.members.cancelled.get() {
             task.cancel(false);
         }

@@ -45,8 +45,7 @@ impl<T: 'static> TaskLocal<T> {
         let key = self.key();
         raw::with_task(|task| {
             let Some(task) = task else { return Err(value) };
-            let mut extra = task.extra().borrow_mut();
-            let locals = &mut extra.get_or_insert_default().locals;
+            let locals = &mut task.extra().own.borrow_mut().locals;
             if let Some((_, place)) = locals.iter_mut().find(|(known, _)| *known == key) {
                 let old = std::mem::replace(place, Rc::new(value) as Rc<dyn Any>);
                 return Ok(old.downcast().ok());
@@ -64,8 +63,8 @@ impl<T: 'static> TaskLocal<T> {
     pub fn get(&self) -> Option<Rc<T>> {
         let key = self.key();
         raw::with_task(|task| {
-            let extra = task?.extra().borrow();
-            let (_, value) = extra.as_ref()?.locals.iter().find(|(known, _)| *known == key)?;
+            let own = task?.known_extra()?.own.borrow();
+            let (_, value) = own.locals.iter().find(|(known, _)| *known == key)?;
             Rc::clone(value).downcast().ok()
         })
     }
@@ -74,8 +73,7 @@ impl<T: 'static> TaskLocal<T> {
     pub fn take(&self) -> Option<Rc<T>> {
         let key = self.key();
         raw::with_task(|task| {
-            let mut extra = task?.extra().borrow_mut();
-            let locals = &mut extra.as_mut()?.locals;
+            let locals = &mut task?.known_extra()?.own.borrow_mut().locals;
             let index = locals.iter().position(|(known, _)| *known == key)?;
             locals.remove(index).1.downcast().ok()
         })

@@ -12,7 +12,7 @@ const OTHER: &str = "(other)";
 
 /// The name of a kind of task. Make it once and keep it: making takes a lock.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Name(u32);
+pub struct Name(u16);
 
 impl Default for Name {
     fn default() -> Self {
@@ -33,7 +33,7 @@ impl Name {
                 NAMES_MAX
             }
         });
-        Self(u32::try_from(index).map_or(1, |index| index + 2))
+        Self(u16::try_from(index).map_or(1, |index| index + 2))
     }
 
     /// The text.
@@ -41,15 +41,15 @@ impl Name {
     pub fn text(self) -> &'static str {
         let Some(index) = self.0.checked_sub(2) else { return NAMELESS };
         let names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-        names.get(index as usize).copied().unwrap_or(OTHER)
+        names.get(usize::from(index)).copied().unwrap_or(OTHER)
     }
 
     /// The name as a number above 0.
-    pub(crate) fn number(self) -> u32 {
+    pub(crate) fn number(self) -> u16 {
         self.0
     }
 
-    pub(crate) fn of_number(number: u32) -> Self {
+    pub(crate) fn of_number(number: u16) -> Self {
         Self(number)
     }
 }

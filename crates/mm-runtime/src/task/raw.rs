@@ -1,8 +1,8 @@
 //! A task in memory: one allocation with a header, the future and later its output, and the waker that points to it.
 //!
 //! Who may touch what:
-//! - `refs`, `link`, `remote`, `owner` and `vtable` belong to all threads that have a waker. Everything else is touched
-//!   by the owner's thread alone: [`Task`] and [`Local`] never leave it, and a waker compares ids first.
+//! - `refs`, `link`, `remote` and `vtable` belong to all threads that have a waker. Everything else is touched
+//!   by the owner's thread alone: [`Task`] and [`Local`] never leave it, and a waker looks whose `remote` it is first.
 //! - The future and the output are dropped on the owner's thread, at the latest when the task has finished and nobody
 //!   can join it. What the last waker frees, perhaps elsewhere, is memory with nothing in it that needs dropping.
 //! - The owner's list of all tasks holds one reference until the task has finished, so a task that is queued or polled
@@ -12,7 +12,7 @@
 
 use std::alloc::Layout;
 use std::any::Any;
-use std::cell::{Cell, RefCell, UnsafeCell};
+use std::cell::{Cell, OnceCell, UnsafeCell};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -20,8 +20,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
-use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::task::{Context, Poll, Waker};
 
 use mm_base::wake_list::Link;
 
@@ -31,12 +31,14 @@ use crate::executor::Local;
 mod memory;
 mod queue;
 mod remote;
+mod waker;
 
 pub(crate) use memory::Memory;
 pub(crate) use queue::{AllTasks, Polled, RunQueues};
 pub(crate) use remote::Remote;
 
 use memory::Kind;
+use waker::{borrowed_waker, wake_by_ref};
 
 thread_local! {
     /// The executor this thread is in. Set only by `enter`, which borrows it for as long as it is set.
@@ -81,26 +83,43 @@ const CANCELLED: u8 = 16;
 /// What ended it was its deadline.
 const LATE: u8 = 32;
 
-/// What all tasks have in common.
+/// What a task costs besides its future.
+#[cfg(test)]
+pub(crate) const HEADER_BYTES: usize = size_of::<Header>();
+
+/// References at which one more ends the process: so many can only have been forgotten.
+const REFS_MAX: u32 = u32::MAX / 2;
+
+/// What all tasks have in common. Every connection of a handler has one, so what few tasks need is in `extra`.
 #[repr(C)]
 struct Header {
     link: Link,
-    refs: AtomicUsize,
+    refs: AtomicU32,
+    name: Name,
+    state: Cell<u8>,
+    priority: Cell<Priority>,
     vtable: &'static VTable,
-    owner: u64,
     remote: Arc<Remote>,
     /// The next of the run queue.
     next: Cell<Option<NonNull<Self>>>,
     /// Neighbours in the list of all tasks.
     newer: Cell<Option<NonNull<Self>>>,
     older: Cell<Option<NonNull<Self>>>,
-    state: Cell<u8>,
-    priority: Cell<Priority>,
-    name: Name,
-    joiner: Cell<Option<Waker>>,
-    /// Why there is no output.
-    failure: Cell<Option<JoinError>>,
-    extra: RefCell<Option<Box<Extra>>>,
+    extra: OnceCell<Box<Extra>>,
+}
+
+impl Header {
+    /// Adds a reference to one that the caller has.
+    fn add_reference(&self) {
+        if self.refs.fetch_add(1, Ordering::Relaxed) > REFS_MAX {
+            std::process::abort();
+        }
+    }
+
+    /// Whether the task belongs to this executor.
+    fn is_of(&self, local: &Local) -> bool {
+        Arc::ptr_eq(&self.remote, &local.remote)
+    }
 }
 
 /// What depends on the future's type.
@@ -173,12 +192,13 @@ impl<F: Future> Whole<F> {
     unsafe fn free(header: NonNull<Header>) {
         let whole = header.cast::<Self>();
         // SAFETY: nobody has a reference any more, and the task was written in `Task::allocate`.
-        let owner = unsafe { whole.as_ref() }.header.owner;
+        let header = unsafe { &whole.as_ref().header };
+        let is_own = with_current(|local| local.is_some_and(|local| header.is_of(local)));
         // SAFETY: as above.
         unsafe { whole.drop_in_place() };
         with_current(|local| match local {
             // SAFETY: it was taken for this kind in `Task::allocate`.
-            Some(local) if local.id == owner => unsafe { local.memory.put(Self::MEMORY, whole.cast()) },
+            Some(local) if is_own => unsafe { local.memory.put(Self::MEMORY, whole.cast()) },
             // SAFETY: as above.
             _ => unsafe { Self::MEMORY.free(whole.cast()) },
         });
@@ -193,7 +213,7 @@ pub(crate) struct Task {
 
 impl Clone for Task {
     fn clone(&self) -> Self {
-        self.header().refs.fetch_add(1, Ordering::Relaxed);
+        self.header().add_reference();
         Self { header: self.header, not_send: PhantomData }
     }
 }
@@ -217,19 +237,16 @@ impl Task {
         let task = Whole {
             header: Header {
                 link: Link::new(),
-                refs: AtomicUsize::new(2),
+                refs: AtomicU32::new(2),
+                name,
+                state: Cell::new(JOINABLE),
+                priority: Cell::new(priority),
                 vtable: &Whole::<F>::VTABLE,
-                owner: local.id,
                 remote: Arc::clone(&local.remote),
                 next: Cell::new(None),
                 newer: Cell::new(None),
                 older: Cell::new(None),
-                state: Cell::new(JOINABLE),
-                priority: Cell::new(priority),
-                name,
-                joiner: Cell::new(None),
-                failure: Cell::new(None),
-                extra: RefCell::new(None),
+                extra: OnceCell::new(),
             },
             stage: UnsafeCell::new(Stage::Running(future)),
         };
@@ -276,8 +293,14 @@ impl Task {
         self.header().priority.set(priority);
     }
 
-    pub(crate) fn extra(&self) -> &RefCell<Option<Box<Extra>>> {
-        &self.header().extra
+    /// What few tasks have, made where it is not there.
+    pub(crate) fn extra(&self) -> &Extra {
+        self.header().extra.get_or_init(Box::default)
+    }
+
+    /// The same, where it is there.
+    pub(crate) fn known_extra(&self) -> Option<&Extra> {
+        self.header().extra.get().map(|extra| &**extra)
     }
 
     /// Queues the task, from wherever on the owner's thread.
@@ -335,7 +358,7 @@ impl Task {
     pub(crate) fn finish(&self, local: &Local) {
         self.set(DONE);
         local.all.remove(self.header);
-        if let Some(joiner) = self.header().joiner.take() {
+        if let Some(joiner) = self.known_extra().and_then(|extra| extra.joiner.take()) {
             joiner.wake();
         }
         // A task that was woken while it ran for the last time is in a run queue, which then gives the reference up.
@@ -352,24 +375,28 @@ impl Task {
     /// Nobody will ask for the output: drops it if it is there.
     pub(crate) fn set_unjoinable(&self) {
         self.unset(JOINABLE);
-        drop(self.header().joiner.take());
+        drop(self.known_extra().and_then(|extra| extra.joiner.take()));
         if self.is_done() {
             self.clear().unwrap_or_else(discard);
-            self.header().failure.take().into_iter().for_each(JoinError::discard);
+            self.take_failure().into_iter().for_each(JoinError::discard);
         }
     }
 
     /// Notes why there is no output, for whoever joins.
     pub(crate) fn fail(&self, error: JoinError) {
         if self.is_joinable() {
-            self.header().failure.set(Some(error));
+            self.extra().failure.set(Some(error));
         } else {
             error.discard();
         }
     }
 
+    fn take_failure(&self) -> Option<JoinError> {
+        self.known_extra().and_then(|extra| extra.failure.take())
+    }
+
     pub(super) fn set_joiner(&self, waker: &Waker) {
-        let joiner = &self.header().joiner;
+        let joiner = &self.extra().joiner;
         let known = joiner.take().filter(|known| known.will_wake(waker));
         joiner.set(Some(known.unwrap_or_else(|| waker.clone())));
     }
@@ -395,7 +422,7 @@ impl<T> Joinable<T> {
         if !self.task.is_done() {
             return None;
         }
-        if let Some(failure) = self.task.header().failure.take() {
+        if let Some(failure) = self.task.take_failure() {
             return Some(Err(failure));
         }
         let mut output = None::<T>;
@@ -433,57 +460,4 @@ unsafe fn release(header: NonNull<Header>) {
         // reference after the future was dropped, and the output was dropped with the join handle's or before.
         unsafe { free(header) };
     }
-}
-
-/// # Safety
-/// The caller has a reference to the task.
-#[inline]
-unsafe fn wake_by_ref(header: NonNull<Header>) {
-    // SAFETY: the caller's reference.
-    let task = unsafe { header.as_ref() };
-    with_current(|local| match local {
-        Some(local) if local.id == task.owner => local.push(header),
-        // SAFETY: the caller's reference.
-        _ => unsafe { wake_from_elsewhere(header) },
-    });
-}
-
-/// # Safety
-/// The caller has a reference to the task.
-#[cold]
-#[inline(never)]
-unsafe fn wake_from_elsewhere(header: NonNull<Header>) {
-    // SAFETY: the caller's reference; it is this task's remote.
-    unsafe { header.as_ref().remote.wake(header) };
-}
-
-static WAKER: RawWakerVTable = RawWakerVTable::new(
-    |data| {
-        let header = from_data(data);
-        // SAFETY: the waker being cloned has a reference.
-        unsafe { header.as_ref() }.refs.fetch_add(1, Ordering::Relaxed);
-        RawWaker::new(data, &WAKER)
-    },
-    |data| {
-        // SAFETY: the waker's reference is used once more and then given up.
-        unsafe { wake_by_ref(from_data(data)) };
-        // SAFETY: as above.
-        unsafe { release(from_data(data)) };
-    },
-    // SAFETY: the waker has a reference.
-    |data| unsafe { wake_by_ref(from_data(data)) },
-    // SAFETY: the waker's reference is given up.
-    |data| unsafe { release(from_data(data)) },
-);
-
-fn from_data(data: *const ()) -> NonNull<Header> {
-    // SAFETY: wakers are made of non-null pointers, below.
-    unsafe { NonNull::new_unchecked(data.cast_mut().cast()) }
-}
-
-/// A waker without a reference of its own: it must not be dropped, nor outlive one.
-fn borrowed_waker(header: NonNull<Header>) -> Waker {
-    // SAFETY: the vtable keeps the contract of `RawWaker`: its functions may be called from any thread, for they touch
-    // only what belongs to all threads unless they find themselves on the owner's.
-    unsafe { Waker::from_raw(RawWaker::new(header.as_ptr().cast_const().cast(), &WAKER)) }
 }

@@ -7,9 +7,11 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use mm_base::slab::Key;
+use mm_runtime::Runtime;
 use mm_runtime::driver::kqueue::Kqueue;
 use mm_runtime::driver::readiness::{Poller, ReadinessDriver, Role, System, Table};
 use mm_runtime::driver::{Event, Kind, Waker};
+use mm_runtime::sys::socket::StreamOptions;
 use rustix::event::Timespec;
 
 use crate::real::{Tcp, Unix};
@@ -62,6 +64,15 @@ mod tcp {
 
 mod unix {
     crate::unix_driver_suite!(super::Unix<super::Driver<true>>);
+}
+
+#[path = "../net/unix_datagrams.rs"]
+mod unix_datagrams;
+
+#[test]
+fn unix_datagrams_keep_their_promises() {
+    let driver = Driver::<true>::new(StreamOptions::default()).unwrap();
+    Runtime::on(driver).block_on(unix_datagrams::promises()).unwrap().unwrap();
 }
 
 mod tcp_without_user_events {

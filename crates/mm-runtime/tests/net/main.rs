@@ -2,3 +2,5 @@
 
 #[cfg(test)]
 mod sockets;
+#[cfg(test)]
+mod unix_datagrams;

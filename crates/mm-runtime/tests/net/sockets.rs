@@ -273,6 +273,11 @@ fn datagrams_keep_their_bounds_and_their_sender() {
 }
 
 #[test]
+fn unix_datagrams_keep_their_promises() {
+    test(crate::unix_datagrams::promises);
+}
+
+#[test]
 fn an_accept_can_time_out_and_go_on() {
     test(|| async {
         let (mut listener, address) = listen()?;

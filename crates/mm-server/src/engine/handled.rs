@@ -1,13 +1,13 @@
 //! Connections that are served by a handler: sequential code, a task for each.
 //!
 //! They are accepted, counted, limited, timed out and drained like those of a service. The engine keeps of each
-//! what that needs: a view of its stream, and the task. A connection lives as long as its stream is open.
+//! what that needs: a view of its stream, and the task. A connection lives as long as its stream is open, and is found
+//! by the stream's place with the driver.
 
 use std::rc::Rc;
 
 use mm_base::Now;
-use mm_base::slab::{Key, Slab};
-use mm_runtime::driver::{Driver, Owner};
+use mm_runtime::driver::{Driver, Owner, SourceId};
 use mm_runtime::net::{Ledger, Watch};
 use mm_runtime::shard::Next;
 use mm_runtime::task::Control;
@@ -16,12 +16,12 @@ use super::Engine;
 use crate::Service;
 use crate::exchange::Arrival;
 use crate::handler::{Outcomes, Spawn};
-use crate::limits::{ENDING_MS, STARVED_MS};
+use crate::limits::{ENDING_MS, PLACES_KEPT, STARVED_MS};
 use crate::origin::Origin;
 
 /// A shard's connections of handlers.
 pub(super) struct Handled {
-    pub(super) entries: Slab<Entry>,
+    pub(super) entries: Entries,
     ledger: Ledger,
     spawn: Spawn,
     outcomes: Rc<Outcomes>,
@@ -34,6 +34,50 @@ pub(super) struct Entry {
     pub(super) watch: Watch,
     task: Control,
     origin: Option<Origin>,
+}
+
+/// The connections, each in the place that its stream has with the driver.
+#[derive(Default)]
+pub(super) struct Entries {
+    places: Vec<Option<Entry>>,
+    len: usize,
+}
+
+impl Entries {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The number of places, taken or vacant.
+    pub(super) fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(super) fn at(&self, place: usize) -> Option<&Entry> {
+        self.places.get(place)?.as_ref()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.places.iter().flatten()
+    }
+
+    fn insert(&mut self, stream: SourceId, entry: Entry) {
+        let place = stream.index();
+        if place >= self.places.len() {
+            self.places.resize_with(place + 1, || None);
+        }
+        self.places[place] = Some(entry);
+        self.len += 1;
+    }
+
+    fn remove(&mut self, stream: SourceId) -> Option<Entry> {
+        let entry = self.places.get_mut(stream.index())?.take()?;
+        self.len -= 1;
+        if self.len == 0 && self.places.len() > PLACES_KEPT {
+            self.places = Vec::new();
+        }
+        Some(entry)
+    }
 }
 
 impl Entry {
@@ -53,7 +97,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
     pub(crate) fn set_handler(&mut self, spawn: Spawn) -> std::io::Result<()> {
         let ledger = Ledger::new()?;
         let outcomes = Rc::default();
-        self.handled = Some(Handled { entries: Slab::new(), ledger, spawn, outcomes, ended_ms: None });
+        self.handled = Some(Handled { entries: Entries::default(), ledger, spawn, outcomes, ended_ms: None });
         Ok(())
     }
 
@@ -61,25 +105,21 @@ impl<S: Service, D: Driver> Engine<S, D> {
     pub(super) fn open_handled(&mut self, driver: &mut D, arrival: Arrival<D::Socket>) {
         let Arrival { socket, peer: address, origin, .. } = arrival;
         let Some(handled) = &mut self.handled else { return };
-        let opened = handled.entries.next_key().and_then(|key| {
-            let stream = driver.add_stream(socket, Owner::Task).ok()?;
-            Some((key, stream))
+        let opened = driver.add_stream(socket, Owner::Task).ok().filter(|stream| {
+            let has_room = mm_runtime::task::has_room();
+            if !has_room {
+                driver.close(*stream);
+            }
+            has_room
         });
-        let Some((key, stream)) = opened else {
+        let Some(stream) = opened else {
             self.stats().accept_errors.add(1);
             self.left(origin);
             return;
         };
-        if !mm_runtime::task::has_room() {
-            driver.close(stream);
-            self.stats().accept_errors.add(1);
-            self.left(origin);
-            return;
-        }
-        let (served, watch) = handled.ledger.adopt(stream, address, key.to_u64());
+        let (served, watch) = handled.ledger.adopt(stream, address);
         let task = (handled.spawn)(served, Rc::clone(&handled.outcomes));
-        let inserted = handled.entries.insert(Entry { watch, task, origin }).is_ok();
-        debug_assert!(inserted, "a slab refused the key it had announced");
+        handled.entries.insert(stream, Entry { watch, task, origin });
         self.stats().connections.add(1);
         self.stats().connections_total.add(1);
     }
@@ -94,9 +134,8 @@ impl<S: Service, D: Driver> Engine<S, D> {
             stats.bytes_written.add(written);
         }
         handled.outcomes.count(stats);
-        while let Some(name) = self.handled.as_ref().and_then(|handled| handled.ledger.take_closed()) {
-            let removed =
-                self.handled.as_mut().and_then(|handled| handled.entries.remove(Key::from_u64(name)));
+        while let Some(stream) = self.handled.as_ref().and_then(|handled| handled.ledger.take_closed()) {
+            let removed = self.handled.as_mut().and_then(|handled| handled.entries.remove(stream));
             if let Some(entry) = removed {
                 self.stats().connections.sub(1);
                 self.left(entry.origin);
@@ -108,7 +147,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
     pub(super) fn drain_handled(&mut self) {
         let Some(handled) = &self.handled else { return };
         handled.ledger.drain();
-        handled.entries.iter().for_each(|(_, entry)| entry.watch.nudge());
+        handled.entries.iter().for_each(|entry| entry.watch.nudge());
     }
 
     /// Ends all at once. Gives how many there were the first time.
@@ -118,14 +157,14 @@ impl<S: Service, D: Driver> Engine<S, D> {
             return 0;
         }
         handled.ended_ms = Some(now.monotonic_ms);
-        handled.entries.iter().filter(|(_, entry)| entry.end()).count()
+        handled.entries.iter().filter(|entry| entry.end()).count()
     }
 
     /// Whether none is left, or those that are do not listen.
     pub(super) fn handled_is_done(&self, now: Now) -> bool {
         self.handled.as_ref().is_none_or(|handled| {
             let waited_ms = handled.ended_ms.map_or(0, |since| now.monotonic_ms - since);
-            handled.entries.is_empty() || waited_ms >= ENDING_MS
+            handled.entries.len() == 0 || waited_ms >= ENDING_MS
         })
     }
 
@@ -137,7 +176,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             let progress_ms = entry.watch.progress_ms().filter(|_| blocked || busy)?;
             Some((!blocked, progress_ms))
         };
-        let ranked = handled.entries.iter().filter_map(|(_, entry)| Some((rank(entry)?, entry)));
+        let ranked = handled.entries.iter().filter_map(|entry| Some((rank(entry)?, entry)));
         let slowest = ranked.min_by_key(|(rank, _)| *rank);
         let Some(((_, progress_ms), entry)) = slowest else { return Next::At(now.monotonic_ms + STARVED_MS) };
         let due = progress_ms + STARVED_MS;

@@ -91,8 +91,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
     /// Closes the connection at a place of the table if it is overdue.
     fn sweep_place(&mut self, driver: &mut D, place: usize, now: Now) {
         if let Some(handled) = &self.handled {
-            let key = handled.entries.key_at(place);
-            let Some(entry) = key.and_then(|key| handled.entries.get(key)) else { return };
+            let Some(entry) = handled.entries.at(place) else { return };
             let Some(progress_ms) = entry.watch.progress_ms() else { return };
             if let Some(overdue) = self.sweep.overdue(progress_ms, entry.watch.is_blocked(), now)
                 && entry.end()

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, getsockname, sockopt};
@@ -9,7 +10,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, getsockname, 
 use super::{Poller, ReadinessDriver, Role, System};
 use crate::driver::sockets::{Endpoint, Sockets};
 use crate::driver::{Driver, Owner, SourceId};
-use crate::sys::socket::{ListenAddress, Listener, family, new_socket};
+use crate::sys::socket::{self, ListenAddress, Listener, family, new_socket};
 
 impl<P: Poller> Sockets for ReadinessDriver<System<P>> {
     fn listen(&mut self, address: &ListenAddress, backlog: u32) -> io::Result<(SourceId, ListenAddress)> {
@@ -71,5 +72,32 @@ impl<P: Poller> Sockets for ReadinessDriver<System<P>> {
 
     fn send_to(&mut self, socket: SourceId, bytes: &[u8], to: SocketAddr) -> io::Result<bool> {
         self.send_datagram(socket, bytes, to)
+    }
+
+    fn bind_unix_datagram(&mut self, name: Option<(&Path, u32)>) -> io::Result<SourceId> {
+        self.add(socket::unix_datagrams(name)?, Owner::Task, Role::Datagrams)
+    }
+
+    fn receive_from_unix(
+        &mut self,
+        socket: SourceId,
+        space: &mut [u8],
+    ) -> io::Result<Option<(usize, Option<PathBuf>)>> {
+        let source = self.table.find(socket)?;
+        if !source.readable {
+            return Ok(None);
+        }
+        match socket::receive_unix_datagram(&source.handle, space) {
+            Ok(received) => Ok(Some(received)),
+            Err(Errno::AGAIN | Errno::INTR) => {
+                source.readable = false;
+                source.blocked(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn send_to_unix(&mut self, socket: SourceId, bytes: &[u8], to: &Path) -> io::Result<bool> {
+        socket::send_unix_datagram(&self.table.find(socket)?.handle, bytes, to)
     }
 }

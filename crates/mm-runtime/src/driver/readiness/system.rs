@@ -120,6 +120,10 @@ impl<P: Poller> Kernel for System<P> {
         self.poller.forget(stream, key).then_some(address)
     }
 
+    fn peer(&self, stream: &OwnedFd) -> Option<Address> {
+        socket::peer_address(stream)
+    }
+
     fn to_socket(&mut self, stream: OwnedFd) -> Option<OwnedFd> {
         Some(stream)
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, getsockname, sockopt};
@@ -10,7 +11,7 @@ use super::UringDriver;
 use super::source::Marks;
 use crate::driver::sockets::{Endpoint, Sockets};
 use crate::driver::{Driver, Owner, SourceId};
-use crate::sys::socket::{ListenAddress, Listener, family, new_socket};
+use crate::sys::socket::{self, ListenAddress, Listener, family, new_socket};
 
 impl Sockets for UringDriver {
     fn listen(&mut self, address: &ListenAddress, backlog: u32) -> io::Result<(SourceId, ListenAddress)> {
@@ -74,5 +75,36 @@ impl Sockets for UringDriver {
 
     fn send_to(&mut self, socket: SourceId, bytes: &[u8], to: SocketAddr) -> io::Result<bool> {
         self.send_datagram(socket, bytes, to)
+    }
+
+    fn bind_unix_datagram(&mut self, name: Option<(&Path, u32)>) -> io::Result<SourceId> {
+        let socket = socket::unix_datagrams(name)?;
+        let key = self.add(socket, Owner::Task, Marks::DATAGRAMS | Marks::WRITABLE)?;
+        self.await_input(key);
+        Ok(SourceId(key))
+    }
+
+    fn receive_from_unix(
+        &mut self,
+        socket: SourceId,
+        space: &mut [u8],
+    ) -> io::Result<Option<(usize, Option<PathBuf>)>> {
+        let source = self.source(socket)?;
+        if !source.marks.has(Marks::READABLE) {
+            return Ok(None);
+        }
+        match socket::receive_unix_datagram(&source.socket, space) {
+            Ok(received) => Ok(Some(received)),
+            Err(Errno::AGAIN | Errno::INTR) => {
+                source.marks.clear(Marks::READABLE);
+                self.await_input(socket.0);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn send_to_unix(&mut self, socket: SourceId, bytes: &[u8], to: &Path) -> io::Result<bool> {
+        socket::send_unix_datagram(&self.source(socket)?.socket, bytes, to)
     }
 }

@@ -18,9 +18,13 @@ pub(super) enum Kind {
 /// All kept blocks are aligned so.
 const ALIGN: usize = 16;
 
+/// The common allocators put a word of their own before each block and align what follows it: blocks that are a word
+/// short of a multiple of the alignment leave nothing between them.
+const WORD_BYTES: usize = size_of::<usize>();
+
 impl Kind {
     pub(super) const fn of(layout: Layout) -> Self {
-        let steps = layout.size().div_ceil(TASK_MEMORY_STEP_BYTES);
+        let steps = (layout.size() + WORD_BYTES).div_ceil(TASK_MEMORY_STEP_BYTES);
         if layout.align() <= ALIGN && steps < TASK_MEMORY_CLASSES {
             Self::Kept(steps)
         } else {
@@ -32,8 +36,8 @@ impl Kind {
         match self {
             Self::Own(layout) => layout,
             Self::Kept(steps) => {
-                let size = steps * TASK_MEMORY_STEP_BYTES;
-                // SAFETY: the alignment is a power of two, and the size, far below `isize::MAX`, a multiple of it.
+                let size = steps * TASK_MEMORY_STEP_BYTES - WORD_BYTES;
+                // SAFETY: the alignment is a power of two, and the size is far below `isize::MAX`.
                 unsafe { Layout::from_size_align_unchecked(size, ALIGN) }
             }
         }
@@ -63,7 +67,7 @@ struct Unused {
 }
 
 /// The kept blocks of one executor.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Memory {
     /// By their size in steps.
     unused: [Cell<Option<NonNull<Unused>>>; TASK_MEMORY_CLASSES],
@@ -73,6 +77,12 @@ pub(crate) struct Memory {
 impl std::fmt::Debug for Unused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Unused")
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { unused: [const { Cell::new(None) }; TASK_MEMORY_CLASSES], bytes: Cell::new(0) }
     }
 }
 

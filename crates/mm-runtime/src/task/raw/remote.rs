@@ -51,7 +51,7 @@ impl Remote {
         if !WakeList::claim(&shared.link) {
             return;
         }
-        shared.refs.fetch_add(1, Ordering::Relaxed);
+        shared.add_reference();
         // SAFETY: claimed just now, and the list's reference keeps it allocated until it is taken. `link` is the first
         // field of a `repr(C)` struct, and the pointer may be used for the whole of it.
         unsafe { self.woken.push(header.cast()) };

@@ -1,0 +1,59 @@
+//! Wakers: pointers to a task that any thread may hold.
+
+use std::ptr::NonNull;
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+use super::{Header, release, with_current};
+
+/// # Safety
+/// The caller has a reference to the task.
+#[inline]
+pub(super) unsafe fn wake_by_ref(header: NonNull<Header>) {
+    // SAFETY: the caller's reference.
+    let task = unsafe { header.as_ref() };
+    with_current(|local| match local {
+        Some(local) if task.is_of(local) => local.push(header),
+        // SAFETY: the caller's reference.
+        _ => unsafe { wake_from_elsewhere(header) },
+    });
+}
+
+/// # Safety
+/// The caller has a reference to the task.
+#[cold]
+#[inline(never)]
+unsafe fn wake_from_elsewhere(header: NonNull<Header>) {
+    // SAFETY: the caller's reference; it is this task's remote.
+    unsafe { header.as_ref().remote.wake(header) };
+}
+
+static WAKER: RawWakerVTable = RawWakerVTable::new(
+    |data| {
+        let header = from_data(data);
+        // SAFETY: the waker being cloned has a reference.
+        unsafe { header.as_ref() }.add_reference();
+        RawWaker::new(data, &WAKER)
+    },
+    |data| {
+        // SAFETY: the waker's reference is used once more and then given up.
+        unsafe { wake_by_ref(from_data(data)) };
+        // SAFETY: as above.
+        unsafe { release(from_data(data)) };
+    },
+    // SAFETY: the waker has a reference.
+    |data| unsafe { wake_by_ref(from_data(data)) },
+    // SAFETY: the waker's reference is given up.
+    |data| unsafe { release(from_data(data)) },
+);
+
+fn from_data(data: *const ()) -> NonNull<Header> {
+    // SAFETY: wakers are made of non-null pointers, below.
+    unsafe { NonNull::new_unchecked(data.cast_mut().cast()) }
+}
+
+/// A waker without a reference of its own: it must not be dropped, nor outlive one.
+pub(super) fn borrowed_waker(header: NonNull<Header>) -> Waker {
+    // SAFETY: the vtable keeps the contract of `RawWaker`: its functions may be called from any thread, for they touch
+    // only what belongs to all threads unless they find themselves on the owner's.
+    unsafe { Waker::from_raw(RawWaker::new(header.as_ptr().cast_const().cast(), &WAKER)) }
+}
