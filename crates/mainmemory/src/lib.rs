@@ -44,6 +44,7 @@
 //! | other shards: a value on each, work submitted to them | [`runtime::shards`] |
 //! | sleeping, time-outs | [`runtime::timers`] |
 //! | work that blocks: files | [`runtime::offload`] |
+//! | what an operator should know: stalls, dumps | [`Log`], [`Handle::dump`] |
 //! | a whole server in virtual time, with faults, from a seed | [`server::simulation`] |
 //! | a cache's memory | [`store`] |
 //!
@@ -60,5 +61,6 @@ pub use mm_base::Now;
 pub use mm_base::buffer::Output;
 pub use mm_runtime::block_on;
 pub use mm_server::{
-    Config, Handle, ListenAddress, Peer, Server, Service, Signal, Start, Step, Stop, Stream, available_shards,
+    Config, Handle, ListenAddress, Log, Peer, Server, Service, Signal, Start, Step, Stop, Stream,
+    available_shards,
 };

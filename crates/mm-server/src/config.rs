@@ -1,8 +1,10 @@
 //! What can be set about a server.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use mm_runtime::sys::socket::StreamOptions;
+
+use crate::Log;
 
 /// A server's settings. Read once, at its start.
 #[derive(Clone, Debug)]
@@ -46,8 +48,15 @@ pub struct Config {
     pub pinned: bool,
     /// Options of accepted sockets.
     pub stream: StreamOptions,
-    /// Whether the process's signals stop the server. Off where it is a part of something else.
+    /// Whether the server acts on the process's signals: see [`Server`](crate::Server). Off where it is a part of
+    /// something else.
     pub signals: bool,
+    /// Where it says what an operator should know: stalls, and dumps that were asked for.
+    pub log: Log,
+    /// How long a task, or the service in one turn, may keep its shard from everything else before a line in the log
+    /// tells of it, in milliseconds (rounded up to the time between two looks, half of it). A thread looks twice in
+    /// this time. `None`: there is no such thread.
+    pub stall_ms: Option<NonZeroU32>,
 }
 
 /// The choice of a driver.
@@ -126,6 +135,8 @@ impl Default for Config {
             pinned: false,
             stream: StreamOptions::default(),
             signals: true,
+            log: Log::stderr(),
+            stall_ms: NonZeroU32::new(1_000),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the shards of a server share, and how it is stopped from outside.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mm_runtime::driver::{Address, Waker};
@@ -45,6 +45,13 @@ impl Handle {
         self.control.handed().take()
     }
 
+    /// Has every shard write to the log what it does: its tasks by name, and some hundred of its connections. Returns at
+    /// once.
+    pub fn dump(&self) {
+        self.control.dumps.fetch_add(1, Ordering::Relaxed);
+        self.control.wake(None);
+    }
+
     /// Whether the server has been asked to end.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
@@ -68,6 +75,8 @@ impl fmt::Debug for Handle {
 pub(crate) struct Control {
     /// 0: serve; else a [`Stop`].
     stop: AtomicU8,
+    /// How many dumps have been asked for.
+    dumps: AtomicU32,
     /// Connections open, over all shards.
     connections: AtomicUsize,
     /// Connections open or on their way, by shard.
@@ -85,6 +94,7 @@ impl Control {
     pub(crate) fn new(shards: usize) -> Self {
         Self {
             stop: AtomicU8::new(0),
+            dumps: AtomicU32::new(0),
             connections: AtomicUsize::new(0),
             loads: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             origins: Origins::default(),
@@ -113,6 +123,11 @@ impl Control {
         let wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = |(of, _): &&(usize, Waker)| shard.is_none_or(|shard| shard == *of);
         wakers.iter().filter(wanted).for_each(|(_, waker)| waker.wake());
+    }
+
+    /// How many dumps have been asked for so far.
+    pub(crate) fn dumps(&self) -> u32 {
+        self.dumps.load(Ordering::Relaxed)
     }
 
     pub(crate) fn shards(&self) -> usize {

@@ -8,6 +8,7 @@
 mod accept;
 mod balance;
 mod datagrams;
+mod dump;
 mod hand_over;
 mod handled;
 mod linger;
@@ -69,6 +70,8 @@ pub(crate) struct Engine<S: Service, D: Driver> {
     drain_since_ms: Option<u64>,
     /// What happens on a signal, on the shard that gets them.
     signals: Option<Signals>,
+    /// Dumps that have been written.
+    dumps: u32,
 }
 
 /// A connection between two turns.
@@ -163,6 +166,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             shard,
             drain_since_ms: None,
             signals: None,
+            dumps: 0,
         }
     }
 
@@ -387,6 +391,7 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
             signals.act(driver, &self.control);
             self.signals = Some(signals);
         }
+        self.dump_if_asked(driver, now);
         self.accept(driver, now);
         if self.control.shards() > 1 || self.stats().turns.get() == 1 {
             while let Some(arrival) = self.exchange.take(self.shard) {

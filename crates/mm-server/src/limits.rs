@@ -55,6 +55,12 @@ pub const SWEEP_MS_MAX: u64 = 1000;
 /// for it.
 pub const STARVED_MS: u64 = 100;
 
+/// How often the watch for stalls looks, per limit that a stall has.
+pub const STALL_LOOKS: u32 = 2;
+
+/// Connections of one shard that a dump shows.
+pub const DUMP_CONNECTIONS_MAX: usize = 256;
+
 /// How long a stop waits for handlers that have been told to end at once, in milliseconds.
 pub const ENDING_MS: u64 = 1000;
 

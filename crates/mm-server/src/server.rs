@@ -34,7 +34,8 @@ use crate::engine::{Engine, Parts};
 use crate::exchange::{Arrival, Exchange};
 use crate::hand_over::{Carried, Handed};
 use crate::handler::{NoService, Spawn, spawner};
-use crate::signals::{Hook, Signal, Signals, Traps};
+use crate::signals::{Hook, Reload, Signal, Signals, Traps};
+use crate::stall::{Ends, Watch};
 use crate::{Config, Handle, Ready, Service, Start, Stats, Stop};
 
 /// A server: where it listens, and by which rules.
@@ -64,6 +65,7 @@ pub struct Server {
     datagrams: Vec<(Listener, &'static dyn Framing)>,
     control: Arc<Control>,
     hooks: Vec<(Signal, Hook)>,
+    reloads: Vec<Reload>,
     /// Connections that another server has left.
     carried: Vec<Carried>,
 }
@@ -89,6 +91,7 @@ impl Server {
             datagrams: Vec::new(),
             control,
             hooks: Vec::new(),
+            reloads: Vec::new(),
             carried: Vec::new(),
         }
     }
@@ -135,10 +138,20 @@ impl Server {
     }
 
     /// What to do on a signal, on the first shard's thread, between two requests. Without this a server stops
-    /// on TERM and INT, gracefully the first time, and leaves the other signals alone.
+    /// on TERM and INT, gracefully the first time; on HUP it opens its log again and reads again
+    /// [what there is](Self::on_reload); on QUIT it writes a [dump](Handle::dump); USR1 and USR2 it leaves alone.
     #[must_use]
     pub fn on_signal(mut self, signal: Signal, hook: impl FnMut(&Handle) + Send + 'static) -> Self {
         self.hooks.push((signal, Box::new(hook)));
+        self
+    }
+
+    /// What to read again on SIGHUP, such as configuration and certificates, unless [`on_signal`](Self::on_signal) has
+    /// something else done then. It runs on a thread of its own, one after the other; what it returns as an error
+    /// becomes a line in the log, and must say what is kept instead.
+    #[must_use]
+    pub fn on_reload(mut self, reload: impl FnMut() -> Result<(), String> + Send + 'static) -> Self {
+        self.reloads.push(Box::new(reload));
         self
     }
 
@@ -212,10 +225,11 @@ impl Server {
     fn run<S: Service>(self, factory: &(impl Factory<S> + Sync)) -> io::Result<Summary> {
         let shards = self.config.shards.get();
         // Before anybody is served by any shard.
-        let traps = if self.config.signals { Some(Traps::set(self.hooks)?) } else { None };
+        let traps = Traps::for_server(&self.config, self.hooks, self.reloads)?;
         let exchange = Arc::new(Exchange::new(shards));
         take_up(self.carried, &self.config, &self.control, &exchange);
         let mut plans = Vec::with_capacity(shards);
+        let watch = Arc::new(Watch::default());
         for place in mm_runtime::shards::meet(shards) {
             let shard = plans.len();
             let listeners = self.listeners.iter().map(Listener::try_clone).collect::<io::Result<_>>()?;
@@ -224,7 +238,8 @@ impl Server {
             let clone = |(socket, framing): &(Listener, _)| Ok((socket.try_clone()?, *framing));
             let datagrams = self.datagrams.iter().map(clone).collect::<io::Result<_>>()?;
             let driver = Chosen { kind: self.chosen.kind, notice: None };
-            plans.push(Plan { shard, place, driver, config, control, exchange, listeners, datagrams });
+            let watch = Arc::clone(&watch);
+            plans.push(Plan { shard, place, driver, config, control, exchange, listeners, datagrams, watch });
         }
         let paths = unix_paths(&self.listeners);
         // A stop closes those of the shards, and these unless it hands them over.
@@ -237,6 +252,12 @@ impl Server {
         }
         let first = plans.remove(0);
         let result = std::thread::scope(|scope| {
+            let _ends = Ends(&watch);
+            if let Some(limit_ms) = self.config.stall_ms {
+                let thread = std::thread::Builder::new().name("stalls".to_owned());
+                let (watch, log) = (&watch, &self.config.log);
+                thread.spawn_scoped(scope, move || watch.run(limit_ms.get(), log))?;
+            }
             let mut others = Vec::with_capacity(plans.len());
             for plan in plans {
                 let thread = std::thread::Builder::new().name(format!("shard-{}", plan.shard));
@@ -344,6 +365,7 @@ struct Plan {
     exchange: Arc<Exchange<OwnedFd>>,
     listeners: Vec<Listener>,
     datagrams: Vec<(Listener, &'static dyn Framing)>,
+    watch: Arc<Watch>,
 }
 
 impl Plan {
@@ -401,7 +423,7 @@ impl Plan {
             exchange,
             listeners,
             datagrams,
-            ..
+            watch,
         } = self;
         control.add_waker(shard, driver.waker());
         // There may be connections to be taken over.
@@ -414,6 +436,11 @@ impl Plan {
         let stats = Arc::clone(&control.stats);
         let start = Start { shard, shards: stats.len(), notice, ready: ready.clone(), stats };
         let executor = runner.executor();
+        if let Some(limit_ms) = config.stall_ms {
+            let stalled = Arc::clone(&control.stats);
+            executor.stall().set_hook(move |_| stalled[shard].stalls.add(1));
+            watch.add(shard, executor.stall().watcher(limit_ms.get()));
+        }
         executor.enter(|| drop(place.join()));
         let (service, handler) = executor.enter(|| factory(&start))?;
         let mut engine = Engine::new(Parts { service, pool, ready, config, control, exchange, shard });

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mm_base::slab::Key;
 use mm_runtime::driver::{Driver, Owner, Received, SourceId};
@@ -13,7 +13,7 @@ use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::control::Control;
-use crate::{Handle, Stop};
+use crate::{Config, Handle, Log, Stop};
 
 /// The number that names the signals' source to the engine.
 pub(crate) const SOURCE: u32 = u32::MAX;
@@ -25,13 +25,13 @@ pub enum Signal {
     Terminate,
     /// SIGINT: as [`Signal::Terminate`].
     Interrupt,
-    /// SIGHUP: read configuration, certificates and log files again.
+    /// SIGHUP: by default, open the log again and read again [what there is](crate::Server::on_reload).
     Hangup,
     /// SIGUSR1: the server's own.
     User1,
     /// SIGUSR2: hot upgrade.
     User2,
-    /// SIGQUIT: write down what is going on.
+    /// SIGQUIT: by default, write to the log [what is going on](Handle::dump).
     Quit,
 }
 
@@ -58,15 +58,32 @@ pub(crate) struct Traps {
 }
 
 impl Traps {
-    /// Catches TERM and INT, which stop the server, and those that `hooks` are for. What comes from now on is acted
+    /// Catches the signals that a server acts on, if it is to. What is to be read again is that on HUP, unless there is a
+    /// hook for it.
+    pub(crate) fn for_server(
+        config: &Config,
+        mut hooks: Vec<(Signal, Hook)>,
+        reloads: Vec<Reload>,
+    ) -> io::Result<Option<Self>> {
+        if !config.signals {
+            return Ok(None);
+        }
+        if hooks.iter().all(|(signal, _)| *signal != Signal::Hangup) {
+            hooks.push((Signal::Hangup, reloader(config.log.clone(), reloads)));
+        }
+        Self::set(hooks).map(Some)
+    }
+
+    /// Catches TERM and INT, which stop the server, QUIT, which has it write a dump, and those that `hooks` are for. What comes from now on is acted
     /// upon when there is somebody to do so.
-    pub(crate) fn set(hooks: Vec<(Signal, Hook)>) -> io::Result<Self> {
+    fn set(hooks: Vec<(Signal, Hook)>) -> io::Result<Self> {
         let (reader, writer) = UnixStream::pair()?;
         reader.set_nonblocking(true)?;
         let mut traps = Self { reader, caught: Vec::new() };
-        for signal in [Signal::Terminate, Signal::Interrupt] {
+        for signal in [Signal::Terminate, Signal::Interrupt, Signal::Quit] {
             if hooks.iter().all(|(hooked, _)| *hooked != signal) {
-                traps.catch(signal, Box::new(stop), &writer)?;
+                let act = if signal == Signal::Quit { Handle::dump } else { stop };
+                traps.catch(signal, Box::new(act), &writer)?;
             }
         }
         for (signal, hook) in hooks {
@@ -128,6 +145,30 @@ impl Signals {
             }
         }
     }
+}
+
+/// What is to be done to read something again.
+pub(crate) type Reload = Box<dyn FnMut() -> Result<(), String> + Send>;
+
+/// What a signal to read again does: on a thread of its own, since files may be slow.
+fn reloader(log: Log, reloads: Vec<Reload>) -> Hook {
+    let reloads = Arc::new(Mutex::new(reloads));
+    Box::new(move |_server| {
+        let (log, reloads) = (log.clone(), Arc::clone(&reloads));
+        let reload = move || {
+            let mut reloads = reloads.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = log.reopen() {
+                log.write(&format!("SIGHUP: {error}; the old one goes on"));
+            }
+            for reload in &mut *reloads {
+                if let Err(what) = reload() {
+                    log.write(&format!("SIGHUP: {what}"));
+                }
+            }
+        };
+        // Where there is no thread to be had, nothing is read again; there is no thread to say so either.
+        drop(std::thread::Builder::new().name("reload".to_owned()).spawn(reload));
+    })
 }
 
 /// A stop that is graceful the first time.

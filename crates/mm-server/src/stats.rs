@@ -74,6 +74,8 @@ pub struct Stats {
     pub faults: Counter,
     /// Connections ended by a panic of the service.
     pub panics: Counter,
+    /// Times that a task, or the service, was found to keep the shard for too long.
+    pub stalls: Counter,
     /// Datagrams received.
     pub datagrams_received: Counter,
     /// Datagrams sent.

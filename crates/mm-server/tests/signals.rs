@@ -1,15 +1,16 @@
-//! The process's signals: a graceful stop, a stop at once, and those with a hook.
+//! The process's signals: a graceful stop, those with a hook, a dump, and reading again.
 //!
 //! Alone in its process, since signals go to all of it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::mpsc::channel;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use mm_base::Now;
 use mm_base::buffer::Output;
-use mm_server::{Config, ListenAddress, Peer, Server, Service, Signal, Step};
+use mm_server::{Config, ListenAddress, Log, Peer, Server, Service, Signal, Step};
 use rustix::process::{Signal as Number, getpid, kill_process};
 
 /// Answers whole lines.
@@ -27,8 +28,103 @@ impl Service for Lines {
     }
 }
 
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The next line of a log in which this occurs.
+#[cfg(test)]
+fn line_with(lines: &Receiver<String>, text: &str) -> String {
+    loop {
+        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line with {text:?}"));
+        if line.contains(text) {
+            return line;
+        }
+    }
+}
+
+/// Both, one after the other, since signals go to the whole process.
 #[test]
 fn signals_do_what_they_are_for() {
+    hooks_and_stops();
+    dumps();
+    reloads();
+}
+
+#[cfg(test)]
+fn dumps() {
+    let (written, lines) = channel();
+    let log = Log::to(move |line| written.send(line.to_owned()).unwrap());
+    let any = ListenAddress::Ip("127.0.0.1:0".parse().unwrap());
+    let server = Server::new(Config { log, ..Config::default() }).listen(&any).unwrap();
+    let Some(ListenAddress::Ip(address)) = server.addresses().next().cloned() else { panic!("no address") };
+    let handle = server.handle();
+    let thread = std::thread::spawn(move || server.serve_with(|_start| Lines));
+    let mut begun = TcpStream::connect(address).unwrap();
+    begun.write_all(b"one\ntw").unwrap();
+    begun.read_exact(&mut [0; 4]).unwrap();
+    kill_process(getpid(), Number::QUIT).unwrap();
+    assert!(line_with(&lines, "dump: shard 0").contains("1 connections"));
+    let name = begun.local_addr().unwrap().to_string();
+    assert!(line_with(&lines, &name).contains("waits for the rest of a request"));
+    // A dump is bounded, however many there are.
+    let others: Vec<_> = (0..300)
+        .map(|_| {
+            let mut other = TcpStream::connect(address).unwrap();
+            other.write_all(b"one\n").unwrap();
+            other.read_exact(&mut [0; 4]).unwrap();
+            other
+        })
+        .collect();
+    handle.dump();
+    assert!(line_with(&lines, "dump: shard 0").contains("301 connections"));
+    let mut shown = 0;
+    let last = loop {
+        let line = lines.recv_timeout(PATIENCE).unwrap();
+        if line.contains(" connections more") {
+            break line;
+        }
+        shown += u32::from(line.contains("connection from"));
+    };
+    assert_eq!((shown, &*last), (256, "dump: shard 0: and 45 connections more"));
+    drop(others);
+    kill_process(getpid(), Number::TERM).unwrap();
+    drop(begun);
+    thread.join().unwrap().unwrap();
+}
+
+#[cfg(test)]
+fn reloads() {
+    let path = std::env::temp_dir().join(format!("mm-server-log-{}", std::process::id()));
+    let renamed = path.with_extension("1");
+    let (read, reads) = channel();
+    let log = Log::file(&path).unwrap();
+    let any = ListenAddress::Ip("127.0.0.1:0".parse().unwrap());
+    let server = Server::new(Config { log: log.clone(), ..Config::default() })
+        .listen(&any)
+        .unwrap()
+        .on_reload(|| Err("the certificate is unreadable; the old one goes on".to_owned()))
+        .on_reload(move || read.send(()).map_err(|error| error.to_string()));
+    let Some(ListenAddress::Ip(address)) = server.addresses().next().cloned() else { panic!("no address") };
+    let thread = std::thread::spawn(move || server.serve_with(|_start| Lines));
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"one\n").unwrap();
+    client.read_exact(&mut [0; 4]).unwrap();
+    log.write("before");
+    std::fs::rename(&path, &renamed).unwrap();
+    kill_process(getpid(), Number::HUP).unwrap();
+    reads.recv_timeout(PATIENCE).unwrap();
+    log.write("after");
+    let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+    assert_eq!(text(&renamed), "before\n");
+    assert_eq!(text(&path), "SIGHUP: the certificate is unreadable; the old one goes on\nafter\n");
+    std::fs::remove_file(path).unwrap();
+    std::fs::remove_file(renamed).unwrap();
+    drop(client);
+    kill_process(getpid(), Number::TERM).unwrap();
+    thread.join().unwrap().unwrap();
+}
+
+#[cfg(test)]
+fn hooks_and_stops() {
     let (hooked, heard) = channel();
     let any = ListenAddress::Ip("127.0.0.1:0".parse().unwrap());
     let server = Server::new(Config { drain_ms: 60_000, ..Config::default() })

@@ -19,4 +19,6 @@ mod simulated;
 #[cfg(test)]
 mod sockets;
 #[cfg(test)]
+mod stalls;
+#[cfg(test)]
 mod toy;

@@ -1,0 +1,90 @@
+//! Where a server says what an operator should know.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A log: lines of text, each written whole. Clones are the same log.
+#[derive(Clone, Default)]
+pub struct Log {
+    sink: Arc<Sink>,
+}
+
+#[derive(Default)]
+enum Sink {
+    #[default]
+    StandardError,
+    Call(Box<dyn Fn(&str) + Send + Sync>),
+    File {
+        path: PathBuf,
+        file: Mutex<File>,
+    },
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.sink {
+            Sink::StandardError => f.write_str("Log(standard error)"),
+            Sink::Call(_) => f.write_str("Log(a function)"),
+            Sink::File { path, .. } => write!(f, "Log({})", path.display()),
+        }
+    }
+}
+
+impl Log {
+    /// Lines go to the standard error. That it may be closed does not matter.
+    #[must_use]
+    pub fn stderr() -> Self {
+        Self::default()
+    }
+
+    /// Each line is given to this, without its end, from any thread.
+    #[must_use]
+    pub fn to(write: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self { sink: Arc::new(Sink::Call(Box::new(write))) }
+    }
+
+    /// Lines are appended to a file, which is made if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be opened; the message names it.
+    pub fn file(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref().to_owned();
+        let file = Mutex::new(open(&path)?);
+        Ok(Self { sink: Arc::new(Sink::File { path, file }) })
+    }
+
+    /// Writes one line. May block, so no shard calls it. What cannot be written is lost.
+    pub fn write(&self, line: &str) {
+        match &*self.sink {
+            Sink::StandardError => drop(writeln!(io::stderr(), "{line}")),
+            Sink::Call(write) => write(line),
+            Sink::File { file, .. } => {
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                drop(file.write_all(format!("{line}\n").as_bytes()));
+            }
+        }
+    }
+
+    /// Opens the file of this name, where the log is one: who keeps old logs has renamed it. Lines go on to the old one
+    /// where that fails.
+    ///
+    /// # Errors
+    /// As for [`file`](Self::file).
+    pub fn reopen(&self) -> io::Result<()> {
+        if let Sink::File { path, file } = &*self.sink {
+            let new = open(path)?;
+            *file.lock().unwrap_or_else(PoisonError::into_inner) = new;
+        }
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let opened = OpenOptions::new().append(true).create(true).open(path);
+    opened.map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot open the log {}: {error}", path.display()))
+    })
+}
