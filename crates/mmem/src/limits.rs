@@ -16,6 +16,9 @@ pub(crate) const MEMORY_MIB_MAX: u64 = 1 << 24;
 pub(crate) const ITEM_SIZE_MIN: u64 = 1024;
 /// Largest `-I`, in bytes; memcached's.
 pub(crate) const ITEM_SIZE_MAX: u64 = 1 << 30;
+/// How long one turn of a shard's service may take before a line on the standard error tells of it, in milliseconds.
+/// Far above what the slowest bounded step takes on a slow machine.
+pub(crate) const STALL_MS: u32 = 1_000;
 /// Descriptors that the program needs besides its connections.
 pub(crate) const DESCRIPTORS_RESERVED: u64 = 64;
 

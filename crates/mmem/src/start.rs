@@ -3,14 +3,14 @@
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mainmemory::server::process::background::{self, Detachment, Role};
 use mainmemory::server::process::successor::Predecessor;
 use mainmemory::server::process::{self, Account, AccountError};
-use mainmemory::server::{self, DriverChoice, Handle, Server, Signal, Start, Stop};
+use mainmemory::server::{self, DriverChoice, Handle, Log, Server, Signal, Start, Stop};
 use mainmemory::store::Store;
 #[cfg(feature = "smp")]
 use mainmemory::store::StoreHandles;
@@ -18,7 +18,7 @@ use mm_memcached::{Framed, Memcached, Shared};
 
 use crate::config::{Config, Name, processors};
 use crate::host::ThisProcess;
-use crate::limits::DESCRIPTORS_RESERVED;
+use crate::limits::{DESCRIPTORS_RESERVED, STALL_MS};
 use crate::listen::{Listened, is_local, listen, write_ports, write_whole};
 use crate::memory::Memory;
 use crate::refusal::{Refusal, exit};
@@ -312,6 +312,7 @@ fn server_config(config: &Config) -> Result<server::Config, Refusal> {
         .map_err(|what| Refusal::new(exit::USAGE, format!("--driver {name}: {what}")))?;
     let service = &config.service;
     let idle_ms = u64::from(service.idle_timeout_s) * 1000;
+    let program = config.name.as_str();
     Ok(server::Config {
         driver,
         spin_us: service.spin_us,
@@ -320,6 +321,8 @@ fn server_config(config: &Config) -> Result<server::Config, Refusal> {
         refusal: service.refuses_when_full.then_some(REFUSAL),
         idle_timeout_ms: (idle_ms > 0).then_some(idle_ms),
         backlog: config.listening.backlog,
+        log: Log::to(move |line| say(&format!("{program}: {line}"))),
+        stall_ms: NonZeroU32::new(STALL_MS),
         ..server::Config::default()
     })
 }

@@ -1,6 +1,8 @@
 //! The program as an operator sees it.
 
 #[cfg(test)]
+mod ends;
+#[cfg(test)]
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod forbidden;
 #[cfg(test)]
