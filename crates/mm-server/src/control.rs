@@ -45,8 +45,8 @@ impl Handle {
         self.control.handed().take()
     }
 
-    /// Has every shard write to the log what it does: its tasks by name, and some hundred of its connections. Returns at
-    /// once.
+    /// Has every shard write to the log what it does: its tasks by name, and some hundred of its connections.
+    /// Returns at once.
     pub fn dump(&self) {
         self.control.dumps.fetch_add(1, Ordering::Relaxed);
         self.control.wake(None);

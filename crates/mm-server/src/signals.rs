@@ -58,8 +58,7 @@ pub(crate) struct Traps {
 }
 
 impl Traps {
-    /// Catches the signals that a server acts on, if it is to. What is to be read again is that on HUP, unless there is a
-    /// hook for it.
+    /// Catches the signals that a server acts on, if it is to. `reloads` are for HUP, unless there is a hook for it.
     pub(crate) fn for_server(
         config: &Config,
         mut hooks: Vec<(Signal, Hook)>,
@@ -74,8 +73,8 @@ impl Traps {
         Self::set(hooks).map(Some)
     }
 
-    /// Catches TERM and INT, which stop the server, QUIT, which has it write a dump, and those that `hooks` are for. What comes from now on is acted
-    /// upon when there is somebody to do so.
+    /// Catches TERM and INT, which stop the server, QUIT, which has it write a dump, and those that `hooks` are for.
+    /// What comes from now on is acted upon when there is somebody to do so.
     fn set(hooks: Vec<(Signal, Hook)>) -> io::Result<Self> {
         let (reader, writer) = UnixStream::pair()?;
         reader.set_nonblocking(true)?;

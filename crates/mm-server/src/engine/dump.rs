@@ -32,7 +32,8 @@ impl<S: Service, D: Driver> Engine<S, D> {
         let handled = self.handled.as_ref().map_or(0, |handled| handled.entries.len());
         let connections = self.connections.len() + handled;
         let mut lines = vec![format!(
-            "dump: shard {shard}: {} driver, {connections} connections, {task_count} tasks, {} bytes in buffers, {} turns",
+            "dump: shard {shard}: {} driver, {connections} connections, {task_count} tasks, {} bytes in buffers, \
+             {} turns",
             driver.kind(),
             self.buffered_bytes(),
             self.stats().turns.get(),
