@@ -45,8 +45,8 @@ fn find_where(
 ) -> Option<usize> {
     let mut rest = text.get(start..)?;
     // Most words end within two blocks, which cost less together than one after the other.
-    if let Some((first, after)) = rest.split_first_chunk()
-        && let Some((second, after)) = after.split_first_chunk()
+    if let Some((two, after)) = rest.split_first_chunk::<{ 2 * BLOCK_BYTES }>()
+        && let ([first, second], []) = two.as_chunks()
     {
         let hits = hits(first) | hits(second) << BLOCK_BYTES;
         if hits != 0 {

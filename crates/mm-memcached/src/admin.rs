@@ -52,7 +52,7 @@ impl<S: Sharing> Memcached<S> {
     }
 
     fn flush_all(&mut self, admin: &Admin<'_>, time: &Time) -> &'static [u8] {
-        self.counters().cmd_flush.count();
+        self.counters.cmd_flush.count();
         if !self.shared.settings.allowed.flush {
             return lines::FLUSH_DISABLED;
         }

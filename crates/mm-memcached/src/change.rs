@@ -18,11 +18,11 @@ impl<S: Sharing> Memcached<S> {
         let deleted = self.store.delete(key, None, call.time.now_s);
         let line = match deleted {
             Ok(()) => {
-                self.counters().delete_hits.count();
+                self.counters.delete_hits.count();
                 lines::DELETED
             }
             Err(_) => {
-                self.counters().delete_misses.count();
+                self.counters.delete_misses.count();
                 lines::NOT_FOUND
             }
         };
@@ -34,11 +34,11 @@ impl<S: Sharing> Memcached<S> {
         let touched = self.store.touch(key, call.time.expiry_s(touch.exptime), call.time.now_s);
         let line = match touched {
             Ok(kept) => {
-                self.counters().touch_hits.count();
+                self.counters.touch_hits.count();
                 kept.map_or(lines::NO_MEMORY, |()| lines::TOUCHED)
             }
             Err(_) => {
-                self.counters().touch_misses.count();
+                self.counters.touch_misses.count();
                 lines::NOT_FOUND
             }
         };
@@ -75,7 +75,7 @@ impl<S: Sharing> Memcached<S> {
         time: &Time,
     ) -> Result<u64, ArithmeticError> {
         let changed = self.store.arithmetic(key, operation, cas, time.now_s);
-        let counters = self.counters();
+        let counters = &self.counters;
         let (hits, misses) = match operation {
             Operation::Increment(_) => (&counters.incr_hits, &counters.incr_misses),
             Operation::Decrement(_) => (&counters.decr_hits, &counters.decr_misses),

@@ -14,10 +14,30 @@ const FRAME_BYTES: usize = b"VALUE  4294967295 4294967295 18446744073709551615\r
 pub(crate) const PLAIN_MAX_BYTES: usize = if COPY_MAX_BYTES < 9_999 { COPY_MAX_BYTES } else { 9_999 };
 
 impl<S: Sharing> Memcached<S> {
-    /// One key of get or gets.
+    /// One key of get.
     #[inline(always)]
+    pub(crate) fn fetch_plainly(&mut self, key: &Key<'_>, last: bool, call: &mut Call<'_>) {
+        match self.store.get(*key, call.time.now_s) {
+            Ok(item) => {
+                self.counters.get_hits.count();
+                match item.plain_value() {
+                    Some(value) if value.len() <= PLAIN_MAX_BYTES => {
+                        let room = call.output.spare(VALUE_FRAME_BYTES + key.bytes().len() + value.len());
+                        let written = put_plain_value(room, key.bytes(), value, last).unwrap_or_default();
+                        call.output.commit(written);
+                    }
+                    _ => write_value(key.bytes(), item, (None, last), call.output),
+                }
+                if self.is_observed() {
+                    self.observe_fetch(*key, None);
+                }
+            }
+            Err(miss) => self.missed(key, miss, last, call),
+        }
+    }
+
+    /// One key of get or gets.
     pub(crate) fn fetch(&mut self, key: Key<'_>, get: &Get<'_>, call: &mut Call<'_>) {
-        let counters = &self.shared.counters[self.shard];
         match self.store.get(key, call.time.now_s) {
             Ok(item) => {
                 let mut cas = None;
@@ -27,38 +47,25 @@ impl<S: Sharing> Memcached<S> {
                         return self.fetch_again(key, get, call);
                     }
                 }
-                counters.get_hits.count();
-                match item.value() {
-                    Some(value)
-                        if value.len() <= PLAIN_MAX_BYTES
-                            && !get.fetch.tells_cas()
-                            && item.client_flags() == 0 =>
-                    {
-                        call.output.append(VALUE_FRAME_BYTES + key.bytes().len() + value.len(), |room| {
-                            put_plain_value(room, key.bytes(), value, get.last).unwrap_or_default()
-                        });
-                    }
-                    _ => {
-                        write_value(key.bytes(), item, (cas, get.last), call.output);
-                    }
-                }
+                self.counters.get_hits.count();
+                write_value(key.bytes(), item, (cas, get.last), call.output);
                 if self.is_observed() {
                     self.observe_fetch(key, None);
                 }
             }
-            Err(miss) => self.missed(key, miss, get.last, call),
+            Err(miss) => self.missed(&key, miss, get.last, call),
         }
     }
 
     /// The key of a get or gets is not there.
     #[inline(never)]
-    fn missed(&mut self, key: Key<'_>, miss: Miss, last: bool, call: &mut Call<'_>) {
-        self.counters().get_misses.count();
+    fn missed(&mut self, key: &Key<'_>, miss: Miss, last: bool, call: &mut Call<'_>) {
+        self.counters.get_misses.count();
         self.count_miss(miss);
         if last {
             call.output.write(lines::END);
         }
-        self.observe_fetch(key, Some(miss));
+        self.observe_fetch(*key, Some(miss));
     }
 
     /// The same, once more: another shard has changed the item while it was read.
@@ -75,11 +82,11 @@ impl<S: Sharing> Memcached<S> {
             Ok((item, _)) => {
                 let cas = fetch.tells_cas().then(|| if has_cas { item.cas() } else { 0 });
                 write_value(key.bytes(), item, (cas, false), call.output);
-                self.counters().touch_hits.count();
+                self.counters.touch_hits.count();
                 self.observe_fetch(key, None);
             }
             Err(miss) => {
-                self.counters().touch_misses.count();
+                self.counters.touch_misses.count();
                 self.count_miss(miss);
                 self.observe_fetch(key, Some(miss));
             }
@@ -90,8 +97,8 @@ impl<S: Sharing> Memcached<S> {
     pub(crate) fn count_miss(&self, miss: Miss) {
         match miss {
             Miss::Absent => {}
-            Miss::Expired => self.counters().get_expired.count(),
-            Miss::Flushed => self.counters().get_flushed.count(),
+            Miss::Expired => self.counters.get_expired.count(),
+            Miss::Flushed => self.counters.get_flushed.count(),
         }
     }
 }
@@ -108,9 +115,9 @@ fn write_value<S: Sharing>(
     match item.value() {
         Some(value) if value.len() <= COPY_MAX_BYTES => {
             let flags = item.client_flags();
-            output.append(FRAME_BYTES + key.len() + value.len(), |room| {
-                put_value(room, key, (flags, value), (cas, last))
-            });
+            let room = output.spare(FRAME_BYTES + key.len() + value.len());
+            let written = put_value(room, key, (flags, value), (cas, last));
+            output.commit(written);
         }
         _ => write_long(key, &item, (cas, last), output),
     }

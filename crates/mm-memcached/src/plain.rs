@@ -23,7 +23,7 @@ impl<S: Sharing> Memcached<S> {
         if !self.fits(*key, 0, value.len()) {
             return false;
         }
-        self.counters().cmd_set.count();
+        self.counters.cmd_set.count();
         let outcome = self.store.set(*key, value, call.time.now_s);
         if self.is_observed() {
             self.observe_store(*key, &Put::default(), value.len(), outcome);
@@ -32,10 +32,8 @@ impl<S: Sharing> Memcached<S> {
             Ok(_) => said,
             Err(error) => self.refuse(*key, true, error, &call.time),
         };
-        call.output.append(said.len(), |room| {
-            mm_base::short::copy(&mut room[..said.len()], said);
-            said.len()
-        });
+        mm_base::short::copy(&mut call.output.spare(said.len())[..said.len()], said);
+        call.output.commit(said.len());
         true
     }
 
@@ -49,9 +47,9 @@ impl<S: Sharing> Memcached<S> {
                     Some(value)
                         if value.len() <= PLAIN_MAX_BYTES && !item.is_stale() && !item.is_win_sent() =>
                     {
-                        call.output.append(META_FRAME_BYTES + value.len(), |room| {
-                            put_meta_value(room, value).unwrap_or_default()
-                        });
+                        let room = call.output.spare(META_FRAME_BYTES + value.len());
+                        let written = put_meta_value(room, value).unwrap_or_default();
+                        call.output.commit(written);
                     }
                     _ => {
                         if !answer_hit(&asked, item, call) {
@@ -59,7 +57,7 @@ impl<S: Sharing> Memcached<S> {
                         }
                     }
                 }
-                self.counters().get_hits.count();
+                self.counters.get_hits.count();
                 self.observe_fetch(*key, None);
             }
             Err(miss) => self.meta_missed(&asked, miss, call),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use mm_base::Now;
 use mm_base::buffer::Output;
-use mm_proto::memcached::{Meta, Parsed, Parser, Request, Store as StoreLine, lines};
+use mm_proto::memcached::{Fetch, Meta, Parsed, Parser, Request, Store as StoreLine, lines};
 use mm_server::{Background, Luggage, Peer, Ready, Service, Start, Step, Token};
 use mm_store::{KeyHash, Local, Sharing, Store};
 
@@ -30,6 +30,8 @@ use crate::upload::Incoming;
 pub struct Memcached<S: Sharing = Local> {
     pub(crate) store: Store<S>,
     pub(crate) shared: Arc<Shared>,
+    /// This shard's counters.
+    pub(crate) counters: Arc<Counters>,
     pub(crate) shard: usize,
     pub(crate) server: Arc<[mm_server::Stats]>,
     /// Uploads that have ended, kept so that the next need no memory of their own.
@@ -96,6 +98,7 @@ impl<S: Sharing> Memcached<S> {
         Self {
             store,
             shared: Arc::clone(shared),
+            counters: Arc::clone(&shared.counters[start.shard]),
             shard: start.shard,
             server: Arc::clone(&start.stats),
             idle_uploads: Vec::new(),
@@ -111,12 +114,6 @@ impl<S: Sharing> Memcached<S> {
     #[must_use]
     pub fn store(&self) -> &Store<S> {
         &self.store
-    }
-
-    /// This shard's counters.
-    #[inline]
-    pub(crate) fn counters(&self) -> &Counters {
-        &self.shared.counters[self.shard]
     }
 
     /// The time of a call. Flushes the store first where that is due.
@@ -175,7 +172,9 @@ impl<S: Sharing> Memcached<S> {
                     return self.park_after(connection, after.unwrap_or((start, parser)));
                 }
                 match &slot.work {
-                    Work::Get { key, get } if !get.fetch.touches() => self.fetch(*key, get, call),
+                    Work::Get { key, get } if get.fetch == Fetch::Get => {
+                        self.fetch_plainly(key, get.last, call);
+                    }
                     work => self.execute_plainly(work, call),
                 }
                 if call.output.is_full() {
@@ -234,7 +233,7 @@ impl<S: Sharing> Memcached<S> {
             && self.shared.settings.items.item_size_max > WAIT_MAX_BYTES * 2
     }
 
-    /// Everything but get and gets: the common forms of it, or else the others.
+    /// Everything but get: the common forms of it, or else the others.
     #[inline(always)]
     fn execute_plainly(&mut self, work: &Work<'_>, call: &mut Call<'_>) {
         let is_done = match work {
@@ -258,6 +257,7 @@ impl<S: Sharing> Memcached<S> {
     #[inline(never)]
     fn execute(&mut self, work: &Work<'_>, call: &mut Call<'_>) {
         match work {
+            Work::Get { key, get } if !get.fetch.touches() => self.fetch(*key, get, call),
             Work::Get { key, get } => {
                 self.fetch_touching(*key, get.fetch, get.exptime, call);
                 if get.last {

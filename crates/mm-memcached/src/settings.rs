@@ -216,7 +216,7 @@ impl Host for NoHost {
 pub struct Shared {
     pub(crate) settings: Settings,
     pub(crate) host: Box<dyn Host>,
-    pub(crate) counters: Box<[Counters]>,
+    pub(crate) counters: Box<[Arc<Counters>]>,
     pub(crate) verbosity: AtomicU32,
     /// The memory limit in bytes, which `cache_memlimit` changes.
     pub(crate) limit_bytes: AtomicU64,
@@ -254,7 +254,7 @@ impl Shared {
             classes: Classes::new(&settings),
             settings,
             host,
-            counters: (0..shards).map(|_| Counters::default()).collect(),
+            counters: (0..shards).map(|_| Arc::default()).collect(),
             server_base: ServerBase::default(),
             started: OnceLock::new(),
             left: OnceLock::new(),

@@ -45,7 +45,7 @@ impl<S: Sharing> Memcached<S> {
         let Some(value) = self.check_data(key, line.flags, data) else {
             return self.refuse_data(key, line, data, call);
         };
-        self.counters().cmd_set.count();
+        self.counters.cmd_set.count();
         let plan = self.plan(line, &call.time);
         let outcome = match plan.put.mode {
             Mode::Cas(_) => self.carry_out(key, &plan, Value::Whole(value), &call.time),
@@ -72,7 +72,7 @@ impl<S: Sharing> Memcached<S> {
     #[cold]
     fn refuse_data(&mut self, key: Key<'_>, line: &StoreLine<'_>, data: &[u8], call: &mut Call<'_>) {
         if self.fits(key, line.flags, data.len() - 2) {
-            self.counters().cmd_set.count();
+            self.counters.cmd_set.count();
             reply(call.output, line.noreply, lines::BAD_DATA_CHUNK);
         } else {
             let plan = self.plan(line, &call.time);
@@ -85,7 +85,7 @@ impl<S: Sharing> Memcached<S> {
     /// Counts a value that is too large, and removes the old one so that it is not taken for the new.
     pub(crate) fn refuse_too_large(&mut self, key: Key<'_>, removes: bool, time: &Time) {
         mm_base::mark!("value too large");
-        self.counters().store_too_large.count();
+        self.counters.store_too_large.count();
         if removes {
             let _missing_or_not = self.store.delete(key, None, time.now_s);
         }
@@ -94,7 +94,7 @@ impl<S: Sharing> Memcached<S> {
     /// The same for a value that there is no memory for.
     pub(crate) fn refuse_no_memory(&mut self, key: Key<'_>, removes: bool, time: &Time) {
         mm_base::mark!("no memory for a value");
-        self.counters().store_no_memory.count();
+        self.counters.store_no_memory.count();
         if removes {
             let _missing_or_not = self.store.delete(key, None, time.now_s);
         }
@@ -241,9 +241,9 @@ impl<S: Sharing> Memcached<S> {
             return;
         }
         match outcome {
-            Outcome::Stored => self.counters().cas_hits.count(),
-            Outcome::NotFound => self.counters().cas_misses.count(),
-            Outcome::Exists | Outcome::NotStored => self.counters().cas_badval.count(),
+            Outcome::Stored => self.counters.cas_hits.count(),
+            Outcome::NotFound => self.counters.cas_misses.count(),
+            Outcome::Exists | Outcome::NotStored => self.counters.cas_badval.count(),
         }
     }
 

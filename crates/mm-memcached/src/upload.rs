@@ -125,7 +125,7 @@ impl<S: Sharing> Memcached<S> {
         let command = Command::Classic { verb: line.verb, noreply: line.noreply };
         match self.begin_upload(key, &plan, (len, command), &call.time) {
             Ok(mut incoming) => {
-                self.counters().cmd_set.count();
+                self.counters.cmd_set.count();
                 incoming.words.extend_from_slice(line.key);
                 incoming.key_len = line.key.len();
                 connection.incoming = Some(incoming);
@@ -150,7 +150,7 @@ impl<S: Sharing> Memcached<S> {
         let begun = self.try_begin_meta_set(meta, &mut room, &call.time);
         match begun {
             Ok(incoming) => {
-                self.counters().cmd_set.count();
+                self.counters.cmd_set.count();
                 connection.incoming = Some(incoming);
             }
             Err(line) => {

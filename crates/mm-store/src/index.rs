@@ -81,6 +81,28 @@ impl Hint {
     }
 }
 
+/// A slot with its bucket at hand, and what stood in it when it was looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seat<'a> {
+    bucket: &'a Bucket,
+    pub(crate) slot: Slot,
+    pub(crate) location: Location,
+}
+
+impl Seat<'_> {
+    /// As [`Index::note_read`].
+    #[inline(always)]
+    pub(crate) fn note_read(self) -> u8 {
+        note_read(self.bucket, self.slot.number())
+    }
+
+    /// As [`Index::replace`].
+    #[inline(always)]
+    pub(crate) fn replace(self, location: Location) {
+        replace(self.bucket, self.slot.number(), location);
+    }
+}
+
 /// No slot can be had for an insertion, not even by displacing others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
@@ -215,7 +237,7 @@ impl<S: Sharing> Index<S> {
     /// What stands where the look ahead for a key had found something, for readers. `None` where another shard may
     /// have stored the key's item elsewhere before it takes it away from there.
     #[inline(always)]
-    pub(crate) fn hinted(&self, hint: Hint) -> Option<(Slot, Location)> {
+    pub(crate) fn hinted(&self, hint: Hint) -> Option<Seat<'_>> {
         if S::IS_SHARED && self.is_moving() {
             return None;
         }
@@ -224,7 +246,7 @@ impl<S: Sharing> Index<S> {
 
     /// The same for who has locked the key's buckets.
     #[inline(always)]
-    pub(crate) fn hinted_locked(&self, hint: Hint, locked: &Locked) -> Option<(Slot, Location)> {
+    pub(crate) fn hinted_locked(&self, hint: Hint, locked: &Locked) -> Option<Seat<'_>> {
         if S::IS_SHARED && !locked.positions.contains(&hint.slot().position()) {
             return None;
         }
@@ -232,10 +254,16 @@ impl<S: Sharing> Index<S> {
     }
 
     #[inline(always)]
-    fn at_hint(&self, hint: Hint) -> Option<(Slot, Location)> {
+    fn at_hint(&self, hint: Hint) -> Option<Seat<'_>> {
         let slot = hint.slot();
-        let location = self.table.get(slot.position())?.location_if_any(slot.number())?;
-        Some((slot, Location::from_raw(location)?))
+        let bucket = self.table.get(slot.position())?;
+        let location = Location::from_raw(bucket.location_if_any(slot.number())?)?;
+        Some(Seat { bucket, slot, location })
+    }
+
+    /// `slot`, in which `location` stood, with its bucket.
+    pub(crate) fn seat(&self, slot: Slot, location: Location) -> Seat<'_> {
+        Seat { bucket: self.table.line(slot.position()), slot, location }
     }
 
     #[inline]
@@ -304,30 +332,13 @@ impl<S: Sharing> Index<S> {
     }
 
     /// Puts another item of the same key at `location` in the place of the one in `slot`, whose bucket is locked.
-    #[inline(always)]
     pub(crate) fn replace(&self, slot: Slot, location: Location) {
-        let (bucket, number) = (self.table.line(slot.position()), slot.number());
-        // A reader that meets the new location must not meet the old item's bit.
-        bucket.set_seen(number, false);
-        bucket.set_location(number, location.raw());
-        // Storing again counts as a use.
-        let before = bucket.mark(number);
-        let raised = ((before & mark::FREQUENCY) + 1).min(mark::FREQUENCY);
-        if raised != before {
-            bucket.set_mark(number, raised);
-        }
+        replace(self.table.line(slot.position()), slot.number(), location);
     }
 
     /// Notes in the mark of `slot` that its item is read. Returns the mark before.
-    #[inline(always)]
     pub(crate) fn note_read(&self, slot: Slot) -> u8 {
-        let bucket = self.table.line(slot.position());
-        let mark = bucket.mark(slot.number());
-        let raised = if mark & mark::FREQUENCY < mark::FREQUENCY { mark + 1 } else { mark } | mark::FETCHED;
-        if raised != mark {
-            bucket.set_mark(slot.number(), raised);
-        }
-        mark
+        note_read(self.table.line(slot.position()), slot.number())
     }
 
     /// Whether a client has seen the CAS value of the item in `slot`, which must not change then when the item moves.
@@ -396,4 +407,28 @@ impl<S: Sharing> Index<S> {
     pub(crate) fn belongs(&self, slot: Slot, hash: KeyHash) -> bool {
         self.positions(hash).contains(&slot.position())
     }
+}
+
+#[inline(always)]
+fn replace(bucket: &Bucket, number: usize, location: Location) {
+    // A reader that meets the new location must not meet the old item's bit.
+    bucket.set_seen(number, false);
+    bucket.set_location(number, location.raw());
+    // Storing again counts as a use.
+    let before = bucket.mark(number);
+    let raised = ((before & mark::FREQUENCY) + 1).min(mark::FREQUENCY);
+    if raised != before {
+        bucket.set_mark(number, raised);
+    }
+}
+
+#[inline(always)]
+fn note_read(bucket: &Bucket, number: usize) -> u8 {
+    let mark = bucket.mark(number);
+    // What is read often is not written any more.
+    if mark & (mark::FREQUENCY | mark::FETCHED) != mark::FREQUENCY | mark::FETCHED {
+        let raised = (mark & mark::FREQUENCY) + 1;
+        bucket.set_mark(number, mark & !mark::FREQUENCY | raised.min(mark::FREQUENCY) | mark::FETCHED);
+    }
+    mark
 }

@@ -30,7 +30,7 @@ use crate::kept::{Kept, KeptError};
 use crate::limits::{COUNT_SHARE, KEY_MAX_BYTES, SWEEP_RECORDS_PER_S, SWEEP_SHARE, WRITES_PER_COUNT};
 use crate::memory::{Location, Pins, RecordKind, SegmentId, Writer, flag};
 use crate::narrow::to_u32;
-use crate::segment::{PLACES, Place, Queue, Tolerance};
+use crate::segment::{PLACES, Place, Queue, Segment, Tolerance};
 use crate::sharing::{Exclusive, Local, Sharing};
 use crate::stats::Stats;
 
@@ -328,11 +328,10 @@ impl<S: Sharing> Store<S> {
         Place::new(queue, expiry_s, self.now_s, self.core.sizes.ttl_groups)
     }
 
-    /// Where the record that replaces the one at `old` is appended: one generation younger than that.
+    /// Where the record that replaces one of the segment `old` is appended: one generation younger than that.
     #[inline]
-    fn place_over(&self, old: Location, queue: Queue, expiry_s: u32) -> Place {
-        let generation = self.core.segments.get(self.core.arena.segment_of(old)).generation();
-        Place { generation: generation.saturating_sub(1), ..self.place(queue, expiry_s) }
+    fn place_over(&self, old: &Segment, queue: Queue, expiry_s: u32) -> Place {
+        Place { generation: old.generation().saturating_sub(1), ..self.place(queue, expiry_s) }
     }
 
     /// Tells the segment of the item at `location` that it has this expiry now.

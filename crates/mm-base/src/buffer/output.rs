@@ -110,36 +110,20 @@ impl Output {
     /// Room for at least `bytes` bytes in one piece, which must be at most
     /// [`SPARE_MAX`](super::limits::SPARE_MAX). What is written to its start counts after
     /// [`commit`](Output::commit).
-    #[inline]
+    #[inline(always)]
     pub fn spare(&mut self, bytes: usize) -> &mut [u8] {
         debug_assert!(bytes <= SPARE_MAX, "{bytes} bytes do not fit a buffer");
         self.room(bytes)
     }
 
     /// Appends the first `bytes` bytes of the slice that the last [`spare`](Output::spare) returned.
-    #[inline]
+    #[inline(always)]
     pub fn commit(&mut self, bytes: usize) {
         let room = self.room_bytes();
         debug_assert!(bytes <= room, "commit of {bytes} bytes into {room}");
         let bytes = bytes.min(room);
         self.tail_end += bytes;
         self.len += bytes;
-    }
-
-    /// Appends what `write` puts at the start of room for at least `bytes` bytes, as [`spare`](Output::spare) and
-    /// [`commit`](Output::commit) would: it returns how many bytes that are.
-    #[inline(always)]
-    pub fn append(&mut self, bytes: usize, write: impl FnOnce(&mut [u8]) -> usize) {
-        debug_assert!(bytes <= SPARE_MAX, "{bytes} bytes do not fit a buffer");
-        if self.room_bytes() < bytes.max(1) {
-            self.grow();
-        }
-        let Some(buffer) = &mut self.current else { return };
-        let room = &mut buffer[self.tail_end..];
-        let len = room.len();
-        let written = write(room).min(len);
-        self.tail_end += written;
-        self.len += written;
     }
 
     /// Appends a pinned range without copying it. It is released when its last byte has been sent.
@@ -267,7 +251,7 @@ impl Output {
     }
 
     /// The unwritten end of the current buffer, or of a new one where that is shorter than `bytes`.
-    #[inline]
+    #[inline(always)]
     fn room(&mut self, bytes: usize) -> &mut [u8] {
         if self.room_bytes() < bytes.max(1) {
             self.grow();

@@ -20,12 +20,12 @@ impl<S: Sharing> Memcached<S> {
         let wanted = Some(request.head.cas).filter(|&cas| cas != 0);
         match self.store.delete(key, wanted, call.time.now_s) {
             Ok(()) => {
-                self.counters().delete_hits.count();
+                self.counters.delete_hits.count();
                 done(request, 0, call.output);
             }
             Err(DeleteError::Exists) => refuse(call.output, request.head, Status::Exists),
             Err(DeleteError::Miss(_)) => {
-                self.counters().delete_misses.count();
+                self.counters.delete_misses.count();
                 refuse(call.output, request.head, Status::NotFound);
             }
         }
@@ -89,7 +89,7 @@ impl<S: Sharing> Memcached<S> {
         if !self.shared.settings.allowed.flush {
             return refuse(call.output, request.head, Status::Denied);
         }
-        self.counters().cmd_flush.count();
+        self.counters.cmd_flush.count();
         if exptime > 0 {
             self.shared.set_flush(call.time.unsigned_future_s(exptime));
         } else {

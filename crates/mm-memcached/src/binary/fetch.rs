@@ -27,11 +27,11 @@ impl<S: Sharing> Memcached<S> {
             Ok(item) => {
                 let cas = if has_cas { item.cas() } else { 0 };
                 write_item(request.head, &item, (tells_key, true, cas), call.output);
-                self.counters().get_hits.count();
+                self.counters.get_hits.count();
                 self.observe_fetch(key, None);
             }
             Err(miss) => {
-                self.counters().get_misses.count();
+                self.counters.get_misses.count();
                 self.count_miss(miss);
                 self.observe_fetch(key, Some(miss));
                 missed(request, tells_key, call.output);
@@ -52,11 +52,11 @@ impl<S: Sharing> Memcached<S> {
             Ok((item, _)) => {
                 let cas = if has_cas { item.cas() } else { 0 };
                 write_item(request.head, &item, (tells_key, tells_value, cas), call.output);
-                self.counters().touch_hits.count();
+                self.counters.touch_hits.count();
                 self.observe_fetch(key, None);
             }
             Err(miss) => {
-                self.counters().touch_misses.count();
+                self.counters.touch_misses.count();
                 self.count_miss(miss);
                 self.observe_fetch(key, Some(miss));
                 missed(request, tells_key, call.output);

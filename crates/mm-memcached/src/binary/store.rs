@@ -26,7 +26,7 @@ impl<S: Sharing> Memcached<S> {
             self.refuse_too_large(key, mode == Verb::Set, &call.time);
             return refuse(call.output, request.head, Status::TooLarge);
         }
-        self.counters().cmd_set.count();
+        self.counters.cmd_set.count();
         self.store.ask_for_cas();
         let outcome = self.carry_out(key, &plan, Value::Whole(value), &call.time);
         let cas = self.told_cas();
@@ -97,7 +97,7 @@ impl<S: Sharing> Memcached<S> {
         let command = Command::Binary { head: request.head, quiet: request.quiet, mode };
         match self.begin_upload(key, &plan, (len, command), &call.time) {
             Ok(mut incoming) => {
-                self.counters().cmd_set.count();
+                self.counters.cmd_set.count();
                 incoming.set_key(request.key);
                 connection.incoming = Some(incoming);
                 true

@@ -11,7 +11,7 @@ use crate::storing::item_bytes;
 impl<S: Sharing> Memcached<S> {
     /// me: what is known of an item, without touching it.
     pub(super) fn meta_debug(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) {
-        self.counters().cmd_meta.count();
+        self.counters.cmd_meta.count();
         let Ok(item) = self.store.peek(asked.key, call.time.now_s) else {
             return call.output.write(b"EN\r\n");
         };

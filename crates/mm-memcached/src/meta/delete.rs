@@ -25,7 +25,7 @@ impl<S: Sharing> Memcached<S> {
             Ok(Ok(())) => b"HD",
             Ok(Err(_)) => return call.output.write(lines::NO_MEMORY),
             Err(refused) => {
-                self.counters().delete_misses.count();
+                self.counters.delete_misses.count();
                 if refused == DeleteError::Exists { b"EX" } else { b"NF" }
             }
         };
@@ -71,7 +71,7 @@ impl<S: Sharing> Memcached<S> {
             Ok(())
         };
         if done.is_ok() && !is_marked {
-            self.counters().delete_hits.count();
+            self.counters.delete_hits.count();
         }
         Ok(done)
     }

@@ -90,7 +90,7 @@ impl<S: Sharing> Memcached<S> {
         let Asked { key, options, .. } = *asked;
         self.count_miss(miss);
         self.observe_fetch(key, Some(miss));
-        self.counters().get_misses.count();
+        self.counters.get_misses.count();
         if !options.has(b'q') {
             let mut writer = Writer::new(call.output.spare(HEADER_MAX_BYTES));
             writer.put(b"EN");
@@ -103,7 +103,7 @@ impl<S: Sharing> Memcached<S> {
 
     #[inline]
     fn count_hit(&self, asked: &Asked<'_>) {
-        let counters = self.counters();
+        let counters = &self.counters;
         if asked.options.has(b'T') { counters.touch_hits.count() } else { counters.get_hits.count() }
     }
 

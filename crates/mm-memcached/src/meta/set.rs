@@ -22,7 +22,7 @@ impl<S: Sharing> Memcached<S> {
             self.refuse_too_large(asked.key, true, &call.time);
             return call.output.write(lines::TOO_LARGE);
         }
-        self.counters().cmd_set.count();
+        self.counters.cmd_set.count();
         let Some(value) = data.strip_suffix(b"\r\n") else { return call.output.write(lines::BAD_DATA_CHUNK) };
         if asked.options.has(b'c') {
             self.store.ask_for_cas();

@@ -95,10 +95,11 @@ pub(super) fn parse_key(input: &[u8], keys: Keys) -> Option<(Get<'_>, usize)> {
     if key.is_empty() || key.len() > KEY_MAX_BYTES {
         return None;
     }
-    let (last, next) = match (input.get(end)?, input.get(end + 1)) {
-        (b' ', _) => (false, end + 1),
-        (b'\r', Some(b'\n')) => (true, end + 2),
-        (b'\n', _) => (true, end + 1),
+    let rest = input.get(end..)?;
+    let (last, next) = match rest.first()? {
+        _ if rest.starts_with(b"\r\n") => (true, end + 2),
+        b' ' => (false, end + 1),
+        b'\n' => (true, end + 1),
         _ => return None,
     };
     Some((Get { key, fetch: keys.fetch, last, exptime: keys.exptime? }, next))

@@ -1,19 +1,19 @@
 //! Segments of records: append, read, reset.
 
+mod append;
 mod keep;
 
+use std::cell::Cell;
 use std::io;
 use std::marker::PhantomData;
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 
-use mm_base::short::copy;
-
 use super::epoch::Epochs;
 use crate::primitive::{AtomicU32, AtomicU64, Ordering, StaticU64};
 
-use super::record::{EXTENT_HEADER_BYTES, Head, Record, write_extent_header, write_head};
+use super::record::Record;
 use super::region::{Ground, Region};
 use crate::narrow::to_u32;
 use crate::sharing::Sharing;
@@ -91,6 +91,8 @@ pub(crate) struct Writer {
     arena: u64,
     /// From 1.
     number: u32,
+    /// One thread at a time has it.
+    not_sync: PhantomData<Cell<()>>,
 }
 
 /// No writer has the segment open.
@@ -136,6 +138,8 @@ pub(crate) struct Arena {
     config: ArenaConfig,
     granule_shift: u32,
     segment_shift: u32,
+    /// The logarithm of the granules in a segment.
+    granules_shift: u32,
     fills: Box<[Fill]>,
     epochs: Epochs,
     /// How many writers were made.
@@ -148,6 +152,10 @@ impl Arena {
     /// # Errors
     /// The system's error where the address space cannot be had.
     pub(crate) fn new(config: ArenaConfig, ground: &mut Ground<'_>) -> io::Result<Self> {
+        if !config.granule_bytes.is_power_of_two() || config.granule_bytes < 4 {
+            // Records have whole words.
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let slots = config.segments as usize + 1;
         let region = ground.region(slots * config.segment_bytes, config.huge_pages)?;
         let pins = (0..slots).map(|_| AtomicU32::new(0)).collect();
@@ -157,6 +165,7 @@ impl Arena {
             config,
             granule_shift: config.granule_bytes.trailing_zeros(),
             segment_shift: config.segment_bytes.trailing_zeros(),
+            granules_shift: (config.segment_bytes / config.granule_bytes).trailing_zeros(),
             fills: (0..slots).map(|_| Fill::default()).collect(),
             epochs: Epochs::new(config.shards),
             writers: AtomicU32::new(NO_WRITER),
@@ -165,7 +174,8 @@ impl Arena {
 
     /// A writer that no other call has returned.
     pub(crate) fn writer(&self) -> Writer {
-        Writer { arena: self.number, number: self.writers.fetch_add(1, Ordering::Relaxed) + 1 }
+        let number = self.writers.fetch_add(1, Ordering::Relaxed) + 1;
+        Writer { arena: self.number, number, not_sync: PhantomData }
     }
 
     /// When shards work on the arena.
@@ -192,7 +202,7 @@ impl Arena {
     /// The segment that holds `location`.
     #[inline]
     pub(crate) const fn segment_of(&self, location: Location) -> SegmentId {
-        SegmentId(to_u32(self.offset(location) >> self.segment_shift))
+        SegmentId(location.raw() >> self.granules_shift)
     }
 
     /// Granules between the start of its segment and `location`.
@@ -269,100 +279,6 @@ impl Arena {
         assert!(is_its && writer.arena == self.number, "the segment is another writer's");
     }
 
-    /// Appends an item's head and key; `None` where `segment` has no room.
-    ///
-    /// # Panics
-    /// Where `writer` does not have `segment` open.
-    #[inline]
-    pub(crate) fn append_item(
-        &self,
-        writer: &mut Writer,
-        segment: SegmentId,
-        head: &Head<'_>,
-    ) -> Option<OpenRecord> {
-        self.assert_open(writer, segment);
-        let layout = head.layout();
-        let (offset, used) = self.room_at(segment, layout.bytes())?;
-        // SAFETY: bytes behind `used` are the segment's writer's alone, there is one, and it is borrowed.
-        unsafe { write_head(&self.mapping.region, offset, head) };
-        Some(self.open_record((segment, used), offset, layout.value_at(), head.value_len))
-    }
-
-    /// Appends an item with its whole value, which is published at once; `None` where `segment` has no room.
-    ///
-    /// # Panics
-    /// Where `writer` does not have `segment` open, or the value has another length than `head` says.
-    #[inline(always)]
-    pub(crate) fn append_whole(
-        &self,
-        writer: &mut Writer,
-        segment: SegmentId,
-        head: &Head<'_>,
-        value: &[u8],
-    ) -> Option<Location> {
-        self.assert_open(writer, segment);
-        assert!(value.len() == head.value_len, "a value of another length");
-        let layout = head.layout();
-        let (offset, used) = self.room_at(segment, layout.bytes())?;
-        // SAFETY: as in `append_item`; the slice ends with this call, before anybody sees that the bytes are used.
-        unsafe {
-            write_head(&self.mapping.region, offset, head);
-            copy(self.mapping.region.bytes_mut(offset + layout.value_at(), head.value_len), value);
-        }
-        self.fills[segment.index()].used.store(to_u32(used), Ordering::Release);
-        Some(self.location_at(offset))
-    }
-
-    /// Appends an extent for `len` bytes; `None` where `segment` has no room.
-    ///
-    /// # Panics
-    /// Where `writer` does not have `segment` open.
-    pub(crate) fn append_extent(
-        &self,
-        writer: &mut Writer,
-        segment: SegmentId,
-        len: usize,
-    ) -> Option<OpenRecord> {
-        self.assert_open(writer, segment);
-        let (offset, used) = self.room_at(segment, EXTENT_HEADER_BYTES + len)?;
-        write_extent_header(&self.mapping.region, offset, len);
-        Some(self.open_record((segment, used), offset, EXTENT_HEADER_BYTES, len))
-    }
-
-    /// The largest extent that `segment` has room for, in bytes of value.
-    pub(crate) fn extent_room(&self, segment: SegmentId) -> usize {
-        self.room(segment).saturating_sub(EXTENT_HEADER_BYTES)
-    }
-
-    /// Where a record of `bytes` would begin, and how much of the segment would be used with it.
-    #[inline]
-    fn room_at(&self, segment: SegmentId, bytes: usize) -> Option<(usize, usize)> {
-        let (used, taken) = (self.used(segment), self.rounded(bytes));
-        let fits = taken <= self.config.segment_bytes - used;
-        fits.then_some(((segment.index() << self.segment_shift) + used, used + taken))
-    }
-
-    /// Hands the bytes of a record out whose head is written.
-    #[inline]
-    fn open_record(
-        &self,
-        (segment, used): (SegmentId, usize),
-        offset: usize,
-        value_at: usize,
-        value_len: usize,
-    ) -> OpenRecord {
-        let fill = &self.fills[segment.index()];
-        fill.open.store(fill.open.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        fill.used.store(to_u32(used), Ordering::Release);
-        OpenRecord {
-            arena: self.number,
-            location: self.location_at(offset),
-            value_at: offset + value_at,
-            value_len,
-            not_send: PhantomData,
-        }
-    }
-
     /// The location of a record that begins at `offset`.
     #[inline]
     fn location_at(&self, offset: usize) -> Location {
@@ -428,7 +344,8 @@ impl Arena {
     /// The record at `location`, which `publish` or an open record gave since the segment's last reset.
     #[inline]
     pub(crate) fn record(&self, location: Location) -> Record<'_> {
-        Record::new(&self.mapping.region, self.offset(location))
+        // SAFETY: granules are multiples of 4 bytes.
+        unsafe { Record::new(&self.mapping.region, self.offset(location)) }
     }
 
     /// Brings the beginning of the record at `location` near: header and key, and a short value.
@@ -445,8 +362,8 @@ impl Arena {
         if at >= self.used(segment) {
             return None;
         }
-        let offset = (segment.index() << self.segment_shift) + at;
-        Some((self.location_at(offset), Record::new(&self.mapping.region, offset)))
+        let location = self.location_at((segment.index() << self.segment_shift) + at);
+        Some((location, self.record(location)))
     }
 
     /// Nobody finds records of `segment` any more: the index has none of them.

@@ -9,12 +9,13 @@
 //! Records begin on a granule. The first word, expiry, next and last access change by atomic stores; all else is
 //! written before the record is published and never again.
 
-use std::sync::atomic::Ordering;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 use mm_base::short::copy;
 
 use super::arena::Location;
-use super::region::Region;
+use super::region::{GUARD_BYTES, Region};
 use crate::narrow::to_u32;
 
 /// Bits of a record's flag byte.
@@ -118,30 +119,76 @@ pub(crate) enum RecordKind {
     Extent,
 }
 
+/// The most that a first word can say a record takes: all options, and the longest key and value that fit it.
+const RECORD_MAX_BYTES: usize = Layout { flags: OPTIONS, key_len: 0xff, value_len: 0xffff }.bytes();
+
+const _: () = assert!(RECORD_MAX_BYTES <= GUARD_BYTES, "a record ends in the guard at the latest");
+
 /// A record in the arena, with its first word as it was when it was looked up: state that changes later is not seen.
 #[derive(Clone, Copy)]
 pub(crate) struct Record<'a> {
     region: &'a Region,
-    offset: usize,
+    start: NonNull<u8>,
     word: u32,
+    /// Where an item's last access stands, counted from the start.
+    last_access_at: usize,
 }
 
 impl std::fmt::Debug for Record<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Record").field("offset", &self.offset).finish_non_exhaustive()
+        f.debug_struct("Record").field("offset", &self.offset()).finish_non_exhaustive()
     }
 }
 
 impl<'a> Record<'a> {
+    /// The record that begins at `offset`. Whatever stands there, what its first word says it takes is memory of the
+    /// region or of the guard behind it.
+    ///
+    /// # Safety
+    /// `offset` is a multiple of 4.
+    ///
     /// # Panics
-    /// Where the record is not wholly inside the region.
+    /// Where `offset` is outside the region.
     #[inline(always)]
-    pub(super) fn new(region: &'a Region, offset: usize) -> Self {
-        let word = region.word(offset).load(Ordering::Relaxed);
-        let record = Self { region, offset, word };
-        // An extent has no key and no value by this layout, which keeps its length behind the first word.
-        assert!(record.layout().bytes() <= region.len() - offset, "record outside the region");
-        record
+    pub(super) unsafe fn new(region: &'a Region, offset: usize) -> Self {
+        let start = region.at(offset);
+        // SAFETY: `at` has checked that it is inside, and the guard is longer than a word; aligned by the contract. Words
+        // of records are reached by atomics only, save where a key or a value is.
+        let word = unsafe { AtomicU32::from_ptr(start.as_ptr().cast()) }.load(Ordering::Relaxed);
+        let flags = (word >> 8 & 0xff) as u8;
+        let last_access_at = Layout { flags, key_len: 0, value_len: 0 }.last_access_at();
+        Self { region, start, word, last_access_at }
+    }
+
+    /// Where it begins in the region.
+    fn offset(self) -> usize {
+        self.region.offset_of(self.start)
+    }
+
+    /// The word `at` bytes into the record.
+    #[inline(always)]
+    fn word_at(self, at: usize) -> &'a AtomicU32 {
+        debug_assert!(at.is_multiple_of(4) && at + 4 <= RECORD_MAX_BYTES, "words are in the head");
+        // SAFETY: in the region or the guard by `new`, aligned as all words of heads; the mapping outlives `'a`.
+        unsafe { AtomicU32::from_ptr(self.start.add(at).as_ptr().cast()) }
+    }
+
+    /// The last access of an item.
+    #[inline(always)]
+    fn last_access_cell(self) -> &'a AtomicU16 {
+        // SAFETY: as for `word_at`; the offset is even.
+        unsafe { AtomicU16::from_ptr(self.start.add(self.last_access_at).as_ptr().cast()) }
+    }
+
+    /// Where an item's key begins, counted from the start.
+    #[inline(always)]
+    const fn key_at(self) -> usize {
+        self.last_access_at + LAST_ACCESS_BYTES
+    }
+
+    #[inline(always)]
+    const fn key_len(self) -> usize {
+        (self.word & 0xff) as usize
     }
 
     /// Item or extent.
@@ -162,7 +209,7 @@ impl<'a> Record<'a> {
     pub(crate) fn change_flags(self, set: u8, clear: u8) {
         const STATE: u8 = flag::BINARY_KEY | flag::STALE | flag::WIN_SENT | flag::DEAD;
         debug_assert!((set | clear) & !STATE == 0, "option bits never change");
-        let word = self.region.word(self.offset);
+        let word = self.word_at(0);
         let changed = word.load(Ordering::Relaxed) & !(u32::from(clear) << 8) | u32::from(set) << 8;
         word.store(changed, Ordering::Relaxed);
     }
@@ -170,45 +217,46 @@ impl<'a> Record<'a> {
     /// Sizes of an item.
     #[inline]
     pub(crate) fn layout(self) -> Layout {
-        Layout {
-            flags: self.flags(),
-            key_len: (self.word & 0xff) as usize,
-            value_len: (self.word >> 16) as usize,
-        }
+        Layout { flags: self.flags(), key_len: self.key_len(), value_len: (self.word >> 16) as usize }
     }
 
     /// Bytes of the record, before rounding to a granule.
     #[inline]
     pub(crate) fn bytes(self) -> usize {
         match self.kind() {
-            RecordKind::Item => self.layout().bytes(),
+            RecordKind::Item => self.item_bytes(),
             RecordKind::Extent => EXTENT_HEADER_BYTES + self.extent_len(),
         }
     }
 
+    /// Bytes of an item's record, before rounding to a granule.
+    #[inline(always)]
+    pub(crate) const fn item_bytes(self) -> usize {
+        self.key_at() + self.key_len() + (self.word >> 16) as usize
+    }
+
     /// The key of an item.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn key(self) -> &'a [u8] {
-        let layout = self.layout();
-        // SAFETY: inside the region by `new`; keys are written before the record is published and never again; the
-        // borrow of the arena keeps the segment from being reset.
-        unsafe { self.region.bytes_inside(self.offset + layout.key_at(), layout.key_len) }
+        // SAFETY: in the region or the guard by `new`; keys are written before the record is published and never again;
+        // the borrow of the arena keeps the segment from being reset.
+        unsafe { std::slice::from_raw_parts(self.start.add(self.key_at()).as_ptr(), self.key_len()) }
     }
 
     /// The value inside an item, or the bytes of an extent.
     #[inline]
     pub(crate) fn value(self) -> &'a [u8] {
         let (offset, len) = self.value_range();
-        // SAFETY: as for the key, save that it may be outside.
+        // SAFETY: as for the key, save that it may be outside, which is looked at.
         unsafe { self.region.bytes(offset, len) }
     }
 
     /// The value inside an item.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn item_value(self) -> &'a [u8] {
-        let layout = self.layout();
+        let (at, len) = (self.key_at() + self.key_len(), (self.word >> 16) as usize);
         // SAFETY: as for the key.
-        unsafe { self.region.bytes_inside(self.offset + layout.value_at(), layout.value_len) }
+        unsafe { std::slice::from_raw_parts(self.start.add(at).as_ptr(), len) }
     }
 
     /// Where [`Record::value`] lies in the region: offset and length.
@@ -217,9 +265,9 @@ impl<'a> Record<'a> {
         match self.kind() {
             RecordKind::Item => {
                 let layout = self.layout();
-                (self.offset + layout.value_at(), layout.value_len)
+                (self.offset() + layout.value_at(), layout.value_len)
             }
-            RecordKind::Extent => (self.offset + EXTENT_HEADER_BYTES, self.extent_len()),
+            RecordKind::Extent => (self.offset() + EXTENT_HEADER_BYTES, self.extent_len()),
         }
     }
 
@@ -229,13 +277,13 @@ impl<'a> Record<'a> {
         if self.flags() & flag::EXPIRES == 0 {
             return 0;
         }
-        self.region.word(self.offset + FIRST_WORD_BYTES).load(Ordering::Relaxed)
+        self.word_at(FIRST_WORD_BYTES).load(Ordering::Relaxed)
     }
 
     /// Changes when the item expires. The record must have the option.
     pub(crate) fn set_expiry(self, expiry: u32) {
         debug_assert!(self.flags() & flag::EXPIRES != 0, "no room for an expiry");
-        self.region.word(self.offset + FIRST_WORD_BYTES).store(expiry, Ordering::Relaxed);
+        self.word_at(FIRST_WORD_BYTES).store(expiry, Ordering::Relaxed);
     }
 
     /// The client's flags.
@@ -245,7 +293,7 @@ impl<'a> Record<'a> {
         if layout.flags & flag::CLIENT_FLAGS == 0 {
             return 0;
         }
-        self.region.word(self.offset + layout.client_flags_at()).load(Ordering::Relaxed)
+        self.word_at(layout.client_flags_at()).load(Ordering::Relaxed)
     }
 
     /// The CAS value that the record keeps, if it keeps one.
@@ -255,9 +303,9 @@ impl<'a> Record<'a> {
         if layout.flags & flag::CAS == 0 {
             return None;
         }
-        let at = self.offset + layout.cas_at();
-        let low = self.region.word(at).load(Ordering::Relaxed);
-        let high = self.region.word(at + 4).load(Ordering::Relaxed);
+        let at = layout.cas_at();
+        let low = self.word_at(at).load(Ordering::Relaxed);
+        let high = self.word_at(at + 4).load(Ordering::Relaxed);
         Some(u64::from(low) | u64::from(high) << 32)
     }
 
@@ -265,9 +313,9 @@ impl<'a> Record<'a> {
     pub(super) fn set_stored_cas(self, cas: u64) {
         let layout = self.layout();
         debug_assert!(layout.flags & flag::CAS != 0, "no room for a CAS value");
-        let at = self.offset + layout.cas_at();
-        self.region.word(at).store((cas & 0xffff_ffff) as u32, Ordering::Relaxed);
-        self.region.word(at + 4).store((cas >> 32) as u32, Ordering::Relaxed);
+        let at = layout.cas_at();
+        self.word_at(at).store((cas & 0xffff_ffff) as u32, Ordering::Relaxed);
+        self.word_at(at + 4).store((cas >> 32) as u32, Ordering::Relaxed);
     }
 
     /// Length of the whole value in bytes, extents included.
@@ -277,7 +325,7 @@ impl<'a> Record<'a> {
         if layout.flags & flag::CHAINED == 0 {
             return layout.value_len;
         }
-        self.region.word(self.offset + layout.chain_at()).load(Ordering::Relaxed) as usize
+        self.word_at(layout.chain_at()).load(Ordering::Relaxed) as usize
     }
 
     /// The first extent of an item, the next one of an extent.
@@ -288,7 +336,7 @@ impl<'a> Record<'a> {
             RecordKind::Item if self.flags() & flag::CHAINED == 0 => return None,
             RecordKind::Item => self.layout().chain_at() + 4,
         };
-        Location::from_raw(self.region.word(self.offset + at).load(Ordering::Acquire))
+        Location::from_raw(self.word_at(at).load(Ordering::Acquire))
     }
 
     /// Links the next extent.
@@ -297,33 +345,33 @@ impl<'a> Record<'a> {
             RecordKind::Extent => EXTENT_NEXT_AT,
             RecordKind::Item => self.layout().chain_at() + 4,
         };
-        self.region.word(self.offset + at).store(next.map_or(0, Location::raw), Ordering::Release);
+        self.word_at(at).store(next.map_or(0, Location::raw), Ordering::Release);
     }
 
     /// The item that an extent belongs to.
     pub(crate) fn owner(self) -> Option<Location> {
-        Location::from_raw(self.region.word(self.offset + EXTENT_OWNER_AT).load(Ordering::Acquire))
+        Location::from_raw(self.word_at(EXTENT_OWNER_AT).load(Ordering::Acquire))
     }
 
     /// Says which item an extent belongs to.
     pub(crate) fn set_owner(self, owner: Location) {
-        self.region.word(self.offset + EXTENT_OWNER_AT).store(owner.raw(), Ordering::Release);
+        self.word_at(EXTENT_OWNER_AT).store(owner.raw(), Ordering::Release);
     }
 
     fn extent_len(self) -> usize {
-        self.region.word(self.offset + EXTENT_LEN_AT).load(Ordering::Relaxed) as usize
+        self.word_at(EXTENT_LEN_AT).load(Ordering::Relaxed) as usize
     }
 
     /// The last access as it is stored; `segment.rs` gives it a meaning.
     #[inline]
     pub(crate) fn last_access(self) -> u16 {
-        self.region.half(self.offset + self.layout().last_access_at()).load(Ordering::Relaxed)
+        self.last_access_cell().load(Ordering::Relaxed)
     }
 
     /// Stores the last access.
     #[inline]
     pub(crate) fn set_last_access(self, encoded: u16) {
-        self.region.half(self.offset + self.layout().last_access_at()).store(encoded, Ordering::Relaxed);
+        self.last_access_cell().store(encoded, Ordering::Relaxed);
     }
 }
 
@@ -352,15 +400,18 @@ impl Head<'_> {
     }
 }
 
-/// Writes the head of a new item at `offset`, all but the value.
+/// Writes the head of a new item at `start`, all but the value.
 ///
 /// # Safety
-/// `offset` and the bytes of the layout behind it are nobody else's.
+/// `start` is a multiple of 4, and the bytes of the layout behind it are memory of a region, and nobody else's.
 #[inline(always)]
-pub(super) unsafe fn write_head(region: &Region, offset: usize, head: &Head<'_>) {
+pub(super) unsafe fn write_head(start: NonNull<u8>, head: &Head<'_>) {
     let layout = head.layout();
     let word = to_u32(head.key.len()) | u32::from(head.flags) << 8 | to_u32(head.value_len) << 16;
-    let put = |at: usize, value: u32| region.word(offset + at).store(value, Ordering::Relaxed);
+    // SAFETY: inside the layout and aligned, which all words of heads are; by the contract.
+    let put = |at: usize, value: u32| unsafe {
+        AtomicU32::from_ptr(start.add(at).as_ptr().cast()).store(value, Ordering::Relaxed);
+    };
     put(0, word);
     if head.flags & flag::EXPIRES != 0 {
         put(FIRST_WORD_BYTES, head.expiry);
@@ -376,9 +427,12 @@ pub(super) unsafe fn write_head(region: &Region, offset: usize, head: &Head<'_>)
         put(layout.chain_at(), to_u32(head.total_len));
         put(layout.chain_at() + 4, 0);
     }
-    region.half(offset + layout.last_access_at()).store(head.last_access, Ordering::Relaxed);
-    // SAFETY: the bytes are the caller's alone.
-    copy(unsafe { region.bytes_mut(offset + layout.key_at(), head.key.len()) }, head.key);
+    // SAFETY: inside the layout, and even.
+    unsafe { AtomicU16::from_ptr(start.add(layout.last_access_at()).as_ptr().cast()) }
+        .store(head.last_access, Ordering::Relaxed);
+    // SAFETY: the bytes are inside the layout and the caller's alone.
+    let key = unsafe { std::slice::from_raw_parts_mut(start.add(layout.key_at()).as_ptr(), head.key.len()) };
+    copy(key, head.key);
 }
 
 /// Writes the header of a new extent of `len` bytes at `offset`; it has no next and no owner yet.

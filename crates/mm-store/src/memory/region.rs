@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU16, AtomicU32};
+use std::sync::atomic::AtomicU32;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use rustix::mm::{Advice, madvise};
@@ -12,6 +12,10 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 /// Size of a huge page on every platform that we ask for one.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+/// Bytes behind a region that are mapped too, so that what begins inside it and is no longer can be reached without
+/// another look at its end. They are never used, and never become resident.
+pub(super) const GUARD_BYTES: usize = 128 << 10;
 
 /// Where regions come from: memory of this process alone, or parts of a file, one behind the other.
 #[derive(Debug)]
@@ -73,14 +77,14 @@ impl Region {
     /// The system's error where the address space cannot be had.
     fn reserve(len: usize, huge_pages: bool) -> io::Result<Self> {
         let too_large = || io::Error::from(io::ErrorKind::OutOfMemory);
-        let mapped_len = len.checked_add(HUGE_PAGE_BYTES).ok_or_else(too_large)?;
+        let mapped_len = len.checked_add(HUGE_PAGE_BYTES + GUARD_BYTES).ok_or_else(too_large)?;
         // SAFETY: a new anonymous mapping at an address of the system's choice touches no existing memory.
         let start = unsafe {
             mmap_anonymous(std::ptr::null_mut(), mapped_len, ProtFlags::READ | ProtFlags::WRITE, LAZY)?
         };
         let mapped_base = NonNull::new(start.cast::<u8>()).ok_or_else(too_large)?;
         let skip = mapped_base.as_ptr().align_offset(HUGE_PAGE_BYTES);
-        // SAFETY: `skip` is below HUGE_PAGE_BYTES, by which the mapping is longer than `len`.
+        // SAFETY: `skip` is below HUGE_PAGE_BYTES, by which the mapping is longer than `len` and the guard.
         let base = unsafe { mapped_base.add(skip) };
         let region = Self { base, len, mapped_base, mapped_len, is_shared: false };
         if huge_pages {
@@ -92,7 +96,8 @@ impl Region {
 
     /// Maps `len` bytes of a file from `offset` on, a multiple of a huge page. The file is as long.
     fn map(file: &File, offset: u64, len: usize, huge_pages: bool) -> io::Result<Self> {
-        let mapped_len = len.max(1);
+        // The guard may be beyond the end of the file: nobody reads it.
+        let mapped_len = len.checked_add(GUARD_BYTES).ok_or(io::ErrorKind::OutOfMemory)?;
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping at an address of the system's choice touches no existing memory. What the file holds is
         // changed by nobody but its owner, this process.
@@ -150,11 +155,6 @@ impl Region {
         }
     }
 
-    /// Length in bytes.
-    pub(super) const fn len(&self) -> usize {
-        self.len
-    }
-
     /// Gives the pages wholly inside `offset..offset + len` back to the system; they read as zero afterwards, or as
     /// before where the system refuses (locked memory).
     ///
@@ -190,15 +190,20 @@ impl Region {
         unsafe { AtomicU32::from_ptr(self.base.add(offset).cast::<u32>().as_ptr()) }
     }
 
-    /// The half word of two bytes at `offset`.
+    /// Where the byte at `offset` is. So many more bytes as the guard has are mapped behind it.
     ///
     /// # Panics
-    /// Where `offset` is odd or outside the region.
-    #[inline]
-    pub(super) fn half(&self, offset: usize) -> &AtomicU16 {
-        assert!(offset.is_multiple_of(2) && offset + 2 <= self.len, "half word outside the region");
-        // SAFETY: as for `word`.
-        unsafe { AtomicU16::from_ptr(self.base.add(offset).cast::<u16>().as_ptr()) }
+    /// Where `offset` is outside the region.
+    #[inline(always)]
+    pub(super) fn at(&self, offset: usize) -> NonNull<u8> {
+        assert!(offset < self.len, "a place outside the region");
+        // SAFETY: in bounds by the assertion.
+        unsafe { self.base.add(offset) }
+    }
+
+    /// The offset of what [`Region::at`] has returned.
+    pub(super) fn offset_of(&self, place: NonNull<u8>) -> usize {
+        place.addr().get() - self.base.addr().get()
     }
 
     /// `len` bytes at `offset`.
@@ -211,17 +216,6 @@ impl Region {
         assert!(offset <= self.len && len <= self.len - offset, "slice outside the region");
         // SAFETY: in bounds by the assertion; initialised by the system or the file; by the contract not written
         // meanwhile.
-        unsafe { std::slice::from_raw_parts(self.base.add(offset).as_ptr(), len) }
-    }
-
-    /// The same without a look at the bounds.
-    ///
-    /// # Safety
-    /// As for [`Region::bytes`], and the bytes are inside the region.
-    #[inline]
-    pub(super) unsafe fn bytes_inside<'a>(&self, offset: usize, len: usize) -> &'a [u8] {
-        debug_assert!(offset <= self.len && len <= self.len - offset, "slice outside the region");
-        // SAFETY: by the contract; initialised by the system.
         unsafe { std::slice::from_raw_parts(self.base.add(offset).as_ptr(), len) }
     }
 

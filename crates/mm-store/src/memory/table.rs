@@ -124,9 +124,10 @@ impl Bucket {
         cell.store(whole, Ordering::Relaxed);
     }
 
-    #[inline]
-    const fn mark_cell(&self, slot: usize) -> (&AtomicU8, u32) {
-        if slot == SLOTS - 1 { (&self.marks[SLOTS - 2], 4) } else { (&self.marks[slot], 0) }
+    /// The byte with the mark of `slot`, and where in it. There is no slot behind the last one.
+    #[inline(always)]
+    fn mark_cell(&self, slot: usize) -> (&AtomicU8, u32) {
+        (&self.marks[slot.min(SLOTS - 2)], if slot >= SLOTS - 1 { 4 } else { 0 })
     }
 
     /// The seen bit of `slot`.

@@ -214,7 +214,7 @@ impl<S: Sharing> Store<S> {
         let bytes = record.bytes() + OPTIONS_BYTES;
         let expiry_s = change.expiry_s.unwrap_or_else(|| record.expiry());
         let queue = self.core.segments.get(self.core.arena.segment_of(found.location)).queue();
-        let place = self.place_over(found.location, queue, expiry_s);
+        let place = self.place_over(self.segment_at(found.location), queue, expiry_s);
         if self.open_with_room(place, bytes).is_none() {
             return Err((place, bytes));
         }

@@ -2,9 +2,10 @@
 
 use mm_base::short::equal;
 
+use super::core::Core;
 use super::{Found, Key, Miss, Store};
 use crate::hash::KeyHash;
-use crate::index::{Hint, Locked, Slot};
+use crate::index::{Hint, Locked, Seat};
 use crate::memory::{Location, Record, flag};
 use crate::sharing::Sharing;
 
@@ -46,54 +47,28 @@ impl<S: Sharing> Store<S> {
         };
     }
 
-    /// The slot, location and record of `key`'s item, whether expired or flushed or not.
-    #[inline(always)]
-    pub(super) fn look_up(&self, key: Key<'_>) -> Option<(Found, Record<'_>)> {
-        self.confirm(key, self.core.index.hinted(key.hint))
-    }
-
-    /// The same for who has locked the key's buckets.
-    #[inline(always)]
-    pub(super) fn look_up_locked(&self, key: Key<'_>, locked: &Locked) -> Option<(Found, Record<'_>)> {
-        self.confirm(key, self.core.index.hinted_locked(key.hint, locked))
-    }
-
-    /// What a hint has led to, if it is `key`'s item, or else what a search finds.
-    #[inline(always)]
-    fn confirm(&self, key: Key<'_>, hinted: Option<(Slot, Location)>) -> Option<(Found, Record<'_>)> {
-        if let Some((slot, location)) = hinted {
-            let record = self.core.arena.record(location);
-            if equal(record.key(), key.bytes) {
-                return Some((Found { slot, location }, record));
-            }
-        }
-        let found = self.search(key)?;
-        Some((found, self.core.arena.record(found.location)))
-    }
-
-    /// Looks for `key`'s item where no hint leads to it. Small results of a call that is seldom made.
-    #[inline(never)]
-    fn search(&self, key: Key<'_>) -> Option<Found> {
-        let mut found = None;
-        let slot = self.core.index.find(key.hash, |location| {
-            found = Some(location);
-            equal(self.core.arena.record(location).key(), key.bytes)
-        })?;
-        found.map(|location| Found { slot, location })
-    }
-
     /// The live item of `key`.
     #[inline]
     pub(super) fn find(&self, key: Key<'_>) -> Result<Found, Miss> {
-        let Some((found, record)) = self.look_up(key) else { return Err(Miss::Absent) };
-        self.death(found.location, record).map_or(Ok(found), Err)
+        let core = &*self.core;
+        let Some((seat, record)) = core.look_up(key) else { return Err(Miss::Absent) };
+        match core.death(seat.location, record, self.now_s) {
+            None => Ok(seat.into()),
+            Some(miss) => Err(miss),
+        }
     }
 
     /// The same where the key's buckets are locked. One that is expired or flushed is removed on the way.
     #[inline(always)]
     pub(super) fn find_locked(&self, key: Key<'_>, locked: &Locked) -> Result<Found, Miss> {
-        let Some((found, record)) = self.look_up_locked(key, locked) else { return Err(Miss::Absent) };
-        let Some(miss) = self.death(found.location, record) else { return Ok(found) };
+        let Some((seat, _)) = self.core.look_up_locked(key, locked) else { return Err(Miss::Absent) };
+        self.if_alive(seat.into())
+    }
+
+    /// What was found, if it is alive; else it is removed. Its buckets are locked.
+    pub(super) fn if_alive(&self, found: Found) -> Result<Found, Miss> {
+        let record = self.core.arena.record(found.location);
+        let Some(miss) = self.core.death(found.location, record, self.now_s) else { return Ok(found) };
         self.reclaim(found);
         Err(miss)
     }
@@ -101,19 +76,62 @@ impl<S: Sharing> Store<S> {
     /// A reader has found the item of `key` dead: removes it.
     #[cold]
     #[inline(never)]
-    pub(super) fn reclaim_unlocked(&self, key: Key<'_>, miss: Miss) -> Miss {
+    pub(super) fn reclaim_unlocked(&self, key: &Key<'_>, miss: Miss) -> Miss {
         let locked = self.core.index.lock(key.hash);
-        let _removed = self.find_locked(key, &locked);
+        let _removed = self.find_locked(*key, &locked);
         self.core.index.unlock(locked);
         miss
     }
 
+    #[inline]
+    pub(super) fn is_flushed(&self, location: Location) -> bool {
+        self.core.is_flushed(location)
+    }
+}
+
+impl<S: Sharing> Core<S> {
+    /// Where `key`'s item stands, and its record, whether expired or flushed or not.
+    #[inline(always)]
+    pub(super) fn look_up(&self, key: Key<'_>) -> Option<(Seat<'_>, Record<'_>)> {
+        self.confirm(key, self.index.hinted(key.hint))
+    }
+
+    /// The same for who has locked the key's buckets.
+    #[inline(always)]
+    pub(super) fn look_up_locked(&self, key: Key<'_>, locked: &Locked) -> Option<(Seat<'_>, Record<'_>)> {
+        self.confirm(key, self.index.hinted_locked(key.hint, locked))
+    }
+
+    /// What a hint has led to, if it is `key`'s item, or else what a search finds.
+    #[inline(always)]
+    fn confirm<'a>(&'a self, key: Key<'_>, hinted: Option<Seat<'a>>) -> Option<(Seat<'a>, Record<'a>)> {
+        if let Some(seat) = hinted {
+            let record = self.arena.record(seat.location);
+            if equal(record.key(), key.bytes) {
+                return Some((seat, record));
+            }
+        }
+        let found = self.search(key.hash, key.bytes)?;
+        Some((self.index.seat(found.slot, found.location), self.arena.record(found.location)))
+    }
+
+    /// Looks for the item of a key where no hint leads to it. Small results of a call that is seldom made.
+    #[inline(never)]
+    fn search(&self, hash: KeyHash, bytes: &[u8]) -> Option<Found> {
+        let mut found = None;
+        let slot = self.index.find(hash, |location| {
+            found = Some(location);
+            equal(self.arena.record(location).key(), bytes)
+        })?;
+        found.map(|location| Found { slot, location })
+    }
+
     /// Why the item at `location` is dead by time or flush, if it is.
     #[inline(always)]
-    pub(super) fn death(&self, location: Location, record: Record<'_>) -> Option<Miss> {
+    pub(super) fn death(&self, location: Location, record: Record<'_>, now_s: u32) -> Option<Miss> {
         if self.is_flushed(location) {
             Some(Miss::Flushed)
-        } else if is_expired(record, self.now_s) {
+        } else if is_expired(record, now_s) {
             Some(Miss::Expired)
         } else {
             None
@@ -121,9 +139,16 @@ impl<S: Sharing> Store<S> {
     }
 
     #[inline]
-    pub(super) fn is_flushed(&self, location: Location) -> bool {
-        let before = self.core.flushed_before();
-        before != 0 && self.core.segments.get(self.core.arena.segment_of(location)).sequence() < before
+    fn is_flushed(&self, location: Location) -> bool {
+        let before = self.flushed_before();
+        before != 0 && self.segments.get(self.arena.segment_of(location)).sequence() < before
+    }
+}
+
+impl From<Seat<'_>> for Found {
+    #[inline]
+    fn from(seat: Seat<'_>) -> Self {
+        Self { slot: seat.slot, location: seat.location }
     }
 }
 

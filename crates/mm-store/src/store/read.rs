@@ -59,6 +59,13 @@ impl<'a, S: Sharing> Item<'a, S> {
         (self.record.flags() & flag::CHAINED == 0).then(|| self.record.item_value())
     }
 
+    /// The value where it is in one piece and there are no client flags.
+    #[inline(always)]
+    #[must_use]
+    pub fn plain_value(&self) -> Option<&'a [u8]> {
+        (self.record.flags() & (flag::CHAINED | flag::CLIENT_FLAGS) == 0).then(|| self.record.item_value())
+    }
+
     /// The value's pieces in order.
     pub fn pieces(&self) -> impl Iterator<Item = &'a [u8]> + use<'a, S> {
         let store = self.store;
@@ -162,15 +169,17 @@ impl<S: Sharing> Store<S> {
     #[inline(always)]
     pub fn get(&mut self, key: Key<'_>, now_s: u32) -> Result<Item<'_, S>, Miss> {
         self.begin(now_s);
+        let core = &*self.core;
         // Not as a result that holds either a miss or all of this: that is built in memory.
-        let Some((found, record)) = self.look_up(key) else { return Err(Miss::Absent) };
-        if let Some(miss) = self.death(found.location, record) {
-            return Err(self.reclaim_unlocked(key, miss));
+        let Some((seat, record)) = core.look_up(key) else { return Err(Miss::Absent) };
+        if let Some(miss) = core.death(seat.location, record, now_s) {
+            return Err(self.reclaim_unlocked(&key, miss));
         }
-        let mark = self.core.index.note_read(found.slot);
+        let mark = seat.note_read();
         let last_access = record.last_access();
-        note_access(record, last_access, self.segment_at(found.location).encode_time(self.now_s));
-        Ok(Item { store: self, found, record, mark, last_access })
+        let segment = core.segments.get(core.arena.segment_of(seat.location));
+        note_access(record, last_access, segment.encode_time(now_s));
+        Ok(Item { store: self, found: seat.into(), record, mark, last_access })
     }
 
     /// The item that was found, which is read.
@@ -188,10 +197,10 @@ impl<S: Sharing> Store<S> {
     /// Why there is none.
     pub fn peek(&mut self, key: Key<'_>, now_s: u32) -> Result<Item<'_, S>, Miss> {
         self.begin(now_s);
-        let Some((found, record)) = self.look_up(key) else { return Err(Miss::Absent) };
-        match self.death(found.location, record) {
-            None => Ok(self.item(found, record)),
-            Some(miss) => Err(self.reclaim_unlocked(key, miss)),
+        let Some((seat, record)) = self.core.look_up(key) else { return Err(Miss::Absent) };
+        match self.core.death(seat.location, record, now_s) {
+            None => Ok(self.item(seat.into(), record)),
+            Some(miss) => Err(self.reclaim_unlocked(&key, miss)),
         }
     }
 
@@ -203,7 +212,7 @@ impl<S: Sharing> Store<S> {
     }
 
     #[inline]
-    fn segment_at(&self, location: Location) -> &Segment {
+    pub(super) fn segment_at(&self, location: Location) -> &Segment {
         self.core.segments.get(self.core.arena.segment_of(location))
     }
 
@@ -237,15 +246,14 @@ impl<S: Sharing> Store<S> {
             return Some(Found { slot, ..found });
         }
         let before = arena.record(found.location);
-        let now = self.look_up(Key { bytes: before.key(), hash, hint: Hint::NONE })?.0;
-        let record = arena.record(now.location);
+        let (now, record) = self.core.look_up(Key { bytes: before.key(), hash, hint: Hint::NONE })?;
         // A copy differs in where it is, and may keep the CAS value that it had.
         let is_copy = record.value() == before.value()
             && record.total_len() == before.total_len()
             && record.client_flags() == before.client_flags()
             && (record.flags() ^ before.flags()) & flag::STALE == 0
             && record.stored_cas().is_none_or(|cas| cas == self.cas_at(found.location));
-        is_copy.then_some(now)
+        is_copy.then_some(now.into())
     }
 
     /// The records that hold the value of the item at `location`, in order.

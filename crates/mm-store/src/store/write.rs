@@ -1,9 +1,9 @@
 //! Storing whole values.
 
 use super::{CAS_BYTES, Found, Key, Miss, Store};
-use crate::index::{Full, Locked, mark};
+use crate::index::{Full, Locked, Seat, mark};
 use crate::limits::SLOT_TRIES_MAX;
-use crate::memory::{Head, Location, SegmentId, flag};
+use crate::memory::{Head, Location, Record, SegmentId, flag};
 use crate::narrow::to_u32;
 use crate::segment::{Place, Queue};
 use crate::sharing::Sharing;
@@ -25,6 +25,19 @@ pub struct Put {
     pub stale: bool,
     /// Whether a reader counts as told to fetch a new value.
     pub win_sent: bool,
+}
+
+impl Put {
+    /// Always, without anything beside the value.
+    pub const PLAIN: Self = Self {
+        mode: Mode::Set,
+        client_flags: 0,
+        expiry_s: 0,
+        binary_key: false,
+        cas: None,
+        stale: false,
+        win_sent: false,
+    };
 }
 
 /// On what condition a value is stored.
@@ -128,7 +141,7 @@ impl<S: Sharing> Store<S> {
     /// [`PutError`]; nothing is changed then.
     #[inline(always)]
     pub fn set(&mut self, key: Key<'_>, value: &[u8], now_s: u32) -> Result<Outcome, PutError> {
-        self.put_in_place(key, &Put::default(), value, now_s)
+        self.put_in_place(key, &Put::PLAIN, value, now_s)
     }
 
     #[inline(always)]
@@ -148,58 +161,94 @@ impl<S: Sharing> Store<S> {
         if mm_base::canary!("stale read", 64) && self.find(key).is_ok() {
             return Ok(Outcome::Stored);
         }
-        let mut queue = None;
-        match self.put_once(key, put.mode, (&head, value), &mut queue) {
-            Ok(Ok(Outcome::Stored)) => {
-                self.after_write(record_bytes);
-                Ok(Outcome::Stored)
-            }
-            Ok(other) => other,
-            Err(short) => self.put_when_there_is_room((key, put), value, (short, queue)),
+        let locked = self.core.index.lock(key.hash);
+        let old = self.core.look_up_locked(key, &locked);
+        if put.mode == Mode::Set
+            && let Some(old) = old
+            && self.overwrite(old, (&head, value))
+        {
+            self.core.index.unlock(locked);
+            self.after_write(record_bytes);
+            return Ok(Outcome::Stored);
         }
+        let old = old.map(|(seat, _)| seat.into());
+        self.put_with_care((key, put), value, (locked, old))
     }
 
-    /// The same after a try that came short of something.
-    #[cold]
+    /// Writes a record over an item whose buckets are locked, where neither is out of the ordinary and there is room.
+    /// False, and nothing is done, where it is not so.
+    #[inline(always)]
+    fn overwrite(&self, (seat, old): (Seat<'_>, Record<'_>), (head, value): (&Head<'_>, &[u8])) -> bool {
+        let core = &*self.core;
+        let is_special = (head.flags | old.flags()) & (flag::CAS | flag::CHAINED) != 0 || self.wants_cas;
+        if is_special || core.death(seat.location, old, self.now_s).is_some() {
+            return false;
+        }
+        let old_book = core.segments.get(core.arena.segment_of(seat.location));
+        let place = self.place_over(old_book, old_book.queue(), head.expiry);
+        let Some(segment) = self.heads[place.index()] else { return false };
+        let book = core.segments.get(segment);
+        // Of records in one segment, and of segments, the later one has the greater CAS value. What is appended after a
+        // flush belongs to the time after it.
+        let is_old = S::IS_SHARED && book.sequence() < core.flushed_before();
+        if is_old || book.sequence() < old_book.sequence() {
+            return false;
+        }
+        let head = Head { last_access: book.encode_time(self.now_s), ..*head };
+        let Some((location, bytes)) = core.arena.append_whole(&self.writer, segment, &head, value) else {
+            return false;
+        };
+        book.add_live::<S>(to_u32(bytes));
+        self.note_expiry(location, head.expiry);
+        seat.replace(location);
+        old.change_flags(flag::DEAD, 0);
+        old_book.subtract_live::<S>(to_u32(core.arena.rounded(old.item_bytes())));
+        let counters = self.counters();
+        counters.item_bytes.add((value.len() as u64).wrapping_sub(old.layout().value_len as u64));
+        counters.stored.add(1);
+        true
+    }
+
+    /// Stores a value that is not just written over an item. The key's buckets are locked, and hold this item of it,
+    /// which may be dead.
     #[inline(never)]
-    fn put_when_there_is_room(
+    fn put_with_care(
         &mut self,
         (key, put): (Key<'_>, &Put),
         value: &[u8],
-        (mut short, mut queue): (Short, Option<Queue>),
+        (mut locked, old): (Locked, Option<Found>),
     ) -> Result<Outcome, PutError> {
         let head = Head { value_len: value.len(), ..head_of(key, put) };
         let record_bytes = head.layout().bytes() + CAS_BYTES;
+        let mut old = old.ok_or(Miss::Absent).and_then(|old| self.if_alive(old));
+        let mut queue = None;
         loop {
-            // Making room may move the old item, or remove it.
-            self.make_up_for(short, record_bytes)?;
-            match self.put_once(key, put.mode, (&head, value), &mut queue) {
+            match self.put_once((key, locked), old, (put.mode, &head, value), &mut queue) {
                 Ok(Ok(Outcome::Stored)) => {
                     self.after_write(record_bytes);
                     return Ok(Outcome::Stored);
                 }
                 Ok(other) => return other,
-                Err(again) => short = again,
+                Err(short) => self.make_up_for(short, record_bytes)?,
             }
+            // Making room may move the old item, or remove it.
+            locked = self.core.index.lock(key.hash);
+            old = self.find_locked(key, &locked);
         }
     }
 
-    /// Stores a value if `mode` lets it, and there is room.
-    #[inline(always)]
+    /// Stores a value if `mode` lets it, and there is room, and unlocks the key's buckets.
     fn put_once(
         &mut self,
-        key: Key<'_>,
-        mode: Mode,
-        record: (&Head<'_>, &[u8]),
+        (key, locked): (Key<'_>, Locked),
+        old: Result<Found, Miss>,
+        (mode, head, value): (Mode, &Head<'_>, &[u8]),
         queue: &mut Option<Queue>,
     ) -> Result<Result<Outcome, PutError>, Short> {
-        let locked = self.core.index.lock(key.hash);
-        let old = self.find_locked(key, &locked);
-        let refusal = if mode == Mode::Set { None } else { self.refusal(mode, old) };
-        let stored = match refusal {
+        let stored = match self.refusal(mode, old) {
             Some(refusal) => Ok(Ok(refusal)),
             None => self
-                .try_store((key, &locked), old.ok(), record, queue)
+                .try_store((key, &locked), old.ok(), (head, value), queue)
                 .map(|stored| stored.map(|()| Outcome::Stored)),
         };
         self.core.index.unlock(locked);
@@ -235,7 +284,7 @@ impl<S: Sharing> Store<S> {
             _ => *queue.insert(self.queue_for(key, old)),
         };
         let place = match old {
-            Some(old) => self.place_over(old.location, queue, head.expiry),
+            Some(old) => self.place_over(self.segment_at(old.location), queue, head.expiry),
             None => self.place(queue, head.expiry),
         };
         let record_bytes = head.layout().bytes() + CAS_BYTES;
@@ -300,10 +349,11 @@ impl<S: Sharing> Store<S> {
         }
         let book = self.core.segments.get(segment);
         head.last_access = book.encode_time(self.now_s);
-        let Some(location) = self.core.arena.append_whole(&mut self.writer, segment, &head, value) else {
+        let Some((location, bytes)) = self.core.arena.append_whole(&self.writer, segment, &head, value)
+        else {
             unreachable!("room was made for this record");
         };
-        book.add_live::<S>(to_u32(self.core.arena.rounded(head.layout().bytes())));
+        book.add_live::<S>(to_u32(bytes));
         self.note_expiry(location, head.expiry);
         location
     }
@@ -359,10 +409,11 @@ impl<S: Sharing> Store<S> {
     #[cold]
     fn tell_cas(&mut self, key: Key<'_>, locked: &Locked) {
         // It is told even where a flush has come in between.
-        if let Some((found, _)) = self.look_up_locked(key, locked) {
+        if let Some((seat, _)) = self.core.look_up_locked(key, locked) {
             // The item has to keep it, as one that was looked at.
-            self.core.index.set_seen(found.slot, true);
-            self.told_cas = Some(self.cas_at(found.location));
+            self.core.index.set_seen(seat.slot, true);
+            let told = self.cas_at(seat.location);
+            self.told_cas = Some(told);
         }
     }
 
