@@ -13,6 +13,7 @@ mod compat;
 mod density;
 mod experiment;
 mod help;
+mod locks;
 mod memcached_tool;
 mod memory;
 mod memslap;
@@ -39,6 +40,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     // Checks.
     clients::COMMAND,
     compat::COMMAND,
+    locks::COMMAND,
     nightly::COMMAND,
     restart::COMMAND,
     sim::COMMAND,

@@ -5,6 +5,7 @@
 
 use crate::checks::{Checks, count_tests};
 use crate::command::{Command, Outcome, no_arguments};
+use crate::locks;
 use crate::process::{cargo, program, root};
 use crate::sim;
 use crate::targets;
@@ -72,6 +73,11 @@ fn run(arguments: &[String]) -> Outcome {
     loom(&mut checks);
     fuzz(&mut checks);
     simulation(&mut checks);
+    if works(locks::PROBE) {
+        checks.check("a store of one shard locks nothing", locks::check);
+    } else {
+        checks.skip("a store of one shard locks nothing", locks::REMEDY);
+    }
     for tested in TESTED_TARGETS {
         tested_target(&mut checks, tested);
     }

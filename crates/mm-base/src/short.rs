@@ -53,14 +53,11 @@ fn ends_equal<const BLOCK: usize>(one: &[u8], other: &[u8]) -> bool {
 #[inline(always)]
 fn copy_ends<const BLOCK: usize>(to: &mut [u8], from: &[u8]) {
     assert!(to.len() == from.len(), "a copy is as long as what is copied");
-    if let (Some(first), Some(last)) = (from.first_chunk::<BLOCK>(), from.last_chunk::<BLOCK>()) {
-        let (first, last) = (*first, *last);
-        if let Some(room) = to.first_chunk_mut::<BLOCK>() {
-            *room = first;
-        }
-        if let Some(room) = to.last_chunk_mut::<BLOCK>() {
-            *room = last;
-        }
+    if let (Some(room), Some(first)) = (to.first_chunk_mut::<BLOCK>(), from.first_chunk()) {
+        *room = *first;
+    }
+    if let (Some(room), Some(last)) = (to.last_chunk_mut::<BLOCK>(), from.last_chunk()) {
+        *room = *last;
     }
 }
 

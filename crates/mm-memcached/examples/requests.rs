@@ -1,6 +1,7 @@
 //! Serves requests in process, without sockets, so that an instruction counter sees nothing but the service:
 //! `valgrind --tool=callgrind target/release/examples/requests get 100000 20`, for `get`, `set`, `mg` or `ms`, so many
-//! requests, so many in one input. The difference of two runs is the cost of the requests between them.
+//! requests, so many in one input, and `shared` behind it for a store of several shards. The difference of two runs is
+//! the cost of the requests between them.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use mm_base::buffer::{Output, Pool};
 use mm_memcached::{Memcached, NoHost, Settings, Shared};
 use mm_server::harness::Harness;
 use mm_server::{Peer, Ready, Service, Start, Stats, Step};
-use mm_store::{Config, Store};
+use mm_store::{Config, Sharing, Store, StoreHandles};
 
 /// Keys of 20 bytes.
 const KEYS: usize = 10_000;
@@ -23,12 +24,26 @@ fn main() -> ExitCode {
     let (Some(verb), &[requests, depth]) = (arguments.first(), &numbers[..]) else {
         return ExitCode::FAILURE;
     };
-    let Some(mut world) = World::new() else { return ExitCode::FAILURE };
+    let config = Config::new(64 << 20, 1);
+    let served = if arguments.iter().any(|argument| argument == "shared") {
+        let handles = StoreHandles::open(&config, 2).ok();
+        handles
+            .and_then(|handles| handles.take())
+            .and_then(World::new)
+            .map(|world| serve(world, verb, (requests, depth)))
+    } else {
+        Store::open(&config).ok().and_then(World::new).map(|world| serve(world, verb, (requests, depth)))
+    };
+    served.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+}
+
+/// Stores all items and then makes the requests.
+fn serve<S: Sharing>(mut world: World<S>, verb: &str, (requests, depth): (usize, usize)) {
     let set = |key: usize| [format!("set key-{key:016} 0 0 64\r\n").as_bytes(), &VALUE, b"\r\n"].concat();
     for key in 0..KEYS {
         world.serve(&set(key));
     }
-    let request = |key: usize| match verb.as_str() {
+    let request = |key: usize| match verb {
         "set" => set(key),
         "ms" => [format!("ms key-{key:016} 64\r\n").as_bytes(), &VALUE, b"\r\n"].concat(),
         "mg" => format!("mg key-{key:016} v\r\n").into_bytes(),
@@ -40,7 +55,6 @@ fn main() -> ExitCode {
     for input in inputs.iter().cycle().take(requests / depth) {
         world.serve(input);
     }
-    ExitCode::SUCCESS
 }
 
 /// A service that only remembers its last peer, because nobody but a server can make one.
@@ -58,18 +72,18 @@ impl Service for Introduction {
     }
 }
 
-struct World {
-    service: Memcached,
+struct World<S: Sharing> {
+    service: Memcached<S>,
     connection: mm_memcached::Connection,
     output: Output,
 }
 
-impl World {
-    fn new() -> Option<Self> {
+impl<S: Sharing> World<S> {
+    fn new(store: Store<S>) -> Option<Self> {
         let shared = Shared::new(Settings::default(), 1, Box::new(NoHost));
         let stats: Arc<[Stats]> = Arc::new([Stats::default()]);
         let start = Start { shard: 0, shards: 1, notice: None, ready: Ready::default(), stats };
-        let mut service = Memcached::new(&start, &shared, Store::open(&Config::new(64 << 20, 1)).ok()?);
+        let mut service = Memcached::new(&start, &shared, store);
         let mut harness = Harness::new(|_| Introduction(None));
         let _client = harness.connect();
         let connection = service.connect(&harness.into_service().0?);

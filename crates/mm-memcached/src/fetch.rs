@@ -16,23 +16,23 @@ pub(crate) const PLAIN_MAX_BYTES: usize = if COPY_MAX_BYTES < 9_999 { COPY_MAX_B
 impl<S: Sharing> Memcached<S> {
     /// One key of get.
     #[inline(always)]
-    pub(crate) fn fetch_plainly(&mut self, key: &Key<'_>, last: bool, call: &mut Call<'_>) {
+    pub(crate) fn fetch_plainly(&mut self, key: &Key<'_>, get: &Get<'_>, call: &mut Call<'_>) {
         match self.store.get(*key, call.time.now_s) {
             Ok(item) => {
                 self.counters.get_hits.count();
-                match item.plain_value() {
-                    Some(value) if value.len() <= PLAIN_MAX_BYTES => {
-                        let room = call.output.spare(VALUE_FRAME_BYTES + key.bytes().len() + value.len());
-                        let written = put_plain_value(room, key.bytes(), value, last).unwrap_or_default();
-                        call.output.commit(written);
-                    }
-                    _ => write_value(key.bytes(), item, (None, last), call.output),
+                if item.is_plain(PLAIN_MAX_BYTES) {
+                    let value = item.first_piece();
+                    let room = call.output.spare(VALUE_FRAME_BYTES + key.bytes().len() + value.len());
+                    let written = put_plain_value(room, key.bytes(), value, get.last).unwrap_or_default();
+                    call.output.commit(written);
+                } else {
+                    write_value(key.bytes(), item, (None, get.last), call.output);
                 }
                 if self.is_observed() {
                     self.observe_fetch(*key, None);
                 }
             }
-            Err(miss) => self.missed(key, miss, last, call),
+            Err(miss) => self.missed(key, miss, get.last, call),
         }
     }
 

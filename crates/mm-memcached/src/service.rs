@@ -172,9 +172,7 @@ impl<S: Sharing> Memcached<S> {
                     return self.park_after(connection, after.unwrap_or((start, parser)));
                 }
                 match &slot.work {
-                    Work::Get { key, get } if get.fetch == Fetch::Get => {
-                        self.fetch_plainly(key, get.last, call);
-                    }
+                    Work::Get { key, get } if get.fetch == Fetch::Get => self.fetch_plainly(key, get, call),
                     work => self.execute_plainly(work, call),
                 }
                 if call.output.is_full() {

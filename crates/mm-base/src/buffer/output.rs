@@ -119,9 +119,7 @@ impl Output {
     /// Appends the first `bytes` bytes of the slice that the last [`spare`](Output::spare) returned.
     #[inline(always)]
     pub fn commit(&mut self, bytes: usize) {
-        let room = self.room_bytes();
-        debug_assert!(bytes <= room, "commit of {bytes} bytes into {room}");
-        let bytes = bytes.min(room);
+        debug_assert!(bytes <= self.room_bytes(), "commit of {bytes} bytes into {}", self.room_bytes());
         self.tail_end += bytes;
         self.len += bytes;
     }
@@ -253,7 +251,7 @@ impl Output {
     /// The unwritten end of the current buffer, or of a new one where that is shorter than `bytes`.
     #[inline(always)]
     fn room(&mut self, bytes: usize) -> &mut [u8] {
-        if self.room_bytes() < bytes.max(1) {
+        if self.room_bytes() < bytes {
             self.grow();
         }
         let end = self.tail_end;

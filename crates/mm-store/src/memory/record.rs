@@ -152,8 +152,8 @@ impl<'a> Record<'a> {
     #[inline(always)]
     pub(super) unsafe fn new(region: &'a Region, offset: usize) -> Self {
         let start = region.at(offset);
-        // SAFETY: `at` has checked that it is inside, and the guard is longer than a word; aligned by the contract. Words
-        // of records are reached by atomics only, save where a key or a value is.
+        // SAFETY: `at` has checked that it is inside, and the guard is longer than a word; aligned by the contract.
+        // Words of records are reached by atomics only, save where a key or a value is.
         let word = unsafe { AtomicU32::from_ptr(start.as_ptr().cast()) }.load(Ordering::Relaxed);
         let flags = (word >> 8 & 0xff) as u8;
         let last_access_at = Layout { flags, key_len: 0, value_len: 0 }.last_access_at();

@@ -73,12 +73,12 @@ impl<S: Sharing> Store<S> {
         Err(miss)
     }
 
-    /// A reader has found the item of `key` dead: removes it.
+    /// A reader has found the item of a key dead: removes it.
     #[cold]
     #[inline(never)]
-    pub(super) fn reclaim_unlocked(&self, key: &Key<'_>, miss: Miss) -> Miss {
-        let locked = self.core.index.lock(key.hash);
-        let _removed = self.find_locked(*key, &locked);
+    pub(super) fn reclaim_unlocked(&self, bytes: &[u8], hash: KeyHash, miss: Miss) -> Miss {
+        let locked = self.core.index.lock(hash);
+        let _removed = self.find_locked(Key { bytes, hash, hint: Hint::NONE }, &locked);
         self.core.index.unlock(locked);
         miss
     }

@@ -59,11 +59,19 @@ impl<'a, S: Sharing> Item<'a, S> {
         (self.record.flags() & flag::CHAINED == 0).then(|| self.record.item_value())
     }
 
-    /// The value where it is in one piece and there are no client flags.
+    /// Whether the value is in one piece, of `bytes_max` at most, and there are no client flags.
     #[inline(always)]
     #[must_use]
-    pub fn plain_value(&self) -> Option<&'a [u8]> {
-        (self.record.flags() & (flag::CHAINED | flag::CLIENT_FLAGS) == 0).then(|| self.record.item_value())
+    pub fn is_plain(&self, bytes_max: usize) -> bool {
+        self.record.flags() & (flag::CHAINED | flag::CLIENT_FLAGS) == 0
+            && self.first_piece().len() <= bytes_max
+    }
+
+    /// The first piece of the value, which is all of it where it is in one.
+    #[inline(always)]
+    #[must_use]
+    pub fn first_piece(&self) -> &'a [u8] {
+        self.record.item_value()
     }
 
     /// The value's pieces in order.
@@ -173,7 +181,7 @@ impl<S: Sharing> Store<S> {
         // Not as a result that holds either a miss or all of this: that is built in memory.
         let Some((seat, record)) = core.look_up(key) else { return Err(Miss::Absent) };
         if let Some(miss) = core.death(seat.location, record, now_s) {
-            return Err(self.reclaim_unlocked(&key, miss));
+            return Err(self.reclaim_unlocked(key.bytes, key.hash, miss));
         }
         let mark = seat.note_read();
         let last_access = record.last_access();
@@ -200,7 +208,7 @@ impl<S: Sharing> Store<S> {
         let Some((seat, record)) = self.core.look_up(key) else { return Err(Miss::Absent) };
         match self.core.death(seat.location, record, now_s) {
             None => Ok(self.item(seat.into(), record)),
-            Some(miss) => Err(self.reclaim_unlocked(&key, miss)),
+            Some(miss) => Err(self.reclaim_unlocked(key.bytes, key.hash, miss)),
         }
     }
 
@@ -266,7 +274,7 @@ impl<S: Sharing> Store<S> {
 /// so a hot item's memory is written now and then, not at every read, and ages are right to an eighth.
 #[inline]
 fn note_access(record: Record<'_>, stored: u16, encoded: u16) {
-    if encoded.saturating_sub(stored) > stored / 8 {
+    if u32::from(encoded) > u32::from(stored) + u32::from(stored / 8) {
         record.set_last_access(encoded);
     }
 }
