@@ -6,10 +6,11 @@ use crate::process::{cargo, run as run_program};
 /// The command.
 pub(crate) const COMMAND: Command = Command {
     name: "bench",
-    arguments: "[instructions | framework | store] [--all] [--quick] [--only ROW] [--twice] [--driver NAME] \
+    arguments: "[instructions | framework | store | neighbours] [--all] [--quick] [--only ROW] [--twice] [--driver NAME] \
                 [--json FILE] [--svg FILE]",
     summary: "compare mmem with the floors, memcached and redis; `instructions` counts them by callgrind, \
-              `framework` measures echo and tasks, `store` is in process",
+              `framework` measures echo and tasks, `store` is in process, `neighbours` shows what \
+              others feel while connections misbehave",
     run,
 };
 
@@ -26,7 +27,9 @@ fn run(arguments: &[String]) -> Outcome {
             ]))?;
             return measure("framework", rest);
         }
-        Some((first, rest)) if first == "instructions" => ("instructions", rest),
+        Some((first, rest)) if matches!(first.as_str(), "instructions" | "neighbours") => {
+            (first.as_str(), rest)
+        }
         Some((first, rest)) if first == "store" => return measure("store", rest),
         _ => ("compare", arguments),
     };

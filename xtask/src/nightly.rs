@@ -4,7 +4,7 @@
 //! tool.
 
 use crate::checks::{Checks, count_tests};
-use crate::command::{Command, Outcome, no_arguments};
+use crate::command::{Command, Outcome};
 use crate::locks;
 use crate::process::{cargo, program, root};
 use crate::sim;
@@ -15,8 +15,8 @@ use crate::tools::works;
 /// The command.
 pub(crate) const COMMAND: Command = Command {
     name: "nightly",
-    arguments: "",
-    summary: "run the long checks: Miri, loom, fuzzing, simulation, other platforms",
+    arguments: "[NAME...]",
+    summary: "run the long checks, or those whose names contain NAME: Miri, loom, fuzzing, simulation, other platforms",
     run,
 };
 
@@ -67,8 +67,7 @@ struct TestedTarget {
 }
 
 fn run(arguments: &[String]) -> Outcome {
-    no_arguments("nightly", arguments)?;
-    let mut checks = Checks::new();
+    let mut checks = Checks::named(arguments);
     miri(&mut checks);
     loom(&mut checks);
     fuzz(&mut checks);

@@ -11,6 +11,7 @@ use crate::floor::{self, Floor};
 use crate::framework::{self, EchoArguments, FrameworkArguments};
 use crate::instructions::{self, InstructionsArguments};
 use crate::load::{self, LoadArguments};
+use crate::neighbours::{self, NeighboursArguments};
 use crate::store::{self, StoreArguments};
 use crate::trace::{self, TraceArguments};
 
@@ -40,6 +41,8 @@ enum Command {
     Echo(EchoArguments),
     /// Measure the framework: echo, idle connections, instructions of tasks and timers.
     Framework(FrameworkArguments),
+    /// Measure what well-behaved connections feel while others misbehave.
+    Neighbours(NeighboursArguments),
     /// Run a throw-away experiment that decided a question of design.
     #[command(subcommand)]
     Experiment(Experiment),
@@ -73,6 +76,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, String> {
         Command::Store(arguments) => store::run(&arguments),
         Command::Echo(arguments) => framework::serve(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Framework(arguments) => framework::run(&arguments),
+        Command::Neighbours(arguments) => neighbours::run(&arguments),
         Command::Experiment(experiment) => experiment::run(experiment),
         Command::Trace(arguments) => trace::command(&arguments),
     }

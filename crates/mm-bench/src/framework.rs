@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-pub(crate) use servers::{EchoArguments, serve};
+pub(crate) use servers::{EchoArguments, raise_descriptors, serve};
 
 use crate::load::{Load, Plan, Protocol, Stop};
 use crate::machine::{median, tell};

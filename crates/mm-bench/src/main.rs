@@ -21,6 +21,7 @@ mod instructions;
 mod limits;
 mod load;
 mod machine;
+mod neighbours;
 mod peer;
 mod store;
 mod trace;

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ impl Peer {
     /// # Errors
     /// It has died.
     pub(crate) fn resident_bytes(&self) -> Result<u64, String> {
-        self.status("VmRSS:")
+        self.server.resident_bytes()
     }
 
     /// The most bytes that were ever resident.
@@ -126,16 +126,7 @@ impl Peer {
     /// # Errors
     /// It has died.
     pub(crate) fn peak_bytes(&self) -> Result<u64, String> {
-        self.status("VmHWM:")
-    }
-
-    fn status(&self, name: &str) -> Result<u64, String> {
-        let path = format!("/proc/{}/status", self.server.id());
-        let text = std::fs::read_to_string(Path::new(&path)).map_err(|error| format!("{path}: {error}"))?;
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        let kib =
-            line.and_then(|line| line.split_whitespace().next()).and_then(|word| word.parse::<u64>().ok());
-        kib.map(|kib| kib << 10).ok_or_else(|| format!("{path}: no {name}"))
+        self.server.peak_bytes()
     }
 
     /// Sends a request; the answers of a batch come together, to `answered`, which is told whether the key was there.

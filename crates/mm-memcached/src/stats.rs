@@ -27,8 +27,8 @@ const CLASSES_MAX: u32 = 64;
 impl<S: Sharing> Memcached<S> {
     /// stats and what follows it.
     ///
-    /// Any beginning of the name of a group stands for it, the first that fits; items, slabs and sizes have to be
-    /// spelled out.
+    /// Any beginning of the name of a group stands for it, the first that fits; items, slabs, sizes and server have to
+    /// be spelled out.
     pub(crate) fn stats(&mut self, arguments: &[u8], call: &mut Call<'_>) {
         let mut words = tokens(arguments);
         let Some(group) = words.next() else {
@@ -57,10 +57,26 @@ impl<S: Sharing> Memcached<S> {
                     return self.begin_survey(Subject::Sizes, call);
                 }
                 b"sizes" => stat(call.output, "sizes_status", "disabled"),
+                b"server" => self.stats_server(call.output),
                 _ => return call.output.write(lines::ERROR),
             }
         }
         call.output.write(lines::END);
+    }
+
+    /// What the server beneath has counted since its start, as sums over the shards. Not of memcached's groups.
+    fn stats_server(&self, output: &mut Output) {
+        let mut shards = self.server.iter().map(mm_server::Stats::named);
+        let Some(first) = shards.next() else { return };
+        let mut sums = first.map(|(name, counter)| (name, counter.get()));
+        for shard in shards {
+            for ((_, sum), (_, counter)) in sums.iter_mut().zip(shard) {
+                *sum = sum.wrapping_add(counter.get());
+            }
+        }
+        for (name, sum) in sums {
+            stat(output, name, sum);
+        }
     }
 
     fn stats_detail(&self, word: &[u8], output: &mut Output) {

@@ -88,3 +88,41 @@ pub struct Stats {
     /// Connections closed at a stop because their output had not drained by the deadline.
     pub drain_timeouts: Counter,
 }
+
+impl Stats {
+    /// All counters with their names, in the order of the fields.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, &Counter); COUNTERS] {
+        [
+            ("connections", &self.connections),
+            ("connections_total", &self.connections_total),
+            ("connections_moved", &self.connections_moved),
+            ("connections_rejected", &self.connections_rejected),
+            ("addresses_rejected", &self.addresses_rejected),
+            ("accept_pauses", &self.accept_pauses),
+            ("accept_resumes", &self.accept_resumes),
+            ("accept_paused_ms", &self.accept_paused_ms),
+            ("accept_errors", &self.accept_errors),
+            ("bytes_read", &self.bytes_read),
+            ("bytes_written", &self.bytes_written),
+            ("runs", &self.runs),
+            ("turns", &self.turns),
+            ("yields", &self.yields),
+            ("idle_timeouts", &self.idle_timeouts),
+            ("write_timeouts", &self.write_timeouts),
+            ("memory_timeouts", &self.memory_timeouts),
+            ("lingered", &self.lingered),
+            ("socket_errors", &self.socket_errors),
+            ("faults", &self.faults),
+            ("panics", &self.panics),
+            ("datagrams_received", &self.datagrams_received),
+            ("datagrams_sent", &self.datagrams_sent),
+            ("datagrams_refused", &self.datagrams_refused),
+            ("datagrams_unsent", &self.datagrams_unsent),
+            ("drain_timeouts", &self.drain_timeouts),
+        ]
+    }
+}
+
+/// How many counters a shard has.
+const COUNTERS: usize = 26;

@@ -48,7 +48,7 @@ pub(crate) fn serve(arguments: &EchoArguments) -> Result<(), String> {
 }
 
 /// Allows as many descriptors as the system lets the process have, and gives their number.
-pub(super) fn raise_descriptors() -> usize {
+pub(crate) fn raise_descriptors() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let wanted = Some(CONNECTIONS_MAX as u64);
     let all = Rlimit { current: wanted, maximum: wanted };

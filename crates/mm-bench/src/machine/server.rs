@@ -89,6 +89,31 @@ impl Server {
         self.child.id()
     }
 
+    /// Bytes of it resident now.
+    ///
+    /// # Errors
+    /// It has died.
+    pub(crate) fn resident_bytes(&self) -> Result<u64, String> {
+        self.status("VmRSS:")
+    }
+
+    /// The most bytes of it that were ever resident.
+    ///
+    /// # Errors
+    /// It has died.
+    pub(crate) fn peak_bytes(&self) -> Result<u64, String> {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> Result<u64, String> {
+        let path = format!("/proc/{}/status", self.id());
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let kib =
+            line.and_then(|line| line.split_whitespace().next()).and_then(|word| word.parse::<u64>().ok());
+        kib.map(|kib| kib << 10).ok_or_else(|| format!("{path}: no {name}"))
+    }
+
     /// Processor time it has used, in nanoseconds.
     ///
     /// # Errors

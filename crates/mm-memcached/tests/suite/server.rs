@@ -97,6 +97,18 @@ fn the_names_of_statistics() {
 }
 
 #[test]
+fn what_the_server_counts() {
+    let mut client = Client::new(plain());
+    let names = names(&mut client, " server");
+    for name in
+        ["connections", "accept_errors", "write_timeouts", "memory_timeouts", "socket_errors", "faults"]
+    {
+        assert!(names.contains(&name.to_owned()), "{name}");
+    }
+    client.expect("stats serve\n", "ERROR\n");
+}
+
+#[test]
 fn groups_and_their_abbreviations() {
     check(
         "stats bogus\nstats item\nstats r\nstats sizes\nstats detail\n",

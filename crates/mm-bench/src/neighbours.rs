@@ -1,0 +1,173 @@
+//! What well-behaved connections feel while others misbehave: half requests, one byte a second, no reading, resets,
+//! thousands of connections, values of a gigabyte.
+//!
+//! Gets arrive at a fixed rate, first alone (*quiet*), then beside the neighbour at another server on the same core
+//! (*control*: what two cores make of so many programs), then beside it at the same server.
+
+mod kinds;
+mod stage;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use clap::Args;
+
+use crate::framework::raise_descriptors;
+use crate::load::{Load, Plan, Stop};
+use crate::machine::{Server, announce, free_port, median, tell};
+use kinds::{KINDS, Kind};
+use stage::{Actor, Client};
+
+/// Share of what the server answers in a closed loop that is due at the fixed rate.
+const SHARE: f64 = 0.25;
+
+/// Keys of the well-behaved.
+const KEYS: u64 = 20_000;
+
+/// What the measurement without any neighbour loads the server for before it counts, in seconds.
+const WARM_UP_S: f64 = 0.3;
+
+/// Memory that servers are started with, in MiB: twice the longest value, as memcached wants it.
+const LIMIT_MIB: u64 = 2048;
+
+/// What a server of one shard may hold above its limit, in MiB: 8, and 64 KiB for the shard.
+const ABOVE_LIMIT_MIB: f64 = 8.0 + 64.0 / 1024.0;
+
+/// Statistics that the well-behaved change, too.
+const ORDINARY: &[&str] = &["bytes_read", "bytes_written", "runs", "turns", "connections_total"];
+
+/// What to measure.
+#[derive(Args, Debug)]
+pub(crate) struct NeighboursArguments {
+    /// Rounds [default: 5].
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Only the neighbours whose names contain this.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// How the server waits for its connections: auto, epoll, uring or poll.
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    driver: String,
+    /// The server.
+    #[arg(long, value_name = "PATH")]
+    server: Option<PathBuf>,
+}
+
+/// Measures and prints, a line for each neighbour.
+///
+/// # Errors
+/// Two cores are not to be had, a server does not start, or a well-behaved connection was answered wrongly.
+pub(crate) fn run(arguments: &NeighboursArguments) -> Result<ExitCode, String> {
+    raise_descriptors();
+    let this = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let server = arguments.server.clone().unwrap_or_else(|| this.with_file_name("mmem"));
+    let only = arguments.only.as_deref().unwrap_or("");
+    let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| kind.name.contains(only)).collect();
+    if kinds.is_empty() {
+        let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        return Err(format!("no neighbour has a name with '{only}'; there are {}", names.join(", ")));
+    }
+    let mut out = std::io::stdout();
+    let failed = |error: std::io::Error| format!("cannot write the report: {error}");
+    writeln!(
+        out,
+        "p99 of gets at a quarter of what the server can, in us: medians of {} rounds\n\
+         {:<16}{:>8}{:>9}{:>8}{:>9}{:>11}  what the server counted",
+        arguments.rounds, "neighbour", "quiet", "control", "beside", "x quiet", "x control"
+    )
+    .map_err(failed)?;
+    for kind in kinds {
+        let line = measure(kind, arguments, &server)?;
+        tell("");
+        writeln!(out, "{line}").map_err(failed)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One neighbour's line.
+fn measure(kind: &Kind, arguments: &NeighboursArguments, program: &PathBuf) -> Result<String, String> {
+    let (server, other) = (start(kind, arguments, program)?, start(kind, arguments, program)?);
+    for port in [server.port, other.port] {
+        (kind.prepare)(&mut Client::connect(port)?)?;
+    }
+    let mut load = loaded(&server)?;
+    let before = Client::connect(server.port)?.stats()?;
+    let (mut quiet, mut control, mut beside) = (Vec::new(), Vec::new(), Vec::new());
+    let mut done = 0;
+    for round in 1..=arguments.rounds {
+        tell(&format!("{}: round {round} of {}", kind.name, arguments.rounds));
+        quiet.push(p99_us(&mut load, kind)?);
+        let actor = Actor::begin(kind, other.port)?;
+        control.push(p99_us(&mut load, kind)?);
+        actor.end()?;
+        let actor = Actor::begin(kind, server.port)?;
+        beside.push(p99_us(&mut load, kind)?);
+        done += actor.end()?;
+    }
+    let after = Client::connect(server.port)?.stats()?;
+    let noticed: Vec<String> = after
+        .iter()
+        .zip(&before)
+        .filter(|((name, after), (_, before))| after != before && !ORDINARY.contains(&name.as_str()))
+        .map(|((name, after), (_, before))| format!("{name} {:+}", after - before))
+        .collect();
+    let (quiet, control, beside) = (median(&mut quiet), median(&mut control), median(&mut beside));
+    let peak_mib = server.peak_bytes()? as f64 / f64::from(1 << 20);
+    if peak_mib > LIMIT_MIB as f64 + ABOVE_LIMIT_MIB {
+        return Err(format!("{}: {peak_mib:.1} MiB resident at -m {LIMIT_MIB}", kind.name));
+    }
+    Ok(format!(
+        "{:<16}{quiet:>8.0}{control:>9.0}{beside:>8.0}{:>9.2}{:>11.2}  {} {done}; {}; {peak_mib:.0} MiB at most",
+        kind.name,
+        beside / quiet,
+        beside / control,
+        kind.unit,
+        noticed.join(", "),
+    ))
+}
+
+/// A server of one shard.
+fn start(kind: &Kind, arguments: &NeighboursArguments, program: &PathBuf) -> Result<Server, String> {
+    let port = free_port()?;
+    let mut command = match kind.descriptors {
+        None => Command::new(program),
+        Some(most) => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")]).arg(program);
+            shell
+        }
+    };
+    let connections = kind.descriptors.map_or(20_000, |most| most * 4);
+    command.args(["-l", "127.0.0.1", "-p", &port.to_string(), "-t", "1", "-I", "1g"]);
+    command.args(["-m", &LIMIT_MIB.to_string(), "-c", &connections.to_string()]);
+    command.args(["--driver", &arguments.driver]);
+    if rustix::process::geteuid().is_root() {
+        command.args(["-u", "root"]);
+    }
+    Server::start(&mut command, port)
+}
+
+/// The connections of the well-behaved: they have stored all keys, and are to load the server at its rate.
+fn loaded(server: &Server) -> Result<Load, String> {
+    let mut plan = Plan::new(server.port);
+    plan.keys = KEYS;
+    Load::connect(&plan)?.run(Stop::Filled)?;
+    let most = Load::connect(&plan)?.run(Stop::Seconds(WARM_UP_S))?.keys_per_s();
+    (plan.rate, plan.spin) = (Some(most * SHARE), true);
+    let mut load = Load::connect(&plan)?;
+    load.run(Stop::Seconds(WARM_UP_S))?;
+    Ok(load)
+}
+
+/// One measurement.
+fn p99_us(load: &mut Load, kind: &Kind) -> Result<f64, String> {
+    let report = load.run(Stop::Seconds(kind.seconds))?;
+    match report.complaint() {
+        None => Ok(report.latency.percentile_ns(0.99) as f64 / 1e3),
+        Some(complaint) => {
+            announce(&format!("{}: a well-behaved connection was answered wrongly", kind.name));
+            Err(complaint)
+        }
+    }
+}
