@@ -106,19 +106,20 @@ fn measure(kind: &Kind, arguments: &NeighboursArguments, program: &PathBuf) -> R
         done += actor.end()?;
     }
     let after = Client::connect(server.port)?.stats()?;
-    let noticed: Vec<String> = after
+    let mut noticed: Vec<String> = after
         .iter()
         .zip(&before)
         .filter(|((name, after), (_, before))| after != before && !ORDINARY.contains(&name.as_str()))
         .map(|((name, after), (_, before))| format!("{name} {:+}", after - before))
         .collect();
-    let (quiet, control, beside) = (median(&mut quiet), median(&mut control), median(&mut beside));
     let peak_mib = server.peak_bytes()? as f64 / f64::from(1 << 20);
+    noticed.push(format!("{peak_mib:.0} MiB at most"));
+    let (quiet, control, beside) = (median(&mut quiet), median(&mut control), median(&mut beside));
     if peak_mib > LIMIT_MIB as f64 + ABOVE_LIMIT_MIB {
         return Err(format!("{}: {peak_mib:.1} MiB resident at -m {LIMIT_MIB}", kind.name));
     }
     Ok(format!(
-        "{:<16}{quiet:>8.0}{control:>9.0}{beside:>8.0}{:>9.2}{:>11.2}  {} {done}; {}; {peak_mib:.0} MiB at most",
+        "{:<16}{quiet:>8.0}{control:>9.0}{beside:>8.0}{:>9.2}{:>11.2}  {done} {}; {}",
         kind.name,
         beside / quiet,
         beside / control,
@@ -138,7 +139,7 @@ fn start(kind: &Kind, arguments: &NeighboursArguments, program: &PathBuf) -> Res
             shell
         }
     };
-    let connections = kind.descriptors.map_or(20_000, |most| most * 4);
+    let connections = kind.descriptors.map_or(15_000, |most| most * 4);
     command.args(["-l", "127.0.0.1", "-p", &port.to_string(), "-t", "1", "-I", "1g"]);
     command.args(["-m", &LIMIT_MIB.to_string(), "-c", &connections.to_string()]);
     command.args(["--driver", &arguments.driver]);
