@@ -38,11 +38,13 @@ pub(crate) struct Machine<C> {
     want: Want,
     /// The service has closed the connection before the end of its input.
     leftover: bool,
+    /// The last run did more than look at a request that was not whole.
+    served: bool,
 }
 
 impl<C> Machine<C> {
     pub(crate) fn new(state: C) -> Self {
-        Self { state, carry: None, want: Want::Input, leftover: false }
+        Self { state, carry: None, want: Want::Input, leftover: false, served: false }
     }
 
     /// What the last run left the connection waiting for.
@@ -55,13 +57,18 @@ impl<C> Machine<C> {
         self.leftover
     }
 
+    /// Whether the last run did more than look at a request that was not whole.
+    pub(crate) fn has_served(&self) -> bool {
+        self.served
+    }
+
     /// A connection that was served before and has this input left.
     pub(crate) fn resumed(state: C, input: &[u8], pool: &Pool) -> Self {
         let input = &input[..input.len().min(INPUT_BYTES_MAX)];
         let carry = (!input.is_empty()).then(|| Carry::new(pool, input));
         // With input of which there may be a whole request.
         let want = if carry.is_some() { Want::Drain } else { Want::Input };
-        Self { state, carry, want, leftover: false }
+        Self { state, carry, want, leftover: false, served: false }
     }
 
     /// The service's state.
@@ -149,15 +156,17 @@ impl<C> Machine<C> {
         if matches!(self.want, Want::Close | Want::Fault) {
             return self.want;
         }
+        let wanted = self.want;
+        let consumed;
         if let Some(mut carry) = self.carry.take() {
-            let consumed = self.drive(service, carry.bytes(), output, context.now);
+            consumed = self.drive(service, carry.bytes(), output, context.now);
             carry.consume(consumed);
             if !carry.bytes().is_empty() {
                 self.leftover = self.want == Want::Close;
                 self.carry = Some(carry);
             }
         } else {
-            let consumed = self.drive(service, fresh, output, context.now);
+            consumed = self.drive(service, fresh, output, context.now);
             let rest = &fresh[consumed..];
             self.leftover = self.want == Want::Close && !rest.is_empty();
             if !rest.is_empty() && !matches!(self.want, Want::Close | Want::Fault) {
@@ -165,6 +174,7 @@ impl<C> Machine<C> {
                 self.carry = Some(Carry::new(context.pool, rest));
             }
         }
+        self.served = consumed > 0 || wanted != Want::Input || self.want != Want::Input;
         if self.want == Want::Input && self.carry.as_ref().is_some_and(Carry::is_full) {
             self.want = Want::Fault;
         }

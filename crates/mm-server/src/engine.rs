@@ -8,6 +8,7 @@
 mod accept;
 mod balance;
 mod datagrams;
+mod drain;
 mod dump;
 mod hand_over;
 mod handled;
@@ -26,7 +27,7 @@ use mm_base::slab::{Key, Slab};
 use mm_runtime::driver::{Driver, Event, Owner, SourceId};
 use mm_runtime::shard::{Next, Work};
 
-use crate::connection::{Machine, Want};
+use crate::connection::Machine;
 use crate::control::{Control, Stop};
 use crate::exchange::{Arrival, Exchange};
 use crate::origin::Origin;
@@ -68,6 +69,8 @@ pub(crate) struct Engine<S: Service, D: Driver> {
     shard: usize,
     /// When a graceful stop began, on the monotonic clock.
     drain_since_ms: Option<u64>,
+    /// Connections are to finish what they have begun.
+    drains: bool,
     /// What happens on a signal, on the shard that gets them.
     signals: Option<Signals>,
     /// Dumps that have been written.
@@ -103,6 +106,8 @@ impl Marks {
     const ENDED: u8 = 8;
     /// It has ended; what its peer still sends is dropped.
     const LINGERS: u8 = 16;
+    /// It has finished what it had begun when a graceful stop began.
+    const FINISHED: u8 = 32;
 
     fn has(self, mark: u8) -> bool {
         self.0 & mark != 0
@@ -165,6 +170,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             exchange,
             shard,
             drain_since_ms: None,
+            drains: false,
             signals: None,
             dumps: 0,
         }
@@ -333,7 +339,9 @@ impl<S: Service, D: Driver> Engine<S, D> {
             return self.hand_over(driver, now.monotonic_ms - since);
         }
         if how == Stop::AtOnce || overdue {
-            let open = self.connections.len() + self.end_handled(now);
+            let begun =
+                self.connections.iter().filter(|(_, connection)| !connection.marks.has(Marks::LINGERS));
+            let open = begun.count() + self.end_handled(now);
             let open = u64::try_from(open).unwrap_or(u64::MAX);
             if open > 0 {
                 mm_base::mark!("drain deadline passed");
@@ -341,7 +349,8 @@ impl<S: Service, D: Driver> Engine<S, D> {
             self.stats().drain_timeouts.add(if how == Stop::AtOnce { 0 } else { open });
             self.close_where(driver, |_| true);
         } else {
-            self.close_where(driver, Connection::is_between_requests);
+            self.drains = true;
+            self.close_idle(driver, now);
         }
         self.connections.is_empty() && self.handled_is_done(now)
     }
@@ -354,14 +363,6 @@ impl<S: Service, D: Driver> Engine<S, D> {
                 self.close(driver, key);
             }
         }
-    }
-}
-
-impl<C> Connection<C> {
-    /// Nothing has begun that a graceful stop would cut short.
-    fn is_between_requests(&self) -> bool {
-        let busy = self.marks.has(Marks::QUEUED) || self.has_output() || self.machine.has_carry();
-        (self.machine.want() == Want::Input && !busy) || self.marks.has(Marks::LINGERS)
     }
 }
 

@@ -20,7 +20,9 @@ impl<S: Service, D: Driver> Engine<S, D> {
         if connection.marks.has(Marks::LINGERS) {
             return;
         }
-        let sends = connection.machine.has_leftover() || driver.may_have_input(connection.stream);
+        // A peer that may send any time, too, where a stop is what ends it.
+        let sends =
+            connection.machine.has_leftover() || self.drains || driver.may_have_input(connection.stream);
         if self.config.linger_ms == 0 || !sends || driver.shutdown_output(connection.stream).is_err() {
             return self.close(driver, key);
         }

@@ -95,6 +95,9 @@ impl<S: Service, D: Driver> Engine<S, D> {
         if connection.output_is_full() {
             return Taken::Rest;
         }
+        if connection.has_finished() {
+            return Taken::Rest;
+        }
         let wants = connection.machine.want();
         if matches!(wants, Want::Input | Want::Space) && !self.pool.has_room() {
             // Whoever frees some memory, or the sweep, makes the turn in which this is tried again.
@@ -216,7 +219,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
 
     /// Runs the items from `at` on, which it keeps at the one that is running.
     fn run_from(&mut self, driver: &D, at: &mut usize, now: Now) {
-        let Self { batch, connections, service, outputs, pool, .. } = self;
+        let Self { batch, connections, service, outputs, pool, drains, .. } = self;
         let context = Context { pool, now };
         while let Some(item) = batch.items.get(*at) {
             if let Some(connection) = connections.get_mut(item.key) {
@@ -224,6 +227,9 @@ impl<S: Service, D: Driver> Engine<S, D> {
                 let mut output = connection.output.take().unwrap_or_else(|| outputs.take());
                 connection.machine.run(service, fresh, &mut output, &context);
                 connection.output = Some(output);
+                if *drains && connection.machine.has_served() {
+                    connection.marks.set(Marks::FINISHED);
+                }
             }
             *at += 1;
         }
@@ -289,6 +295,10 @@ impl<S: Service, D: Driver> Engine<S, D> {
                 self.stats().faults.add(1);
                 self.close(driver, key);
             }
+            Want::Input if connection.has_finished() && done && !ended => {
+                self.close_drained(driver, key, true, now);
+            }
+            Want::Input if connection.has_finished() && !done => connection.machine.settle(&self.pool),
             Want::Close if done && !ended => self.close_or_linger(driver, key, now),
             Want::Close if done => self.close(driver, key),
             Want::Input | Want::Space if ended && done => self.close(driver, key),

@@ -1,6 +1,7 @@
 //! SIGUSR2: a new process goes on with listeners, connections and items; where it cannot, the old one does.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,12 @@ impl Installed {
         let mut command = Command::new(&self.program);
         command.arg0(&self.program).args(line.split_whitespace()).stdin(Stdio::null());
         command.env("MEMCACHED_PORT_FILENAME", &ports).env_remove("MM_SUCCESSOR").env_remove("MM_BACKGROUND");
-        let child = command.stderr(fs::File::create(&self.said).unwrap()).spawn().unwrap();
+        command.stderr(fs::File::create(&self.said).unwrap());
+        // While another test starts a program, that may have inherited the copy as a file to be written.
+        let child = eventually(|| match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => None,
+            spawned => Some(spawned.unwrap()),
+        });
         let port = port_in(&ports);
         // A stand-in that has only the port: the process behind it changes.
         let stand_in = Command::new("true").spawn().unwrap();
