@@ -138,6 +138,15 @@ impl<D: Driver> Shard<D> {
     /// # Errors
     /// The driver cannot wait for events any more.
     pub fn turn<W: Work<D>>(&mut self, work: &mut W) -> stdio::Result<Next> {
+        self.begin_turn(work)?;
+        Ok(self.end_turn(work))
+    }
+
+    /// The first part of a turn, up to and with [`Work::serve`]. Simulations let other shards go on before the rest.
+    ///
+    /// # Errors
+    /// The driver cannot wait for events any more.
+    pub fn begin_turn<W: Work<D>>(&mut self, work: &mut W) -> stdio::Result<()> {
         self.wait()?;
         for event in self.events.drain(..) {
             match event.owner {
@@ -148,10 +157,17 @@ impl<D: Driver> Shard<D> {
         let (io, now) = (&self.io, self.now);
         let stall = self.executor.stall();
         self.executor.enter(|| stall.watch(|| work.serve(&mut *io.driver(), now)));
+        Ok(())
+    }
+
+    /// The rest of a turn. Returns when the next must come.
+    pub fn end_turn<W: Work<D>>(&mut self, work: &mut W) -> Next {
+        let (io, now) = (&self.io, self.now);
         let tasks = self.run_tasks();
+        let stall = self.executor.stall();
         let next = self.executor.enter(|| stall.watch(|| work.finish(&mut *io.driver(), now)));
         self.next = next.min(tasks);
-        Ok(self.next)
+        self.next
     }
 
     /// Takes what has happened, after a sleep if there is nothing left to do.

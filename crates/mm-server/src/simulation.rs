@@ -50,6 +50,7 @@ use crate::control::Control;
 use crate::datagrams::Framing;
 use crate::engine::{Engine, Parts};
 use crate::exchange::Exchange;
+use crate::limits::MOVES_MAX;
 use crate::{Config, Handle, Ready, Service, Start};
 
 /// One turn in so many that a shard could take is put off, so that the others get ahead of it.
@@ -65,13 +66,37 @@ pub struct Simulation<S: Service> {
     control: Arc<Control>,
     shards: Vec<Simulated<S>>,
     choices: Choices,
+    unrest: Unrest,
     turns_without_time: usize,
+}
+
+/// What happens to shards that share a machine and a load. Nothing by default, nor where there is one shard only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unrest {
+    /// One turn in so many is cut off in its middle, when all has been served: the shard's thread loses its processor
+    /// for a while. 0: none.
+    pub cut_turns: u64,
+    /// How many steps of the others that may take.
+    pub cut_steps_max: u64,
+    /// How long it may take, in milliseconds.
+    pub cut_ms_max: u64,
+    /// One turn in so many is that of a shard which finds that another has much less to do, so that some of its
+    /// connections move there. 0: none.
+    pub moves: u64,
 }
 
 struct Simulated<S: Service> {
     shard: Shard<SimDriver>,
     engine: Engine<S, SimDriver>,
     next: Next,
+    cut: Option<Cut>,
+}
+
+/// A turn that is cut off in its middle.
+#[derive(Clone, Copy)]
+struct Cut {
+    steps_left: u64,
+    end_ms: u64,
 }
 
 /// What a step has done.
@@ -117,11 +142,22 @@ impl<S: Service> Simulation<S> {
             // A simulated driver has room for as many sources as a table.
             let listening = engine.add_listener(&mut *shard.driver(), port);
             debug_assert!(listening.is_ok(), "a simulated driver refused a listener");
-            Simulated { shard, engine, next: Next::Now }
+            Simulated { shard, engine, next: Next::Now, cut: None }
         });
         let shards = shards.collect();
-        let choices = Choices::new(seed).fork(1);
-        Self { network, port, control, shards, choices, turns_without_time: 0 }
+        let (choices, unrest) = (Choices::new(seed).fork(1), Unrest::default());
+        Self { network, port, control, shards, choices, unrest, turns_without_time: 0 }
+    }
+
+    /// Sets what happens to the shards from now on.
+    pub fn set_unrest(&mut self, unrest: Unrest) {
+        self.unrest = unrest;
+    }
+
+    /// Whether a shard is in the middle of a turn, without a processor.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.shards.iter().any(|simulated| simulated.cut.is_some())
     }
 
     /// The network, with the clock and the far ends of the connections.
@@ -188,12 +224,15 @@ impl<S: Service> Simulation<S> {
         let now_ms = self.network.now().monotonic_ms;
         let mut all_sleep = true;
         for &index in &order {
-            if !self.shards[index].is_awake(now_ms) {
+            let simulated = &mut self.shards[index];
+            if simulated.is_cut_off(now_ms) || !simulated.is_awake(now_ms) {
                 continue;
             }
             all_sleep = false;
-            if order.len() == 1 || !self.choices.one_in(HESITATION) {
-                self.shards[index].turn();
+            if order.len() == 1 {
+                simulated.turn();
+            } else if !self.choices.one_in(HESITATION) {
+                self.turn_among_others(index, now_ms);
             }
         }
         if self.shards.iter().all(|simulated| simulated.next == Next::Stop) {
@@ -204,10 +243,7 @@ impl<S: Service> Simulation<S> {
             let spins = self.turns_without_time > TURNS_WITHOUT_TIME_MAX;
             return if spins { Stepped::Spinning } else { Stepped::Turn };
         }
-        let timers = self.shards.iter().filter_map(|simulated| match simulated.next {
-            Next::At(time) => Some(time),
-            _ => None,
-        });
+        let timers = self.shards.iter().filter_map(Simulated::due_ms);
         let bound = (end_ms < u64::MAX).then_some(end_ms);
         let Some(due_ms) = timers.chain(self.network.next_ms()).chain(bound).min() else {
             return Stepped::Idle;
@@ -215,6 +251,24 @@ impl<S: Service> Simulation<S> {
         self.turns_without_time = 0;
         self.network.advance_to(due_ms);
         Stepped::Time
+    }
+
+    /// A turn of one shard of several, with what the unrest among them does to it.
+    fn turn_among_others(&mut self, index: usize, now_ms: u64) {
+        let Unrest { cut_turns, cut_steps_max, cut_ms_max, moves } = self.unrest;
+        if self.choices.one_in(moves) {
+            let target = (index + 1 + self.choices.index(self.shards.len() - 1)) % self.shards.len();
+            let count = 1 + self.choices.index(MOVES_MAX);
+            self.shards[index].engine.send_some_to(target, count);
+        }
+        let simulated = &mut self.shards[index];
+        if self.choices.one_in(cut_turns) {
+            let steps_left = self.choices.between(1, cut_steps_max);
+            simulated.cut = Some(Cut { steps_left, end_ms: now_ms + self.choices.between(0, cut_ms_max) });
+            simulated.begin_turn();
+        } else {
+            simulated.turn();
+        }
     }
 }
 
@@ -230,9 +284,36 @@ impl<S: Service> Simulated<S> {
         is_due || self.shard.has_work() || self.shard.driver().is_ready()
     }
 
-    fn turn(&mut self) {
+    /// When it has something to do, if that does not depend on others.
+    fn due_ms(&self) -> Option<u64> {
+        match (self.cut, self.next) {
+            (Some(cut), _) => Some(cut.end_ms),
+            (None, Next::At(time)) => Some(time),
+            _ => None,
+        }
+    }
+
+    /// Whether the shard is in the middle of a turn for one more step. If it has been for long enough, the turn ends.
+    fn is_cut_off(&mut self, now_ms: u64) -> bool {
+        let Some(cut) = &mut self.cut else { return false };
+        cut.steps_left -= 1;
+        if cut.steps_left > 0 && now_ms < cut.end_ms {
+            return true;
+        }
+        self.cut = None;
+        self.next = self.shard.end_turn(&mut self.engine);
+        false
+    }
+
+    fn begin_turn(&mut self) {
         // A simulated driver never fails to poll.
-        self.next = self.shard.turn(&mut self.engine).unwrap_or(Next::Stop);
+        let begun = self.shard.begin_turn(&mut self.engine);
+        debug_assert!(begun.is_ok(), "a simulated driver failed to poll");
+    }
+
+    fn turn(&mut self) {
+        self.begin_turn();
+        self.next = self.shard.end_turn(&mut self.engine);
     }
 }
 

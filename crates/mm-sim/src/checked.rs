@@ -7,7 +7,7 @@ use std::rc::Rc;
 use mm_base::Now;
 use mm_base::buffer::Output;
 use mm_memcached::Memcached;
-use mm_server::{Address, Background, Peer, Service, Step};
+use mm_server::{Address, Background, Luggage, Peer, Service, Step};
 use mm_store::Sharing;
 
 use crate::limits::GATHER_MAX;
@@ -108,6 +108,20 @@ impl<S: Sharing> Service for Checked<S> {
             Of::Stream(port) => world.stream(port).map_or((), |stream| stream.skip(bytes)),
             Of::Letter(..) => world.fail("a datagram's value was received in parts".to_owned()),
         }
+    }
+
+    fn may_move(&self, connection: &Connection) -> bool {
+        self.inner.may_move(&connection.inner)
+    }
+
+    fn depart(&mut self, connection: Connection) -> Luggage {
+        Box::new((self.inner.depart(connection.inner), connection.of))
+    }
+
+    fn arrive(&mut self, peer: &Peer, luggage: Luggage) -> Connection {
+        let Ok(luggage) = luggage.downcast::<(Luggage, Of)>() else { return self.connect(peer) };
+        let (luggage, of) = *luggage;
+        Connection { inner: self.inner.arrive(peer, luggage), of }
     }
 
     fn disconnect(&mut self, connection: Connection) {

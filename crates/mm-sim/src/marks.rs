@@ -9,6 +9,7 @@ pub const MARKS: &[&str] = &[
     "connection broken",
     "connection handed to another shard",
     "connection limit reached",
+    "connection moved to another shard",
     "connection put off to the next turn",
     "connection refused",
     "connection waits for memory",

@@ -9,6 +9,7 @@ use mm_base::choice::Choices;
 use mm_memcached::Settings;
 use mm_runtime::driver::sim::Faults;
 use mm_server::Config;
+use mm_server::simulation::Unrest;
 
 use crate::limits::{
     CLIENTS_MAX, KEYS_MAX, LARGE_LIMIT_MB, MANY_KEYS, PIECES_MAX, RECORDED_CLIENTS_MAX, RECORDED_KEYS,
@@ -30,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) manners: Manners,
     /// Executed requests after which the server is drained and started anew. 0: it is not.
     pub(crate) drain_after: u64,
+    /// What happens to shards that are several.
+    pub(crate) unrest: Unrest,
     /// One step in so many the wall clock is set, or the machine sleeps for a while. 0: never.
     pub(crate) clock_jumps: u64,
 }
@@ -139,7 +142,8 @@ impl Plan {
         let config = config(&mut choices, shards, clients);
         let drain_after = if choices.one_in(3) { choices.between(500, 9000) } else { 0 };
         let clock_jumps = some(&mut choices, 3, 2000);
-        Self { config, settings, faults, clients, keys, work, manners, drain_after, clock_jumps }
+        let unrest = unrest(&mut choices);
+        Self { config, settings, faults, clients, keys, work, manners, drain_after, unrest, clock_jumps }
     }
 }
 
@@ -178,6 +182,16 @@ fn faults(choices: &mut Choices) -> Faults {
         usual.into_iter().for_each(|rate| *rate = 10);
     }
     faults
+}
+
+fn unrest(choices: &mut Choices) -> Unrest {
+    let is_long = choices.one_in(2);
+    Unrest {
+        cut_turns: some(choices, 3, 60),
+        cut_steps_max: if is_long { 1000 } else { 20 },
+        cut_ms_max: if is_long { 400 } else { 5 },
+        moves: some(choices, 3, 100),
+    }
 }
 
 fn manners(choices: &mut Choices) -> Manners {

@@ -288,8 +288,13 @@ impl<S: Sharing> Run<S> {
             memory: !self.simulation.is_short_of_memory(),
             place: self.simulation.connections() < self.plan.config.connections_max,
         };
+        // Whoever is served by a shard without a processor waits for that.
+        let is_forgiven = self.simulation.is_cut_off();
         for client in &mut self.clients {
             client.check_stall(&self.simulation, &mut world, room);
+            if is_forgiven {
+                client.forgive_stall();
+            }
         }
         if self.choices.one_in(self.plan.clock_jumps) {
             self.jumps += 1;
@@ -362,6 +367,7 @@ fn serve<S: Sharing>(
         let store = stores.borrow_mut().pop().expect("a handle for each shard");
         Checked::new(Memcached::new(start, &common, store), world, start.shard)
     });
+    simulation.set_unrest(plan.unrest);
     let port = simulation.listen_datagrams(&Framed);
     (simulation, port)
 }

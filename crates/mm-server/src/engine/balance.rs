@@ -52,6 +52,11 @@ impl Balance {
         self.quota > 0
     }
 
+    /// Has so many connections go to the shard `target`.
+    pub(super) fn ask(&mut self, target: usize, count: usize) {
+        (self.target, self.quota) = (target, count);
+    }
+
     /// Has a connection go, when it can.
     pub(super) fn choose(&mut self, key: Key) {
         if self.quota > 0 && !self.leaving.iter().any(|(leaving, _)| *leaving == key) {
@@ -105,6 +110,13 @@ impl Uneven {
 }
 
 impl<S: Service, D: Driver> Engine<S, D> {
+    /// Has so many of the connections that are served next move to the shard `target`.
+    pub(crate) fn send_some_to(&mut self, target: usize, count: usize) {
+        if self.handled.is_none() {
+            self.balance.ask(target, count);
+        }
+    }
+
     /// Compares the load of the shards, if it is time to.
     pub(super) fn compare_load(&mut self, now: Now) {
         let shards = self.control.shards();
@@ -149,6 +161,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         }
         let Some((socket, peer)) = driver.release(connection.stream) else { return false };
         let Some(connection) = self.connections.remove(key) else { return true };
+        mm_base::mark!("connection moved to another shard");
         self.stats().connections.sub(1);
         let (state, origin) = (connection.machine.into_state(), connection.origin);
         let Ok(luggage) = catch_unwind(AssertUnwindSafe(|| self.service.depart(state))) else {
