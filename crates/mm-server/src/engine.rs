@@ -352,7 +352,8 @@ impl<S: Service, D: Driver> Engine<S, D> {
             self.drains = true;
             self.close_idle(driver, now);
         }
-        self.connections.is_empty() && self.handled_is_done(now)
+        // Another shard may have given this one some since it last looked.
+        self.connections.is_empty() && self.exchange.is_empty(self.shard) && self.handled_is_done(now)
     }
 
     /// Closes the connections of which `doomed` is true.

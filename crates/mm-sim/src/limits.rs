@@ -15,6 +15,12 @@ pub const KEYS_MAX: usize = 2000;
 /// Keys of a run in which the index has to grow.
 pub const MANY_KEYS: usize = 10_000;
 
+/// Keys of a run in which answers hold memory that is wanted.
+pub const HELD_KEYS: usize = 200;
+
+/// The longest values of such a run, in bytes: several segments of the least size, and sent from where they lie.
+pub const HELD_BYTES_MAX: usize = 48 * 1024;
+
 /// Pieces of its client's choice that a value comes in, at most.
 pub const PIECES_MAX: usize = 200;
 

@@ -38,7 +38,6 @@ pub const MARKS: &[&str] = &[
     "upload with a bad end",
     "value too large",
     // mm-store
-    "emptied segment held by a pin",
     "emptied segment waits for readers",
     "expired or flushed item removed",
     "extent moved",

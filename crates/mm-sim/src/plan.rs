@@ -12,9 +12,13 @@ use mm_server::Config;
 use mm_server::simulation::Unrest;
 
 use crate::limits::{
-    CLIENTS_MAX, KEYS_MAX, LARGE_LIMIT_MB, MANY_KEYS, PIECES_MAX, RECORDED_CLIENTS_MAX, RECORDED_KEYS,
+    CLIENTS_MAX, HELD_BYTES_MAX, HELD_KEYS, KEYS_MAX, LARGE_LIMIT_MB, MANY_KEYS, PIECES_MAX,
+    RECORDED_CLIENTS_MAX, RECORDED_KEYS,
 };
 use crate::requests::{KINDS, Kind};
+
+/// The place of [`Kind::Limit`] among the kinds.
+const LIMIT: usize = 17;
 
 /// What connections above the limit are told.
 pub(crate) const REFUSAL: &[u8] = b"ERROR Too many open connections\r\n";
@@ -110,11 +114,14 @@ impl Plan {
         settings.items.limit_bytes = if is_pressed { 1 << 20 } else { 1 << choices.between(20, 23) };
         settings.items.evicts = !choices.one_in(8);
         settings.items.item_size_max = if choices.one_in(3) { 8 * 1024 } else { 1 << 18 };
-        if choices.one_in(20) {
+        if choices.one_in(10) {
             // Memory enough for the limit to go up and down at run time, and for values that are long.
             settings.items.limit_bytes = LARGE_LIMIT_MB << 20;
             settings.items.item_size_max = 4 << 20;
-            work.limits_mb = Some((8, 2 * LARGE_LIMIT_MB));
+            // Segments are then large. A low limit has them emptied while answers are sent from them.
+            let is_low = choices.one_in(2);
+            work.limits_mb = Some((8, if is_low { 12 } else { 2 * LARGE_LIMIT_MB }));
+            work.weights[LIMIT] = work.weights[LIMIT].max(4);
             (work.value_bytes_max, work.long_values) = (2 << 20, 60);
             manners.write_bytes_max = 64 * 1024;
             manners.read_bytes_max = 256 * 1024;
@@ -128,6 +135,15 @@ impl Plan {
             work.weights[0] *= 8;
             work.short_lives = 0;
             (manners.slow_readers, manners.read_bytes_max) = (2, 64 * 1024);
+        } else if work.limits_mb.is_none() && choices.one_in(6) {
+            // Few writes among many answers that keep their values from being moved and removed.
+            keys = HELD_KEYS;
+            (work.value_bytes_max, work.short_bytes_max, work.long_values) = (HELD_BYTES_MAX, 400, 2);
+            (work.weights[0], work.weights[1]) = (20, 400);
+            settings.items.limit_bytes = 1 << 20;
+            (settings.items.evicts, settings.items.item_size_max) = (true, 1 << 18);
+            (manners.slow_readers, manners.read_bytes_max, manners.write_bytes_max) = (2, 16384, 16 * 1024);
+            faults.capacity_bytes = 8192;
         }
         if shards.get() > 1 && choices.one_in(4) {
             (keys, clients) = (RECORDED_KEYS, clients.min(RECORDED_CLIENTS_MAX));

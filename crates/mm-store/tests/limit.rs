@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+use std::collections::VecDeque;
+
 use mm_base::buffer::Pinned;
 use mm_store::{Config, Outcome, Put, Store, Upload};
 
@@ -92,4 +94,31 @@ fn uploads_and_pins_at_once_do_not_starve_writes() {
     assert_eq!(store.stats().pins, 0);
     store.verify().unwrap();
     assert_eq!(store.stats().refused, 0);
+}
+
+#[test]
+fn what_is_pinned_while_its_segment_is_being_emptied_stays_as_it_is() {
+    let mut choices = Choices(13);
+    let mut store = Store::open(&Config::new(1 << 20, 13)).unwrap();
+    let mut pins: VecDeque<(u64, Pinned)> = VecDeque::new();
+    let mut held = 0;
+    for round in 0..100_000_u64 {
+        let (name, value) = (round.to_le_bytes(), [round.to_le_bytes(); 10].concat());
+        let key = store.key(&name).unwrap();
+        assert_eq!(store.put(key, &Put::default(), &value, 1).unwrap(), Outcome::Stored);
+        // Any item, so now and then one in the segment that writes are emptying step by step.
+        let number = round.saturating_sub(choices.below(10_000));
+        let name = number.to_le_bytes();
+        if let Ok(item) = store.get(store.key(&name).unwrap(), 1) {
+            item.pin(|pinned| pins.push_back((number, pinned)));
+        }
+        if pins.len() > 40 {
+            let (number, pinned) = pins.pop_front().unwrap();
+            assert!(*pinned.bytes() == [number.to_le_bytes(); 10].concat(), "round {round}");
+            let name = number.to_le_bytes();
+            held += u64::from(store.get(store.key(&name).unwrap(), 1).is_err());
+        }
+    }
+    assert!(held > 20, "only {held} values were removed while they were pinned");
+    store.verify().unwrap();
 }

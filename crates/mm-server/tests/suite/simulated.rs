@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use mm_base::choice::Choices;
 use mm_runtime::driver::Received;
 use mm_runtime::driver::sim::{Faults, PeerId};
-use mm_server::simulation::{Simulation, Stepped};
+use mm_server::simulation::{Simulation, Stepped, Unrest};
 use mm_server::{Config, Stop};
 
 use crate::running::config;
@@ -105,6 +105,9 @@ fn run(seed: u64) -> (usize, u64) {
     let shards = NonZeroUsize::new(1 + choices.index(3)).unwrap();
     let settings = Config { shards, output_cap_bytes: 1 + choices.index(20_000), ..config() };
     let mut simulation = Simulation::new(&settings, seed, faults(&mut choices), Toy::new);
+    if seed % 2 == 1 {
+        simulation.set_unrest(Unrest { cut_turns: 4, cut_steps_max: 30, cut_ms_max: 20, moves: 4 });
+    }
     let mut clients: Vec<Client> =
         (0..choices.between(1, 30)).map(|_| Client::new(&simulation, &mut choices)).collect();
     let mut digest = 0_u64;
@@ -124,6 +127,7 @@ fn run(seed: u64) -> (usize, u64) {
     let resets = clients.iter().filter(|client| client.reset).count();
     simulation.handle().stop(Stop::Gracefully);
     while simulation.step() != Stepped::Stopped {}
+    assert_eq!(simulation.network().open_streams(), 0, "seed {seed}: streams are held by nobody");
     assert_eq!(simulation.buffered_bytes(), 0, "seed {seed}: buffers are held by nobody");
     assert!(
         simulation.services().all(|toy| toy.values.pins.get() == 0),
@@ -206,5 +210,26 @@ fn who_waits_for_a_place_is_served_as_soon_as_any_shard_gives_one_back() {
             });
             assert_eq!(simulation.network().now().monotonic_ms, start_ms, "nobody waits for time to pass");
         }
+    }
+}
+
+#[test]
+fn connections_that_move_while_the_server_stops_are_closed_too() {
+    for seed in 0..200 {
+        let shards = NonZeroUsize::new(2).unwrap();
+        let settings = Config { shards, ..config() };
+        let mut simulation = Simulation::new(&settings, seed, Faults::default(), Toy::new);
+        simulation.set_unrest(Unrest { cut_turns: 2, cut_steps_max: 30, cut_ms_max: 20, moves: 2 });
+        let peers: Vec<PeerId> = (0..4).map(|_| simulation.connect()).collect();
+        for _ in 0..10 + seed % 10 {
+            for peer in &peers {
+                simulation.network().write(*peer, b"echo hello\n").unwrap();
+            }
+            simulation.step();
+        }
+        simulation.handle().stop(Stop::Gracefully);
+        while simulation.step() != Stepped::Stopped {}
+        assert_eq!(simulation.network().open_streams(), 0, "seed {seed}: streams are held by nobody");
+        assert_eq!(simulation.connections(), 0, "seed {seed}");
     }
 }

@@ -395,9 +395,6 @@ impl<S: Sharing> Store<S> {
         }
         self.core.arena.retire::<S>(segment);
         self.core.segments.hold(segment);
-        if self.core.arena.is_held(segment) {
-            mm_base::mark!("emptied segment held by a pin");
-        }
         self.refresh();
         self.take_back_held();
         self.finish_flush();
