@@ -1,5 +1,5 @@
-//! Sockets for tasks: [`Listener`], [`Stream`] with its halves and [`BufferedReader`], [`Datagrams`] and
-//! [`UnixDatagrams`].
+//! Sockets for tasks: [`Listener`], [`Stream`] with its halves, [`BufferedReader`] and [`BufferedWriter`],
+//! [`Datagrams`] and [`UnixDatagrams`].
 //!
 //! The calls read as if they blocked. Each tries first and waits only if it must. What ends a wait early is an error of
 //! its own kind and leaves the connection usable: [`TimedOut`](io::ErrorKind::TimedOut) after the time set on the half
@@ -35,6 +35,7 @@ mod served;
 mod size_tests;
 mod stream;
 mod write;
+mod writer;
 
 pub use crate::driver::sockets::Endpoint;
 pub use buffered::BufferedReader;
@@ -43,6 +44,7 @@ pub use linger::linger;
 pub use listener::Listener;
 pub use served::{Ledger, Served, Watch};
 pub use stream::{Incomplete, ReadHalf, Stream, WriteHalf};
+pub use writer::BufferedWriter;
 
 use handle::{Handle, Tried};
 use served::Note;

@@ -5,12 +5,12 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::rc::Rc;
 use std::task::Poll;
 
 use super::write::{Several, Single, Writing};
-use super::{BufferedReader, Direction, Endpoint, Handle, Tried, current};
+use super::{BufferedReader, BufferedWriter, Direction, Endpoint, Handle, Tried, current};
 use crate::driver::{Address, Received};
 
 /// A whole read or write that ended before its end. The connection is as usable as `error` leaves it.
@@ -50,7 +50,7 @@ pub struct ReadHalf {
 
 /// The half of a stream that writes. The stream is closed when both halves are dropped.
 pub struct WriteHalf {
-    handle: Rc<Handle>,
+    pub(super) handle: Rc<Handle>,
 }
 
 impl fmt::Debug for Stream {
@@ -121,6 +121,17 @@ impl Stream {
     /// As there.
     pub fn read(&mut self, space: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
         read(&self.handle, space)
+    }
+
+    /// See [`ReadHalf::read_vectored`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_vectored(
+        &mut self,
+        spaces: &mut [IoSliceMut<'_>],
+    ) -> impl Future<Output = io::Result<usize>> {
+        read_vectored(&self.handle, spaces)
     }
 
     /// See [`ReadHalf::read_exact`].
@@ -198,6 +209,17 @@ impl ReadHalf {
         read(&self.handle, space)
     }
 
+    /// Reads what has come into one space after the other, or waits for it: see [`read`](Self::read).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_vectored(
+        &mut self,
+        spaces: &mut [IoSliceMut<'_>],
+    ) -> impl Future<Output = io::Result<usize>> {
+        read_vectored(&self.handle, spaces)
+    }
+
     /// Reads until `space` is full.
     ///
     /// # Errors
@@ -215,6 +237,30 @@ fn read(handle: &Handle, space: &mut [u8]) -> impl Future<Output = io::Result<us
             return Poll::Ready(Ok(0));
         }
         handle.poll_try(Direction::Input, &mut waiting, context, |handle| receive(handle, space, true))
+    })
+}
+
+fn read_vectored(handle: &Handle, spaces: &mut [IoSliceMut<'_>]) -> impl Future<Output = io::Result<usize>> {
+    let mut waiting = false;
+    poll_fn(move |context| {
+        if spaces.iter().all(|space| space.is_empty()) {
+            return Poll::Ready(Ok(0));
+        }
+        handle.poll_try(Direction::Input, &mut waiting, context, |handle| {
+            let mut done = 0;
+            for space in spaces.iter_mut().filter(|space| !space.is_empty()) {
+                match receive(handle, space, true) {
+                    Ok(Tried::Done(received @ 1..)) => done += received,
+                    // What has come first is told first; this comes to the same the next time.
+                    _ if done > 0 => break,
+                    other => return other,
+                }
+                if !handle.net.may_have_input(handle.source) {
+                    break;
+                }
+            }
+            Ok(Tried::Done(done))
+        })
     })
 }
 
@@ -287,6 +333,12 @@ impl WriteHalf {
         slices: &[IoSlice<'_>],
     ) -> impl Future<Output = Result<(), Incomplete>> {
         Writing::new(&self.handle, Several::new(slices))
+    }
+
+    /// The half with a queue, for writing in pieces that are sent together.
+    #[must_use]
+    pub fn buffered(self) -> BufferedWriter {
+        BufferedWriter::new(self)
     }
 
     /// Tells the peer that nothing more will be written; reading goes on.

@@ -134,9 +134,7 @@ impl<B: Bytes> Future for Writing<'_, B> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if this.handle.has(BROKEN) {
-            let error =
-                io::Error::new(io::ErrorKind::BrokenPipe, "an earlier write was given up in its middle");
-            return Poll::Ready(Err(Incomplete { error, done: 0, left: this.bytes.total() }));
+            return Poll::Ready(Err(Incomplete { error: broken(), done: 0, left: this.bytes.total() }));
         }
         let output = this.output.get_or_insert_with(|| this.handle.net.take_output());
         loop {
@@ -169,7 +167,13 @@ impl<B: Bytes> Drop for Writing<'_, B> {
     }
 }
 
-fn send(handle: &Handle, output: &mut Output) -> io::Result<Tried<()>> {
+/// Why nothing can be written any more.
+#[cold]
+pub(super) fn broken() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "an earlier write was given up in its middle")
+}
+
+pub(super) fn send(handle: &Handle, output: &mut Output) -> io::Result<Tried<()>> {
     let before = output.len();
     let sent = handle.net.send(handle.source, output)?;
     let bytes = before - output.len();

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -65,6 +65,74 @@ fn bytes_go_there_and_back() {
         let mut answer = [0; 8];
         client.read_exact(&mut answer).await?;
         assert_eq!(&answer, b"and back");
+        Ok(())
+    });
+}
+
+#[test]
+fn what_has_come_is_read_into_one_space_after_the_other() {
+    test(|| async {
+        let (mut client, mut server) = pair().await?;
+        let (mut head, mut none, mut body) = ([0; 4], [0; 0], [0; 16]);
+        server.set_read_timeout_ms(Some(10));
+        let spaces = &mut [&mut head[..], &mut none, &mut body].map(IoSliceMut::new);
+        assert_eq!(server.read_vectored(spaces).await.unwrap_err().kind(), ErrorKind::TimedOut);
+        server.set_read_timeout_ms(None);
+        client.write_all(b"headbody").await?;
+        let mut done = 0;
+        while done < 8 {
+            let mut left = done;
+            let mut spaces = Vec::new();
+            for space in [&mut head[..], &mut none, &mut body] {
+                let skipped = left.min(space.len());
+                left -= skipped;
+                spaces.push(IoSliceMut::new(&mut space[skipped..]));
+            }
+            done += server.read_vectored(&mut spaces).await?;
+        }
+        assert_eq!((&head, &body[..4], done), (b"head", &b"body"[..], 8));
+        drop(client);
+        assert_eq!(server.read_vectored(&mut [IoSliceMut::new(&mut body)]).await?, 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn pieces_are_sent_together_and_none_twice() {
+    test(|| async {
+        let (client, mut server) = pair().await?;
+        let mut writer = client.split().1.buffered();
+        writer.write(b"one ").await?;
+        writer.write(b"two").await?;
+        assert_eq!(writer.queued(), 7);
+        server.set_read_timeout_ms(Some(10));
+        let mut space = [0; 7];
+        assert_eq!(server.read(&mut space).await.unwrap_err().kind(), ErrorKind::TimedOut, "not yet");
+        server.set_read_timeout_ms(None);
+        writer.flush().await?;
+        server.read_exact(&mut space).await?;
+        assert_eq!((&space, writer.queued()), (b"one two", 0));
+        // Until the kernel takes no more; then a flush goes on where the last one ended.
+        writer.set_timeout_ms(Some(10));
+        let piece: Vec<u8> = (0..=250_u8).cycle().take(10_000).collect();
+        let mut written = 0;
+        let incomplete = loop {
+            match writer.write(&piece).await {
+                Ok(()) => written += 1,
+                Err(incomplete) => break incomplete,
+            }
+        };
+        assert_eq!((incomplete.error.kind(), incomplete.done), (ErrorKind::TimedOut, 0));
+        assert_eq!(writer.flush().await.unwrap_err().kind(), ErrorKind::TimedOut);
+        let reader = spawn(async move {
+            let mut all = vec![0; written * 10_000];
+            server.read_exact(&mut all).await?;
+            io::Result::Ok((all, server.read(&mut [0; 1]).await?))
+        });
+        writer.set_timeout_ms(None);
+        writer.shutdown().await?;
+        let (all, end) = reader.await.unwrap()?;
+        assert!(all.chunks(10_000).all(|chunk| chunk == piece) && end == 0);
         Ok(())
     });
 }
