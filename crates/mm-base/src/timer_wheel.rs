@@ -60,6 +60,8 @@ pub struct TimerWheel<T> {
     elapsed_ms: u64,
     /// One bit per slot that holds a timer.
     occupied: [u64; LEVELS_ROOM],
+    /// The levels that have occupied slots.
+    levels: u32,
     /// The slot of a higher level that is being spread over the lower ones; they are complete only when it is empty.
     /// NONE when there is no such slot.
     spreading: u32,
@@ -78,6 +80,7 @@ impl<T> TimerWheel<T> {
             limit: limit.min(NONE as usize),
             elapsed_ms: now_ms.min(DEADLINE_MS_MAX),
             occupied: [0; LEVELS_ROOM],
+            levels: 0,
             spreading: NONE,
             heads: Box::new([NONE; PLACES]),
         }
@@ -229,6 +232,7 @@ impl<T> TimerWheel<T> {
         let head = self.heads[place as usize % PLACES];
         let last = if head == NONE {
             self.occupied[(place / SLOTS) as usize % LEVELS_ROOM] |= 1 << (place % SLOTS);
+            self.levels |= 1 << (place / SLOTS);
             self.heads[place as usize % PLACES] = index;
             index
         } else {
@@ -250,7 +254,11 @@ impl<T> TimerWheel<T> {
         let (previous, next, place) = (entry.previous, entry.next, entry.place);
         if next == index {
             self.heads[place as usize % PLACES] = NONE;
-            self.occupied[(place / SLOTS) as usize % LEVELS_ROOM] &= !(1 << (place % SLOTS));
+            let slots = &mut self.occupied[(place / SLOTS) as usize % LEVELS_ROOM];
+            *slots &= !(1 << (place % SLOTS));
+            if *slots == 0 {
+                self.levels &= !(1 << (place / SLOTS));
+            }
             if self.spreading == place {
                 self.spreading = NONE;
             }
@@ -274,9 +282,9 @@ impl<T> TimerWheel<T> {
     }
 
     fn first_occupied(&self) -> Option<(u32, u32)> {
-        (0_u32..)
-            .zip(&self.occupied)
-            .find_map(|(level, &slots)| if slots == 0 { None } else { Some((level, slots.trailing_zeros())) })
+        let level = self.levels.trailing_zeros();
+        let slots = self.occupied.get(level as usize)?;
+        Some((level, slots.trailing_zeros()))
     }
 
     /// When a slot of the wheel's present turn begins.

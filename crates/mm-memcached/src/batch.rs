@@ -130,6 +130,9 @@ fn take_other<'a, S: Sharing>(
     input: &'a [u8],
     at: &mut usize,
 ) -> Option<Ahead<'a>> {
+    if *at == input.len() {
+        return Some(Ahead::Input);
+    }
     match parser.next_quickly(&input[*at..]) {
         Some(Quick::Get(get, consumed)) => {
             *at += consumed;

@@ -45,6 +45,8 @@ pub struct Memcached<S: Sharing = Local> {
     /// the meantime is told, and counted, that it was flushed.
     rests: bool,
     rests_until_ms: u64,
+    /// When there was nothing to do for the store.
+    looked_ms: Option<u64>,
 }
 
 /// What a call of the service works with.
@@ -107,6 +109,7 @@ impl<S: Sharing> Memcached<S> {
             watching: Watching::default(),
             rests: false,
             rests_until_ms: 0,
+            looked_ms: None,
         }
     }
 
@@ -444,11 +447,17 @@ impl<S: Sharing> Memcached<S> {
         if now.monotonic_ms < self.rests_until_ms {
             return Background::At(self.rests_until_ms);
         }
-        if self.store.maintain(BACKGROUND_RECORDS, time.now_s) {
-            Background::More
-        } else {
-            Background::At(now.monotonic_ms + BACKGROUND_INTERVAL_MS)
+        if let Some(looked_ms) = self.looked_ms
+            && (looked_ms..looked_ms + LOOK_INTERVAL_MS).contains(&now.monotonic_ms)
+        {
+            return Background::At(looked_ms + BACKGROUND_INTERVAL_MS);
         }
+        if self.store.maintain(BACKGROUND_RECORDS, time.now_s) {
+            self.looked_ms = None;
+            return Background::More;
+        }
+        self.looked_ms = Some(now.monotonic_ms);
+        Background::At(now.monotonic_ms + BACKGROUND_INTERVAL_MS)
     }
 }
 
@@ -463,6 +472,9 @@ fn sooner(next: Background, time_ms: u64) -> Background {
 
 /// How often the store is looked after when nothing else happens.
 const BACKGROUND_INTERVAL_MS: u64 = 1000;
+
+/// How long nobody looks whether there is something to do for the store after there was nothing.
+const LOOK_INTERVAL_MS: u64 = 10;
 
 impl<S: Sharing> fmt::Debug for Memcached<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

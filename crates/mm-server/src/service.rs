@@ -19,7 +19,7 @@ use crate::{Ready, Stats, Token};
 ///   here and [`arrive`](Service::arrive) at another shard's service.
 /// - In each turn, for all connections that have input: [`prepare`](Service::prepare) with pass 0 for every one of
 ///   them, then with pass 1 for every one, then [`run`](Service::run) for every one. The passes let the service overlap
-///   the cache misses of requests of different connections.
+///   the cache misses of requests of different connections; one connection alone is not prepared.
 /// - While a connection is in [`Step::ReadInto`]: [`space`](Service::space) and [`filled`](Service::filled).
 /// - [`background`](Service::background) at the end of every turn.
 ///

@@ -52,8 +52,11 @@ impl<S: Service, D: Driver> Engine<S, D> {
         }
         while left > 0 {
             self.take(driver, &mut left, now);
-            self.prepare(driver, 0);
-            self.prepare(driver, 1);
+            // Of one connection alone nothing overlaps with anything.
+            if self.batch.items.len() > 1 {
+                self.prepare(driver, 0);
+                self.prepare(driver, 1);
+            }
             self.run(driver, now);
             self.send(driver, now);
             driver.clear_inbox();
