@@ -8,7 +8,9 @@
 //!   an [`OpenRecord`], which cannot be copied. After `publish` it is only read.
 //! - An open record belongs to one arena, which looks at its number before it hands bytes out.
 //! - Every access through `&self` to something that changes later is an atomic load or store of one fixed size.
-//! - A segment is appended to by one [`Writer`], which cannot be copied.
+//! - A segment is appended to by one [`Writer`], which cannot be copied and is in the hands of one thread.
+//! - Behind the region of records a guard is mapped that is longer than any record's first word can say. So a record
+//!   that begins in the region is memory to its end, whatever that word says, and one look at where it begins will do.
 //! - Memory of a file belongs to one process at a time: whoever gives the store a file sees to that (a lock). What the
 //!   file holds is looked at only after its digest was found to be that of what a store left there.
 //! - A segment is reset only when it has neither pins nor open records nor a writer, and every shard that worked on the
