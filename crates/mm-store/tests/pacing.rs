@@ -205,6 +205,11 @@ fn a_lower_limit_is_reached_step_by_step_and_a_higher_one_is_used() {
     while load.store.maintain(64, 1) {}
     assert!(in_use(&load) <= 32 << 20, "{:?}", load.store.stats());
     load.store.verify().unwrap();
+    if cfg!(target_pointer_width = "32") {
+        // No address space was reserved for more.
+        assert!(!load.store.set_limit(200 << 20) && load.store.set_limit(64 << 20));
+        return;
+    }
     assert!(load.store.set_limit(200 << 20));
     (1_000_000..3_000_000).for_each(|number| load.put(number, Mode::Set, 100));
     assert!((190 << 20..=200 << 20).contains(&in_use(&load)), "{:?}", load.store.stats());

@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::world::{Client, Server, eventually, send_signal, status_of, terminate};
-
-const DRIVERS: [&str; 2] = ["epoll", "uring"];
+use crate::world::{Client, DRIVERS, Server, eventually, send_signal, status_of, terminate};
 
 /// How long a stop may take: the time that connections have to finish what they have begun.
 const STOP_MAX: Duration = Duration::from_secs(5);
@@ -83,7 +81,7 @@ fn is_stopped_under_load(driver: &str) {
 
 #[test]
 fn a_stop_under_load_cuts_no_answer_short() {
-    DRIVERS.into_iter().for_each(is_stopped_under_load);
+    DRIVERS.iter().copied().for_each(is_stopped_under_load);
 }
 
 /// How often ten thousand connections may leave more memory behind: the receive buffers of a ring are in memory from
@@ -138,7 +136,7 @@ fn is_left_as_it_was(driver: &str) {
 
 #[test]
 fn ten_thousand_connections_leave_nothing_behind() {
-    DRIVERS.into_iter().for_each(is_left_as_it_was);
+    DRIVERS.iter().copied().for_each(is_left_as_it_was);
 }
 
 #[test]

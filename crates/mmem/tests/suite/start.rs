@@ -8,8 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use crate::world::{
-    Client, Server, converse, eventually, file, is_root, port_in, program, run, send_signal, status_of,
-    terminate,
+    Client, DRIVERS, Server, converse, eventually, file, is_root, port_in, program, run, send_signal,
+    status_of, terminate,
 };
 
 #[test]
@@ -81,7 +81,7 @@ fn the_version_goes_to_the_standard_output() {
 
 #[test]
 fn it_says_where_it_listens_and_serves_there() {
-    for driver in ["epoll", "poll", "uring"] {
+    for driver in DRIVERS {
         let mut server = Server::start("greeting", &format!("mmem -p -1 --driver {driver}"));
         let line = server.next_line();
         assert!(line.starts_with(&format!("mmem: listening on 127.0.0.1:{}", server.port)), "{line}");

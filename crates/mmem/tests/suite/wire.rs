@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::time::Duration;
 
-use crate::world::{Client, Server};
+use crate::world::{Client, DRIVERS, Server};
 
 /// A request of the binary protocol without parts, and the answer to it.
 const NOOP: [u8; 24] = [0x80, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -44,7 +44,7 @@ fn a_connection_speaks_the_protocol_of_its_first_byte_or_of_the_flag() {
 
 #[test]
 fn datagrams_are_answered_in_both_protocols() {
-    for driver in ["epoll", "poll", "uring"] {
+    for driver in DRIVERS {
         let line = format!("mmem -p -1 -U -1 --driver {driver}");
         let mut server = Server::start(&format!("datagrams-{driver}"), &line);
         let first_line = server.next_line();

@@ -27,6 +27,13 @@ pub(crate) fn run(line: &str) -> (String, i32) {
     (String::from_utf8(stderr).unwrap(), status.code().unwrap())
 }
 
+/// The drivers that a program of this platform has on Linux.
+pub(crate) const DRIVERS: &[&str] = if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
+    &["epoll", "poll", "uring"]
+} else {
+    &["epoll", "poll"]
+};
+
 /// A file name of its own for each test.
 pub(crate) fn file(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
