@@ -55,7 +55,7 @@ pub const PROGRESS_MS_MAX: u64 = 200_000;
 pub const PROGRESS_STEPS_MIN: u64 = 2000;
 
 /// Seeds within which each mistake made on purpose has to show.
-pub const CANARY_SEEDS: u64 = 50;
+pub const CANARY_SEEDS: u64 = 200;
 
 /// The length of the run about expired items, in seconds of virtual time.
 pub const HOUR_S: u64 = 3600;
