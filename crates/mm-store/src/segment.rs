@@ -134,7 +134,6 @@ pub(crate) struct Segment {
     state: AtomicU8,
     generation: AtomicU8,
     sequence: AtomicU64,
-    opened_s: AtomicU32,
     live_bytes: AtomicU32,
     expired_bytes: AtomicU32,
     sweep_at_s: AtomicU32,
@@ -156,14 +155,13 @@ impl Segment {
     }
 
     /// Begins a new life.
-    fn open(&self, place: Place, sequence: u64, now_s: u32) {
+    fn open(&self, place: Place, sequence: u64) {
         for cell in [&self.live_bytes, &self.expired_bytes, &self.early_bytes, &self.uploads] {
             cell.store(0, Ordering::Relaxed);
         }
         for cell in [&self.sweep_at_s, &self.early_s] {
             cell.store(NEVER, Ordering::Relaxed);
         }
-        self.opened_s.store(now_s, Ordering::Relaxed);
         self.sequence.store(sequence, Ordering::Relaxed);
         self.is_searched.store(false, Ordering::Relaxed);
         self.generation.store(place.generation, Ordering::Relaxed);
@@ -287,12 +285,19 @@ impl Segment {
         self.early_bytes.store(0, Ordering::Relaxed);
         self.early_s.store(NEVER, Ordering::Relaxed);
     }
+}
 
-    /// `now_s` as an item of this segment keeps it in two bytes: exact seconds for nine hours, then steps of 64
+/// When a segment was opened, in the store's seconds. It stands apart from what others change about the segment,
+/// because every reader of an item looks at it.
+#[derive(Debug, Default)]
+pub(crate) struct Opened(AtomicU32);
+
+impl Opened {
+    /// `now_s` as an item of the segment keeps it in two bytes: exact seconds for nine hours, then steps of 64
     /// seconds, up to 24 days.
     #[inline]
     pub(crate) fn encode_time(&self, now_s: u32) -> u16 {
-        let age = now_s.saturating_sub(self.opened_s.load(Ordering::Relaxed));
+        let age = now_s.saturating_sub(self.0.load(Ordering::Relaxed));
         if age < 0x8000 {
             return to_u16(age as usize);
         }
@@ -300,11 +305,11 @@ impl Segment {
         0x8000 | if steps < 0x7fff { to_u16(steps) } else { 0x7fff }
     }
 
-    /// The second that [`Segment::encode_time`] was given, or the one its step began with.
+    /// The second that [`Opened::encode_time`] was given, or the one its step began with.
     #[inline]
     pub(crate) fn decode_time(&self, encoded: u16) -> u32 {
         let encoded = u32::from(encoded);
         let age = if encoded < 0x8000 { encoded } else { 0x8000 + (encoded & 0x7fff) * 64 };
-        self.opened_s.load(Ordering::Relaxed).saturating_add(age)
+        self.0.load(Ordering::Relaxed).saturating_add(age)
     }
 }

@@ -262,8 +262,8 @@ impl<S: Sharing> Store<S> {
 
     /// When the item at `location` was last used, in the store's seconds.
     fn last_access_s(&self, location: Location) -> u32 {
-        let segment = self.core.segments.get(self.core.arena.segment_of(location));
-        segment.decode_time(self.core.arena.record(location).last_access())
+        let opened = self.core.segments.opened(self.core.arena.segment_of(location));
+        opened.decode_time(self.core.arena.record(location).last_access())
     }
 
     /// Removes an item that is dead by time or flush. Its buckets are locked.

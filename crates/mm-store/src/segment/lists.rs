@@ -2,7 +2,7 @@
 
 mod keep;
 
-use super::{Place, QUEUES, Queue, Segment, State};
+use super::{Opened, Place, QUEUES, Queue, Segment, State};
 use crate::memory::{SEGMENT_FILL_BYTES, SegmentId};
 use crate::narrow::to_u32;
 use crate::primitive::{AtomicU64, AtomicUsize, Ordering};
@@ -22,8 +22,11 @@ struct Links {
 }
 
 /// Bytes of book-keeping for each segment, those of the arena included.
-pub(crate) const SEGMENT_BOOK_BYTES: usize =
-    size_of::<Segment>() + size_of::<Links>() + 3 * size_of::<SegmentId>() + SEGMENT_FILL_BYTES;
+pub(crate) const SEGMENT_BOOK_BYTES: usize = size_of::<Segment>()
+    + size_of::<Opened>()
+    + size_of::<Links>()
+    + 3 * size_of::<SegmentId>()
+    + SEGMENT_FILL_BYTES;
 
 /// What one shard at a time may change.
 #[derive(Debug)]
@@ -42,6 +45,7 @@ struct Lists {
 #[derive(Debug)]
 pub(crate) struct Segments<S: Sharing> {
     table: Box<[Segment]>,
+    opened: Box<[Opened]>,
     lists: S::Exclusive<Lists>,
     next_sequence: AtomicU64,
     /// Segments from here on have never been opened.
@@ -66,6 +70,7 @@ impl<S: Sharing> Segments<S> {
         };
         Self {
             table: (0..slots).map(|_| Segment::default()).collect(),
+            opened: (0..slots).map(|_| Opened::default()).collect(),
             lists: S::Exclusive::new(lists),
             next_sequence: AtomicU64::new(1),
             opened_below: AtomicUsize::new(0),
@@ -80,6 +85,12 @@ impl<S: Sharing> Segments<S> {
     #[inline]
     pub(crate) fn get(&self, id: SegmentId) -> &Segment {
         &self.table[id.index()]
+    }
+
+    /// When `id` was opened.
+    #[inline]
+    pub(crate) fn opened(&self, id: SegmentId) -> &Opened {
+        &self.opened[id.index()]
     }
 
     /// Every segment's number.
@@ -141,7 +152,8 @@ impl<S: Sharing> Segments<S> {
             self.opened_below.store(below, Ordering::Release);
             Some(id)
         })?;
-        self.get(id).open(place, self.take_sequence(), now_s);
+        self.opened(id).0.store(now_s, Ordering::Relaxed);
+        self.get(id).open(place, self.take_sequence());
         Some(id)
     }
 

@@ -6,7 +6,7 @@ use super::{Found, Key, Store};
 use crate::hash::KeyHash;
 use crate::index::{Hint, mark};
 use crate::memory::{Location, Record, flag};
-use crate::segment::Segment;
+use crate::segment::{Opened, Segment};
 use crate::sharing::{Local, Sharing};
 
 /// Why there is no item.
@@ -132,7 +132,7 @@ impl<'a, S: Sharing> Item<'a, S> {
     /// When the item was last read or stored before this access, in the store's seconds.
     #[must_use]
     pub fn last_access_s(&self) -> u32 {
-        self.store.segment_at(self.found.location).decode_time(self.last_access)
+        self.store.opened_at(self.found.location).decode_time(self.last_access)
     }
 
     /// Whether the key was given in an encoded form.
@@ -185,8 +185,8 @@ impl<S: Sharing> Store<S> {
         }
         let mark = seat.note_read();
         let last_access = record.last_access();
-        let segment = core.segments.get(core.arena.segment_of(seat.location));
-        note_access(record, last_access, segment.encode_time(now_s));
+        let opened = core.segments.opened(core.arena.segment_of(seat.location));
+        note_access(record, last_access, opened.encode_time(now_s));
         Ok(Item { store: self, found: seat.into(), record, mark, last_access })
     }
 
@@ -195,7 +195,7 @@ impl<S: Sharing> Store<S> {
         let record = self.core.arena.record(found.location);
         let mark = self.core.index.note_read(found.slot);
         let last_access = record.last_access();
-        note_access(record, last_access, self.segment_at(found.location).encode_time(self.now_s));
+        note_access(record, last_access, self.opened_at(found.location).encode_time(self.now_s));
         Item { store: self, found, record, mark, last_access }
     }
 
@@ -217,6 +217,10 @@ impl<S: Sharing> Store<S> {
     pub(super) fn item<'a>(&'a self, found: Found, record: Record<'a>) -> Item<'a, S> {
         let mark = self.core.index.mark(found.slot);
         Item { store: self, found, record, mark, last_access: record.last_access() }
+    }
+
+    fn opened_at(&self, location: Location) -> &Opened {
+        self.core.segments.opened(self.core.arena.segment_of(location))
     }
 
     #[inline]

@@ -82,9 +82,8 @@ impl<S: Sharing> Store<S> {
             }
         }
         let bytes = head.layout().bytes();
-        let book = self.core.segments.get(segment);
         let last_access_s = self.last_access_s(found.location);
-        head.last_access = book.encode_time(last_access_s);
+        head.last_access = self.core.segments.opened(segment).encode_time(last_access_s);
         let mut open = self.core.arena.append_item(&mut self.writer, segment, &head)?;
         self.core.arena.copy_value(&mut open, 0, found.location, 0..head.value_len);
         let location = self.core.arena.publish(open);
@@ -110,7 +109,7 @@ impl<S: Sharing> Store<S> {
             cas: record.stored_cas().unwrap_or(0),
             value_len: layout.value_len,
             total_len: record.total_len(),
-            last_access: self.core.segments.get(segment).encode_time(self.now_s),
+            last_access: self.core.segments.opened(segment).encode_time(self.now_s),
         };
         let mut open = self.core.arena.append_item(&mut self.writer, segment, &head)?;
         self.core.arena.copy_value(&mut open, 0, from, 0..head.value_len);

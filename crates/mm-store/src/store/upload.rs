@@ -97,7 +97,7 @@ impl<S: Sharing> Store<S> {
         let queue = self.queue_for(key, old);
         let bytes = head.layout().bytes();
         let segment = self.make_room(self.place(queue, put.expiry_s), bytes)?;
-        head.last_access = self.core.segments.get(segment).encode_time(now_s);
+        head.last_access = self.core.segments.opened(segment).encode_time(now_s);
         let inline_bytes = head.value_len;
         let head = self.open_for_upload(segment, &head)?;
         self.keep_pace(bytes - inline_bytes);

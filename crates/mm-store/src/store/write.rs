@@ -194,7 +194,7 @@ impl<S: Sharing> Store<S> {
         if is_old || book.sequence() < old_book.sequence() {
             return false;
         }
-        let head = Head { last_access: book.encode_time(self.now_s), ..*head };
+        let head = Head { last_access: core.segments.opened(segment).encode_time(self.now_s), ..*head };
         let Some((location, bytes)) = core.arena.append_whole(&self.writer, segment, &head, value) else {
             return false;
         };
@@ -348,7 +348,7 @@ impl<S: Sharing> Store<S> {
             head.cas = self.fresh_cas(Some(old));
         }
         let book = self.core.segments.get(segment);
-        head.last_access = book.encode_time(self.now_s);
+        head.last_access = self.core.segments.opened(segment).encode_time(self.now_s);
         let Some((location, bytes)) = self.core.arena.append_whole(&self.writer, segment, &head, value)
         else {
             unreachable!("room was made for this record");

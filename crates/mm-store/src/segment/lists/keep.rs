@@ -48,7 +48,7 @@ impl<S: Sharing> Segments<S> {
     fn numbers(&self, id: SegmentId) -> [&AtomicU32; 6] {
         let segment = self.get(id);
         [
-            &segment.opened_s,
+            &self.opened(id).0,
             &segment.live_bytes,
             &segment.expired_bytes,
             &segment.sweep_at_s,
