@@ -233,7 +233,7 @@ impl<S: Sharing> Memcached<S> {
             Mode::Replace => "replace",
             Mode::Append | Mode::AppendTo(_) => "append",
             Mode::Prepend | Mode::PrependTo(_) => "prepend",
-            Mode::Cas(_) => "cas",
+            Mode::Cas(_) | Mode::CasAndState { .. } => "cas",
         };
         let (asking, status) = (self.watching.asking, text);
         let (len, left_s) =

@@ -199,20 +199,18 @@ impl<S: Sharing> Memcached<S> {
                     return Ok(present.map_or(Outcome::NotFound, |_| Outcome::Exists));
                 }
             };
-            let mode = Mode::Cas(present.cas);
-            let put = match cas == present.cas {
-                true => Put { mode, ..plan.put },
-                false => Put {
-                    mode,
-                    expiry_s: present.expiry_s,
-                    win_sent: present.win_sent,
-                    stale: true,
-                    ..plan.put
-                },
+            let Present { cas: its_cas, expiry_s, win_sent } = present;
+            let put = match cas == its_cas {
+                true => Put { mode: Mode::Cas(cas), ..plan.put },
+                false => {
+                    let mode = Mode::CasAndState { cas: its_cas, expiry_s, win_sent };
+                    Put { mode, expiry_s, win_sent, stale: true, ..plan.put }
+                }
             };
             value = match value {
                 Value::Whole(value) => match self.store.put(key, &put, value, time.now_s)? {
-                    // Another shard was faster. It has made the CAS value greater, so this ends.
+                    // Another shard was faster. It has made the CAS value greater, or changed what a stale value keeps,
+                    // so this ends.
                     Outcome::Exists => Value::Whole(value),
                     outcome => return Ok(outcome),
                 },

@@ -38,6 +38,6 @@ pub use stats::Stats;
 #[cfg(feature = "smp")]
 pub use store::StoreHandles;
 pub use store::{
-    ArithmeticError, Broken, CasRule, Cursor, DeleteError, Evicted, Item, Key, Looked, Miss, Mode, Operation,
-    Outcome, Put, PutError, State, Store, Upload,
+    ArithmeticError, Broken, CasRule, Cursor, DeleteError, Evicted, Item, Key, Looked, Miss, Mode, Notes,
+    Operation, Outcome, Put, PutError, State, Store, Upload,
 };

@@ -1,6 +1,7 @@
 //! One shard's handle of the store.
 
 mod change;
+mod condition;
 mod core;
 mod evict;
 mod expire;
@@ -36,7 +37,8 @@ use crate::stats::Stats;
 
 use self::core::Core;
 use self::find::is_expired;
-pub use change::{ArithmeticError, CasRule, DeleteError, Operation, State};
+pub use change::{ArithmeticError, CasRule, DeleteError, Notes, Operation, State};
+pub use condition::Mode;
 #[cfg(feature = "smp")]
 pub use handles::StoreHandles;
 pub use observe::Evicted;
@@ -45,7 +47,7 @@ pub use sample::Looked;
 pub use scan::Cursor;
 pub use upload::Upload;
 pub use verify::Broken;
-pub use write::{Mode, Outcome, Put, PutError};
+pub use write::{Outcome, Put, PutError};
 
 /// Room that a record may need beside what its attributes ask for: a CAS value.
 const CAS_BYTES: usize = 8;

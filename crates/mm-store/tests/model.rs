@@ -337,6 +337,7 @@ fn expected_outcome(mode: Mode, is_there: bool, old: Option<&Entry>) -> Outcome 
             Outcome::Stored
         }
         Mode::Cas(_) | Mode::AppendTo(_) | Mode::PrependTo(_) => Outcome::Exists,
+        Mode::CasAndState { .. } => unreachable!("the model has no state"),
     }
 }
 

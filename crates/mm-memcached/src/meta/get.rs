@@ -1,7 +1,7 @@
 //! mg.
 
 use mm_proto::memcached::Writer;
-use mm_store::{Item, Miss, Mode, Outcome, Put, PutError, Sharing};
+use mm_store::{Item, Miss, Mode, Notes, Outcome, Put, PutError, Sharing};
 
 use super::{Asked, put_encoded, put_numbered, put_opaque, put_time_left};
 use crate::clock::Time;
@@ -18,6 +18,15 @@ enum Win {
     Here,
     /// Another one.
     Elsewhere,
+}
+
+/// What was noted of an item when it was touched.
+#[derive(Clone, Copy)]
+struct Touched {
+    /// When it was to expire before.
+    before_s: u32,
+    /// Whether this client is to fetch a new value.
+    wins: bool,
 }
 
 /// What mg finds and does beside the item's own state.
@@ -47,14 +56,20 @@ impl<S: Sharing> Memcached<S> {
             (true, _) => self.store.peek(key, now_s).map(|item| (item, None)),
             (false, true) => {
                 let expiry_s = call.time.expiry_s(options.exptime);
-                self.store.get_touching(key, expiry_s, now_s).map(|(item, before_s)| (item, Some(before_s)))
+                let time = call.time;
+                self.store
+                    .get_touching_noting(key, expiry_s, now_s, |item, before_s| Notes {
+                        cas: options.has(b'c'),
+                        win: is_to_fetch(asked, item, before_s, &time),
+                    })
+                    .map(|(item, before_s, wins)| (item, Some(Touched { before_s, wins })))
             }
             (false, false) => self.store.get(key, now_s).map(|item| (item, None)),
         };
         let miss = match found {
             Err(miss) => miss,
-            Ok((item, before_s)) => {
-                let Some(hit) = hit(asked, &item, before_s, &call.time) else { return false };
+            Ok((item, touched)) => {
+                let Some(hit) = hit(asked, &item, touched, &call.time) else { return false };
                 write_whole_hit(asked, &item, &hit, call);
                 if touches && is_peek {
                     // Where there is no memory to keep the new time, the old one holds.
@@ -163,20 +178,41 @@ fn vivified_exptime(asked: &Asked<'_>) -> i32 {
 
 /// What the client gets of an item that was there; `None` where another shard has changed it meanwhile.
 #[inline(always)]
-fn hit<S: Sharing>(asked: &Asked<'_>, item: &Item<'_, S>, before_s: Option<u32>, time: &Time) -> Option<Hit> {
+fn hit<S: Sharing>(
+    asked: &Asked<'_>,
+    item: &Item<'_, S>,
+    touched: Option<Touched>,
+    time: &Time,
+) -> Option<Hit> {
     let options = asked.options;
-    let expiry_s = before_s.unwrap_or_else(|| item.expiry_s());
-    let cas = if options.has(b'c') { item.shown_cas()? } else { 0 };
-    let was_sent = item.is_win_sent();
-    let is_wanted =
-        !was_sent && (item.is_stale() || (options.has(b'R') && is_to_be_made_anew(asked, expiry_s, time)));
-    let win = match () {
-        () if is_wanted && item.take_win()? => Win::Here,
-        () if was_sent || is_wanted => Win::Elsewhere,
-        () => Win::None,
+    // What was noted when the item was touched holds: to be told of a later state, it would have to be touched again.
+    let expiry_s = touched.map_or_else(|| item.expiry_s(), |touched| touched.before_s);
+    let cas = match touched {
+        Some(_) => item.current_cas(),
+        None if options.has(b'c') => item.shown_cas()?,
+        None => 0,
+    };
+    let wins = match touched {
+        Some(touched) => touched.wins.then_some(true),
+        None if is_to_fetch(asked, item, expiry_s, time) => Some(item.take_win()?),
+        None => None,
+    };
+    let win = match wins {
+        Some(true) => Win::Here,
+        // Somebody else was faster, or it was sent before.
+        Some(false) => Win::Elsewhere,
+        None if item.is_win_sent() => Win::Elsewhere,
+        None => Win::None,
     };
     let shows_value = options.has(b'v') && !(options.has(b'C') && item.current_cas() == options.cas);
     Some(Hit { win, shows_value, expiry_s, cas })
+}
+
+/// Whether somebody is to fetch a new value, and nobody was told to.
+#[inline(always)]
+fn is_to_fetch<S: Sharing>(asked: &Asked<'_>, item: &Item<'_, S>, expiry_s: u32, time: &Time) -> bool {
+    let wants_newer = || asked.options.has(b'R') && is_to_be_made_anew(asked, expiry_s, time);
+    !item.is_win_sent() && (item.is_stale() || wants_newer())
 }
 
 /// Whether the item has less time left than the client gave, counted with a new time given before that.

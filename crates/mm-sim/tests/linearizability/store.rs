@@ -1,8 +1,8 @@
 //! Clients that call the store.
 
-use mm_sim::linear::key::{Answer, Mode, Op, Refresh, Seen, Win};
+use mm_sim::linear::key::{Answer, Get, Mode, Op, Refresh, Seen, Win};
 use mm_store::{
-    ArithmeticError, CasRule, DeleteError, Item, Operation, Outcome, Put, Shared, Store, StoreHandles,
+    ArithmeticError, CasRule, DeleteError, Item, Notes, Operation, Outcome, Put, Shared, Store, StoreHandles,
 };
 
 use crate::history::{Client, Histories, record};
@@ -33,13 +33,17 @@ impl Client for Direct {
         let key = self.store.key(key).unwrap();
         let store = &mut self.store;
         match op {
+            Op::Get(get @ Get { touch: Some(expiry_s), may_win, .. }) => {
+                let notes =
+                    |item: &Item<'_, Shared>, _| Notes { cas: *may_win, win: *may_win && item.is_stale() };
+                match store.get_touching_noting(key, *expiry_s, NOW_S, notes) {
+                    Ok((item, _, wins)) => Answer::Seen(touched(&item, get, wins)),
+                    Err(_) => Answer::NotFound,
+                }
+            }
             Op::Get(get) => loop {
-                let found = match get.touch {
-                    Some(expiry_s) => store.get_touching(key, expiry_s, NOW_S).map(|(item, _)| item),
-                    None => store.get(key, NOW_S),
-                };
-                let Ok(item) = found else { return Answer::NotFound };
-                if let Some(seen) = seen(&item, get.may_win, get.touch) {
+                let Ok(item) = store.get(key, NOW_S) else { return Answer::NotFound };
+                if let Some(seen) = seen(&item, get.may_win) {
                     return Answer::Seen(seen);
                 }
             },
@@ -112,10 +116,29 @@ fn removed(done: Result<(), DeleteError>) -> Answer {
     }
 }
 
+/// Everything there is to see of an item that was touched, or, for one who may not win, its value.
+fn touched(item: &Item<'_, Shared>, get: &Get, wins: bool) -> Seen {
+    let value = value_of(item);
+    if !get.may_win {
+        return Seen { value, ..Seen::default() };
+    }
+    let win = match () {
+        () if wins => Win::Here,
+        () if item.is_win_sent() => Win::Elsewhere,
+        () => Win::None,
+    };
+    let refresh = Some(Refresh { is_stale: item.is_stale(), win });
+    Seen { value, cas: Some(item.current_cas()), expiry_s: get.touch, refresh }
+}
+
+fn value_of(item: &Item<'_, Shared>) -> Vec<u8> {
+    item.pieces().flatten().copied().collect()
+}
+
 /// Everything there is to see of an item, or, for one who may not win, its value.
 /// `None` where it has changed meanwhile.
-fn seen(item: &Item<'_, Shared>, may_win: bool, touch: Option<u32>) -> Option<Seen> {
-    let value: Vec<u8> = item.pieces().flatten().copied().collect();
+fn seen(item: &Item<'_, Shared>, may_win: bool) -> Option<Seen> {
+    let value = value_of(item);
     if !may_win {
         return Some(Seen { value, ..Seen::default() });
     }
@@ -130,6 +153,6 @@ fn seen(item: &Item<'_, Shared>, may_win: bool, touch: Option<u32>) -> Option<Se
         () => Win::None,
     };
     let refresh = Some(Refresh { is_stale, win });
-    let told_s = touch.or_else(|| (!is_stale && !was_sent).then(|| item.expiry_s()));
+    let told_s = (!is_stale && !was_sent).then(|| item.expiry_s());
     Some(Seen { value, cas: Some(cas), expiry_s: told_s, refresh })
 }

@@ -84,6 +84,15 @@ impl From<ArithmeticError> for Obstacle {
     }
 }
 
+/// What a reader of an item notes at the moment at which it finds it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// The item keeps the CAS value that it has.
+    pub cas: bool,
+    /// The reader is told to fetch a new value, if nobody was.
+    pub win: bool,
+}
+
 /// Room that a rewritten record may need more than it had: an expiry and a CAS value.
 const OPTIONS_BYTES: usize = 4 + CAS_BYTES;
 
@@ -153,6 +162,22 @@ impl<S: Sharing> Store<S> {
         expiry_s: u32,
         now_s: u32,
     ) -> Result<(Item<'_, S>, u32), Miss> {
+        self.get_touching_noting(key, expiry_s, now_s, |_, _| Notes::default())
+            .map(|(item, before_s, _)| (item, before_s))
+    }
+
+    /// The same, and notes in the same moment what `notes` says of the item and of when it was to expire before.
+    /// Returns as well whether the reader is the one who is told to fetch a new value.
+    ///
+    /// # Errors
+    /// Why there is no item.
+    pub fn get_touching_noting(
+        &mut self,
+        key: Key<'_>,
+        expiry_s: u32,
+        now_s: u32,
+        notes: impl Fn(&Item<'_, S>, u32) -> Notes,
+    ) -> Result<(Item<'_, S>, u32, bool), Miss> {
         self.begin(now_s);
         let change = Change { expiry_s: Some(expiry_s), ..Change::default() };
         loop {
@@ -165,20 +190,55 @@ impl<S: Sharing> Store<S> {
                 };
                 (touched, before_s)
             });
+            let noted = match touched {
+                Ok((Ok((found, _)), before_s)) => self.note(found, |item| notes(item, before_s)),
+                _ => false,
+            };
             self.core.index.unlock(locked);
             match touched? {
                 (Ok((found, bytes)), before_s) => {
                     // Its share of the upkeep is left to the next write: it could move the item that is shown.
                     self.countdown = self.countdown.saturating_sub(bytes);
-                    return Ok((self.read(found), before_s));
+                    return Ok((self.read(found), before_s, noted));
                 }
                 (Err((place, bytes)), _) => {
                     if self.make_room(place, bytes).is_err() {
-                        return self.get(key, now_s).map(|item| (item, item.expiry_s()));
+                        return self.get_noting(key, now_s, notes);
                     }
                 }
             }
         }
+    }
+
+    /// As [`Store::get_touching_noting`], without a new expiry.
+    fn get_noting(
+        &mut self,
+        key: Key<'_>,
+        now_s: u32,
+        notes: impl Fn(&Item<'_, S>, u32) -> Notes,
+    ) -> Result<(Item<'_, S>, u32, bool), Miss> {
+        self.begin(now_s);
+        let locked = self.core.index.lock(key.hash);
+        let found = self.find_locked(key, &locked);
+        let noted = found.is_ok_and(|found| self.note(found, |item| notes(item, item.expiry_s())));
+        self.core.index.unlock(locked);
+        let item = self.read(found?);
+        Ok((item, item.expiry_s(), noted))
+    }
+
+    /// Notes what `notes` says of the item that was found, whose buckets are locked. Returns whether its win is sent by
+    /// this.
+    fn note(&self, found: Found, notes: impl FnOnce(&Item<'_, S>) -> Notes) -> bool {
+        let record = self.core.arena.record(found.location);
+        let notes = notes(&self.item(found, record));
+        if notes.cas {
+            self.core.index.set_seen(found.slot, true);
+        }
+        let wins = notes.win && record.flags() & flag::WIN_SENT == 0;
+        if wins {
+            record.change_flags(flag::WIN_SENT, 0);
+        }
+        wins
     }
 
     /// Writes an item anew.

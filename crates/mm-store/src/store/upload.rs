@@ -50,7 +50,7 @@ impl Upload {
         self.mode = match self.mode {
             Mode::Append | Mode::AppendTo(_) => Mode::AppendTo(cas),
             Mode::Prepend | Mode::PrependTo(_) => Mode::PrependTo(cas),
-            Mode::Set | Mode::Add | Mode::Replace | Mode::Cas(_) => Mode::Cas(cas),
+            Mode::Set | Mode::Add | Mode::Replace | Mode::Cas(_) | Mode::CasAndState { .. } => Mode::Cas(cas),
         };
     }
 
@@ -335,7 +335,7 @@ impl<S: Sharing> Store<S> {
         if mode.compared().is_some_and(|cas| cas != self.cas_at(before.location)) {
             return Ok(Some(Outcome::Exists));
         }
-        let put = Put { stale: false, win_sent: false, cas, ..self.put_of(before.location) };
+        let put = self.put_joined(before.location, cas);
         let len = self.total_len(before.location) + self.total_len(added);
         let mut upload = self.reserve(key, &put, len, self.now_s)?;
         if let Err(error) = self.open_extents(&mut upload) {
@@ -344,7 +344,7 @@ impl<S: Sharing> Store<S> {
         }
         // From here on nothing is emptied, so what is found now can be read. Making room may have moved it.
         let old = self.find(key).ok().filter(|old| {
-            let now = Put { stale: false, win_sent: false, cas, ..self.put_of(old.location) };
+            let now = self.put_joined(old.location, cas);
             let is_it = mode.compared().is_none_or(|cas| cas == self.cas_at(old.location));
             is_it && now == put && self.total_len(old.location) + self.total_len(added) == len
         });
@@ -356,13 +356,22 @@ impl<S: Sharing> Store<S> {
             self.copy_chain(&mut upload, part)?;
         }
         let locked = self.core.index.lock(key.hash);
-        if self.find_locked(key, &locked).ok().map(|now| now.location) != Some(old.location) {
+        // It may be in another slot by now, and have another expiry.
+        let now = self.find_locked(key, &locked).ok();
+        let Some(now) =
+            now.filter(|now| now.location == old.location && self.put_joined(now.location, cas) == put)
+        else {
             self.core.index.unlock(locked);
             self.abort(upload);
             return Ok(None);
-        }
-        self.finish((key, locked), upload, Some(old))?;
+        };
+        self.finish((key, locked), upload, Some(now))?;
         Ok(Some(Outcome::Stored))
+    }
+
+    /// How to store the item at `location` joined with another value.
+    fn put_joined(&self, location: Location, cas: Option<u64>) -> Put {
+        Put { stale: false, win_sent: false, cas, ..self.put_of(location) }
     }
 
     /// Copies the value of the item at `from` to an upload whose extents are open.
