@@ -41,9 +41,9 @@ pub(crate) struct TraceArguments {
     /// Whole files and every cluster described, instead of the first requests and a selection.
     #[arg(long)]
     all: bool,
-    /// Only traces whose name contains this.
-    #[arg(long)]
-    only: Option<String>,
+    /// Only traces whose name contains one of these.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// Only these columns.
     #[arg(long, value_delimiter = ',')]
     engines: Vec<String>,
@@ -113,8 +113,8 @@ fn save(path: &Path, write: Writer, engines: &[Engine], rows: &[Row]) -> io::Res
 /// Replays one trace after the other; a row is printed as soon as it is known.
 fn replay_all(arguments: &TraceArguments, engines: &[Engine]) -> io::Result<Vec<Row>> {
     let mut sources = source::sources(arguments.dir.as_deref(), arguments.all)?;
-    if let Some(part) = &arguments.only {
-        sources.retain(|source| source.name.contains(part.as_str()));
+    if !arguments.only.is_empty() {
+        sources.retain(|source| arguments.only.iter().any(|part| source.name.contains(part.as_str())));
     }
     let out = &mut io::stdout().lock();
     writeln!(

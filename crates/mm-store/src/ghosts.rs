@@ -80,9 +80,11 @@ impl<S: Sharing> Ghosts<S> {
         }
     }
 
-    /// Whether a key is remembered. It is forgotten by that.
-    pub(crate) fn take(&self, hash: KeyHash) -> bool {
-        self.line(hash).is_some_and(|line| line.take(fingerprint(hash)))
+    /// Forgets a key. Returns about how many have been remembered after it; `None` where it is not known. A line tells
+    /// the order of its own ghosts, so it is known to a 31st of what is remembered, give or take.
+    pub(crate) fn take(&self, hash: KeyHash) -> Option<u64> {
+        let since = self.line(hash)?.take(fingerprint(hash))?;
+        Some(since as u64 * self.len.load(Ordering::Relaxed) as u64)
     }
 
     /// Writes down what there is besides the lines.
@@ -146,14 +148,29 @@ mod tests {
     #[test]
     fn a_ghost_is_found_once_and_the_oldest_go_first() {
         let ghosts = Ghosts::<Local>::new(20_000, false, &mut Ground::own()).unwrap();
-        assert!(!ghosts.take(hash(1)), "without room nothing is remembered");
+        assert!(ghosts.take(hash(1)).is_none(), "without room nothing is remembered");
         ghosts.fit(10_000);
         (0..40_000).for_each(|i| ghosts.add(hash(i)));
-        let recent = (38_000..40_000).filter(|&i| ghosts.take(hash(i))).count();
-        let old = (0..2_000).filter(|&i| ghosts.take(hash(i))).count();
+        let recent = (38_000..40_000).filter(|&i| ghosts.take(hash(i)).is_some()).count();
+        let old = (0..2_000).filter(|&i| ghosts.take(hash(i)).is_some()).count();
         assert!(recent > 1_950, "{recent} of the last 2,000");
         assert!(old < 50, "{old} of the first 2,000");
-        assert!(!ghosts.take(hash(39_999)), "taken already");
+        assert!(ghosts.take(hash(39_999)).is_none(), "taken already");
+    }
+
+    #[test]
+    fn a_ghost_tells_its_age() {
+        let ghosts = Ghosts::<Local>::new(31_000, false, &mut Ground::own()).unwrap();
+        ghosts.fit(31_000);
+        (0..31_000).for_each(|i| ghosts.add(hash(i)));
+        let mean_age = |first: u64| {
+            let ages: Vec<u64> = (first..first + 1_000).filter_map(|i| ghosts.take(hash(i))).collect();
+            ages.iter().sum::<u64>() / ages.len() as u64
+        };
+        for (first, expected) in [(30_000, 500), (20_000, 10_500), (10_000, 20_500)] {
+            let mean = mean_age(first);
+            assert!(mean.abs_diff(expected) < 1_500, "{mean} of those from {first} on");
+        }
     }
 
     #[test]
@@ -173,6 +190,6 @@ mod tests {
         }
         assert_eq!(calls, 4);
         ghosts.add(hash(1));
-        assert!(ghosts.take(hash(1)));
+        assert!(ghosts.take(hash(1)).is_some());
     }
 }

@@ -117,6 +117,31 @@ pub(crate) const STAY_AFTER_SMALL: u64 = 2;
 /// Reads that an item of mean size needs to stay in the main queue for another round.
 pub(crate) const STAY_IN_MAIN: u64 = 1;
 
+/// Shares of the latest events are counted in parts of this.
+pub(crate) const SHARE_UNIT: u32 = 1 << 20;
+
+/// So many items that leave the small queue make up the share of those that are read or come back.
+pub(crate) const TIDE_WEIGHT: u32 = 512;
+
+/// Below this share some of the others are let into the main queue (measured: decision 0002).
+pub(crate) const TIDE_LOW: u32 = SHARE_UNIT / 64;
+
+/// So many items of the main queue make up the share of those that stay.
+pub(crate) const MAIN_WEIGHT: u32 = 64;
+
+/// One in so many unread items is let into the main queue while most of its own are not read either.
+pub(crate) const LUCKY_ONE_IN: u32 = 2;
+
+/// That becomes half as many each time when all of the main queue went unread, so often at most.
+pub(crate) const LUCKY_RARER_MAX: u32 = 9;
+
+/// The same while most of the main queue's are read.
+pub(crate) const LUCKY_ONE_IN_WHILE_READ: u32 = 1024;
+
+/// A key that comes back goes to the main queue if that took at most so many times as long as items stay there: one
+/// that is read stays for more than one turn.
+pub(crate) const TOLERATED_STAYS: u64 = 2;
+
 /// With this many segments to spare or more, writes look again after a quarter of them.
 pub(crate) const PACE_SEGMENTS_MAX: usize = 8;
 

@@ -140,6 +140,8 @@ pub(crate) struct Segment {
     early_bytes: AtomicU32,
     early_s: AtomicU32,
     uploads: AtomicU32,
+    /// [`Segments::stay_of`] counts from here.
+    sealed_at: AtomicU32,
     is_searched: AtomicBool,
 }
 

@@ -1,5 +1,6 @@
 //! One shard's handle of the store.
 
+mod admit;
 mod change;
 mod condition;
 mod core;
@@ -95,6 +96,7 @@ pub struct Store<S: Sharing = Local> {
     /// The call's time.
     now_s: u32,
     leaving: evict::Leaving,
+    admission: admit::Admission,
     /// Bytes that can be written before segments have to be emptied again.
     countdown: usize,
     /// Bytes that may still be copied only to fill holes: as many as are written.
@@ -153,6 +155,7 @@ impl<S: Sharing> Store<S> {
             is_reading: false,
             now_s: 0,
             leaving: evict::Leaving::default(),
+            admission: admit::Admission::default(),
             countdown: 0,
             copy_credit: 0,
             sweep: expire::Sweep::default(),

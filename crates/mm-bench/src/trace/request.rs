@@ -67,6 +67,20 @@ impl Trace {
         next
     }
 
+    /// Keeps the first requests, as many as read or write at most `bytes` together, and says so in the name when that
+    /// leaves some out.
+    pub(crate) fn truncate_to_bytes(&mut self, bytes: u64) {
+        let mut sum = 0;
+        let more = self.requests.iter().position(|request| {
+            sum += u64::from(request.bytes);
+            sum > bytes
+        });
+        if let Some(count) = more {
+            self.requests.truncate(count);
+            self.name = format!("{} (first {} k)", self.name, count / 1000);
+        }
+    }
+
     /// Keeps the first `count` requests and says so in the name when that leaves some out.
     pub(crate) fn truncate(&mut self, count: u64) {
         let count = to_usize(count);
@@ -74,5 +88,20 @@ impl Trace {
             self.requests.truncate(count);
             self.name = format!("{} (first {} M)", self.name, count / 1_000_000);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Operation, Request, Trace};
+
+    #[test]
+    fn a_trace_is_cut_before_it_exceeds_so_many_bytes() {
+        let request = Request { object: 0, bytes: 100, time_s: 0, ttl_s: 0, operation: Operation::Get };
+        let mut cut = Trace { name: "test".to_owned(), requests: vec![request; 5000], objects: 1 };
+        cut.truncate_to_bytes(500_000);
+        assert_eq!((cut.requests.len(), cut.name.as_str()), (5000, "test"));
+        cut.truncate_to_bytes(499_999);
+        assert_eq!((cut.requests.len(), cut.name.as_str()), (4999, "test (first 4 k)"));
     }
 }

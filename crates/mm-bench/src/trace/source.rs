@@ -12,6 +12,9 @@ use super::request::Trace;
 
 /// Unless all is asked for, a file is read up to so many requests.
 const REQUESTS_MAX: u64 = 2_000_000;
+/// A trace is cut where so much has been read and written: 32 times the footprint that traces of few objects are given,
+/// and a minute or so for the real store, which moves the bytes.
+const BYTES_MAX: u64 = 16 << 30;
 /// Meta's workloads, as their files are called.
 const META: [&str; 8] = [
     "cdn",
@@ -82,6 +85,12 @@ impl Source {
     /// # Errors
     /// The file cannot be read or is not what its name says; the error names it.
     pub(crate) fn load(&self, seed: u64) -> io::Result<Trace> {
+        let mut trace = self.load_whole(seed)?;
+        trace.truncate_to_bytes(BYTES_MAX);
+        Ok(trace)
+    }
+
+    fn load_whole(&self, seed: u64) -> io::Result<Trace> {
         match &self.origin {
             Origin::Generator(workload) => Ok(workload.generate(seed)),
             Origin::File { path, format, ttl, requests_max } => {

@@ -219,12 +219,13 @@ impl GhostLine {
         self.cursor.store(if at + 1 == GHOSTS { 0 } else { cursor + 1 }, Ordering::Relaxed);
     }
 
-    /// Removes `fingerprint`, which is not 0; false where it is not there.
-    pub(crate) fn take(&self, fingerprint: u16) -> bool {
-        let is_it = |ghost: &&AtomicU16| ghost.load(Ordering::Relaxed) == fingerprint;
-        let Some(ghost) = self.fingerprints.iter().find(is_it) else { return false };
-        ghost.store(0, Ordering::Relaxed);
-        true
+    /// Removes `fingerprint`, which is not 0. Returns how many others of the line have been put down since; `None`
+    /// where it is not there.
+    pub(crate) fn take(&self, fingerprint: u16) -> Option<usize> {
+        let at = self.fingerprints.iter().position(|ghost| ghost.load(Ordering::Relaxed) == fingerprint)?;
+        self.fingerprints[at].store(0, Ordering::Relaxed);
+        let cursor = usize::from(self.cursor.load(Ordering::Relaxed)) % GHOSTS;
+        Some((cursor + GHOSTS - 1 - at) % GHOSTS)
     }
 }
 

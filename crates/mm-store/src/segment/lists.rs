@@ -5,8 +5,8 @@ mod keep;
 use super::{Opened, Place, QUEUES, Queue, Segment, State};
 use crate::memory::{SEGMENT_FILL_BYTES, SegmentId};
 use crate::narrow::to_u32;
-use crate::primitive::{AtomicU64, AtomicUsize, Ordering};
-use crate::sharing::{Exclusive, Sharing, take_next};
+use crate::primitive::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sharing::{Exclusive, Sharing, add, take_next};
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Ends {
@@ -48,6 +48,8 @@ pub(crate) struct Segments<S: Sharing> {
     opened: Box<[Opened]>,
     lists: S::Exclusive<Lists>,
     next_sequence: AtomicU64,
+    /// Items that the small queue gave up so far; it wraps.
+    drops: AtomicU32,
     /// Segments from here on have never been opened.
     opened_below: AtomicUsize,
     // How many there are in the lists, for those who only want to know that.
@@ -73,6 +75,7 @@ impl<S: Sharing> Segments<S> {
             opened: (0..slots).map(|_| Opened::default()).collect(),
             lists: S::Exclusive::new(lists),
             next_sequence: AtomicU64::new(1),
+            drops: AtomicU32::new(0),
             opened_below: AtomicUsize::new(0),
             free: AtomicUsize::new(0),
             unused: AtomicUsize::new(count as usize),
@@ -131,6 +134,17 @@ impl<S: Sharing> Segments<S> {
         self.next_sequence.load(Ordering::Acquire)
     }
 
+    /// The small queue has given up so many more items.
+    pub(crate) fn count_drops(&self, drops: u32) {
+        add::<S>(&self.drops, drops);
+    }
+
+    /// How many items the small queue has given up since `id` was sealed.
+    pub(crate) fn stay_of(&self, id: SegmentId) -> u32 {
+        let sealed_at = self.get(id).sealed_at.load(Ordering::Relaxed);
+        self.drops.load(Ordering::Relaxed).wrapping_sub(sealed_at)
+    }
+
     fn with<R>(&self, change: impl FnOnce(&mut Lists) -> R) -> R {
         let mut lists = self.lists.lock();
         let result = change(&mut lists);
@@ -171,6 +185,7 @@ impl<S: Sharing> Segments<S> {
             None => ends.oldest = Some(id),
         }
         self.change_len(queue, 1);
+        self.get(id).sealed_at.store(self.drops.load(Ordering::Relaxed), Ordering::Relaxed);
         self.get(id).set_state(State::Sealed(queue));
     }
 

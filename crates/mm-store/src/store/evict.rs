@@ -12,6 +12,7 @@ use crate::limits::{
     GAIN_UNIT, SMALL_QUEUE_PERCENT, STAY_AFTER_SMALL, STAY_IN_MAIN, VICTIM_TRIES,
 };
 use crate::memory::{Location, RecordKind, SegmentId, flag};
+use crate::narrow::to_u32;
 use crate::segment::{Queue, Segment, State};
 use crate::sharing::Sharing;
 
@@ -148,6 +149,11 @@ impl<S: Sharing> Store<S> {
         }
         let is_ours = self.core.segments.leave(segment);
         if is_ours {
+            let segments = &self.core.segments;
+            let oldest = segments.oldest(Queue::Main, |_| true);
+            // Each shard sees its part of them leave.
+            let items = to_u32(self.items() / self.core.counters.len());
+            self.admission.begin(oldest.map(|id| segments.stay_of(id)), items);
             self.leaving = Leaving { segment: Some(segment), at: 0, compact };
         }
         is_ours
@@ -315,7 +321,7 @@ impl<S: Sharing> Store<S> {
         }
     }
 
-    fn fate(&self, found: Found) -> Fate {
+    fn fate(&mut self, found: Found) -> Fate {
         if self.is_flushed(found.location) || is_expired(self.core.arena.record(found.location), self.now_s) {
             return Fate::Reclaim;
         }
@@ -328,27 +334,46 @@ impl<S: Sharing> Store<S> {
         }
         match queue {
             Queue::Small if self.is_worth(found.location, frequency, STAY_AFTER_SMALL) => {
+                self.admission.was_read();
                 Fate::Move(Queue::Main, others)
             }
+            Queue::Small if self.is_lucky(found.location, frequency) => Fate::Move(Queue::Main, others),
             Queue::Main if self.is_worth(found.location, frequency, STAY_IN_MAIN) => {
+                self.admission.main_decided(true);
                 Fate::Move(Queue::Main, others | (frequency - 1))
             }
-            Queue::Small | Queue::Main => Fate::Evict,
+            Queue::Main => {
+                self.admission.main_decided(false);
+                Fate::Evict
+            }
+            Queue::Small => Fate::Evict,
         }
     }
 
     /// Whether an item was read often enough for its size: `frequency * sqrt(mean size / size) >= needed`. Small items
     /// stay on fewer reads and large ones on more, which gives more hits for the same memory.
     fn is_worth(&self, location: Location, frequency: u8, needed: u64) -> bool {
-        let resident_bytes = self.core.segments.resident() as u64 * self.core.sizes.segment_bytes as u64;
-        let mean_bytes = resident_bytes / (self.items() as u64).max(1);
         let frequency = u64::from(frequency);
-        frequency * frequency * mean_bytes >= needed * needed * self.item_bytes(location) && frequency != 0
+        frequency * frequency * self.mean_bytes() >= needed * needed * self.item_bytes(location)
+            && frequency != 0
+    }
+
+    /// Whether an item that was not read enough goes to main all the same.
+    fn is_lucky(&mut self, location: Location, frequency: u8) -> bool {
+        let may_be = frequency == 0 && self.item_bytes(location) <= self.mean_bytes();
+        self.admission.is_lucky(may_be)
+    }
+
+    /// The mean of what an item takes.
+    pub(super) fn mean_bytes(&self) -> u64 {
+        let resident_bytes = self.core.segments.resident() as u64 * self.core.sizes.segment_bytes as u64;
+        resident_bytes / (self.items() as u64).max(1)
     }
 
     fn evict_to_ghosts(&mut self, found: Found, hash: KeyHash) {
         if self.core.segments.get(self.core.arena.segment_of(found.location)).queue() == Queue::Small {
             self.core.ghosts.add(hash);
+            self.admission.dropped();
         }
         self.evict(found);
     }
@@ -389,6 +414,7 @@ impl<S: Sharing> Store<S> {
     /// All records of the leaving segment are garbage.
     fn finish_leaving(&mut self, segment: SegmentId) {
         self.leaving = Leaving::default();
+        self.core.segments.count_drops(self.admission.take_drops());
         if self.core.segments.get(segment).live_bytes() != 0 {
             // A record lives that is in no index: another shard is about to remove it.
             return self.core.segments.stay(segment);

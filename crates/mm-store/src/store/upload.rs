@@ -94,7 +94,7 @@ impl<S: Sharing> Store<S> {
             head.flags |= flag::CHAINED;
         }
         let old = self.find(key).ok();
-        let queue = self.queue_for(key, old);
+        let queue = self.queue_for(key, old, key.bytes.len() + len);
         let bytes = head.layout().bytes();
         let segment = self.make_room(self.place(queue, put.expiry_s), bytes)?;
         head.last_access = self.core.segments.opened(segment).encode_time(now_s);

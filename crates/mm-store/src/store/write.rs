@@ -238,7 +238,7 @@ impl<S: Sharing> Store<S> {
         }
         let queue = match (old, *queue) {
             (None, Some(queue)) => queue,
-            _ => *queue.insert(self.queue_for(key, old)),
+            _ => *queue.insert(self.queue_for(key, old, key.bytes.len() + value.len())),
         };
         let place = match old {
             Some(old) => self.place_over(self.segment_at(old.location), queue, head.expiry),
@@ -397,13 +397,15 @@ impl<S: Sharing> Store<S> {
         }
     }
 
-    /// Which queue an item of `key` goes to: that of the version before it, or main if it left the small queue lately.
+    /// The queue for an item of so many bytes: that of its old version, main for one that main would have kept.
     #[inline(always)]
-    pub(super) fn queue_for(&mut self, key: Key<'_>, old: Option<Found>) -> Queue {
+    pub(super) fn queue_for(&mut self, key: Key<'_>, old: Option<Found>, bytes: usize) -> Queue {
         match old {
             Some(old) => self.core.segments.get(self.core.arena.segment_of(old.location)).queue(),
-            None if self.core.ghosts.take(key.hash) => Queue::Main,
-            None => Queue::Small,
+            None => match self.core.ghosts.take(key.hash) {
+                Some(age) if self.admission.comes_back(age, bytes as u64, self.mean_bytes()) => Queue::Main,
+                _ => Queue::Small,
+            },
         }
     }
 }

@@ -111,6 +111,8 @@ impl<S: Sharing> Segments<S> {
         let opened = is_known.iter().rposition(|is_known| *is_known).map_or(0, |last| last + 1);
         self.opened_below.store(opened, Ordering::Relaxed);
         self.next_sequence.store(next_sequence, Ordering::Relaxed);
+        // How long segments have been here is not in the book: long.
+        self.drops.store(u32::MAX / 2, Ordering::Relaxed);
         Ok(())
     }
 }
