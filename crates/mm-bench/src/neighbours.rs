@@ -25,7 +25,7 @@ const SHARE: f64 = 0.25;
 /// Keys of the well-behaved.
 const KEYS: u64 = 20_000;
 
-/// What the measurement without any neighbour loads the server for before it counts, in seconds.
+/// How long the server is loaded before each measurement, in seconds.
 const WARM_UP_S: f64 = 0.3;
 
 /// Memory that servers are started with, in MiB: twice the longest value, as memcached wants it.
@@ -40,8 +40,8 @@ const ORDINARY: &[&str] = &["bytes_read", "bytes_written", "runs", "turns", "con
 /// What to measure.
 #[derive(Args, Debug)]
 pub(crate) struct NeighboursArguments {
-    /// Rounds [default: 5].
-    #[arg(long, default_value_t = 5)]
+    /// Rounds.
+    #[arg(long, default_value_t = 9)]
     rounds: usize,
     /// Only the neighbours whose names contain this.
     #[arg(long, value_name = "NAME")]
@@ -72,9 +72,9 @@ pub(crate) fn run(arguments: &NeighboursArguments) -> Result<ExitCode, String> {
     let failed = |error: std::io::Error| format!("cannot write the report: {error}");
     writeln!(
         out,
-        "p99 of gets at a quarter of what the server can, in us: medians of {} rounds\n\
-         {:<16}{:>8}{:>9}{:>8}{:>9}{:>11}  what the server counted",
-        arguments.rounds, "neighbour", "quiet", "control", "beside", "x quiet", "x control"
+        "gets at a quarter of what the server can, p90 and p99 in us: medians of {} rounds\n\
+         {:<16}{:>14}{:>14}{:>14}{:>14}  what the server counted",
+        arguments.rounds, "neighbour", "quiet", "control", "beside", "x quiet"
     )
     .map_err(failed)?;
     for kind in kinds {
@@ -93,16 +93,16 @@ fn measure(kind: &Kind, arguments: &NeighboursArguments, program: &PathBuf) -> R
     }
     let mut load = loaded(&server)?;
     let before = Client::connect(server.port)?.stats()?;
-    let (mut quiet, mut control, mut beside) = (Vec::new(), Vec::new(), Vec::new());
+    let [mut quiet, mut control, mut beside] = [const { Latencies::new() }; 3];
     let mut done = 0;
     for round in 1..=arguments.rounds {
         tell(&format!("{}: round {round} of {}", kind.name, arguments.rounds));
-        quiet.push(p99_us(&mut load, kind)?);
+        quiet.add(&mut load, kind)?;
         let actor = Actor::begin(kind, other.port)?;
-        control.push(p99_us(&mut load, kind)?);
+        control.add(&mut load, kind)?;
         actor.end()?;
         let actor = Actor::begin(kind, server.port)?;
-        beside.push(p99_us(&mut load, kind)?);
+        beside.add(&mut load, kind)?;
         done += actor.end()?;
     }
     let after = Client::connect(server.port)?.stats()?;
@@ -114,15 +114,18 @@ fn measure(kind: &Kind, arguments: &NeighboursArguments, program: &PathBuf) -> R
         .collect();
     let peak_mib = server.peak_bytes()? as f64 / f64::from(1 << 20);
     noticed.push(format!("{peak_mib:.0} MiB at most"));
-    let (quiet, control, beside) = (median(&mut quiet), median(&mut control), median(&mut beside));
+    let [quiet, control, beside] = [quiet, control, beside].map(Latencies::medians);
     if peak_mib > LIMIT_MIB as f64 + ABOVE_LIMIT_MIB {
         return Err(format!("{}: {peak_mib:.1} MiB resident at -m {LIMIT_MIB}", kind.name));
     }
     Ok(format!(
-        "{:<16}{quiet:>8.0}{control:>9.0}{beside:>8.0}{:>9.2}{:>11.2}  {done} {}; {}",
+        "{:<16}{}{}{}{:>7.2}{:>7.2}  {done} {}; {}",
         kind.name,
-        beside / quiet,
-        beside / control,
+        show(quiet),
+        show(control),
+        show(beside),
+        beside[0] / quiet[0],
+        beside[1] / quiet[1],
         kind.unit,
         noticed.join(", "),
     ))
@@ -131,15 +134,8 @@ fn measure(kind: &Kind, arguments: &NeighboursArguments, program: &PathBuf) -> R
 /// A server of one shard.
 fn start(kind: &Kind, arguments: &NeighboursArguments, program: &PathBuf) -> Result<Server, String> {
     let port = free_port()?;
-    let mut command = match kind.descriptors {
-        None => Command::new(program),
-        Some(most) => {
-            let mut shell = Command::new("sh");
-            shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")]).arg(program);
-            shell
-        }
-    };
-    let connections = kind.descriptors.map_or(15_000, |most| most * 4);
+    let connections = kind.connections_max.unwrap_or(15_000);
+    let mut command = Command::new(program);
     command.args(["-l", "127.0.0.1", "-p", &port.to_string(), "-t", "1", "-I", "1g"]);
     command.args(["-m", &LIMIT_MIB.to_string(), "-c", &connections.to_string()]);
     command.args(["--driver", &arguments.driver]);
@@ -161,14 +157,43 @@ fn loaded(server: &Server) -> Result<Load, String> {
     Ok(load)
 }
 
-/// One measurement.
-fn p99_us(load: &mut Load, kind: &Kind) -> Result<f64, String> {
-    let report = load.run(Stop::Seconds(kind.seconds))?;
-    match report.complaint() {
-        None => Ok(report.latency.percentile_ns(0.99) as f64 / 1e3),
-        Some(complaint) => {
-            announce(&format!("{}: a well-behaved connection was answered wrongly", kind.name));
-            Err(complaint)
-        }
+/// p90 and p99 of the rounds, in microseconds.
+#[derive(Clone)]
+struct Latencies {
+    rounds: [Vec<f64>; SHARES.len()],
+}
+
+/// The shares of gets that took no longer than what is told.
+const SHARES: [f64; 2] = [0.9, 0.99];
+
+impl Latencies {
+    const fn new() -> Self {
+        Self { rounds: [Vec::new(), Vec::new()] }
     }
+
+    /// One measurement.
+    ///
+    /// # Errors
+    /// A get was answered wrongly.
+    fn add(&mut self, load: &mut Load, kind: &Kind) -> Result<(), String> {
+        // What the one before has left behind, such as connections to be closed, is not this one's.
+        load.run(Stop::Seconds(WARM_UP_S))?;
+        let report = load.run(Stop::Seconds(kind.seconds))?;
+        if let Some(complaint) = report.complaint() {
+            announce(&format!("{}: a well-behaved connection was answered wrongly", kind.name));
+            return Err(complaint);
+        }
+        for (figures, share) in self.rounds.iter_mut().zip(SHARES) {
+            figures.push(report.latency.percentile_ns(share) as f64 / 1e3);
+        }
+        Ok(())
+    }
+
+    fn medians(self) -> [f64; SHARES.len()] {
+        self.rounds.map(|mut figures| median(&mut figures))
+    }
+}
+
+fn show([p90, p99]: [f64; SHARES.len()]) -> String {
+    format!("{p90:>7.0}{p99:>7.0}")
 }

@@ -16,8 +16,8 @@ pub(super) struct Kind {
     pub(super) unit: &'static str,
     /// How long it is measured, in seconds.
     pub(super) seconds: f64,
-    /// How many descriptors its server may open.
-    pub(super) descriptors: Option<u32>,
+    /// How many connections its server takes, where that is to be felt.
+    pub(super) connections_max: Option<u32>,
     /// What it needs in the server.
     pub(super) prepare: fn(&mut Client) -> Result<(), String>,
     /// Does it until the stage is over; gives how much it has done.
@@ -27,8 +27,8 @@ pub(super) struct Kind {
 const ORDINARY: Kind = Kind {
     name: "",
     unit: "connections",
-    seconds: 1.5,
-    descriptors: None,
+    seconds: 0.6,
+    connections_max: None,
     prepare: |_| Ok(()),
     act: |_| Ok(0),
 };
@@ -36,13 +36,13 @@ const ORDINARY: Kind = Kind {
 /// All of them.
 pub(super) const KINDS: &[Kind] = &[
     Kind { name: "half-requests", act: half_requests, ..ORDINARY },
-    Kind { name: "slow-senders", act: slow_senders, unit: "bytes", seconds: 2.5, ..ORDINARY },
+    Kind { name: "slow-senders", act: slow_senders, unit: "bytes", seconds: 1.2, ..ORDINARY },
     Kind {
         name: "slow-readers",
         act: slow_readers,
         prepare: store_large,
         unit: "bytes",
-        seconds: 2.5,
+        seconds: 1.2,
         ..ORDINARY
     },
     Kind { name: "never-readers", act: never_readers, prepare: store_large, ..ORDINARY },
@@ -50,14 +50,14 @@ pub(super) const KINDS: &[Kind] = &[
     Kind { name: "half-closes", act: half_closes, ..ORDINARY },
     Kind { name: "idle-10000", act: idle, ..ORDINARY },
     Kind { name: "connects-1000/s", act: connects, ..ORDINARY },
-    Kind { name: "no-descriptors", act: no_descriptors, descriptors: Some(200), ..ORDINARY },
-    Kind { name: "uploads-1GiB", act: uploads, unit: "values", seconds: 6.0, ..ORDINARY },
+    Kind { name: "above-limit", act: above_limit, connections_max: Some(200), ..ORDINARY },
+    Kind { name: "uploads-1GiB", act: uploads, unit: "values", seconds: 4.0, ..ORDINARY },
     Kind {
         name: "downloads-1GiB",
         act: downloads,
         prepare: |client| client.store(GIANT, GIB),
         unit: "MiB",
-        seconds: 3.0,
+        seconds: 1.5,
         ..ORDINARY
     },
 ];
@@ -73,7 +73,7 @@ const GIB: usize = (1 << 30) - 1024;
 const PART: usize = 256 << 10;
 /// How fast giant values are moved, in bytes a second: the one core that neighbour and load share can do more, but
 /// then it is that core that is measured.
-const PACE: f64 = 200.0 * 1024.0 * 1024.0;
+const PACE: f64 = 300.0 * 1024.0 * 1024.0;
 /// How often a paced neighbour acts.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -197,8 +197,8 @@ fn connects(stage: &Stage) -> Result<u64, String> {
     paced(stage, 1000, |_| ask(&mut stage.connect()?))
 }
 
-/// More connections than the server has descriptors.
-fn no_descriptors(stage: &Stage) -> Result<u64, String> {
+/// More connections than the server takes: a part of them waits.
+fn above_limit(stage: &Stage) -> Result<u64, String> {
     let open = connections(stage, 300)?;
     rest(stage);
     Ok(open.len() as u64)
