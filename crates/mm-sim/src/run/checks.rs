@@ -41,13 +41,17 @@ impl<S: Sharing> Run<S> {
         stats.segments * stats.segment_bytes + stats.index_bytes + stats.ghost_bytes
     }
 
-    /// Waits until a limit that was lowered is kept.
+    /// Waits until a limit that was lowered is kept. A store that does not evict cannot keep one that its items fill but
+    /// for a tenth: what is free lies between them.
     pub(super) fn shrink(&mut self) -> Result<(), String> {
         let start_ms = self.network.now().monotonic_ms;
         loop {
             let service = self.simulation.services().next();
-            let limit = service.map_or(0, |service| service.inner().store().stats().limit_bytes);
-            if self.store_bytes() <= limit {
+            let (limit, items) = service
+                .map(|service| service.inner().store().stats())
+                .map_or((0, 0), |stats| (stats.limit_bytes, stats.item_bytes));
+            let is_filled = !self.plan.settings.items.evicts && items > limit / 10 * 9;
+            if self.store_bytes() <= limit || is_filled {
                 return Ok(());
             }
             let waited_ms = self.network.now().monotonic_ms - start_ms;
