@@ -41,8 +41,8 @@ impl<S: Sharing> Run<S> {
         stats.segments * stats.segment_bytes + stats.index_bytes + stats.ghost_bytes
     }
 
-    /// Waits until a limit that was lowered is kept. A store that does not evict cannot keep one that its items fill but
-    /// for a tenth: what is free lies between them.
+    /// Waits until a limit that was lowered is kept. A store that does not evict cannot keep one that its items fill
+    /// but for a tenth: what is free lies between them.
     pub(super) fn shrink(&mut self) -> Result<(), String> {
         let start_ms = self.network.now().monotonic_ms;
         loop {

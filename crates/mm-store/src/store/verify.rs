@@ -135,8 +135,8 @@ impl<S: Sharing> Store<S> {
         Ok(())
     }
 
-    /// Segments, index and ghosts are within the limit. Where nothing is evicted, items that fill a lower limit but for a
-    /// tenth are above it: what is free lies between them.
+    /// Segments, index and ghosts are within the limit. Where nothing is evicted, items that fill a lower limit but for
+    /// a tenth are above it: what is free lies between them.
     fn verify_limit(&self) -> Result<(), Broken> {
         let used = self.core.segments.resident() * self.core.sizes.segment_bytes
             + self.core.index.bytes()
