@@ -182,13 +182,16 @@ impl<S: Sharing> Store<S> {
         let change = Change { expiry_s: Some(expiry_s), ..Change::default() };
         loop {
             let locked = self.core.index.lock(key.hash);
-            let touched = self.find_locked(key, &locked).map(|found| {
+            let touched = self.find_locked(key, &locked).and_then(|found| {
                 let before_s = self.core.arena.record(found.location).expiry();
                 let touched = match self.touch_in_place(found, expiry_s) {
                     true => Ok((found, 0)),
                     false => self.try_rewrite(found, &change),
                 };
-                (touched, before_s)
+                match touched {
+                    Ok((now, _)) if self.is_flushed_meanwhile(found, now) => Err(Miss::Flushed),
+                    touched => Ok((touched, before_s)),
+                }
             });
             let noted = match touched {
                 Ok((Ok((found, _)), before_s)) => self.note(found, |item| notes(item, before_s)),
@@ -249,7 +252,12 @@ impl<S: Sharing> Store<S> {
                 Ok(found) if change.compare.is_some_and(|cas| cas != self.cas_at(found.location)) => {
                     Err(DeleteError::Exists)
                 }
-                Ok(found) => Ok(self.try_rewrite(found, change)),
+                Ok(found) => match self.try_rewrite(found, change) {
+                    Ok((now, _)) if self.is_flushed_meanwhile(found, now) => {
+                        Err(DeleteError::Miss(Miss::Flushed))
+                    }
+                    written => Ok(written),
+                },
                 Err(miss) => Err(DeleteError::Miss(miss)),
             };
             self.core.index.unlock(locked);
@@ -265,6 +273,16 @@ impl<S: Sharing> Store<S> {
                 }
             }
         }
+    }
+
+    /// Whether a flush by another shard has come between finding an item and writing it anew, whose buckets are locked:
+    /// what is written after a flush would outlive it, so it is removed.
+    fn is_flushed_meanwhile(&mut self, before: Found, now: Found) -> bool {
+        let is_flushed = S::IS_SHARED && self.is_flushed(before.location) && !self.is_flushed(now.location);
+        if is_flushed {
+            self.remove(now);
+        }
+        is_flushed
     }
 
     /// Writes the item that was found anew, if there is room; returns where it is now, and how many bytes that took.
@@ -351,6 +369,11 @@ impl<S: Sharing> Store<S> {
         match self.try_store((key, locked), Some(found), (&head, text), queue) {
             Ok(stored) => stored.map_err(ArithmeticError::Put)?,
             Err(short) => return Err(Obstacle::Short(short, bytes)),
+        }
+        if let Ok(now) = self.find_locked(key, locked)
+            && self.is_flushed_meanwhile(found, now)
+        {
+            return Err(ArithmeticError::Miss(Miss::Flushed).into());
         }
         Ok(number)
     }
