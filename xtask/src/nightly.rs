@@ -31,6 +31,8 @@ const SIMULATED_SEEDS: &str = "1000";
 const FUZZ_SECONDS: u32 = 120;
 /// An input that takes so many seconds counts as one that hangs.
 const FUZZ_TIMEOUT: &str = "-timeout=10";
+/// Tells tests that try every driver to leave `io_uring` out.
+const WITHOUT_URING: &str = "MM_TEST_WITHOUT_URING";
 /// Platforms on which the tests run too, and what runs their programs here.
 const TESTED_TARGETS: &[TestedTarget] = &[
     TestedTarget {
@@ -40,6 +42,7 @@ const TESTED_TARGETS: &[TestedTarget] = &[
         environment: &[("CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_LINKER", "i686-linux-gnu-gcc")],
         // Their programs need a compiler of their own or measure the machine.
         left_out: &["mm-bench", "xtask"],
+        skipped: &[],
     },
     TestedTarget {
         target: "aarch64-unknown-linux-gnu",
@@ -48,9 +51,12 @@ const TESTED_TARGETS: &[TestedTarget] = &[
         environment: &[
             ("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc"),
             ("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", "qemu-aarch64 -L /usr/aarch64-linux-gnu"),
+            (WITHOUT_URING, "1"),
         ],
         // mmem's tests start the program, which only the machine itself could.
         left_out: &["mm-bench", "mmem", "xtask"],
+        // The emulator refuses the system calls of io_uring.
+        skipped: &["uring"],
     },
 ];
 
@@ -64,6 +70,8 @@ struct TestedTarget {
     environment: &'static [(&'static str, &'static str)],
     /// Packages whose tests cannot run there.
     left_out: &'static [&'static str],
+    /// Parts of the names of tests that cannot run there.
+    skipped: &'static [&'static str],
 }
 
 fn run(arguments: &[String]) -> Outcome {
@@ -153,6 +161,7 @@ fn tested_target(checks: &mut Checks, tested: &TestedTarget) {
     let mut tests = toolchain.cargo("test", tested.target, "std,test,panic_unwind");
     tests.args(["--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
     tests.args(tested.left_out.iter().flat_map(|package| ["--exclude", package]));
+    tests.arg("--").args(tested.skipped.iter().flat_map(|part| ["--skip", part]));
     tests.envs(tested.environment.iter().copied());
     checks.check(&name, || count_tests(&mut tests));
 }

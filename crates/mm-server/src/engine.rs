@@ -395,7 +395,7 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
         }
         self.dump_if_asked(driver, now);
         self.accept(driver, now);
-        if self.control.shards() > 1 || self.stats().turns.get() == 1 {
+        if self.control.shards() > 1 {
             while let Some(arrival) = self.exchange.take(self.shard) {
                 self.open(driver, arrival, now);
             }

@@ -223,24 +223,13 @@ impl Server {
 
     /// Runs all shards until the server stops.
     fn run<S: Service>(self, factory: &(impl Factory<S> + Sync)) -> io::Result<Summary> {
-        let shards = self.config.shards.get();
+        let exchange = Arc::new(Exchange::new(self.config.shards.get()));
+        let watch = Arc::new(Watch::default());
+        let mut plans = self.plans(&exchange, &watch)?;
         // Before anybody is served by any shard.
         let traps = Traps::for_server(&self.config, self.hooks, self.reloads)?;
-        let exchange = Arc::new(Exchange::new(shards));
-        take_up(self.carried, &self.config, &self.control, &exchange);
-        let mut plans = Vec::with_capacity(shards);
-        let watch = Arc::new(Watch::default());
-        for place in mm_runtime::shards::meet(shards) {
-            let shard = plans.len();
-            let listeners = self.listeners.iter().map(Listener::try_clone).collect::<io::Result<_>>()?;
-            let (config, control) = (self.config.clone(), Arc::clone(&self.control));
-            let exchange = Arc::clone(&exchange);
-            let clone = |(socket, framing): &(Listener, _)| Ok((socket.try_clone()?, *framing));
-            let datagrams = self.datagrams.iter().map(clone).collect::<io::Result<_>>()?;
-            let driver = Chosen { kind: self.chosen.kind, notice: None };
-            let watch = Arc::clone(&watch);
-            plans.push(Plan { shard, place, driver, config, control, exchange, listeners, datagrams, watch });
-        }
+        let mut first = plans.remove(0);
+        first.carried = self.carried.into_iter().map(|carried| carried.arrive(&self.config)).collect();
         let paths = unix_paths(&self.listeners);
         // A stop closes those of the shards, and these unless it hands them over.
         let datagrams = self.datagrams.into_iter().map(|(socket, _)| socket).collect();
@@ -250,7 +239,6 @@ impl Server {
             // It was stopped before it began.
             drop(self.control.listening().take());
         }
-        let first = plans.remove(0);
         let result = std::thread::scope(|scope| {
             let _ends = Ends(&watch);
             if let Some(limit_ms) = self.config.stall_ms {
@@ -284,22 +272,35 @@ impl Server {
             drain_timeouts: total(|stats| stats.drain_timeouts.get()),
         })
     }
+
+    /// What each shard starts with.
+    fn plans(&self, exchange: &Arc<Exchange<OwnedFd>>, watch: &Arc<Watch>) -> io::Result<Vec<Plan>> {
+        let mut plans = Vec::with_capacity(self.config.shards.get());
+        for place in mm_runtime::shards::meet(self.config.shards.get()) {
+            let clone = |(socket, framing): &(Listener, _)| Ok((socket.try_clone()?, *framing));
+            plans.push(Plan {
+                shard: plans.len(),
+                driver: Chosen { kind: self.chosen.kind, notice: None },
+                place,
+                config: self.config.clone(),
+                control: Arc::clone(&self.control),
+                exchange: Arc::clone(exchange),
+                listeners: self.listeners.iter().map(Listener::try_clone).collect::<io::Result<_>>()?,
+                datagrams: self.datagrams.iter().map(clone).collect::<io::Result<_>>()?,
+                carried: Vec::new(),
+                watch: Arc::clone(watch),
+            });
+        }
+        Ok(plans)
+    }
 }
 
-/// Gives connections that were served before to the shards; those above the limit are closed.
-fn take_up(carried: Vec<Carried>, config: &Config, control: &Control, exchange: &Exchange<OwnedFd>) {
-    for Carried { socket, listener, packed } in carried {
-        let Some(shard) = control.enter(config.connections_max, 0) else { continue };
+impl Carried {
+    /// As a connection to be served by a server of this configuration.
+    fn arrive(self, config: &Config) -> Arrival<OwnedFd> {
+        let Self { socket, listener, packed } = self;
         let peer = socket::adopt(&socket, config.stream);
-        let counted = config.connections_per_address_max.map(|max| control.note(peer, max));
-        let Ok(origin) = counted.unwrap_or(Ok(None)) else {
-            control.leave(config.connections_max, shard);
-            continue;
-        };
-        exchange.give(
-            shard,
-            Arrival { socket, peer, origin, listener, luggage: None, packed: packed.map(Box::new) },
-        );
+        Arrival { socket, peer, origin: None, listener, luggage: None, packed: packed.map(Box::new) }
     }
 }
 
@@ -365,6 +366,8 @@ struct Plan {
     exchange: Arc<Exchange<OwnedFd>>,
     listeners: Vec<Listener>,
     datagrams: Vec<(Listener, &'static dyn Framing)>,
+    /// What it takes over from another server: the first shard gives the others their part.
+    carried: Vec<Arrival<OwnedFd>>,
     watch: Arc<Watch>,
 }
 
@@ -423,6 +426,7 @@ impl Plan {
             exchange,
             listeners,
             datagrams,
+            carried,
             watch,
         } = self;
         control.add_waker(shard, driver.waker());
@@ -447,6 +451,7 @@ impl Plan {
         if let Some(spawn) = handler {
             runner.executor().enter(|| engine.set_handler(spawn))?;
         }
+        engine.take_over(carried);
         let streams = listeners.len();
         for listener in listeners {
             engine.add_listener(&mut *runner.driver(), listener)?;

@@ -1,5 +1,7 @@
 //! Listeners, and the connections that come through them.
 
+use std::collections::VecDeque;
+
 use mm_base::Now;
 use mm_base::slab::Key;
 use mm_base::{canary, mark};
@@ -7,9 +9,9 @@ use mm_runtime::driver::{AcceptFailure, Driver, Owner, SourceId};
 use mm_runtime::shard::Next;
 
 use super::Engine;
-use crate::Service;
 use crate::exchange::Arrival;
 use crate::limits::{ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN_MAX};
+use crate::{Service, Stop};
 
 /// A shard's listeners.
 #[derive(Debug)]
@@ -19,9 +21,11 @@ pub(super) struct Listeners<T> {
     paused_until_ms: Option<u64>,
     /// Since when nothing is accepted.
     paused_since_ms: Option<u64>,
-    /// One accepted beyond the limit of connections: the first to be served when there is a place. Until then
-    /// nothing is accepted.
-    waiting: Option<Arrival<T>>,
+    /// Come from another server, and to be admitted before any other.
+    carried: Vec<Arrival<T>>,
+    /// Beyond the limit of connections, and the first to be served when there is a place. Until then nothing is
+    /// accepted, so that these are at most one and those that have come from another server.
+    waiting: VecDeque<Arrival<T>>,
     /// A place may have become free since it waits.
     place_free: bool,
 }
@@ -32,7 +36,8 @@ impl<T> Default for Listeners<T> {
             list: Vec::new(),
             paused_until_ms: None,
             paused_since_ms: None,
-            waiting: None,
+            carried: Vec::new(),
+            waiting: VecDeque::new(),
             place_free: false,
         }
     }
@@ -58,17 +63,19 @@ impl<T> Listeners<T> {
         self.place_free = true;
     }
 
-    /// Stops listening. Gives the one that has waited for a place in vain.
-    pub(super) fn close_all<D: Driver<Socket = T>>(&mut self, driver: &mut D) -> Option<Arrival<T>> {
+    /// Stops listening. Gives those that have waited for a place in vain.
+    pub(super) fn close_all<D: Driver<Socket = T>>(&mut self, driver: &mut D) -> VecDeque<Arrival<T>> {
         for listening in self.list.drain(..) {
             driver.close(listening.source);
         }
-        self.waiting.take()
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.extend(self.carried.drain(..));
+        waiting
     }
 
     /// When to accept again.
     pub(super) fn next(&self, now: Now) -> Next {
-        if self.waiting.is_some() {
+        if !self.waiting.is_empty() {
             // Whatever shard gives a place back when there is none wakes all.
             return if self.place_free { Next::Now } else { Next::Never };
         }
@@ -91,14 +98,24 @@ impl<S: Service, D: Driver> Engine<S, D> {
         Ok(())
     }
 
+    /// Takes over connections that another server has served or accepted; those that it has served go first. Those
+    /// above a limit are treated as any.
+    pub(crate) fn take_over(&mut self, mut carried: Vec<Arrival<D::Socket>>) {
+        carried.sort_by_key(|arrival| arrival.packed.is_none());
+        self.listeners.carried = carried;
+    }
+
     /// Accepts what has come, within a turn's bound.
     pub(super) fn accept(&mut self, driver: &mut D, now: Now) {
+        for arrival in std::mem::take(&mut self.listeners.carried) {
+            self.admit(driver, arrival, now);
+        }
         self.admit_waiting(driver, now);
         if self.listeners.paused_until_ms.is_some_and(|time| time > now.monotonic_ms) {
             return;
         }
         self.listeners.paused_until_ms = None;
-        if self.listeners.waiting.is_none()
+        if self.listeners.waiting.is_empty()
             && let Some(since_ms) = self.listeners.paused_since_ms.take()
         {
             self.stats().accept_resumes.add(1);
@@ -174,19 +191,24 @@ impl<S: Service, D: Driver> Engine<S, D> {
         } else {
             // Whether there is a place is only known once one has been taken, as other shards take them, too. So
             // this one has been accepted, and closing it would reset a peer that is asked to wait.
-            self.note_pause(now);
-            self.listeners.waiting = Some(arrival);
+            if self.listeners.paused_since_ms.is_none() {
+                self.note_pause(now);
+            }
+            self.listeners.waiting.push_back(arrival);
         }
     }
 
-    /// Tries again to take in the one that waits.
+    /// Tries again to take in those that wait.
     fn admit_waiting(&mut self, driver: &mut D, now: Now) {
         let was_here = std::mem::take(&mut self.listeners.place_free);
-        if self.control.stopping().is_none()
-            && let Some(arrival) = self.listeners.waiting.take()
+        while self.control.stopping().is_none()
+            && let Some(arrival) = self.listeners.waiting.pop_front()
         {
-            self.listeners.waiting = self.place(driver, arrival, now).err();
-            if self.listeners.waiting.is_none() && !was_here {
+            if let Err(arrival) = self.place(driver, arrival, now) {
+                self.listeners.waiting.push_front(arrival);
+                break;
+            }
+            if self.listeners.waiting.is_empty() && !was_here {
                 mark!("place given back by another shard");
             }
         }
@@ -213,11 +235,16 @@ impl<S: Service, D: Driver> Engine<S, D> {
         Ok(())
     }
 
-    /// Stops listening.
+    /// Stops listening. Those that wait for a place go to the next server, if there is one to come.
     pub(super) fn close_listeners(&mut self, driver: &mut D) {
-        if let Some(arrival) = self.listeners.close_all(driver) {
-            self.control.forget(arrival.origin);
-            self.refuse(driver, arrival);
+        let goes_on = self.control.stopping() == Some(Stop::HandOver);
+        for mut arrival in self.listeners.close_all(driver) {
+            self.control.forget(arrival.origin.take());
+            if goes_on {
+                self.exchange.send_off(arrival);
+            } else {
+                self.refuse(driver, arrival);
+            }
         }
     }
 

@@ -71,3 +71,41 @@ fn a_server_that_stops_hands_nothing_over() {
     assert!(handle.take_handed().is_none());
     assert!(TcpStream::connect(address).is_err());
 }
+
+#[test]
+fn who_waits_for_a_place_goes_on_waiting_in_another_server() {
+    let narrow = || Config { connections_max: 2, ..crate::running::epoll() };
+    let server = Running::start(narrow());
+    let mut served = [server.connect(), server.connect()];
+    for client in &mut served {
+        exchange(client, b"echo hello\n", "hello\n");
+    }
+    let mut waiting = server.connect();
+    waiting.write_all(b"echo late\n").unwrap();
+    server.wait_for_at_least(|stats| stats.accept_pauses.get(), 1);
+    // The next one allows fewer: one of those that were served has to wait, too.
+    let server = resumed(server, Config { connections_max: 1, ..narrow() });
+    let [mut first, second] = served;
+    exchange(&mut first, b"echo again\n", "again\n");
+    drop(first);
+    drop(second);
+    expect(&mut waiting, "late\n");
+    assert_eq!(server.total(|stats| stats.connections_rejected.get()), 0);
+}
+
+#[test]
+fn who_is_above_the_limit_of_another_server_is_told_and_counted() {
+    let server = Running::start(crate::running::epoll());
+    let mut clients = [server.connect(), server.connect(), server.connect()];
+    for client in &mut clients {
+        exchange(client, b"echo hello\n", "hello\n");
+    }
+    let refusal = Some(b"too many\n".as_slice());
+    let server = resumed(server, Config { connections_max: 1, refusal, ..crate::running::epoll() });
+    let [mut kept, refused @ ..] = clients;
+    exchange(&mut kept, b"echo again\n", "again\n");
+    for mut client in refused {
+        expect(&mut client, "too many\n");
+    }
+    assert_eq!(server.total(|stats| stats.connections_rejected.get()), 2);
+}
