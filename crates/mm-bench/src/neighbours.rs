@@ -72,8 +72,9 @@ pub(crate) fn run(arguments: &NeighboursArguments) -> Result<ExitCode, String> {
     let failed = |error: std::io::Error| format!("cannot write the report: {error}");
     writeln!(
         out,
-        "gets at a quarter of what the server can, p90 and p99 in us: medians of {} rounds\n\
-         {:<16}{:>14}{:>14}{:>14}{:>14}  what the server counted",
+        "gets at a quarter of what the server can, in us: medians of {} rounds of p90 and p99, and the least p99 of \
+         all rounds, which other programs of the machine have disturbed least\n\
+         {:<16}{:>21}{:>21}{:>21}{:>21}  what the server counted",
         arguments.rounds, "neighbour", "quiet", "control", "beside", "x quiet"
     )
     .map_err(failed)?;
@@ -114,18 +115,17 @@ fn measure(kind: &Kind, arguments: &NeighboursArguments, program: &PathBuf) -> R
         .collect();
     let peak_mib = server.peak_bytes()? as f64 / f64::from(1 << 20);
     noticed.push(format!("{peak_mib:.0} MiB at most"));
-    let [quiet, control, beside] = [quiet, control, beside].map(Latencies::medians);
+    let [quiet, control, beside] = [quiet, control, beside].map(Latencies::figures);
     if peak_mib > LIMIT_MIB as f64 + ABOVE_LIMIT_MIB {
         return Err(format!("{}: {peak_mib:.1} MiB resident at -m {LIMIT_MIB}", kind.name));
     }
     Ok(format!(
-        "{:<16}{}{}{}{:>7.2}{:>7.2}  {done} {}; {}",
+        "{:<16}{}{}{}{}  {done} {}; {}",
         kind.name,
-        show(quiet),
-        show(control),
-        show(beside),
-        beside[0] / quiet[0],
-        beside[1] / quiet[1],
+        show(quiet, 0),
+        show(control, 0),
+        show(beside, 0),
+        show(std::array::from_fn(|at| beside[at] / quiet[at]), 2),
         kind.unit,
         noticed.join(", "),
     ))
@@ -166,6 +166,9 @@ struct Latencies {
 /// The shares of gets that took no longer than what is told.
 const SHARES: [f64; 2] = [0.9, 0.99];
 
+/// What is told of each way: medians of p90 and p99, and the least p99.
+const FIGURES: usize = 3;
+
 impl Latencies {
     const fn new() -> Self {
         Self { rounds: [Vec::new(), Vec::new()] }
@@ -189,11 +192,14 @@ impl Latencies {
         Ok(())
     }
 
-    fn medians(self) -> [f64; SHARES.len()] {
-        self.rounds.map(|mut figures| median(&mut figures))
+    /// The medians, and the least p99.
+    fn figures(self) -> [f64; FIGURES] {
+        let [mut p90, mut p99] = self.rounds;
+        let least = p99.iter().copied().fold(f64::INFINITY, f64::min);
+        [median(&mut p90), median(&mut p99), least]
     }
 }
 
-fn show([p90, p99]: [f64; SHARES.len()]) -> String {
-    format!("{p90:>7.0}{p99:>7.0}")
+fn show(figures: [f64; FIGURES], digits: usize) -> String {
+    figures.iter().map(|figure| format!("{figure:>7.digits$}")).collect()
 }

@@ -1,7 +1,7 @@
 //! Sixteen bytes looked at together.
 
 #![cfg_attr(
-    target_arch = "x86_64",
+    any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little")),
     expect(unsafe_code, reason = "vector instructions; see the SAFETY lines")
 )]
 
@@ -39,8 +39,45 @@ mod vector {
     }
 }
 
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod vector {
+    use core::arch::aarch64::{
+        uint8x16_t, vaddv_u8, vandq_u8, vceqq_u8, vcleq_u8, vdupq_n_u8, vget_high_u8, vget_low_u8,
+    };
+    use core::mem::transmute;
+
+    use super::BLOCK_BYTES;
+
+    /// The bit of each byte in its half of a mask.
+    const BITS: [u8; BLOCK_BYTES] = [1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128];
+
+    /// Bit `i` is set where byte `i` is at most `limit`.
+    #[inline(always)]
+    pub(crate) fn at_most(block: &[u8; BLOCK_BYTES], limit: u8) -> u32 {
+        // SAFETY: NEON is part of aarch64, and any sixteen bytes are a vector.
+        unsafe { gather(vcleq_u8(transmute::<[u8; BLOCK_BYTES], uint8x16_t>(*block), vdupq_n_u8(limit))) }
+    }
+
+    /// Bit `i` is set where byte `i` is `wanted`.
+    #[inline(always)]
+    pub(crate) fn equal_to(block: &[u8; BLOCK_BYTES], wanted: u8) -> u32 {
+        // SAFETY: as above.
+        unsafe { gather(vceqq_u8(transmute::<[u8; BLOCK_BYTES], uint8x16_t>(*block), vdupq_n_u8(wanted))) }
+    }
+
+    /// Bit `i` is set where byte `i` is, all of whose bits are set or none.
+    #[inline(always)]
+    fn gather(hits: uint8x16_t) -> u32 {
+        // SAFETY: as above.
+        unsafe {
+            let bits = vandq_u8(hits, transmute::<[u8; BLOCK_BYTES], uint8x16_t>(BITS));
+            u32::from(vaddv_u8(vget_low_u8(bits))) | u32::from(vaddv_u8(vget_high_u8(bits))) << 8
+        }
+    }
+}
+
 /// The same for every architecture, which compilers make vectors of where there are some.
-#[cfg(any(test, not(target_arch = "x86_64")))]
+#[cfg(any(test, not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little")))))]
 mod portable {
     use super::BLOCK_BYTES;
 
@@ -66,14 +103,14 @@ mod portable {
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))))]
 pub(super) use portable::{at_most, equal_to};
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little")))]
 pub(super) use vector::{at_most, equal_to};
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{BLOCK_BYTES, at_most, equal_to, portable};
     use crate::choice::Choices;
 
     #[test]
