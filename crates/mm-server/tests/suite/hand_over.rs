@@ -6,21 +6,11 @@ use std::net::TcpStream;
 use mm_server::datagrams::Bare;
 use mm_server::{Config, Server, Stop};
 
-use crate::running::{PATIENCE, Running, Settings, exchange, expect};
+use crate::running::{PATIENCE, Running, Settings, exchange, expect, on_each_driver};
 use crate::toy::Toy;
 
-mod epoll {
-    #[test]
-    fn connections_go_on_in_another_server() {
-        super::connections_go_on_in_another_server(crate::running::epoll);
-    }
-}
-
-mod poll {
-    #[test]
-    fn connections_go_on_in_another_server() {
-        super::connections_go_on_in_another_server(crate::running::poll);
-    }
+on_each_driver! {
+    connections_go_on_in_another_server
 }
 
 fn resumed(first: Running, config: Config) -> Running {

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::world::{Client, Server, eventually, file, port_in, send_signal};
+use crate::world::{Client, DRIVERS, Server, eventually, file, port_in, send_signal};
 
 /// A copy of the program, which a test may replace by something else.
 struct Installed {
@@ -119,12 +119,16 @@ fn goes_on_after(name: &str, options: &str) {
 
 #[test]
 fn a_new_process_goes_on_with_one_shard() {
-    goes_on_after("upgrade-one", "-t 1");
+    for driver in DRIVERS {
+        goes_on_after(&format!("upgrade-one-{driver}"), &format!("-t 1 --driver {driver}"));
+    }
 }
 
 #[test]
 fn a_new_process_goes_on_with_several_shards() {
-    goes_on_after("upgrade-two", "-t 2 --driver poll");
+    for driver in DRIVERS {
+        goes_on_after(&format!("upgrade-two-{driver}"), &format!("-t 2 --driver {driver}"));
+    }
 }
 
 #[test]
