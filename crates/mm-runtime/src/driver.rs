@@ -3,8 +3,8 @@
 //! The contract is shaped by two kinds of driver. *Readiness* drivers (epoll, kqueue, poll) say that a call
 //! would succeed and then make it. *Completion* drivers (`io_uring`) have received before they say so, and
 //! own what they send until the kernel has taken it. So a driver hands out received bytes rather than fill
-//! the caller's memory ([`receive`](Driver::receive)), and takes what is to be sent out of an [`Output`] that
-//! it may keep ([`send`](Driver::send)). The sim driver does both in virtual time.
+//! the caller's memory ([`receive`](Driver::receive)), and takes what is to be sent out of what it is shown, perhaps as
+//! a copy ([`send`](Driver::send)). The sim driver does both in virtual time.
 //!
 //! # Events are edges
 //!
@@ -27,6 +27,7 @@ pub mod sim;
 pub mod sockets;
 #[cfg(target_os = "linux")]
 mod spin;
+mod unsent;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub mod uring;
 
@@ -36,10 +37,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mm_base::Now;
-use mm_base::buffer::Output;
 use mm_base::slab::Key;
 
 pub use inbox::Span;
+pub use unsent::{Pieces, Unsent};
 
 /// The best driver that this system has for certain.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -150,7 +151,7 @@ pub trait Driver {
     ///
     /// # Errors
     /// The connection is broken and can only be closed.
-    fn send(&mut self, stream: SourceId, output: &mut Output) -> io::Result<Sent>;
+    fn send(&mut self, stream: SourceId, output: &mut impl Unsent) -> io::Result<Sent>;
 
     /// Says to the peer that nothing more will be sent, when what has been taken has been. Input can still be received.
     ///

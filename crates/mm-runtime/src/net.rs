@@ -18,7 +18,7 @@ use std::task::Waker;
 use mm_base::buffer::{Output, Pool};
 
 use crate::driver::sockets::Sockets;
-use crate::driver::{Address, Received, Sent, SourceId};
+use crate::driver::{Address, Pieces, Received, Sent, SourceId};
 use crate::executor::Executor;
 use crate::limits::{OUTPUTS_KEPT_MAX, WRITE_QUEUE_BYTES};
 use crate::shard::Io;
@@ -67,6 +67,8 @@ pub(crate) trait Net {
     fn may_have_input(&self, stream: SourceId) -> bool;
     fn receive(&self, stream: SourceId, space: &mut [u8]) -> io::Result<Received<usize>>;
     fn send(&self, stream: SourceId, output: &mut Output) -> io::Result<Sent>;
+    fn send_bytes(&self, stream: SourceId, bytes: &mut &[u8]) -> io::Result<Sent>;
+    fn send_pieces(&self, stream: SourceId, pieces: &mut Pieces<'_>) -> io::Result<Sent>;
     fn shutdown_output(&self, stream: SourceId) -> io::Result<()>;
     fn close(&self, source: SourceId);
     fn reset(&self, stream: SourceId);
@@ -146,6 +148,14 @@ impl<D: Sockets> Net for ShardNet<D> {
 
     fn send(&self, stream: SourceId, output: &mut Output) -> io::Result<Sent> {
         self.io.driver().send(stream, output)
+    }
+
+    fn send_bytes(&self, stream: SourceId, bytes: &mut &[u8]) -> io::Result<Sent> {
+        self.io.driver().send(stream, bytes)
+    }
+
+    fn send_pieces(&self, stream: SourceId, pieces: &mut Pieces<'_>) -> io::Result<Sent> {
+        self.io.driver().send(stream, pieces)
     }
 
     fn shutdown_output(&self, stream: SourceId) -> io::Result<()> {

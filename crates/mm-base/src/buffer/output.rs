@@ -137,6 +137,7 @@ impl Output {
 
     /// Everything unsent as one slice, where it is one: the common case, for which a plain send will do.
     #[must_use]
+    #[inline]
     pub fn contiguous(&self) -> Option<&[u8]> {
         if self.pieces.is_empty() { Some(self.tail()) } else { None }
     }
@@ -165,6 +166,7 @@ impl Output {
 
     /// The number of bytes that [`gather`](Output::gather) finds for `slices` slices.
     #[must_use]
+    #[inline]
     pub fn gathered_len(&self, slices: usize) -> usize {
         if self.pieces.len() < slices {
             return self.len;
@@ -177,8 +179,19 @@ impl Output {
     }
 
     /// Forgets the first `bytes` bytes, which have been sent, and gives back what they occupied.
+    #[inline]
     pub fn advance(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.len, "{bytes} bytes sent of {}", self.len);
+        if bytes >= self.len && self.pieces.is_empty() {
+            self.len = 0;
+            self.reset();
+        } else {
+            self.advance_within(bytes);
+        }
+    }
+
+    /// Forgets what need not be all of one buffer.
+    fn advance_within(&mut self, bytes: usize) {
         let mut left = bytes.min(self.len);
         self.len -= left;
         while let Some(piece) = self.pieces.front_mut() {
@@ -200,10 +213,13 @@ impl Output {
     }
 
     /// Drops everything unsent: buffers go back to the pool, pinned ranges to their source.
+    #[inline]
     pub fn clear(&mut self) {
-        self.pieces.clear();
-        self.len = 0;
-        self.reset();
+        if self.current.is_some() || !self.pieces.is_empty() {
+            self.pieces.clear();
+            self.len = 0;
+            self.reset();
+        }
     }
 
     /// Moves a short rest out of a large buffer into a small one, since the peer makes us wait.
@@ -233,6 +249,7 @@ impl Output {
     }
 
     /// The bytes that no piece has taken up.
+    #[inline]
     fn tail(&self) -> &[u8] {
         self.current.as_ref().map_or(&[], |buffer| &buffer[self.tail_start..self.tail_end])
     }
@@ -278,8 +295,11 @@ impl Output {
     }
 
     /// Gives the buffers of an empty output back.
+    #[inline]
     fn reset(&mut self) {
-        self.full.clear();
+        if !self.full.is_empty() {
+            self.full.clear();
+        }
         self.current = None;
         (self.tail_start, self.tail_end) = (0, 0);
     }

@@ -74,15 +74,17 @@ impl Pool {
 
     /// A buffer, from those given back where there is one. Its content is whatever its last user left.
     #[must_use]
+    #[inline]
     pub fn take(&self, size: Size) -> Buffer {
         let free = self.shared.free(size).borrow_mut().pop();
-        let chunk = free.unwrap_or_else(|| vec![0; size.bytes()].into_boxed_slice());
+        let chunk = free.unwrap_or_else(|| allocate(size));
         self.shared.used_bytes.set(self.shared.used_bytes.get() + chunk.len());
         Buffer { chunk, pool: Rc::clone(&self.shared) }
     }
 
     /// Whether the buffers in use are below the limit, so that more may be received.
     #[must_use]
+    #[inline]
     pub fn has_room(&self) -> bool {
         self.shared.used_bytes.get() < self.shared.limit_bytes
     }
@@ -115,6 +117,11 @@ impl fmt::Debug for Pool {
             .field("limit_bytes", &self.limit_bytes())
             .finish()
     }
+}
+
+#[cold]
+fn allocate(size: Size) -> Box<[u8]> {
+    vec![0; size.bytes()].into_boxed_slice()
 }
 
 impl Shared {
@@ -155,6 +162,7 @@ impl DerefMut for Buffer {
 }
 
 impl Drop for Buffer {
+    #[inline]
     fn drop(&mut self) {
         let size = self.size();
         let chunk = std::mem::take(&mut self.chunk);

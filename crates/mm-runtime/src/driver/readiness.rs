@@ -14,12 +14,11 @@ use std::io;
 use std::net::SocketAddr;
 
 use mm_base::Now;
-use mm_base::buffer::Output;
 use mm_base::slab::Key;
 use rustix::io::Errno;
 
 use super::inbox::Inbox;
-use super::{Address, Driver, Event, Kind, Owner, Received, Sent, SourceId, Span, Waker};
+use super::{Address, Driver, Event, Kind, Owner, Received, Sent, SourceId, Span, Unsent, Waker};
 use crate::limits::GATHER_MAX;
 use crate::sys::socket::StreamOptions;
 
@@ -102,7 +101,7 @@ pub trait Kernel {
     ///
     /// # Errors
     /// [`Errno::AGAIN`], or why the stream is broken.
-    fn send(&mut self, stream: &mut Self::Handle, output: &Output) -> Result<usize, Errno>;
+    fn send(&mut self, stream: &mut Self::Handle, output: &impl Unsent) -> Result<usize, Errno>;
 
     /// Receives one datagram: its length, at most that of `space`, and its sender.
     ///
@@ -276,9 +275,9 @@ impl<K: Kernel> Driver for ReadinessDriver<K> {
     }
 
     #[inline]
-    fn send(&mut self, stream: SourceId, output: &mut Output) -> io::Result<Sent> {
+    fn send(&mut self, stream: SourceId, output: &mut impl Unsent) -> io::Result<Sent> {
         let source = self.table.find(stream)?;
-        while !output.is_empty() {
+        while output.left() > 0 {
             if !source.writable {
                 return Ok(Sent::Blocked);
             }

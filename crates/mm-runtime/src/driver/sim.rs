@@ -14,12 +14,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mm_base::Now;
-use mm_base::buffer::Output;
 use mm_base::slab::Key;
 use rustix::io::Errno;
 
 use super::readiness::{Kernel, News, Outlook, ReadinessDriver, Role, Source, Table};
-use super::{Address, Event, Kind, Waker};
+use super::{Address, Event, Kind, Unsent, Waker};
 use crate::limits::{EVENTS_MAX, GATHER_MAX};
 
 use network::{Fault, Link, State};
@@ -239,7 +238,7 @@ impl Kernel for SimKernel {
         Ok(part)
     }
 
-    fn send(&mut self, stream: &mut SimHandle, output: &Output) -> Result<usize, Errno> {
+    fn send(&mut self, stream: &mut SimHandle, output: &impl Unsent) -> Result<usize, Errno> {
         let key = stream.stream()?;
         let mut state = self.network.state.borrow_mut();
         if state.happens(Fault::Reset)

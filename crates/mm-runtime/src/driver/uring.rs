@@ -23,14 +23,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use mm_base::Now;
-use mm_base::buffer::Output;
 use mm_base::slab::{Key, Slab};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
 
 use super::inbox::Inbox;
-use super::{Address, Driver, Event, Kind, Owner, Received, Sent, SourceId, Span, Waker};
+use super::{Address, Driver, Event, Kind, Owner, Received, Sent, SourceId, Span, Unsent, Waker};
 use crate::limits::{EVENTS_MAX, RING_COMPLETIONS, RING_RECEIVE_BUFFERS, RING_SEND_BYTES, RING_SUBMISSIONS};
 use crate::limits::{LINGER_CHECK_MS, WAIT_MS_MAX};
 use crate::sys::clock::Clock;
@@ -319,7 +318,7 @@ impl Driver for UringDriver {
     }
 
     #[inline]
-    fn send(&mut self, stream: SourceId, output: &mut Output) -> io::Result<Sent> {
+    fn send(&mut self, stream: SourceId, output: &mut impl Unsent) -> io::Result<Sent> {
         self.send_output(stream, output)
     }
 

@@ -29,5 +29,5 @@ fn an_idle_connection_is_small() {
     assert_eq!(HEADER_BYTES, 72);
     assert_eq!(WAITING_BYTES, 24);
     assert_eq!((size_of::<Stream>(), size_of::<BufferedReader>()), (8, 40));
-    assert_eq!(bytes_of_future(echo), 112);
+    assert_eq!(bytes_of_future(echo), 104);
 }

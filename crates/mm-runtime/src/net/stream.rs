@@ -9,9 +9,9 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::rc::Rc;
 use std::task::Poll;
 
-use super::write::{Several, Single, Writing};
+use super::write::Writing;
 use super::{BufferedReader, BufferedWriter, Direction, Endpoint, Handle, Tried, current};
-use crate::driver::{Address, Received};
+use crate::driver::{Address, Pieces, Received};
 
 /// A whole read or write that ended before its end. The connection is as usable as `error` leaves it.
 #[derive(Debug)]
@@ -147,7 +147,7 @@ impl Stream {
     /// # Errors
     /// As there.
     pub fn write_all(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), Incomplete>> {
-        Writing::new(&self.handle, Single::new(bytes))
+        Writing::new(&self.handle, bytes)
     }
 
     /// See [`WriteHalf::write_all_vectored`].
@@ -158,7 +158,7 @@ impl Stream {
         &mut self,
         slices: &[IoSlice<'_>],
     ) -> impl Future<Output = Result<(), Incomplete>> {
-        Writing::new(&self.handle, Several::new(slices))
+        Writing::new(&self.handle, Pieces::new(slices))
     }
 
     /// See [`WriteHalf::shutdown`].
@@ -321,7 +321,7 @@ impl WriteHalf {
     /// The connection is broken, or the wait was ended early; then the write may be taken up again from where it
     /// stopped.
     pub fn write_all(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), Incomplete>> {
-        Writing::new(&self.handle, Single::new(bytes))
+        Writing::new(&self.handle, bytes)
     }
 
     /// Writes all bytes of all slices, in order: see [`write_all`](Self::write_all).
@@ -332,7 +332,7 @@ impl WriteHalf {
         &mut self,
         slices: &[IoSlice<'_>],
     ) -> impl Future<Output = Result<(), Incomplete>> {
-        Writing::new(&self.handle, Several::new(slices))
+        Writing::new(&self.handle, Pieces::new(slices))
     }
 
     /// The half with a queue, for writing in pieces that are sent together.

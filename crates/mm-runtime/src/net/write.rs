@@ -1,168 +1,89 @@
 //! Whole writes.
 
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use mm_base::buffer::Output;
 
 use super::handle::BROKEN;
-use super::{Direction, Handle, Incomplete, Tried};
-use crate::driver::Sent;
-use crate::limits::WRITE_QUEUE_BYTES;
+use super::{Direction, Handle, Incomplete, Net, Tried};
+use crate::driver::{Pieces, Sent, SourceId, Unsent};
 
-/// The bytes of one write.
-pub(super) trait Bytes: Unpin {
-    /// How many there are.
-    fn total(&self) -> usize;
-
-    /// Bytes that have not been queued.
-    fn unqueued(&self) -> usize;
-
-    /// Queues the next of them, at most `room`.
-    fn queue(&mut self, output: &mut Output, room: usize);
+/// What is written.
+pub(super) trait Bytes: Unsent + Unpin {
+    /// Sends what the kernel takes of it.
+    fn send(&mut self, net: &dyn Net, stream: SourceId) -> io::Result<Sent>;
 }
 
-/// One slice.
-pub(super) struct Single<'a> {
-    bytes: &'a [u8],
-    queued: usize,
-}
-
-impl<'a> Single<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, queued: 0 }
+impl Bytes for Output {
+    #[inline]
+    fn send(&mut self, net: &dyn Net, stream: SourceId) -> io::Result<Sent> {
+        net.send(stream, self)
     }
 }
 
-impl Bytes for Single<'_> {
-    fn total(&self) -> usize {
-        self.bytes.len()
-    }
-
-    fn unqueued(&self) -> usize {
-        self.bytes.len() - self.queued
-    }
-
-    fn queue(&mut self, output: &mut Output, room: usize) {
-        let rest = &self.bytes[self.queued..];
-        let next = &rest[..rest.len().min(room)];
-        output.write(next);
-        self.queued += next.len();
+impl Bytes for &[u8] {
+    #[inline]
+    fn send(&mut self, net: &dyn Net, stream: SourceId) -> io::Result<Sent> {
+        net.send_bytes(stream, self)
     }
 }
 
-/// Several, in order.
-pub(super) struct Several<'a> {
-    slices: &'a [IoSlice<'a>],
-    /// Bytes of the first that have been queued.
-    begun: usize,
-    unqueued: usize,
-    total: usize,
-}
-
-impl<'a> Several<'a> {
-    pub(super) fn new(slices: &'a [IoSlice<'a>]) -> Self {
-        let total = slices.iter().map(|slice| slice.len()).sum();
-        Self { slices, begun: 0, unqueued: total, total }
+impl Bytes for Pieces<'_> {
+    fn send(&mut self, net: &dyn Net, stream: SourceId) -> io::Result<Sent> {
+        net.send_pieces(stream, self)
     }
 }
 
-impl Bytes for Several<'_> {
-    fn total(&self) -> usize {
-        self.total
-    }
-
-    fn unqueued(&self) -> usize {
-        self.unqueued
-    }
-
-    fn queue(&mut self, output: &mut Output, mut room: usize) {
-        while let [first, others @ ..] = self.slices {
-            let rest = &first[self.begun..];
-            let next = &rest[..rest.len().min(room)];
-            output.write(next);
-            room -= next.len();
-            self.unqueued -= next.len();
-            self.begun += next.len();
-            if self.begun < first.len() {
-                return;
-            }
-            (self.slices, self.begun) = (others, 0);
-        }
-    }
-}
-
-/// A write under way: when it is dropped before its end, what it had queued must not be sent as part of another.
+/// A write under way, of bytes that are sent from where they lie. When it is dropped in its middle, nobody knows what
+/// the peer has got.
 pub(super) struct Writing<'a, B: Bytes> {
     handle: &'a Handle,
     bytes: B,
-    /// From the first poll to the end.
-    output: Option<Box<Output>>,
+    total: usize,
     waiting: bool,
+    /// It has failed, and has told how much is left.
+    failed: bool,
 }
 
 impl<'a, B: Bytes> Writing<'a, B> {
     pub(super) fn new(handle: &'a Handle, bytes: B) -> Self {
-        Self { handle, bytes, output: None, waiting: false }
-    }
-
-    fn left(&self) -> usize {
-        self.bytes.unqueued() + self.output.as_ref().map_or(0, |output| output.len())
-    }
-
-    fn give_back(&mut self) {
-        if let Some(output) = self.output.take() {
-            self.handle.net.put_output(output);
-        }
+        let total = bytes.left();
+        Self { handle, bytes, total, waiting: false, failed: false }
     }
 
     #[cold]
     fn fail(&mut self, error: io::Error) -> Incomplete {
-        let left = self.left();
+        let left = self.bytes.left();
         // Told how much is left, the caller may go on from there: this is no break.
+        self.failed = true;
         self.handle.sent(0, false);
-        self.give_back();
-        Incomplete { error, done: self.bytes.total() - left, left }
+        Incomplete { error, done: self.total - left, left }
     }
 }
 
 impl<B: Bytes> Future for Writing<'_, B> {
     type Output = Result<(), Incomplete>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if this.handle.has(BROKEN) {
-            return Poll::Ready(Err(Incomplete { error: broken(), done: 0, left: this.bytes.total() }));
+        let Self { handle, bytes, waiting, .. } = &mut *self;
+        if handle.has(BROKEN) {
+            return Poll::Ready(Err(Incomplete { error: broken(), done: 0, left: bytes.left() }));
         }
-        let output = this.output.get_or_insert_with(|| this.handle.net.take_output());
-        loop {
-            if output.is_empty() {
-                this.bytes.queue(output, WRITE_QUEUE_BYTES);
-            }
-            let (handle, waiting) = (this.handle, &mut this.waiting);
-            let sent = handle.poll_try(Direction::Output, waiting, context, |handle| send(handle, output));
-            if let Err(error) = ready!(sent) {
-                return Poll::Ready(Err(this.fail(error)));
-            }
-            *waiting = false;
-            if this.bytes.unqueued() == 0 {
-                this.give_back();
-                return Poll::Ready(Ok(()));
-            }
-        }
+        let sent = handle.poll_try(Direction::Output, waiting, context, |handle| send(handle, bytes));
+        Poll::Ready(ready!(sent).map_err(|error| self.fail(error)))
     }
 }
 
 impl<B: Bytes> Drop for Writing<'_, B> {
+    #[inline]
     fn drop(&mut self) {
-        if self.output.is_some() {
-            let left = self.left();
-            if left > 0 && left < self.bytes.total() {
-                self.handle.set(BROKEN);
-            }
-            self.give_back();
+        let left = self.bytes.left();
+        if left > 0 && left < self.total && !self.failed {
+            self.handle.set(BROKEN);
         }
     }
 }
@@ -173,14 +94,15 @@ pub(super) fn broken() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "an earlier write was given up in its middle")
 }
 
-pub(super) fn send(handle: &Handle, output: &mut Output) -> io::Result<Tried<()>> {
-    let before = output.len();
-    let sent = handle.net.send(handle.source, output)?;
-    let bytes = before - output.len();
-    handle.sent(bytes, sent == Sent::Blocked);
+#[inline]
+pub(super) fn send(handle: &Handle, bytes: &mut impl Bytes) -> io::Result<Tried<()>> {
+    let before = bytes.left();
+    let sent = bytes.send(&*handle.net, handle.source)?;
+    let gone = before - bytes.left();
+    handle.sent(gone, sent == Sent::Blocked);
     Ok(match sent {
         Sent::All => Tried::Done(()),
-        Sent::Blocked if bytes > 0 => Tried::Progress,
+        Sent::Blocked if gone > 0 => Tried::Progress,
         Sent::Blocked => Tried::Blocked,
     })
 }

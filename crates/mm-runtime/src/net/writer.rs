@@ -76,7 +76,10 @@ impl BufferedWriter {
             if handle.has(BROKEN) {
                 return Poll::Ready(Err(broken()));
             }
-            ready!(handle.poll_try(Direction::Output, &mut waiting, context, |handle| send(handle, queued)))?;
+            ready!(
+                handle
+                    .poll_try(Direction::Output, &mut waiting, context, |handle| send(handle, &mut **queued))
+            )?;
             output.take().into_iter().for_each(|output| handle.net.put_output(output));
             Poll::Ready(Ok(()))
         })

@@ -16,7 +16,7 @@ mod tag;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -83,13 +83,6 @@ pub(crate) struct Completion {
 pub(crate) struct Taken {
     start: u32,
     len: u32,
-}
-
-impl Taken {
-    /// How many bytes.
-    pub(crate) fn len(self) -> usize {
-        self.len as usize
-    }
 }
 
 /// One `io_uring` instance and the memory that it works on.
@@ -185,22 +178,22 @@ impl Ring {
         self.push(&entry.user_data(Tag::none(Operation::Cancel).to_u64()));
     }
 
-    /// Takes copies of `pieces` and sends them with the next enter, as far as the socket has room. Only a send that has
+    /// Sends the `len` bytes that `fill` writes with the next enter, as far as the socket has room. Only one that has
     /// not sent all of it has a completion, which comes with that enter. `None`: there is no room for it here.
     #[inline]
-    pub(crate) fn send(&mut self, stream: &OwnedFd, pieces: &[IoSlice<'_>], tag: Tag) -> Option<Taken> {
-        let len: usize = pieces.iter().map(|piece| piece.len()).sum();
+    pub(crate) fn send(
+        &mut self,
+        stream: &OwnedFd,
+        len: usize,
+        tag: Tag,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Option<Taken> {
         if len > self.sends.len() - self.taken || !self.late.is_empty() || !self.has_room() {
             return None;
         }
         let start = self.taken;
         // SAFETY: the range is within the mapping, and no entry names bytes from `taken` on.
-        let mut room = unsafe { self.sends.slice_mut(start, len) };
-        for piece in pieces {
-            let (part, rest) = room.split_at_mut(piece.len());
-            part.copy_from_slice(piece);
-            room = rest;
-        }
+        fill(unsafe { self.sends.slice_mut(start, len) });
         self.taken = start + len;
         self.caught_up = false;
         let taken = Taken { start: u32::try_from(start).ok()?, len: u32::try_from(len).ok()? };
@@ -290,7 +283,7 @@ impl Ring {
     }
 
     /// The next completion.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next(&mut self) -> Option<Completion> {
         let entry = self.queues.completion().next()?;
         let tag = Tag::from_u64(entry.user_data());

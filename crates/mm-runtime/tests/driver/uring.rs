@@ -4,9 +4,10 @@
 mod rules;
 
 use mm_base::Now;
-use mm_base::buffer::Output;
 use mm_runtime::driver::uring::{Sizes, UringDriver};
-use mm_runtime::driver::{Address, Driver, Event, Kind, Owner, Received, Sent, SourceId, Span, Waker};
+use mm_runtime::driver::{
+    Address, Driver, Event, Kind, Owner, Received, Sent, SourceId, Span, Unsent, Waker,
+};
 use mm_runtime::sys::socket::{Listener, StreamOptions};
 
 use crate::real::{Real, Tcp, Unix};
@@ -104,7 +105,7 @@ impl Driver for Tiny {
         self.0.may_have_input(stream)
     }
 
-    fn send(&mut self, stream: SourceId, output: &mut Output) -> std::io::Result<Sent> {
+    fn send(&mut self, stream: SourceId, output: &mut impl Unsent) -> std::io::Result<Sent> {
         self.0.send(stream, output)
     }
 

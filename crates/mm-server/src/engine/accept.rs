@@ -256,7 +256,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             let mut output = self.outputs.take();
             output.write(text);
             // A new socket takes a line. If the peer is gone already, so is the need to tell it.
-            driver.send(stream, &mut output).ok();
+            driver.send(stream, &mut *output).ok();
             self.outputs.put(output);
             if mm_runtime::net::linger(stream, self.config.linger_ms) {
                 return;

@@ -258,7 +258,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         let Some(connection) = self.connections.get_mut(key) else { return false };
         let Some(mut output) = connection.output.take() else { return true };
         let before = output.len();
-        let sent = driver.send(connection.stream, &mut output);
+        let sent = driver.send(connection.stream, &mut *output);
         let bytes = before - output.len();
         self.batch.bytes_written += count(bytes);
         if bytes > 0 {

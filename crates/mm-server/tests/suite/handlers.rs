@@ -11,7 +11,7 @@ use mm_server::{Config, Stop, Stream, StreamOptions};
 
 use crate::running::{Running, Settings, exchange, expect, on_each_driver, rest};
 
-/// Answers lines: `slow`, `panic` and `long` as they say, all others by themselves.
+/// Answers lines: `slow`, `panic` and `long` as they say, `queue` as `long` through a queue, others by themselves.
 async fn lines(stream: Stream) -> std::io::Result<()> {
     let (mut reader, mut writer) = stream.buffered();
     loop {
@@ -27,6 +27,12 @@ async fn lines(stream: Stream) -> std::io::Result<()> {
             b"long\n" => loop {
                 writer.write_all(&[b'x'; 4096]).await?;
             },
+            b"queue\n" => {
+                let mut writer = writer.buffered();
+                loop {
+                    writer.write(&[b'x'; 4096]).await?;
+                }
+            }
             b"panic\n" => panic!("as asked"),
             line => writer.write_all(line).await?,
         }
@@ -99,7 +105,7 @@ fn those_who_never_read_are_bounded_in_memory_and_closed(config: Settings) {
     let server = start(Config { stream, buffer_bytes_max: 128 * 1024, ..config() });
     let mut greedy: Vec<TcpStream> = (0..50).map(|_| server.connect()).collect();
     for client in &mut greedy {
-        client.write_all(b"long\n").unwrap();
+        client.write_all(b"queue\n").unwrap();
     }
     let mut modest = server.connect();
     for _ in 0..100 {
@@ -107,6 +113,22 @@ fn those_who_never_read_are_bounded_in_memory_and_closed(config: Settings) {
     }
     assert!(server.total(|stats| stats.memory_timeouts.get()) > 0);
     assert!(server.total(|stats| stats.connections.get()) > 1);
+}
+
+fn a_write_that_waits_holds_no_memory(config: Settings) {
+    let stream = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
+    let server = start(Config { stream, buffer_bytes_max: 128 * 1024, ..config() });
+    let mut greedy: Vec<TcpStream> = (0..50).map(|_| server.connect()).collect();
+    for client in &mut greedy {
+        client.write_all(b"long\n").unwrap();
+    }
+    server.wait_for(|stats| stats.bytes_read.get(), 50 * 5);
+    let mut modest = server.connect();
+    for _ in 0..100 {
+        exchange(&mut modest, b"me too\n", "me too\n");
+    }
+    assert_eq!(server.total(|stats| stats.memory_timeouts.get()), 0);
+    assert_eq!(server.total(|stats| stats.connections.get()), 51);
 }
 
 fn a_graceful_stop_answers_what_has_begun(config: Settings) {
@@ -180,6 +202,7 @@ on_each_driver! {
     above_the_limit_connections_wait
     the_silent_and_those_who_never_read_are_closed_in_time
     those_who_never_read_are_bounded_in_memory_and_closed
+    a_write_that_waits_holds_no_memory
     a_graceful_stop_answers_what_has_begun
     a_graceful_stop_has_a_deadline_and_a_stop_at_once_none
     half_a_close_still_gets_all_answers

@@ -5,14 +5,13 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use mm_base::Now;
-use mm_base::buffer::Output;
 use mm_base::slab::Key;
 use rustix::event::Timespec;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, Shutdown};
 
 use super::{Kernel, Role, Table};
-use crate::driver::{Address, Event, Kind, Waker};
+use crate::driver::{Address, Event, Kind, Unsent, Waker};
 use crate::limits::{GATHER_MAX, WAIT_MS_MAX};
 use crate::sys::clock::Clock;
 use crate::sys::socket::{self, Listener, QUIETLY, StreamOptions};
@@ -138,7 +137,7 @@ impl<P: Poller> Kernel for System<P> {
     }
 
     #[inline]
-    fn send(&mut self, stream: &mut OwnedFd, output: &Output) -> Result<usize, Errno> {
+    fn send(&mut self, stream: &mut OwnedFd, output: &impl Unsent) -> Result<usize, Errno> {
         if let Some(bytes) = output.contiguous() {
             return rustix::net::send(stream, bytes, QUIETLY);
         }

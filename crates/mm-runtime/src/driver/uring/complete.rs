@@ -44,7 +44,9 @@ impl UringDriver {
                 }
                 Operation::Cancel => None,
             };
-            events.extend(event);
+            if let Some(event) = event {
+                events.push(event);
+            }
         }
     }
 
@@ -55,7 +57,7 @@ impl UringDriver {
         Some(Event { source: SourceId(key), owner, readable, writable })
     }
 
-    #[inline]
+    #[inline(always)]
     fn received(&mut self, completion: &Completion) -> Option<Event> {
         let &Completion { tag, result, more, buffer, .. } = completion;
         let Some(source) = self.sources.get_mut(tag.key) else {

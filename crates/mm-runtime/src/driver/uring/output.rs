@@ -7,7 +7,6 @@
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 
-use mm_base::buffer::Output;
 use mm_base::slab::Key;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown};
@@ -15,7 +14,7 @@ use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown};
 use super::UringDriver;
 use super::complete::{BOTH, WRITABLE};
 use super::source::{Marks, Source};
-use crate::driver::{Event, Sent, SourceId};
+use crate::driver::{Event, Sent, SourceId, Unsent};
 use crate::limits::{COPY_BYTES_MAX, EVENTS_MAX, GATHER_MAX};
 use crate::sys::uring::{Completion, Operation, Tag, Taken};
 
@@ -24,8 +23,9 @@ use crate::sys::uring::{Completion, Operation, Tag, Taken};
 pub(super) struct Round {
     number: u32,
     sends: Vec<Send>,
-    /// Whether one of them is followed by a close or the end of output.
-    closing: bool,
+    /// The sockets of streams that were closed after such a send, and which.
+    closing: Vec<(u32, OwnedFd)>,
+    /// Whether one of them is followed by the end of output.
     finishing: bool,
     /// Streams that have more to send.
     waiting: Vec<Key>,
@@ -33,12 +33,10 @@ pub(super) struct Round {
     due: Vec<Key>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Send {
     stream: Key,
     taken: Taken,
-    /// The socket of a stream that was closed after it.
-    closing: Option<OwnedFd>,
 }
 
 impl Default for Round {
@@ -46,7 +44,7 @@ impl Default for Round {
         Self {
             number: 1,
             sends: Vec::new(),
-            closing: false,
+            closing: Vec::new(),
             finishing: false,
             waiting: Vec::new(),
             due: Vec::new(),
@@ -63,15 +61,12 @@ impl Round {
 
     /// Whether somebody waits for its end.
     pub(super) fn is_awaited(&self) -> bool {
-        self.closing || self.finishing || !self.waiting.is_empty() || !self.due.is_empty()
+        !self.closing.is_empty() || self.finishing || !self.waiting.is_empty() || !self.due.is_empty()
     }
 
     /// A stream has been closed after this send.
     pub(super) fn close_after(&mut self, send: u32, socket: OwnedFd) {
-        if let Some(send) = self.sends.get_mut(send as usize) {
-            send.closing = Some(socket);
-            self.closing = true;
-        }
+        self.closing.push((send, socket));
     }
 
     /// The output of a stream is finished after its send.
@@ -80,17 +75,21 @@ impl Round {
     }
 }
 
+/// The most pieces of which copies are taken.
+const PIECES_MAX: usize = 4;
+
 const FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
 impl UringDriver {
     #[inline]
-    pub(super) fn send_output(&mut self, stream: SourceId, output: &mut Output) -> io::Result<Sent> {
+    pub(super) fn send_output(&mut self, stream: SourceId, output: &mut impl Unsent) -> io::Result<Sent> {
         let key = stream.0;
         let source = self.sources.get_mut(key).ok_or(io::ErrorKind::NotConnected)?;
         if let Some(error) = source.failure {
             return Err(error.into());
         }
-        if output.is_empty() {
+        let len = output.left();
+        if len == 0 {
             return Ok(Sent::All);
         }
         if !source.marks.has(Marks::WRITABLE) {
@@ -104,30 +103,29 @@ impl UringDriver {
             return Ok(Sent::Blocked);
         }
         // A peer that has finished may be gone altogether, which a call tells at once.
-        if output.len() > COPY_BYTES_MAX || source.marks.has(Marks::ENDED) {
-            return self.send_by_call(key, output);
-        }
-        let mut slices = [IoSlice::new(&[]); 4];
-        let count = output.gather(&mut slices);
-        if slices[..count].iter().map(|slice| slice.len()).sum::<usize>() < output.len() {
+        if len > COPY_BYTES_MAX || source.marks.has(Marks::ENDED) {
             return self.send_by_call(key, output);
         }
         let place = self.round.sends.len();
         let tag = Tag::new(Operation::Send, Key::from_u64(place as u64));
-        let Some(taken) = self.ring.send(&source.socket, &slices[..count], tag) else {
-            return self.send_by_call(key, output);
+        let taken = match output.contiguous() {
+            Some(bytes) => self.ring.send(&source.socket, len, tag, |room| room.copy_from_slice(bytes)),
+            None if output.gathered_len(PIECES_MAX) < len => None,
+            None => self.ring.send(&source.socket, len, tag, |room| copy_pieces(output, room)),
         };
+        let Some(taken) = taken else { return self.send_by_call(key, output) };
         source.sent_in = self.round.number;
         source.send = u32::try_from(place).unwrap_or(u32::MAX);
-        self.round.sends.push(Send { stream: key, taken, closing: None });
-        output.advance(taken.len());
+        self.round.sends.push(Send { stream: key, taken });
+        output.advance(len);
         Ok(Sent::All)
     }
 
     /// Sends at once, from where the bytes lie.
-    fn send_by_call(&mut self, key: Key, output: &mut Output) -> io::Result<Sent> {
+    #[cold]
+    fn send_by_call(&mut self, key: Key, output: &mut impl Unsent) -> io::Result<Sent> {
         let source = self.sources.get_mut(key).ok_or(io::ErrorKind::NotConnected)?;
-        while !output.is_empty() {
+        while output.left() > 0 {
             let gathered = output.gathered_len(GATHER_MAX);
             match call(source, output) {
                 Ok(sent) => {
@@ -143,7 +141,7 @@ impl UringDriver {
                 }
             }
         }
-        if output.is_empty() {
+        if output.left() == 0 {
             return Ok(Sent::All);
         }
         self.await_room(key);
@@ -152,7 +150,8 @@ impl UringDriver {
 
     /// A copied send has not sent everything.
     pub(super) fn sent_short(&mut self, completion: &Completion) -> Option<Event> {
-        let send = self.round.sends.get_mut(completion.tag.key.index())?;
+        let place = completion.tag.key.index();
+        let send = *self.round.sends.get(place)?;
         let bytes = self.ring.sent_bytes(send.taken);
         let sent = match completion.result {
             Ok(sent) => sent as usize,
@@ -167,8 +166,10 @@ impl UringDriver {
         if rest.is_empty() {
             return None;
         }
-        let (key, closing) = (send.stream, send.closing.take());
-        if let Some(socket) = closing {
+        let key = send.stream;
+        let closing = self.round.closing.iter().position(|(send, _)| *send as usize == place);
+        if let Some(closing) = closing {
+            let (_, socket) = self.round.closing.swap_remove(closing);
             self.linger(socket, rest);
             return None;
         }
@@ -209,15 +210,15 @@ impl UringDriver {
             return;
         }
         round.number = round.number.wrapping_add(1).max(1);
-        round.closing = false;
-        let finishing = std::mem::take(&mut round.finishing);
-        // A socket that was to be closed after its send is closed here.
-        for send in round.sends.drain(..) {
-            if finishing && let Some(source) = self.sources.get(send.stream) {
-                finish(source);
+        if round.is_awaited() {
+            // Sockets that were to be closed after their sends are closed here.
+            round.closing.clear();
+            if std::mem::take(&mut round.finishing) {
+                round.sends.iter().filter_map(|send| self.sources.get(send.stream)).for_each(finish);
             }
+            round.due.append(&mut round.waiting);
         }
-        round.due.append(&mut round.waiting);
+        round.sends.clear();
     }
 
     /// Tells those who have waited for the end of a round, as far as there is room for events.
@@ -241,8 +242,19 @@ fn finish(source: &Source) {
     }
 }
 
+/// Copies all of what is to be sent, at most [`PIECES_MAX`] pieces.
+fn copy_pieces(output: &impl Unsent, mut room: &mut [u8]) {
+    let mut slices = [IoSlice::new(&[]); PIECES_MAX];
+    let count = output.gather(&mut slices);
+    for slice in &slices[..count] {
+        let (part, rest) = room.split_at_mut(slice.len());
+        part.copy_from_slice(slice);
+        room = rest;
+    }
+}
+
 /// Sends once.
-fn call(source: &Source, output: &Output) -> Result<usize, Errno> {
+fn call(source: &Source, output: &impl Unsent) -> Result<usize, Errno> {
     loop {
         let sent = if let Some(bytes) = output.contiguous() {
             rustix::net::send(&source.socket, bytes, FLAGS)
