@@ -13,6 +13,7 @@ use crate::process::{program, run as run_program};
 use crate::server::Server;
 use crate::tools;
 
+const DRIVERS: &[&str] = &["epoll", "uring"];
 const CONNECTIONS: u64 = 1000;
 const THREADS: u64 = 4;
 /// Keys stored, and keys asked for.
@@ -31,11 +32,19 @@ struct Seen {
 }
 
 pub(super) fn run(seconds: u64) -> Outcome {
+    for driver in DRIVERS {
+        println!("upgrades of a server on {driver}");
+        run_on(driver, seconds)?;
+    }
+    Ok(())
+}
+
+fn run_on(driver: &str, seconds: u64) -> Outcome {
     fs::create_dir_all(tools::folder()).map_err(failed)?;
     let pid_file = tools::folder().join("restart-upgraded.pid");
     let pid_path = pid_file.display().to_string();
-    let mut server =
-        Server::start("restart-upgraded", &["-m", "1024", "-c", "2000", "-t", "2", "-P", &pid_path])?;
+    let arguments = ["-m", "1024", "-c", "2000", "-t", "2", "--driver", driver, "-P", &pid_path];
+    let mut server = Server::start("restart-upgraded", &arguments)?;
     let address = server.address();
     fill(&address).map_err(failed)?;
     let (phase, seen) = (AtomicUsize::new(0), Mutex::new([Seen::default(); UPGRADES + 1]));
