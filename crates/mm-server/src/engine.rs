@@ -258,6 +258,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             self.stats().connections_total.add(1);
         }
         if let Some(packed) = packed {
+            mm_base::mark!("connection taken over");
             self.go_on(key, &packed.output);
         }
     }
@@ -395,7 +396,7 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
         }
         self.dump_if_asked(driver, now);
         self.accept(driver, now);
-        if self.control.shards() > 1 {
+        if self.control.shards() > 1 || self.stats().turns.get() == 1 {
             while let Some(arrival) = self.exchange.take(self.shard) {
                 self.open(driver, arrival, now);
             }

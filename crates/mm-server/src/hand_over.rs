@@ -4,6 +4,10 @@ use std::os::fd::OwnedFd;
 
 use mm_runtime::sys::socket::Listener;
 
+use crate::Config;
+use crate::control::Control;
+use crate::exchange::{Arrival, Exchange};
+
 /// What a server that has ended by [`Stop::HandOver`](crate::Stop::HandOver) leaves for another one, in this process or
 /// in the next: [`Server::resume`](crate::Server::resume) goes on with it.
 #[derive(Debug, Default)]
@@ -36,4 +40,31 @@ pub struct Packed {
     pub input: Vec<u8>,
     /// Output that has not been sent.
     pub output: Vec<u8>,
+}
+
+/// Gives connections from another server to the shards before any accepts another one, those first that have been
+/// served. What comes back is above a limit.
+pub(crate) fn take_up<T>(
+    mut arrivals: Vec<Arrival<T>>,
+    config: &Config,
+    control: &Control,
+    exchange: &Exchange<T>,
+) -> Vec<Arrival<T>> {
+    let mut above = Vec::new();
+    arrivals.sort_by_key(|arrival| arrival.packed.is_none());
+    for mut arrival in arrivals {
+        let counted = config.connections_per_address_max.map(|max| control.note(arrival.peer, max));
+        let Ok(origin) = counted.unwrap_or(Ok(None)) else {
+            above.push(arrival);
+            continue;
+        };
+        if let Some(shard) = control.enter(config.connections_max, 0) {
+            arrival.origin = origin;
+            exchange.give(shard, arrival);
+        } else {
+            control.forget(origin);
+            above.push(arrival);
+        }
+    }
+    above
 }

@@ -32,7 +32,7 @@ use crate::control::Control;
 use crate::datagrams::Framing;
 use crate::engine::{Engine, Parts};
 use crate::exchange::{Arrival, Exchange};
-use crate::hand_over::{Carried, Handed};
+use crate::hand_over::{Carried, Handed, take_up};
 use crate::handler::{NoService, Spawn, spawner};
 use crate::signals::{Hook, Reload, Signal, Signals, Traps};
 use crate::stall::{Ends, Watch};
@@ -229,7 +229,8 @@ impl Server {
         // Before anybody is served by any shard.
         let traps = Traps::for_server(&self.config, self.hooks, self.reloads)?;
         let mut first = plans.remove(0);
-        first.carried = self.carried.into_iter().map(|carried| carried.arrive(&self.config)).collect();
+        let arrivals = self.carried.into_iter().map(|carried| carried.arrive(&self.config)).collect();
+        first.carried = take_up(arrivals, &self.config, &self.control, &exchange);
         let paths = unix_paths(&self.listeners);
         // A stop closes those of the shards, and these unless it hands them over.
         let datagrams = self.datagrams.into_iter().map(|(socket, _)| socket).collect();
@@ -366,7 +367,7 @@ struct Plan {
     exchange: Arc<Exchange<OwnedFd>>,
     listeners: Vec<Listener>,
     datagrams: Vec<(Listener, &'static dyn Framing)>,
-    /// What it takes over from another server: the first shard gives the others their part.
+    /// What comes from another server and is above a limit.
     carried: Vec<Arrival<OwnedFd>>,
     watch: Arc<Watch>,
 }
@@ -451,7 +452,7 @@ impl Plan {
         if let Some(spawn) = handler {
             runner.executor().enter(|| engine.set_handler(spawn))?;
         }
-        engine.take_over(carried);
+        engine.take_in(carried);
         let streams = listeners.len();
         for listener in listeners {
             engine.add_listener(&mut *runner.driver(), listener)?;

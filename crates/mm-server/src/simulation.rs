@@ -43,15 +43,16 @@ use std::sync::Arc;
 use mm_base::buffer::Pool;
 use mm_base::choice::Choices;
 use mm_runtime::driver::Driver;
-use mm_runtime::driver::sim::{Faults, Network, PeerId, Port, SimDriver};
+use mm_runtime::driver::sim::{Faults, Network, PeerId, Port, SimDriver, SimSocket};
 use mm_runtime::shard::{Next, Shard};
 
 use crate::control::Control;
 use crate::datagrams::Framing;
 use crate::engine::{Engine, Parts};
-use crate::exchange::Exchange;
+use crate::exchange::{Arrival, Exchange};
+use crate::hand_over::take_up;
 use crate::limits::MOVES_MAX;
-use crate::{Config, Handle, Ready, Service, Start};
+use crate::{Config, Handle, Ready, Service, Start, Stop};
 
 /// One turn in so many that a shard could take is put off, so that the others get ahead of it.
 const HESITATION: u64 = 8;
@@ -63,7 +64,9 @@ pub const TURNS_WITHOUT_TIME_MAX: usize = 100_000;
 pub struct Simulation<S: Service> {
     network: Network,
     port: Port,
+    datagrams: Option<(Port, &'static dyn Framing)>,
     control: Arc<Control>,
+    exchange: Arc<Exchange<SimSocket>>,
     shards: Vec<Simulated<S>>,
     choices: Choices,
     unrest: Unrest,
@@ -90,6 +93,13 @@ struct Simulated<S: Service> {
     engine: Engine<S, SimDriver>,
     next: Next,
     cut: Option<Cut>,
+}
+
+/// What a server that has ended by [`Simulation::hand_over`] leaves for another one.
+pub struct SimHanded {
+    port: Port,
+    datagrams: Option<(Port, &'static dyn Framing)>,
+    connections: Vec<Arrival<SimSocket>>,
 }
 
 /// A turn that is cut off in its middle.
@@ -123,8 +133,37 @@ impl<S: Service> Simulation<S> {
 
     /// The same on a network that there is already, such as that of a server that has stopped.
     pub fn on(network: &Network, config: &Config, seed: u64, factory: impl Fn(&Start) -> S) -> Self {
+        Self::at(network.port(), network, (config, seed), factory)
+    }
+
+    /// A server that goes on where another one on this network has ended.
+    pub fn resume(
+        handed: SimHanded,
+        network: &Network,
+        (config, seed): (&Config, u64),
+        factory: impl Fn(&Start) -> S,
+    ) -> Self {
+        let SimHanded { port, datagrams, connections } = handed;
+        let mut simulation = Self::at(port, network, (config, seed), factory);
+        network.let_go(port);
+        if let Some((port, framing)) = datagrams {
+            simulation.add_datagrams(port, framing);
+        }
+        let above = take_up(connections, config, &simulation.control, &simulation.exchange);
+        if let Some(first) = simulation.shards.first_mut() {
+            first.engine.take_in(above);
+        }
+        simulation
+    }
+
+    /// A server that listens on a port.
+    fn at(
+        port: Port,
+        network: &Network,
+        (config, seed): (&Config, u64),
+        factory: impl Fn(&Start) -> S,
+    ) -> Self {
         let network = network.clone();
-        let port = network.port();
         let count = config.shards.get();
         let control = Arc::new(Control::new(count));
         let exchange = Arc::new(Exchange::new(count));
@@ -146,7 +185,24 @@ impl<S: Service> Simulation<S> {
         });
         let shards = shards.collect();
         let (choices, unrest) = (Choices::new(seed).fork(1), Unrest::default());
-        Self { network, port, control, shards, choices, unrest, turns_without_time: 0 }
+        let (datagrams, turns_without_time) = (None, 0);
+        Self { network, port, datagrams, control, exchange, shards, choices, unrest, turns_without_time }
+    }
+
+    /// Asks the server to end and to leave everything to another one: when it has stopped, see
+    /// [`take_handed`](Self::take_handed). Who connects meanwhile waits.
+    pub fn hand_over(&self) {
+        self.network.hold(self.port);
+        self.control.stop(Stop::HandOver);
+    }
+
+    /// What a server that has stopped after [`hand_over`](Self::hand_over) leaves. Its services are dropped.
+    pub fn take_handed(&mut self) -> SimHanded {
+        self.shards.clear();
+        let leaving = self.exchange.take_leaving();
+        let connections =
+            leaving.into_iter().map(|arrival| Arrival { origin: None, luggage: None, ..arrival });
+        SimHanded { port: self.port, datagrams: self.datagrams, connections: connections.collect() }
     }
 
     /// Sets what happens to the shards from now on.
@@ -175,11 +231,16 @@ impl<S: Service> Simulation<S> {
     /// Has the server answer datagrams, too. Returns the port to send them to.
     pub fn listen_datagrams(&mut self, framing: &'static dyn Framing) -> Port {
         let port = self.network.datagram_port();
+        self.add_datagrams(port, framing);
+        port
+    }
+
+    fn add_datagrams(&mut self, port: Port, framing: &'static dyn Framing) {
+        self.datagrams = Some((port, framing));
         for Simulated { shard, engine, .. } in &mut self.shards {
             let added = engine.add_datagrams(&mut *shard.driver(), port, (framing, 0, 1));
             debug_assert!(added.is_ok(), "a simulated driver refused a socket");
         }
-        port
     }
 
     /// What stops it, and shows what it does.
@@ -269,6 +330,24 @@ impl<S: Service> Simulation<S> {
         } else {
             simulated.turn();
         }
+    }
+}
+
+impl SimHanded {
+    /// How many connections go on.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+}
+
+impl fmt::Debug for SimHanded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let connections = &self.connections.len();
+        f.debug_struct("SimHanded")
+            .field("port", &self.port)
+            .field("connections", connections)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The service under test, with everything it is given and answers shown to the world.
 
+use std::cell::Cell;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -20,6 +21,8 @@ pub(crate) struct Checked<S: Sharing> {
     world: Shared,
     shard: usize,
     output: Vec<u8>,
+    /// The connection that has been written down for another server, and is about to leave.
+    packed: Cell<Option<usize>>,
 }
 
 /// A connection, and what names it.
@@ -38,7 +41,7 @@ enum Of {
 
 impl<S: Sharing> Checked<S> {
     pub(crate) fn new(inner: Memcached<S>, world: &Shared, shard: usize) -> Self {
-        Self { inner, world: Rc::clone(world), shard, output: Vec::new() }
+        Self { inner, world: Rc::clone(world), shard, output: Vec::new(), packed: Cell::new(None) }
     }
 
     pub(crate) fn inner(&self) -> &Memcached<S> {
@@ -124,9 +127,25 @@ impl<S: Sharing> Service for Checked<S> {
         Connection { inner: self.inner.arrive(peer, luggage), of }
     }
 
+    fn pack(&self, connection: &Connection) -> Option<Vec<u8>> {
+        let Of::Stream(port) = connection.of else { return None };
+        let mut packed = self.inner.pack(&connection.inner)?;
+        packed.extend(port.to_ne_bytes());
+        self.packed.set(Some(port));
+        Some(packed)
+    }
+
+    fn unpack(&mut self, peer: &Peer, packed: &[u8]) -> Option<Connection> {
+        let (packed, &port) = packed.split_last_chunk()?;
+        let inner = self.inner.unpack(peer, packed)?;
+        Some(Connection { inner, of: Of::Stream(usize::from_ne_bytes(port)) })
+    }
+
     fn disconnect(&mut self, connection: Connection) {
         self.inner.disconnect(connection.inner);
+        let packed = self.packed.take();
         match connection.of {
+            Of::Stream(port) if packed == Some(port) => {}
             Of::Stream(port) => self.world.borrow_mut().ended(port),
             Of::Letter(from, done) => self.world.borrow_mut().answered(from, done),
         }

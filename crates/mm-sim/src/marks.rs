@@ -12,6 +12,7 @@ pub const MARKS: &[&str] = &[
     "connection moved to another shard",
     "connection put off to the next turn",
     "connection refused",
+    "connection taken over",
     "connection waits for memory",
     "cut request moved to a large buffer",
     "cut request moved to a small buffer",

@@ -33,12 +33,20 @@ pub(crate) struct Plan {
     pub(crate) keys: usize,
     pub(crate) work: Work,
     pub(crate) manners: Manners,
-    /// Executed requests after which the server is drained and started anew. 0: it is not.
-    pub(crate) drain_after: u64,
+    pub(crate) ends: ServerEnds,
     /// What happens to shards that are several.
     pub(crate) unrest: Unrest,
     /// One step in so many the wall clock is set, or the machine sleeps for a while. 0: never.
     pub(crate) clock_jumps: u64,
+}
+
+/// When a server ends and another one begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerEnds {
+    /// Executed requests after which the server is drained and started anew. 0: it is not.
+    pub(crate) drain_after: u64,
+    /// Executed requests after which another server takes its place, and again after as many. 0: none does.
+    pub(crate) hand_over_after: u64,
 }
 
 /// Which requests.
@@ -159,7 +167,9 @@ impl Plan {
         let drain_after = if choices.one_in(3) { choices.between(500, 9000) } else { 0 };
         let clock_jumps = some(&mut choices, 3, 2000);
         let unrest = unrest(&mut choices);
-        Self { config, settings, faults, clients, keys, work, manners, drain_after, unrest, clock_jumps }
+        let hand_over_after = if choices.one_in(3) { choices.between(500, 9000) } else { 0 };
+        let ends = ServerEnds { drain_after, hand_over_after };
+        Self { config, settings, faults, clients, keys, work, manners, ends, unrest, clock_jumps }
     }
 }
 

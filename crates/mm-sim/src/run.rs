@@ -1,17 +1,20 @@
 //! A run: one seed, from the first connection to the last check.
 
 mod checks;
+mod hand_over;
 
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use mm_base::choice::Choices;
 use mm_memcached::{Framed, Memcached, NoHost, Shared as Common};
-use mm_runtime::driver::sim::{Faults, Network, Port};
+use mm_runtime::driver::sim::{Faults, Network};
 use mm_server::Stop;
+use mm_server::process::successor::shareable_memory;
 use mm_server::simulation::{Simulation, Stepped};
-use mm_store::{Sharing, Store, StoreHandles};
+use mm_store::{Kept, KeptError, Sharing, Store, StoreHandles};
 
 use crate::checked::Checked;
 use crate::client::{Client, Ends, Room, Stage};
@@ -82,15 +85,30 @@ fn run_plan(seed: u64, show: Option<fn(&str)>) -> Result<Report, Failure> {
     whole.map_err(|what| Failure { seed, what })
 }
 
-/// Opens the stores of a server: one handle for each shard.
-type Open<S> = fn(&mm_store::Config, usize) -> std::io::Result<Vec<Store<S>>>;
+/// Opens the stores of a server, one handle for each shard, perhaps in memory that another server has left.
+type Open<S> = fn(&mm_store::Config, usize, Option<&Kept>) -> Result<Vec<Store<S>>, KeptError>;
 
-fn own_store(config: &mm_store::Config, _shards: usize) -> std::io::Result<Vec<Store>> {
-    Ok(vec![Store::open(config)?])
+fn own_store(
+    config: &mm_store::Config,
+    _shards: usize,
+    kept: Option<&Kept>,
+) -> Result<Vec<Store>, KeptError> {
+    let store = match kept {
+        Some(kept) => Store::open_kept(config, kept)?,
+        None => Store::open(config).map_err(KeptError::System)?,
+    };
+    Ok(vec![store])
 }
 
-fn shared_stores(config: &mm_store::Config, shards: usize) -> std::io::Result<Vec<Store<mm_store::Shared>>> {
-    let handles = StoreHandles::open(config, shards)?;
+fn shared_stores(
+    config: &mm_store::Config,
+    shards: usize,
+    kept: Option<&Kept>,
+) -> Result<Vec<Store<mm_store::Shared>>, KeptError> {
+    let handles = match kept {
+        Some(kept) => StoreHandles::open_kept(config, shards, kept)?,
+        None => StoreHandles::open(config, shards).map_err(KeptError::System)?,
+    };
     Ok((0..shards).filter_map(|_| handles.take()).collect())
 }
 
@@ -100,6 +118,10 @@ struct Run<S: Sharing> {
     plan: Plan,
     world: Shared,
     network: Network,
+    /// The memory of the store, where it is to outlive its server.
+    kept: Option<Kept>,
+    /// What the shards' services have in common.
+    common: Arc<Common>,
     simulation: Simulation<Checked<S>>,
     clients: Vec<Client>,
     requests: Requests,
@@ -110,6 +132,10 @@ struct Run<S: Sharing> {
     explained: Explained,
     jumps: u64,
     drained: bool,
+    /// Servers that have taken the place of another.
+    handed_over: u64,
+    /// One is about to.
+    hands_over: bool,
     /// Accepts that had failed when time last passed.
     failed_accepts: u64,
     /// What has been done, when that was last more than before, and steps since then.
@@ -134,7 +160,10 @@ impl<S: Sharing> Run<S> {
         let keys = (0..plan.keys).map(|number| key(number, &mut choices)).collect();
         let world = Rc::new(RefCell::new(World::new(keys, shards, 1)));
         let network = Network::new(seed, plan.faults);
-        let (simulation, port) = serve(&network, &plan, (seed, open), &world);
+        let kept = kept_memory(&plan);
+        let (mut simulation, common) =
+            Start { network: &network, plan: &plan, seed, open }.anew(kept.as_ref(), &world);
+        let port = simulation.listen_datagrams(&Framed);
         if plan.work.is_recorded {
             world.borrow_mut().history = Some(History::default());
         }
@@ -147,6 +176,8 @@ impl<S: Sharing> Run<S> {
             plan,
             world,
             network,
+            kept,
+            common,
             simulation,
             clients,
             requests,
@@ -156,6 +187,8 @@ impl<S: Sharing> Run<S> {
             explained: Explained::default(),
             jumps: 0,
             drained: false,
+            handed_over: 0,
+            hands_over: false,
             failed_accepts: 0,
             progress: (0, 0, 0),
             spin: (0, 0),
@@ -169,17 +202,12 @@ impl<S: Sharing> Run<S> {
         }
         while self.world.borrow().executed < OPS_MIN {
             self.step(false)?;
-            if self.plan.drain_after != 0 && self.world.borrow().executed > self.plan.drain_after {
-                self.plan.drain_after = 0;
-                self.drained = true;
-                self.stop()?;
-                self.check_history()?;
-                self.world.borrow_mut().restart();
-                self.requests.restart();
-                let (simulation, port) =
-                    serve(&self.network, &self.plan, (self.seed, self.open), &self.world);
-                (self.simulation, self.writer) =
-                    (simulation, Writer::new(port, self.writer.sent(), self.plan.config.output_cap_bytes));
+            if self.plan.ends.drain_after != 0 && self.world.borrow().executed > self.plan.ends.drain_after {
+                self.plan.ends.drain_after = 0;
+                self.begin_anew()?;
+            }
+            if self.is_hand_over_due() {
+                self.hand_over()?;
             }
         }
         self.network.set_faults(Faults { resets: 0, failed_accepts: 0, ..self.plan.faults });
@@ -200,6 +228,21 @@ impl<S: Sharing> Run<S> {
             virtual_ms: self.network.now().monotonic_ms,
             digest: world.digest(),
         })
+    }
+
+    /// Drains the server and starts one with an empty store.
+    fn begin_anew(&mut self) -> Result<(), String> {
+        self.drained = true;
+        self.stop()?;
+        self.check_history()?;
+        self.world.borrow_mut().restart();
+        self.requests.restart();
+        self.kept = kept_memory(&self.plan);
+        let start = Start { network: &self.network, plan: &self.plan, seed: self.seed, open: self.open };
+        (self.simulation, self.common) = start.anew(self.kept.as_ref(), &self.world);
+        let port = self.simulation.listen_datagrams(&Framed);
+        self.writer = Writer::new(port, self.writer.sent(), self.plan.config.output_cap_bytes);
+        Ok(())
     }
 
     /// Clients act, then the server takes turns, or time passes.
@@ -288,8 +331,8 @@ impl<S: Sharing> Run<S> {
             memory: !self.simulation.is_short_of_memory(),
             place: self.simulation.connections() < self.plan.config.connections_max,
         };
-        // Whoever is served by a shard without a processor waits for that.
-        let is_forgiven = self.simulation.is_cut_off();
+        // Whoever is served by a shard without a processor waits for that, and all wait for the next server.
+        let is_forgiven = self.simulation.is_cut_off() || self.hands_over;
         for client in &mut self.clients {
             if is_forgiven {
                 client.forgive_stall();
@@ -336,8 +379,13 @@ impl<S: Sharing> Run<S> {
         self.check_leaks()?;
         // What the server has sent is still on its way.
         self.settle()?;
-        let stats = self.simulation.handle();
-        for stats in stats.stats() {
+        self.explain()
+    }
+
+    /// Adds up the ends of connections that the server has counted.
+    fn explain(&mut self) -> Result<(), String> {
+        let handle = self.simulation.handle();
+        for stats in handle.stats() {
             let cut = stats.write_timeouts.get() + stats.memory_timeouts.get() + stats.drain_timeouts.get();
             self.explained.cut += cut;
             self.explained.closed += cut + stats.idle_timeouts.get() + stats.connections_rejected.get();
@@ -350,27 +398,50 @@ impl<S: Sharing> Run<S> {
     }
 }
 
-/// Starts a server.
-fn serve<S: Sharing>(
-    network: &Network,
-    plan: &Plan,
-    (seed, open): (u64, Open<S>),
+/// What a server starts with.
+struct Start<'a, S: Sharing> {
+    network: &'a Network,
+    plan: &'a Plan,
+    seed: u64,
+    open: Open<S>,
+}
+
+impl<S: Sharing> Start<'_, S> {
+    /// A server of its own.
+    fn anew(self, kept: Option<&Kept>, world: &Shared) -> (Simulation<Checked<S>>, Arc<Common>) {
+        let common = Common::new(self.plan.settings.clone(), self.plan.config.shards.get(), Box::new(NoHost));
+        let stores = self.stores(kept).expect("address space");
+        let service = factory(stores, &common, world);
+        let mut simulation = Simulation::on(self.network, &self.plan.config, self.seed, service);
+        simulation.set_unrest(self.plan.unrest);
+        (simulation, common)
+    }
+
+    fn stores(&self, kept: Option<&Kept>) -> Result<Vec<Store<S>>, KeptError> {
+        let items = &self.plan.settings.items;
+        let limit_bytes = usize::try_from(items.limit_bytes).unwrap_or(usize::MAX);
+        let config =
+            mm_store::Config { evict: items.evicts, ..mm_store::Config::new(limit_bytes, self.seed) };
+        (self.open)(&config, self.plan.config.shards.get(), kept)
+    }
+}
+
+/// Makes the service of each shard.
+fn factory<S: Sharing>(
+    stores: Vec<Store<S>>,
+    common: &Arc<Common>,
     world: &Shared,
-) -> (Simulation<Checked<S>>, Port) {
-    let settings = plan.settings.clone();
-    let (evict, limit_bytes) = (settings.items.evicts, settings.items.limit_bytes);
-    let limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
-    let shards = plan.config.shards.get();
-    let common = Common::new(settings, shards, Box::new(NoHost));
-    let config = mm_store::Config { evict, ..mm_store::Config::new(limit_bytes, seed) };
-    let stores = RefCell::new(open(&config, shards).expect("address space"));
-    let mut simulation = Simulation::on(network, &plan.config, seed, |start| {
+) -> impl Fn(&mm_server::Start) -> Checked<S> {
+    let stores = RefCell::new(stores);
+    move |start| {
         let store = stores.borrow_mut().pop().expect("a handle for each shard");
-        Checked::new(Memcached::new(start, &common, store), world, start.shard)
-    });
-    simulation.set_unrest(plan.unrest);
-    let port = simulation.listen_datagrams(&Framed);
-    (simulation, port)
+        Checked::new(Memcached::new(start, common, store), world, start.shard)
+    }
+}
+
+/// Memory that outlives a server, where one is to take another's place.
+fn kept_memory(plan: &Plan) -> Option<Kept> {
+    (plan.ends.hand_over_after != 0).then(|| shareable_memory("mm-sim").ok().map(Kept::moved_to)).flatten()
 }
 
 /// The bytes of a key: short ones mostly, some as long as they may be.

@@ -17,6 +17,11 @@ impl Moment {
         Self { now_s: u32::try_from(now_s).unwrap_or(u32::MAX), unix_s: now.unix_s }
     }
 
+    /// When a server would have started that has reached this moment and as many seconds of the calendar more by now.
+    pub(crate) fn start_ms_after(&self, pause_s: u64, now: Now) -> u64 {
+        now.monotonic_ms.saturating_sub((u64::from(self.now_s) - 2 + pause_s) * 1000)
+    }
+
     /// When an item given `exptime` expires; 0 for never. Up to 30 days count from now, more is a date.
     pub(crate) fn expiry_s(&self, exptime: i32) -> u32 {
         let seconds = i64::from(exptime);

@@ -31,6 +31,8 @@ pub(crate) struct World {
     pub(crate) letters: HashMap<SocketAddr, Letter>,
     /// When the service was first asked for something.
     start_ms: Option<u64>,
+    /// When the store was left by the server before, and what it knew the time to be.
+    left: Option<(Now, Moment)>,
     /// Evictions and refusals counted by each shard's store handle, over resets of the statistics.
     losses: Vec<Losses>,
     /// What clients have seen, where it is written down.
@@ -78,6 +80,7 @@ impl World {
             streams: Vec::new(),
             letters: HashMap::new(),
             start_ms: None,
+            left: None,
             losses: vec![Losses::default(); shards],
             history: None,
             trace: DefaultHasher::new(),
@@ -95,6 +98,12 @@ impl World {
         self.losses.fill(Losses::default());
         self.letters.clear();
         self.start_ms = None;
+    }
+
+    /// Goes on with another server on the same store, which has been left at this time.
+    pub(crate) fn go_on(&mut self, left: Now) {
+        self.losses.iter_mut().for_each(|losses| losses.last = 0);
+        self.left = self.start_ms.take().map(|start_ms| (left, Moment::new(left, start_ms)));
     }
 
     /// The first thing that was wrong.
@@ -154,7 +163,12 @@ impl World {
 
     /// The time of a call of the service.
     pub(crate) fn moment(&mut self, now: Now) -> Moment {
-        Moment::new(now, *self.start_ms.get_or_insert(now.monotonic_ms))
+        let left = &mut self.left;
+        let start_ms = self.start_ms.get_or_insert_with(|| match left.take() {
+            None => now.monotonic_ms,
+            Some((then, moment)) => moment.start_ms_after(now.unix_s.saturating_sub(then.unix_s), now),
+        });
+        Moment::new(now, *start_ms)
     }
 
     /// A shard's store has counted so many losses.

@@ -21,7 +21,7 @@ pub(super) struct Listeners<T> {
     paused_until_ms: Option<u64>,
     /// Since when nothing is accepted.
     paused_since_ms: Option<u64>,
-    /// Come from another server, and to be admitted before any other.
+    /// Come from another server, and to be admitted as if they came now.
     carried: Vec<Arrival<T>>,
     /// Beyond the limit of connections, and the first to be served when there is a place. Until then nothing is
     /// accepted, so that these are at most one and those that have come from another server.
@@ -98,10 +98,9 @@ impl<S: Service, D: Driver> Engine<S, D> {
         Ok(())
     }
 
-    /// Takes over connections that another server has served or accepted; those that it has served go first. Those
-    /// above a limit are treated as any.
-    pub(crate) fn take_over(&mut self, mut carried: Vec<Arrival<D::Socket>>) {
-        carried.sort_by_key(|arrival| arrival.packed.is_none());
+    /// Takes in connections from another server for which [`take_up`](crate::hand_over::take_up) has found no place,
+    /// as any that come.
+    pub(crate) fn take_in(&mut self, carried: Vec<Arrival<D::Socket>>) {
         self.listeners.carried = carried;
     }
 

@@ -357,6 +357,17 @@ impl Network {
         Port { number: state.ports.len() - 1, takes_datagrams: false }
     }
 
+    /// Has the port take connections as long as no driver listens, as a listening socket does that goes from one
+    /// server to the next.
+    pub fn hold(&self, port: Port) {
+        self.state.borrow_mut().listen(port.number);
+    }
+
+    /// Undoes one [`hold`](Self::hold).
+    pub fn let_go(&self, port: Port) {
+        self.state.borrow_mut().stop_listening(port.number);
+    }
+
     /// The time.
     #[must_use]
     pub fn now(&self) -> Now {
