@@ -17,6 +17,7 @@ mod models;
 mod place;
 mod resize;
 
+use std::cell::Cell;
 use std::io;
 use std::marker::PhantomData;
 
@@ -100,6 +101,28 @@ impl Seat<'_> {
     #[inline(always)]
     pub(crate) fn replace(self, location: Location) {
         replace(self.bucket, self.slot.number(), location);
+    }
+}
+
+/// For how long a shard waits for a bucket that others have too: for as many pauses as it has locked that one in a row.
+/// Where several shards want one bucket all the time, each is to have it many times in a row, because to pass its cache
+/// lines on takes longer than what is done under the lock.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    position: Cell<u32>,
+    times: Cell<u32>,
+}
+
+/// The most of that: some microseconds.
+const PATIENCE_MAX: u32 = if cfg!(loom) { 1 } else { 256 };
+
+impl Patience {
+    /// Pauses for the bucket at `position`, which is about to be locked.
+    #[inline(always)]
+    fn pauses(&self, position: u32) -> u32 {
+        let times = if self.position.replace(position) == position { self.times.get() } else { 0 };
+        self.times.set((times + 1).min(PATIENCE_MAX));
+        times
     }
 }
 
@@ -293,7 +316,28 @@ impl<S: Sharing> Index<S> {
         }
     }
 
-    /// Ends what [`Index::lock`] began.
+    /// Locks the bucket in which the look ahead for a key found something, and no other. That is enough to put another
+    /// item of the key in the place of one that stands there then: whatever moves items has the buckets locked that
+    /// they leave and go to, so none stands in two of them while one of the two is locked by somebody else.
+    #[inline(always)]
+    pub(crate) fn lock_hinted(&self, hint: Hint, patience: &Patience) -> Option<(Locked, Seat<'_>)> {
+        // Memory that a shrink has given back is not to be touched by a lock.
+        let seat = self.at_hint(hint)?;
+        if !S::IS_SHARED {
+            return Some((Locked { positions: [0; 2] }, seat));
+        }
+        seat.bucket.lock_after(patience.pauses(seat.slot.position));
+        let locked = Locked { positions: [seat.slot.position(); 2] };
+        match self.at_hint(hint) {
+            Some(seat) => Some((locked, seat)),
+            None => {
+                self.unlock(locked);
+                None
+            }
+        }
+    }
+
+    /// Ends what [`Index::lock`] or [`Index::lock_hinted`] began.
     #[inline]
     #[expect(clippy::needless_pass_by_value, reason = "consumed: it can be unlocked once")]
     pub(crate) fn unlock(&self, locked: Locked) {

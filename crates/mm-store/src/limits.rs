@@ -7,7 +7,7 @@ pub const KEY_MAX_BYTES: usize = 250;
 pub const MIN_LIMIT_BYTES: usize = 1 << 20;
 
 /// A store whose limit is at least [`RESERVE_FROM_BYTES`] takes this many times as much address space, so that its
-/// limit can be raised. The book-keeping for it costs 0.3 percent of the smallest such limit.
+/// limit can be raised. The book-keeping for it costs 0.5 percent of the smallest such limit.
 pub(crate) const RESERVE_FACTOR: usize = 4;
 
 /// See [`RESERVE_FACTOR`].

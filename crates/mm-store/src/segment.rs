@@ -128,7 +128,8 @@ pub(crate) struct Tolerance {
 /// An expiry later than all others.
 pub(crate) const NEVER: u32 = u32::MAX;
 
-/// One segment's book-keeping, which every shard may read.
+/// One segment's book-keeping, which every shard may read, in a cache line of its own.
+#[repr(align(64))]
 #[derive(Debug, Default)]
 pub(crate) struct Segment {
     state: AtomicU8,

@@ -5,7 +5,7 @@
 
 use std::cell::{RefCell, RefMut};
 use std::fmt::Debug;
-use std::ops::DerefMut;
+use std::ops::{Deref, DerefMut};
 use std::sync::{PoisonError, TryLockError};
 
 use crate::primitive::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering};
@@ -94,6 +94,21 @@ impl<T> Exclusive<T> for Mutex<T> {
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
+    }
+}
+
+/// In cache lines that hold nothing else (two of them, because processors fetch lines in pairs): for what some shards
+/// write while others read what would stand beside it.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+pub(crate) struct Apart<T>(pub(crate) T);
+
+impl<T> Deref for Apart<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0
     }
 }
 

@@ -20,6 +20,7 @@ mod upload;
 mod verify;
 mod write;
 
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::hash::KeyHash;
-use crate::index::{Hint, Slot, mark};
+use crate::index::{Hint, Patience, Slot, mark};
 use crate::kept::{Kept, KeptError};
 use crate::limits::{COUNT_SHARE, KEY_MAX_BYTES, SWEEP_RECORDS_PER_S, SWEEP_SHARE, WRITES_PER_COUNT};
 use crate::memory::{Location, Pins, RecordKind, SegmentId, Writer, flag};
@@ -112,6 +113,9 @@ pub struct Store<S: Sharing = Local> {
     slot_tries: u32,
     /// With so many items the index needed no resize when that was last looked at.
     fitting_items: usize,
+    /// CAS values of a sequence of the shard's own that no item has yet: the next one, and where they end.
+    fresh: Cell<[u64; 2]>,
+    patience: Patience,
     /// Somebody wants to know the CAS value of the next item stored, and what that was.
     wants_cas: bool,
     told_cas: Option<u64>,
@@ -165,6 +169,8 @@ impl<S: Sharing> Store<S> {
             writes_to_count: 0,
             slot_tries: 0,
             fitting_items: usize::MAX,
+            fresh: Cell::new([0; 2]),
+            patience: Patience::default(),
             wants_cas: false,
             told_cas: None,
             core,
@@ -395,11 +401,24 @@ impl<S: Sharing> Store<S> {
         self.cas_of(self.core.segments.get(segment).sequence(), self.core.arena.next_granule(segment))
     }
 
-    /// A CAS value of no place, greater than every derived one and than that of `old`.
+    /// A CAS value of no place that is greater than that of `old`.
+    ///
+    /// A sequence that no segment has got is as many values. A shard uses one up before it takes another, unless
+    /// `old` is beyond: the count of sequences is one for all shards.
     fn fresh_cas(&self, old: Option<Found>) -> u64 {
-        let sequence = self.core.segments.take_sequence();
         let exceeded = old.map_or(0, |old| self.cas_at(old.location).wrapping_add(1));
-        self.cas_of(sequence, 0).max(exceeded)
+        let [mut next, mut end] = self.fresh.get();
+        if next == end || next < exceeded {
+            let sequence = self.core.segments.take_sequence();
+            [next, end] = [self.cas_of(sequence, 0), self.cas_of(sequence + 1, 0)];
+        }
+        if next < exceeded {
+            // A client gave the old one.
+            self.fresh.set([next, end]);
+            return exceeded;
+        }
+        self.fresh.set([next + 1, end]);
+        next
     }
 }
 

@@ -126,17 +126,14 @@ fn serve<S: Sharing>(store: &mut Store<S>, requests: &[Request], position: &mut 
 fn serve_batch<S: Sharing>(store: &mut Store<S>, requests: &[Request]) {
     let mut keys: [Option<Key<'_>>; BATCH] = [None; BATCH];
     for (key, request) in keys.iter_mut().zip(requests) {
-        *key = store.key(&request.key);
-        if let Some(key) = key {
-            store.prefetch_index(key.hash());
-        }
+        *key = store.key_ahead(&request.key);
     }
-    for key in keys.iter().flatten() {
-        store.prefetch_item(key.hash());
+    for key in keys.iter_mut().flatten() {
+        store.look_ahead(key);
     }
     for (key, request) in keys.iter().flatten().zip(requests) {
         if request.stores {
-            black_box(store.put(*key, &Put::default(), &[b'v'; VALUE_BYTES], NOW_S).is_ok());
+            black_box(store.set(*key, &[b'v'; VALUE_BYTES], NOW_S).is_ok());
         } else {
             black_box(store.get(*key, NOW_S).ok().and_then(|item| item.value()).map(<[u8]>::len));
         }

@@ -2,7 +2,8 @@
 
 use mm_sim::linear::key::{Answer, Get, Mode, Op, Refresh, Seen, Win};
 use mm_store::{
-    ArithmeticError, CasRule, DeleteError, Item, Notes, Operation, Outcome, Put, Shared, Store, StoreHandles,
+    ArithmeticError, CasRule, DeleteError, Item, Key, Notes, Operation, Outcome, Put, Shared, Store,
+    StoreHandles,
 };
 
 use crate::history::{Client, Histories, record};
@@ -11,11 +12,12 @@ const NOW_S: u32 = 1;
 
 struct Direct {
     store: Store<Shared>,
+    calls: u64,
 }
 
 /// A round.
 pub(crate) fn round(handles: &StoreHandles, seed: u64) -> Histories {
-    record(handles, (seed, false), |_| Direct { store: handles.take().unwrap() })
+    record(handles, (seed, false), |_| Direct { store: handles.take().unwrap(), calls: 0 })
 }
 
 /// A round in which the threads that ask make a mistake now and then.
@@ -23,14 +25,26 @@ pub(crate) fn round(handles: &StoreHandles, seed: u64) -> Histories {
 pub(crate) fn mistaken_round(handles: &StoreHandles, seed: u64, mistake: &'static str) -> Histories {
     record(handles, (seed, false), |_| {
         mm_base::canary::choose(Some(mistake));
-        Direct { store: handles.take().unwrap() }
+        Direct { store: handles.take().unwrap(), calls: 0 }
     })
+}
+
+impl Direct {
+    /// A key that was looked up ahead, half of the time.
+    fn key<'a>(&mut self, bytes: &'a [u8]) -> Key<'a> {
+        self.calls += 1;
+        let mut key = self.store.key_ahead(bytes).unwrap();
+        if self.calls % 4 < 2 {
+            self.store.look_ahead(&mut key);
+        }
+        key
+    }
 }
 
 impl Client for Direct {
     fn call(&mut self, key: &[u8], op: &Op) -> Answer {
         wait(&mut self.store);
-        let key = self.store.key(key).unwrap();
+        let key = self.key(key);
         let store = &mut self.store;
         match op {
             Op::Get(get @ Get { touch: Some(expiry_s), may_win, .. }) => {
@@ -56,7 +70,10 @@ impl Client for Direct {
                     Mode::Cas(cas) => mm_store::Mode::Cas(cas),
                 };
                 let put = Put { mode, expiry_s: stored.expiry_s, ..Put::default() };
-                store.ask_for_cas();
+                // Who does not want to know the CAS value takes a shorter way.
+                if self.calls.is_multiple_of(2) {
+                    store.ask_for_cas();
+                }
                 let outcome = store.put(key, &put, &stored.value, NOW_S).unwrap();
                 let cas = store.told_cas();
                 match outcome {

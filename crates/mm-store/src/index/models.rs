@@ -5,7 +5,7 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::geometry::Geometry;
-use super::{Contents, Index, Slot};
+use super::{Contents, Index, Patience, Slot};
 use crate::hash::KeyHash;
 use crate::memory::{Location, SLOTS, Table};
 use crate::sharing::Shared;
@@ -170,6 +170,34 @@ fn a_writer_meets_growth() {
         model.index.unlock(locked);
         mover.join().unwrap();
         assert_eq!(model.find(0), None, "what was removed does not come back");
+    });
+}
+
+/// Who has locked only the bucket that an item was seen in overwrites it where it is, or learns that it is gone.
+#[test]
+fn a_value_that_is_overwritten_under_one_lock_meets_growth() {
+    loom::model(|| {
+        let mut keys = one_key(&[(1, [0, 0]), (2, [1, 1])]);
+        let (old, hash) = keys.0[0];
+        let new = Location::from_raw(2).unwrap();
+        keys.0.push((new, hash));
+        let model = Model::new((2, 1), keys, 1);
+        model.index.layout.set::<Shared>(Geometry { len: 1, next_len: 2, boundary: 1 });
+        let moving = Arc::clone(&model);
+        let mover = thread::spawn(move || moving.step());
+        let index = &model.index;
+        let hint = index.look_ahead(hash, index.prefetch(hash)).map(|(hint, _)| hint);
+        let seat = hint.and_then(|hint| index.lock_hinted(hint, &Patience::default()));
+        let is_done = seat.is_some_and(|(locked, seat)| {
+            seat.replace(new);
+            index.unlock(locked);
+            true
+        });
+        mover.join().unwrap();
+        assert_eq!(model.find(0), Some(if is_done { new } else { old }));
+        let mut slots = 0;
+        index.for_each(|_, _, _| slots += 1);
+        assert_eq!(slots, 1, "it stands in one place");
     });
 }
 

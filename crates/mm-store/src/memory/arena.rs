@@ -16,7 +16,7 @@ use crate::primitive::{AtomicU32, AtomicU64, Ordering, StaticU64};
 use super::record::Record;
 use super::region::{Ground, Region};
 use crate::narrow::to_u32;
-use crate::sharing::Sharing;
+use crate::sharing::{Apart, Sharing};
 
 /// Where a record stands, in granules from the start of the arena. Never zero: the first segment is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,7 +69,7 @@ pub(super) struct Mapping {
     /// Pins for each segment. They keep it from being reset.
     pub(super) pins: Box<[AtomicU32]>,
     /// All pins.
-    pub(super) pinned: AtomicU32,
+    pub(super) pinned: Apart<AtomicU32>,
 }
 
 /// A record that is being written: nobody else can reach it. Ends by `publish` or `abandon`.
@@ -98,7 +98,9 @@ pub(crate) struct Writer {
 /// No writer has the segment open.
 const NO_WRITER: u32 = 0;
 
-/// One segment's state in the arena.
+/// One segment's state in the arena, in a cache line of its own: whoever appends to a segment writes it each time, and
+/// another shard appends to the next one.
+#[repr(align(64))]
 #[derive(Debug, Default)]
 struct Fill {
     /// Bytes handed out since the last reset. Whoever sees them sees the heads of their records.
@@ -161,7 +163,7 @@ impl Arena {
         let pins = (0..slots).map(|_| AtomicU32::new(0)).collect();
         Ok(Self {
             number: ARENAS.fetch_add(1, Ordering::Relaxed),
-            mapping: Arc::new(Mapping { region, pins, pinned: AtomicU32::new(0) }),
+            mapping: Arc::new(Mapping { region, pins, pinned: Apart::default() }),
             config,
             granule_shift: config.granule_bytes.trailing_zeros(),
             segment_shift: config.segment_bytes.trailing_zeros(),

@@ -5,34 +5,30 @@
 //! one (Fraser, "Practical lock-freedom", 2004, section 5.2.3, with a note for each turn instead of each call).
 
 use crate::primitive::{AtomicU64, Ordering, fence};
-use crate::sharing::{Sharing, take_next};
+use crate::sharing::{Apart, Sharing, take_next};
 
 /// Not working on the store.
 const RESTING: u64 = 0;
 
-/// One shard's note, in a cache line of its own (two of them, because processors fetch lines in pairs).
-#[repr(align(128))]
-#[derive(Debug)]
-struct Note(AtomicU64);
-
 /// The epochs of a store.
 #[derive(Debug)]
 pub(crate) struct Epochs {
-    current: AtomicU64,
-    notes: Box<[Note]>,
+    current: Apart<AtomicU64>,
+    /// One for each shard.
+    notes: Box<[Apart<AtomicU64>]>,
 }
 
 impl Epochs {
     pub(crate) fn new(shards: usize) -> Self {
-        let notes = (0..shards).map(|_| Note(AtomicU64::new(RESTING))).collect();
-        Self { current: AtomicU64::new(1), notes }
+        let notes = (0..shards).map(|_| Apart(AtomicU64::new(RESTING))).collect();
+        Self { current: Apart(AtomicU64::new(1)), notes }
     }
 
     /// `shard` begins to work, or holds nothing any more of what it has read up to now.
     #[inline]
     pub(crate) fn enter(&self, shard: usize) {
         let epoch = self.current.load(Ordering::Acquire);
-        self.notes[shard].0.store(epoch, Ordering::Release);
+        self.notes[shard].store(epoch, Ordering::Release);
         // Either whoever retires something sees the note, or this shard sees that it is out of the index: one of the
         // two fences (the other is in `has_passed`) comes first.
         if !mm_base::canary!("reader without a fence", 1) {
@@ -43,7 +39,7 @@ impl Epochs {
     /// `shard` has stopped working, and holds nothing of what it has read.
     #[inline]
     pub(crate) fn rest(&self, shard: usize) {
-        self.notes[shard].0.store(RESTING, Ordering::Release);
+        self.notes[shard].store(RESTING, Ordering::Release);
     }
 
     /// The epoch of something that was just taken out of the index.
@@ -55,7 +51,7 @@ impl Epochs {
     pub(super) fn has_passed(&self, epoch: u64) -> bool {
         fence(Ordering::SeqCst);
         self.notes.iter().all(|note| {
-            let began = note.0.load(Ordering::Acquire);
+            let began = note.load(Ordering::Acquire);
             began == RESTING || began > epoch
         })
     }

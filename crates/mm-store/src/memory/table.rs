@@ -165,14 +165,21 @@ impl Bucket {
     /// Takes the lock as soon as nobody has it.
     #[inline]
     pub(crate) fn lock(&self) {
+        self.lock_after(0);
+    }
+
+    /// The same for who lets others have it for at least so many pauses.
+    #[inline(always)]
+    pub(crate) fn lock_after(&self, pauses: u32) {
         if !self.try_lock() {
-            self.wait();
+            let [least, most] = PAUSES;
+            self.wait(pauses.max(least), most.max(pauses));
         }
     }
 
+    /// Waits for so many pauses before each look at the lock, from `pauses` to `most`.
     #[cold]
-    fn wait(&self) {
-        let [mut pauses, most] = PAUSES;
+    fn wait(&self, mut pauses: u32, most: u32) {
         loop {
             if pauses > most {
                 // Who has it may be waiting for this processor.

@@ -6,7 +6,7 @@ use super::{Opened, Place, QUEUES, Queue, Segment, State};
 use crate::memory::{SEGMENT_FILL_BYTES, SegmentId};
 use crate::narrow::to_u32;
 use crate::primitive::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use crate::sharing::{Exclusive, Sharing, add, take_next};
+use crate::sharing::{Apart, Exclusive, Sharing, add, take_next};
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Ends {
@@ -41,22 +41,27 @@ struct Lists {
     held: Vec<SegmentId>,
 }
 
-/// All segments.
-#[derive(Debug)]
-pub(crate) struct Segments<S: Sharing> {
-    table: Box<[Segment]>,
-    opened: Box<[Opened]>,
-    lists: S::Exclusive<Lists>,
-    next_sequence: AtomicU64,
+/// How many segments there are of each kind, for those who only want to know that.
+#[derive(Debug, Default)]
+struct Counts {
     /// Items that the small queue gave up so far; it wraps.
     drops: AtomicU32,
     /// Segments from here on have never been opened.
     opened_below: AtomicUsize,
-    // How many there are in the lists, for those who only want to know that.
     free: AtomicUsize,
     unused: AtomicUsize,
     held: AtomicUsize,
     lens: [AtomicUsize; QUEUES],
+}
+
+/// All segments. What every request reads of it stands apart from what changes.
+#[derive(Debug)]
+pub(crate) struct Segments<S: Sharing> {
+    table: Box<[Segment]>,
+    opened: Box<[Opened]>,
+    lists: Apart<S::Exclusive<Lists>>,
+    next_sequence: Apart<AtomicU64>,
+    counts: Apart<Counts>,
 }
 
 impl<S: Sharing> Segments<S> {
@@ -73,14 +78,9 @@ impl<S: Sharing> Segments<S> {
         Self {
             table: (0..slots).map(|_| Segment::default()).collect(),
             opened: (0..slots).map(|_| Opened::default()).collect(),
-            lists: S::Exclusive::new(lists),
-            next_sequence: AtomicU64::new(1),
-            drops: AtomicU32::new(0),
-            opened_below: AtomicUsize::new(0),
-            free: AtomicUsize::new(0),
-            unused: AtomicUsize::new(count as usize),
-            held: AtomicUsize::new(0),
-            lens: Default::default(),
+            lists: Apart(S::Exclusive::new(lists)),
+            next_sequence: Apart(AtomicU64::new(1)),
+            counts: Apart(Counts { unused: AtomicUsize::new(count as usize), ..Counts::default() }),
         }
     }
 
@@ -104,24 +104,24 @@ impl<S: Sharing> Segments<S> {
     /// How many segments have memory.
     #[inline]
     pub(crate) fn resident(&self) -> usize {
-        self.table.len() - 1 - self.unused.load(Ordering::Relaxed)
+        self.table.len() - 1 - self.counts.unused.load(Ordering::Relaxed)
     }
 
     /// How many segments are free.
     #[inline]
     pub(crate) fn free(&self) -> usize {
-        self.free.load(Ordering::Relaxed)
+        self.counts.free.load(Ordering::Relaxed)
     }
 
     /// How many segments are held.
     #[inline]
     pub(crate) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+        self.counts.held.load(Ordering::Relaxed)
     }
 
     /// How many segments `queue` has, those being filled left out.
     pub(crate) fn len(&self, queue: Queue) -> usize {
-        self.lens[queue.index()].load(Ordering::Relaxed)
+        self.counts.lens[queue.index()].load(Ordering::Relaxed)
     }
 
     /// A number that no segment has had or will have.
@@ -136,21 +136,21 @@ impl<S: Sharing> Segments<S> {
 
     /// The small queue has given up so many more items.
     pub(crate) fn count_drops(&self, drops: u32) {
-        add::<S>(&self.drops, drops);
+        add::<S>(&self.counts.drops, drops);
     }
 
     /// How many items the small queue has given up since `id` was sealed.
     pub(crate) fn stay_of(&self, id: SegmentId) -> u32 {
         let sealed_at = self.get(id).sealed_at.load(Ordering::Relaxed);
-        self.drops.load(Ordering::Relaxed).wrapping_sub(sealed_at)
+        self.counts.drops.load(Ordering::Relaxed).wrapping_sub(sealed_at)
     }
 
     fn with<R>(&self, change: impl FnOnce(&mut Lists) -> R) -> R {
         let mut lists = self.lists.lock();
         let result = change(&mut lists);
-        self.free.store(lists.free.len(), Ordering::Relaxed);
-        self.unused.store(lists.unused.len(), Ordering::Relaxed);
-        self.held.store(lists.held.len(), Ordering::Relaxed);
+        self.counts.free.store(lists.free.len(), Ordering::Relaxed);
+        self.counts.unused.store(lists.unused.len(), Ordering::Relaxed);
+        self.counts.held.store(lists.held.len(), Ordering::Relaxed);
         result
     }
 
@@ -162,8 +162,8 @@ impl<S: Sharing> Segments<S> {
                 None if self.table.len() - 1 - lists.unused.len() < most => lists.unused.pop()?,
                 None => return None,
             };
-            let below = self.opened_below.load(Ordering::Relaxed).max(id.index() + 1);
-            self.opened_below.store(below, Ordering::Release);
+            let below = self.counts.opened_below.load(Ordering::Relaxed).max(id.index() + 1);
+            self.counts.opened_below.store(below, Ordering::Release);
             Some(id)
         })?;
         self.opened(id).0.store(now_s, Ordering::Relaxed);
@@ -185,13 +185,13 @@ impl<S: Sharing> Segments<S> {
             None => ends.oldest = Some(id),
         }
         self.change_len(queue, 1);
-        self.get(id).sealed_at.store(self.drops.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.get(id).sealed_at.store(self.counts.drops.load(Ordering::Relaxed), Ordering::Relaxed);
         self.get(id).set_state(State::Sealed(queue));
     }
 
     /// Changed only by who has the lists.
     fn change_len(&self, queue: Queue, by: isize) {
-        let len = &self.lens[queue.index()];
+        let len = &self.counts.lens[queue.index()];
         len.store(len.load(Ordering::Relaxed).wrapping_add_signed(by), Ordering::Relaxed);
     }
 
@@ -227,7 +227,7 @@ impl<S: Sharing> Segments<S> {
 
     /// Every sealed segment, in no order.
     pub(crate) fn sealed(&self) -> impl Iterator<Item = (SegmentId, &Segment)> {
-        let all = self.table[..self.opened_below.load(Ordering::Acquire)]
+        let all = self.table[..self.counts.opened_below.load(Ordering::Acquire)]
             .iter()
             .enumerate()
             .map(|(number, segment)| (SegmentId(to_u32(number)), segment));

@@ -5,7 +5,7 @@ use mm_base::short::equal;
 use super::core::Core;
 use super::{Found, Key, Miss, Store};
 use crate::hash::KeyHash;
-use crate::index::{Hint, Locked, Seat};
+use crate::index::{Hint, Locked, Patience, Seat};
 use crate::memory::{Location, Record, flag};
 use crate::sharing::Sharing;
 
@@ -100,6 +100,22 @@ impl<S: Sharing> Core<S> {
     #[inline(always)]
     pub(super) fn look_up_locked(&self, key: Key<'_>, locked: &Locked) -> Option<(Seat<'_>, Record<'_>)> {
         self.confirm(key, self.index.hinted_locked(key.hint, locked))
+    }
+
+    /// Locks the one bucket in which the look ahead has found `key`'s item, if that still stands there.
+    #[inline(always)]
+    pub(super) fn lock_hinted(
+        &self,
+        key: Key<'_>,
+        patience: &Patience,
+    ) -> Option<(Locked, Seat<'_>, Record<'_>)> {
+        let (locked, seat) = self.index.lock_hinted(key.hint, patience)?;
+        let record = self.arena.record(seat.location);
+        if equal(record.key(), key.bytes) {
+            return Some((locked, seat, record));
+        }
+        self.index.unlock(locked);
+        None
     }
 
     /// What a hint has led to, if it is `key`'s item, or else what a search finds.

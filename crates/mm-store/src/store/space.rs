@@ -195,6 +195,7 @@ impl<S: Sharing> Store<S> {
 
     #[inline(never)]
     fn keep_pace_slowly(&mut self, bytes: usize) {
+        self.count_items();
         if S::IS_SHARED && self.core.segments.held() != 0 {
             self.refresh();
             self.take_back_held();

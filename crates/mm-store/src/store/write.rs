@@ -118,26 +118,30 @@ impl<S: Sharing> Store<S> {
         if mm_base::canary!("stale read", 64) && self.find(key).is_ok() {
             return Ok(Outcome::Stored);
         }
-        let locked = self.core.index.lock(key.hash);
-        let old = self.core.look_up_locked(key, &locked);
         if put.mode == Mode::Set
-            && let Some(old) = old
-            && self.overwrite(old, (&head, value))
+            && let Some((locked, seat, old)) = self.core.lock_hinted(key, &self.patience)
         {
+            let is_done = self.overwrite((seat, old), (&head, value));
             self.core.index.unlock(locked);
-            self.after_write(record_bytes);
-            return Ok(Outcome::Stored);
+            if is_done {
+                self.bury_overwritten(seat.location, old, value.len());
+                self.after_overwrite(record_bytes);
+                return Ok(Outcome::Stored);
+            }
         }
-        let old = old.map(|(seat, _)| seat.into());
-        self.put_with_care((key, put), value, (locked, old))
+        self.put_with_care((key, put), value)
     }
 
-    /// Writes a record over an item whose buckets are locked, where neither is out of the ordinary and there is room.
-    /// False, and nothing is done, where it is not so.
+    /// Writes a record over an item whose bucket is locked, where neither is out of the ordinary and there is room; the
+    /// old one is to be buried then. False, and nothing is done, where it is not so.
     #[inline(always)]
     fn overwrite(&self, (seat, old): (Seat<'_>, Record<'_>), (head, value): (&Head<'_>, &[u8])) -> bool {
         let core = &*self.core;
-        let is_special = (head.flags | old.flags()) & (flag::CAS | flag::CHAINED) != 0 || self.wants_cas;
+        let has_cas = old.flags() & flag::CAS != 0;
+        let is_special = (head.flags | old.flags()) & flag::CHAINED != 0
+            || head.flags & flag::CAS != 0
+            || has_cas && !S::IS_SHARED
+            || self.wants_cas;
         if is_special || core.death(seat.location, old, self.now_s).is_some() {
             return false;
         }
@@ -145,41 +149,54 @@ impl<S: Sharing> Store<S> {
         let place = self.place_over(old_book, old_book.queue(), head.expiry);
         let Some(segment) = self.heads[place.index()] else { return false };
         let book = core.segments.get(segment);
-        // Of records in one segment, and of segments, the later one has the greater CAS value. What is appended after a
-        // flush belongs to the time after it.
-        let is_old = S::IS_SHARED && book.sequence() < core.flushed_before();
-        if is_old || book.sequence() < old_book.sequence() {
+        // What is appended after a flush belongs to the time after it.
+        if S::IS_SHARED && book.sequence() < core.flushed_before() {
             return false;
         }
-        let head = Head { last_access: core.segments.opened(segment).encode_time(self.now_s), ..*head };
+        let mut head = Head { last_access: core.segments.opened(segment).encode_time(self.now_s), ..*head };
+        // Of records in one segment, and of segments, the later one has the greater CAS value.
+        if has_cas || book.sequence() < old_book.sequence() {
+            if !S::IS_SHARED {
+                return false;
+            }
+            // Two shards that write one key by turns come here each time.
+            if !self.will_exceed(segment, seat.location) {
+                head.flags |= flag::CAS;
+                head.cas = self.fresh_cas(Some(seat.into()));
+            }
+        }
         let Some((location, bytes)) = core.arena.append_whole(&self.writer, segment, &head, value) else {
             return false;
         };
         book.add_live::<S>(to_u32(bytes));
         self.note_expiry(location, head.expiry);
         seat.replace(location);
-        old.change_flags(flag::DEAD, 0);
-        old_book.subtract_live::<S>(to_u32(core.arena.rounded(old.item_bytes())));
-        let counters = self.counters();
-        counters.item_bytes.add((value.len() as u64).wrapping_sub(old.layout().value_len as u64));
-        counters.stored.add(1);
         true
     }
 
-    /// Stores a value that is not just written over an item. The key's buckets are locked, and hold this item of it,
-    /// which may be dead.
+    /// Makes the record garbage that [`Store::overwrite`] has written over. Nobody finds it any more, so nothing need
+    /// be locked; and as long as it is counted as live its segment stays.
+    #[inline(always)]
+    fn bury_overwritten(&self, location: Location, old: Record<'_>, value_len: usize) {
+        let core = &*self.core;
+        old.change_flags(flag::DEAD, 0);
+        let bytes = to_u32(core.arena.rounded(old.item_bytes()));
+        core.segments.get(core.arena.segment_of(location)).subtract_live::<S>(bytes);
+        let counters = self.counters();
+        counters.item_bytes.add((value_len as u64).wrapping_sub(old.layout().value_len as u64));
+        counters.stored.add(1);
+    }
+
+    /// Stores a value that is not just written over an item.
     #[inline(never)]
-    fn put_with_care(
-        &mut self,
-        (key, put): (Key<'_>, &Put),
-        value: &[u8],
-        (mut locked, old): (Locked, Option<Found>),
-    ) -> Result<Outcome, PutError> {
+    fn put_with_care(&mut self, (key, put): (Key<'_>, &Put), value: &[u8]) -> Result<Outcome, PutError> {
         let head = Head { value_len: value.len(), ..head_of(key, put) };
         let record_bytes = head.layout().bytes() + CAS_BYTES;
-        let mut old = old.ok_or(Miss::Absent).and_then(|old| self.if_alive(old));
         let mut queue = None;
         loop {
+            // Making room may move the old item, or remove it.
+            let locked = self.core.index.lock(key.hash);
+            let old = self.find_locked(key, &locked);
             match self.put_once((key, locked), old, (put.mode, &head, value), &mut queue) {
                 Ok(Ok(Outcome::Stored)) => {
                     self.after_write(record_bytes);
@@ -188,9 +205,6 @@ impl<S: Sharing> Store<S> {
                 Ok(other) => return other,
                 Err(short) => self.make_up_for(short, record_bytes)?,
             }
-            // Making room may move the old item, or remove it.
-            locked = self.core.index.lock(key.hash);
-            old = self.find_locked(key, &locked);
         }
     }
 
@@ -255,6 +269,13 @@ impl<S: Sharing> Store<S> {
     #[inline]
     pub(super) fn after_write(&mut self, bytes: usize) {
         self.count_items();
+        self.resize_step();
+        self.keep_pace(bytes);
+    }
+
+    /// The same where only the value of an item has changed: there are as many items as before.
+    #[inline]
+    fn after_overwrite(&mut self, bytes: usize) {
         self.resize_step();
         self.keep_pace(bytes);
     }

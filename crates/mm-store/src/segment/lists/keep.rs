@@ -109,10 +109,10 @@ impl<S: Sharing> Segments<S> {
         let unused = unused.filter_map(|(number, _)| u32::try_from(number).ok()).map(SegmentId).collect();
         self.with(|lists: &mut Lists| lists.unused = unused);
         let opened = is_known.iter().rposition(|is_known| *is_known).map_or(0, |last| last + 1);
-        self.opened_below.store(opened, Ordering::Relaxed);
+        self.counts.opened_below.store(opened, Ordering::Relaxed);
         self.next_sequence.store(next_sequence, Ordering::Relaxed);
         // How long segments have been here is not in the book: long.
-        self.drops.store(u32::MAX / 2, Ordering::Relaxed);
+        self.counts.drops.store(u32::MAX / 2, Ordering::Relaxed);
         Ok(())
     }
 }
