@@ -119,11 +119,12 @@ fn loom(checks: &mut Checks) {
 fn simulation(checks: &mut Checks) {
     checks.program("simulation of many seeds", &mut sim::program(&["--seeds", SIMULATED_SEEDS]));
     checks.program("mistakes made on purpose", &mut sim::program(&["--canary", "all"]));
-    checks.check("mistakes on threads", || {
-        let select =
-            ["--package", "mm-sim", "--features", "canaries", "--test", "linearizability", "mistake"];
-        count_tests(cargo(&["test", "--quiet"]).args(select))
-    });
+    for (name, package, test) in
+        [("mistakes on threads", "mm-sim", "linearizability"), ("pins ignored", "mm-store", "limit")]
+    {
+        let select = ["--package", package, "--features", "canaries", "--test", test, "mistake"];
+        checks.check(name, || count_tests(cargo(&["test", "--quiet"]).args(select)));
+    }
     checks.program("an hour of expiring items", &mut sim::program(&["--hour"]));
 }
 
