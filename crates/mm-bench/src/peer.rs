@@ -3,7 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -34,7 +34,11 @@ impl Kind {
         }
     }
 
-    fn program(self) -> Result<PathBuf, String> {
+    /// Its program: mmem beside this one, the others from the path.
+    ///
+    /// # Errors
+    /// This program cannot be found.
+    pub(crate) fn program(self) -> Result<PathBuf, String> {
         match self {
             Self::Mmem => {
                 let this =
@@ -82,8 +86,16 @@ impl Peer {
     /// # Errors
     /// It cannot be started or connected to.
     pub(crate) fn start(kind: Kind, limit_mib: u64) -> Result<Self, String> {
-        let (port, program) = (free_port()?, kind.program()?);
-        let mut command = Command::new(&program);
+        Self::start_program(kind, &kind.program()?, limit_mib)
+    }
+
+    /// As [`Peer::start`], with another program of that kind.
+    ///
+    /// # Errors
+    /// See [`Peer::start`].
+    pub(crate) fn start_program(kind: Kind, program: &Path, limit_mib: u64) -> Result<Self, String> {
+        let port = free_port()?;
+        let mut command = Command::new(program);
         let (port_text, limit) = (port.to_string(), limit_mib.to_string());
         if kind == Kind::Redis {
             command.args(["--port", &port_text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
@@ -138,12 +150,19 @@ impl Peer {
         request: Request,
         answered: &mut impl FnMut(Request, bool),
     ) -> Result<(), String> {
+        self.queue(request);
+        if self.is_full() { self.flush(answered) } else { Ok(()) }
+    }
+
+    /// Puts a request into the batch, which only [`Peer::flush`] sends.
+    pub(crate) fn queue(&mut self, request: Request) {
         self.encode(request);
         self.pending.push(request);
-        if self.pending.len() >= BATCH || self.requests.len() >= BATCH_BYTES {
-            self.flush(answered)?;
-        }
-        Ok(())
+    }
+
+    /// Whether the batch is as large as it should get.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.pending.len() >= BATCH || self.requests.len() >= BATCH_BYTES
     }
 
     /// Takes the answers of all that was sent.

@@ -16,6 +16,7 @@ mod read;
 mod report;
 mod request;
 mod run;
+mod running;
 mod simulate;
 mod source;
 mod study;
@@ -31,6 +32,7 @@ use clap::Args;
 
 use engine::Engine;
 use run::Row;
+use source::Source;
 
 /// What can be typed after `mm-bench trace`.
 #[derive(Debug, Args)]
@@ -48,7 +50,12 @@ pub(crate) struct TraceArguments {
     #[arg(long, value_delimiter = ',')]
     engines: Vec<String>,
     /// Memory sizes, percent of the trace's footprint.
-    #[arg(long, value_delimiter = ',', default_value = "1,3,10,30")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "1,3,10,30",
+        default_value_if("running", "true", "10,30")
+    )]
     memory: Vec<f64>,
     /// Variants of eviction over segments instead of the engines.
     #[arg(long)]
@@ -62,6 +69,16 @@ pub(crate) struct TraceArguments {
     /// Also draws the means into this file.
     #[arg(long)]
     svg: Option<PathBuf>,
+    /// Instead of the engines a running memcached and a running mmem of as many resident bytes. Memory sizes are
+    /// memcached's `-m` then, by default 10 and 30 %.
+    #[arg(long, conflicts_with_all = ["study", "engines", "json", "svg"])]
+    running: bool,
+    /// The memcached to run [default: the one in the path].
+    #[arg(long, value_name = "PATH", requires = "running")]
+    peer: Option<PathBuf>,
+    /// Requests in a second to the running caches [default: as many as they serve].
+    #[arg(long, value_name = "N", requires = "running")]
+    rate: Option<u32>,
 }
 
 /// Runs the command.
@@ -74,6 +91,9 @@ pub(crate) fn command(arguments: &TraceArguments) -> Result<ExitCode, String> {
     }
     if let Some(folder) = arguments.dir.as_deref().filter(|folder| !folder.is_dir()) {
         return Err(format!("--dir {}: no such folder", folder.display()));
+    }
+    if arguments.running {
+        return running::compare(arguments, &wanted(arguments)?);
     }
     let mut engines = if arguments.study { study::variants() } else { engine::engines() };
     if let Some(wrong) =
@@ -110,12 +130,19 @@ fn save(path: &Path, write: Writer, engines: &[Engine], rows: &[Row]) -> io::Res
     file.flush()
 }
 
-/// Replays one trace after the other; a row is printed as soon as it is known.
-fn replay_all(arguments: &TraceArguments, engines: &[Engine]) -> io::Result<Vec<Row>> {
-    let mut sources = source::sources(arguments.dir.as_deref(), arguments.all)?;
+/// The traces asked for.
+fn wanted(arguments: &TraceArguments) -> Result<Vec<Source>, String> {
+    let mut sources =
+        source::sources(arguments.dir.as_deref(), arguments.all).map_err(|error| error.to_string())?;
     if !arguments.only.is_empty() {
         sources.retain(|source| arguments.only.iter().any(|part| source.name.contains(part.as_str())));
     }
+    Ok(sources)
+}
+
+/// Replays one trace after the other; a row is printed as soon as it is known.
+fn replay_all(arguments: &TraceArguments, engines: &[Engine]) -> io::Result<Vec<Row>> {
+    let sources = wanted(arguments).map_err(io::Error::other)?;
     let out = &mut io::stdout().lock();
     writeln!(
         out,

@@ -153,6 +153,8 @@ struct Generator<'workload> {
     /// Objects from here on are scanned.
     scan_first: u32,
     scanned: u32,
+    /// Never written.
+    absent: u32,
     next_object: u32,
     burst_first: u32,
     churn_due: f64,
@@ -170,7 +172,8 @@ impl<'workload> Generator<'workload> {
             population: (0..lasting).collect(),
             scan_first: lasting,
             scanned: 0,
-            next_object: lasting + workload.scan.objects,
+            absent: lasting + workload.scan.objects,
+            next_object: lasting + workload.scan.objects + u32::from(workload.absent > 0.0),
             burst_first: 0,
             churn_due: 0.0,
             ttl_choice: Weighted::new(workload.ttls.iter().map(|ttl| ttl.1)),
@@ -208,7 +211,7 @@ impl<'workload> Generator<'workload> {
             return (self.fresh(1), self.first_operation());
         }
         if falls_in(workload.absent) {
-            return (0, Operation::Peek);
+            return (self.absent, Operation::Peek);
         }
         (self.lasting(position), self.operation())
     }

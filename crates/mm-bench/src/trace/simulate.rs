@@ -41,7 +41,7 @@ pub(crate) fn replay(trace: &Trace, policy: &mut dyn Policy) -> Outcome {
     for (at, request) in trace.requests.iter().enumerate() {
         let at = to_u32(at);
         policy.advance(request.time_s);
-        expiry.advance(request.time_s, policy);
+        expiry.advance(request.time_s, |object| policy.expire(object));
         let bytes = u64::from(request.bytes);
         let writes = match request.operation {
             Operation::Get | Operation::Peek => {
@@ -70,17 +70,19 @@ pub(crate) fn replay(trace: &Trace, policy: &mut dyn Policy) -> Outcome {
 
 /// When which object expires; an object written anew is only found dead at its last date.
 #[derive(Debug)]
-struct Expiry {
+pub(super) struct Expiry {
     dates: Vec<u32>,
     due: BTreeMap<u32, Vec<u32>>,
 }
 
 impl Expiry {
-    fn new(objects: u32) -> Self {
+    /// Nothing expires yet.
+    pub(super) fn new(objects: u32) -> Self {
         Self { dates: vec![0; objects as usize], due: BTreeMap::new() }
     }
 
-    fn schedule(&mut self, object: u32, now_s: u32, ttl_s: u32) {
+    /// The object was written; a time to live of 0 is none.
+    pub(super) fn schedule(&mut self, object: u32, now_s: u32, ttl_s: u32) {
         let date = if ttl_s == 0 { 0 } else { now_s + ttl_s };
         let previous = std::mem::replace(&mut self.dates[object as usize], date);
         if date != 0 && date != previous {
@@ -88,12 +90,13 @@ impl Expiry {
         }
     }
 
-    fn advance(&mut self, now_s: u32, policy: &mut dyn Policy) {
+    /// Names all whose time is over.
+    pub(super) fn advance(&mut self, now_s: u32, mut expired: impl FnMut(u32)) {
         while let Some(entry) = self.due.first_entry().filter(|entry| *entry.key() <= now_s) {
             let (date, objects) = entry.remove_entry();
             for object in objects {
                 if self.dates[object as usize] == date {
-                    policy.expire(object);
+                    expired(object);
                 }
             }
         }

@@ -49,8 +49,12 @@ fn shares_come_out_as_asked() {
         );
     };
     near(count(&|object, _| (1000..1500).contains(&object)), 0.2);
-    near(count(&|object, _| object >= 1500), 0.3);
+    near(count(&|object, _| object > 1500), 0.3);
     near(count(&|_, operation| operation == Operation::Peek), 0.1);
+    // Nobody writes the object that is asked for in vain.
+    let absent = count(&|object, _| object == 1500);
+    assert_eq!(count(&|object, operation| (object, operation) == (1500, Operation::Peek)), absent);
+    near(absent, 0.1);
 }
 
 #[test]
