@@ -33,11 +33,15 @@ pub struct Stats {
     pub evicted_unfetched: u64,
     /// Items evicted that were read since they were stored.
     pub evicted_fetched: u64,
+    /// Of these, items that were read more than once since they were stored or last decided upon.
+    pub evicted_active: u64,
     /// Items evicted though they would have expired some time later.
     pub evicted_with_expiry: u64,
     /// Items removed because they had expired or were flushed.
     pub reclaimed: u64,
-    /// Of these, items that nobody had read.
+    /// Of these, items that the search for expired ones found, and not a request or the emptying of their segment.
+    pub reclaimed_by_search: u64,
+    /// Of all reclaimed, items that nobody had read.
     pub expired_unfetched: u64,
     /// Records (items, and extents of long values) copied to another segment so that theirs could be reused.
     pub moved: u64,
@@ -59,8 +63,10 @@ impl Stats {
             evicted: self.evicted.wrapping_sub(earlier.evicted),
             evicted_unfetched: self.evicted_unfetched.wrapping_sub(earlier.evicted_unfetched),
             evicted_fetched: self.evicted_fetched.wrapping_sub(earlier.evicted_fetched),
+            evicted_active: self.evicted_active.wrapping_sub(earlier.evicted_active),
             evicted_with_expiry: self.evicted_with_expiry.wrapping_sub(earlier.evicted_with_expiry),
             reclaimed: self.reclaimed.wrapping_sub(earlier.reclaimed),
+            reclaimed_by_search: self.reclaimed_by_search.wrapping_sub(earlier.reclaimed_by_search),
             expired_unfetched: self.expired_unfetched.wrapping_sub(earlier.expired_unfetched),
             moved: self.moved.wrapping_sub(earlier.moved),
             moved_bytes: self.moved_bytes.wrapping_sub(earlier.moved_bytes),

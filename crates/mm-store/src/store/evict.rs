@@ -405,6 +405,7 @@ impl<S: Sharing> Store<S> {
             self.counters().evicted_unfetched.add(1);
         } else {
             self.counters().evicted_fetched.add(1);
+            self.counters().evicted_active.add(u64::from(mark & mark::FREQUENCY > 1));
         }
         if self.core.arena.record(location).flags() & flag::EXPIRES != 0 {
             self.counters().evicted_with_expiry.add(1);

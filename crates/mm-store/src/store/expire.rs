@@ -192,6 +192,7 @@ impl<S: Sharing> Store<S> {
                 && is_expired(self.core.arena.record(location), self.now_s)
             {
                 self.reclaim(Found { slot, location });
+                self.counters().reclaimed_by_search.add(1);
             }
             self.core.index.unlock(locked);
         }

@@ -62,3 +62,45 @@ fn a_higher_limit_is_used() {
     );
     assert_eq!(client.stat(" settings", "maxbytes"), (96 << 20).to_string());
 }
+
+/// The counters of what has left the store, in the order of [`what_leaves_is_told_apart`].
+fn left(client: &mut Client) -> [u64; 5] {
+    ["evictions", "evicted_unfetched", "reclaimed", "crawler_reclaimed", "expired_unfetched"]
+        .map(|name| client.stat("", name).parse().unwrap())
+}
+
+#[test]
+fn what_leaves_is_told_apart() {
+    let server = Server::start("what-leaves", "mmem -p -1 -m 8");
+    let mut client = Client::connect(&server);
+    let value = "v".repeat(5000);
+    let store = |client: &mut Client, key: &str| {
+        assert_eq!(client.ask(format!("set {key} 0 0 5000\n{value}\n")), "STORED\n");
+    };
+    let read = |client: &mut Client, key: &str| assert_eq!(client.ask(format!("mg {key}\n")), "HD\n");
+    for number in 0..100 {
+        store(&mut client, &format!("read-{number}"));
+        store(&mut client, &format!("unread-{number}"));
+        read(&mut client, &format!("read-{number}"));
+        for kind in ["read", "unread"] {
+            assert_eq!(client.ask(format!("touch {kind}-{number} -1\n")), "TOUCHED\n");
+        }
+    }
+    // Nobody asks for them: the search finds them, if it takes some time.
+    eventually(|| (client.stat("", "curr_items") == "0").then_some(()));
+    assert_eq!(left(&mut client), [0, 0, 0, 200, 100]);
+
+    for number in 0..4000 {
+        store(&mut client, &format!("new-{number}"));
+    }
+    let [evictions, evicted_unfetched, ..] = left(&mut client);
+    assert!(evictions > 2000 && evicted_unfetched == evictions, "{evictions}, {evicted_unfetched} unfetched");
+
+    for number in 0..8000 {
+        store(&mut client, &format!("used-{number}"));
+        read(&mut client, &format!("used-{number}"));
+    }
+    let [evictions, evicted_unfetched, expired @ ..] = left(&mut client);
+    assert!(evictions > 10_000 && evicted_unfetched <= 4000, "{evictions}, {evicted_unfetched} unfetched");
+    assert_eq!(expired, [0, 200, 100]);
+}
