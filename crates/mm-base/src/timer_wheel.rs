@@ -6,8 +6,10 @@
 //! first occupied slot of the lowest occupied level comes before all others. Time moves from occupied slot to
 //! occupied slot; a slot of a higher level is spread over the lower ones when its beginning is reached.
 //!
-//! A deadline that moves later, as that of an idle connection does with each request, is only noted: the timer stays
-//! in its slot and is put where it belongs when that slot comes up. Nothing here reads a clock.
+//! A deadline that moves is only noted, and the timer stays in its slot. One that has moved later, as that of an idle
+//! connection does with each request, is put where it belongs when its slot comes up. Those that have moved earlier are
+//! on a list, with the least of their deadlines; when that has come all of them are put where they belong, before any
+//! timer fires. Nothing here reads a clock.
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +18,8 @@ const SLOT_BITS: u32 = 6;
 const SLOTS: u32 = 1 << SLOT_BITS;
 const LEVELS: u32 = 7;
 const NONE: u32 = u32::MAX;
+/// In place of the next of the hastened: it is none of them.
+const UNHURRIED: u32 = u32::MAX - 1;
 /// Room for all levels and slots, in powers of two, so that an index needs no check.
 const LEVELS_ROOM: usize = (LEVELS as usize).next_power_of_two();
 const PLACES: usize = LEVELS_ROOM * SLOTS as usize;
@@ -23,7 +27,8 @@ const PLACES: usize = LEVELS_ROOM * SLOTS as usize;
 /// The latest deadline a wheel can hold, in milliseconds (139 years); later ones are moved to it.
 pub const DEADLINE_MS_MAX: u64 = (1 << (SLOT_BITS * LEVELS)) - 1;
 
-/// The most work one timer causes in its life: a move down from each level but the last, and its firing.
+/// The most work one timer causes in its life: a move down from each level but the last, and its firing. Being moved
+/// makes it begin anew, once however often it is moved before that comes up.
 pub const STEPS_PER_TIMER_MAX: u32 = LEVELS;
 
 /// Names one armed timer. It goes stale when the timer fires or is cancelled, and never names another one until
@@ -43,6 +48,9 @@ struct Entry<T> {
     /// Neighbours in the slot's ring, or `next` in the list of free entries.
     previous: u32,
     next: u32,
+    /// Neighbours in the list of those that have moved earlier, or [`UNHURRIED`] as the next.
+    hastened_previous: u32,
+    hastened_next: u32,
     generation: u32,
     /// level * SLOTS + slot.
     place: u32,
@@ -67,6 +75,10 @@ pub struct TimerWheel<T> {
     spreading: u32,
     /// The first entry of each slot's ring.
     heads: Box<[u32; PLACES]>,
+    /// The first of those that have moved earlier and are not yet where they belong.
+    hastened: u32,
+    /// At most the earliest of their deadlines; `u64::MAX` when there are none.
+    hastened_ms: u64,
 }
 
 impl<T> TimerWheel<T> {
@@ -77,12 +89,14 @@ impl<T> TimerWheel<T> {
             entries: Vec::new(),
             free: NONE,
             len: 0,
-            limit: limit.min(NONE as usize),
+            limit: limit.min(UNHURRIED as usize),
             elapsed_ms: now_ms.min(DEADLINE_MS_MAX),
             occupied: [0; LEVELS_ROOM],
             levels: 0,
             spreading: NONE,
             heads: Box::new([NONE; PLACES]),
+            hastened: NONE,
+            hastened_ms: u64::MAX,
         }
     }
 
@@ -112,8 +126,7 @@ impl<T> TimerWheel<T> {
         Ok(TimerId { index, generation: self.entries[index as usize].generation })
     }
 
-    /// Moves a timer to another deadline and says whether it was still armed. Moving it later costs a few
-    /// instructions, moving it earlier a removal and an insertion.
+    /// Moves a timer to another deadline and says whether it was still armed. Only notes it.
     #[inline]
     pub fn rearm(&mut self, id: TimerId, deadline_ms: u64) -> bool {
         let Some(entry) = self.entries.get_mut(id.index as usize) else { return false };
@@ -124,13 +137,10 @@ impl<T> TimerWheel<T> {
         let deadline_ms = deadline_ms.min(DEADLINE_MS_MAX);
         entry.deadline_ms = deadline_ms;
         if deadline_ms < entry.placed_ms {
-            let place = place_of(self.elapsed_ms, deadline_ms.max(self.elapsed_ms));
-            if place == entry.place {
-                // What lies in one slot has no order among itself until the slot's beginning is reached.
-                entry.placed_ms = deadline_ms;
-            } else {
-                self.unlink(id.index);
-                self.link(id.index, place, deadline_ms);
+            let is_new = entry.hastened_next == UNHURRIED;
+            self.hastened_ms = self.hastened_ms.min(deadline_ms);
+            if is_new {
+                self.hasten(id.index);
             }
         }
         true
@@ -149,11 +159,11 @@ impl<T> TimerWheel<T> {
     }
 
     /// When the wheel wants to be asked next: never later than the earliest deadline, and earlier where timers wait
-    /// on a higher level or have been moved later. None when no timer is armed.
+    /// on a higher level or have been moved. None when no timer is armed.
     #[must_use]
     pub fn next_deadline_ms(&self) -> Option<u64> {
         let (level, slot) = self.next_slot()?;
-        Some(self.slot_start(level, slot).max(self.elapsed_ms))
+        Some(self.slot_start(level, slot).min(self.hastened_ms).max(self.elapsed_ms))
     }
 
     /// Moves time to `now_ms` and takes out one timer that is due, the earliest first; those of the same millisecond
@@ -164,6 +174,11 @@ impl<T> TimerWheel<T> {
     pub fn pop_due(&mut self, now_ms: u64, budget: &mut u32) -> Option<T> {
         let now_ms = now_ms.min(DEADLINE_MS_MAX);
         while *budget > 0 {
+            if self.hastened_ms <= now_ms {
+                *budget -= 1;
+                self.place_hastened();
+                continue;
+            }
             let Some((level, slot)) = self.next_slot() else {
                 self.elapsed_ms = self.elapsed_ms.max(now_ms);
                 return None;
@@ -206,6 +221,8 @@ impl<T> TimerWheel<T> {
             placed_ms: 0,
             previous: NONE,
             next: NONE,
+            hastened_previous: NONE,
+            hastened_next: UNHURRIED,
             generation: 0,
             place: 0,
             value: Some(value),
@@ -214,12 +231,55 @@ impl<T> TimerWheel<T> {
     }
 
     fn release(&mut self, index: u32) -> Option<T> {
+        if self.entries[index as usize].hastened_next != UNHURRIED {
+            self.unhasten(index);
+        }
         let entry = &mut self.entries[index as usize];
         entry.generation = entry.generation.wrapping_add(1);
         entry.next = self.free;
         self.free = index;
         self.len -= 1;
         entry.value.take()
+    }
+
+    /// Puts an entry on the list of those that have moved earlier.
+    fn hasten(&mut self, index: u32) {
+        let first = std::mem::replace(&mut self.hastened, index);
+        let entry = &mut self.entries[index as usize];
+        (entry.hastened_previous, entry.hastened_next) = (NONE, first);
+        if let Some(first) = self.entries.get_mut(first as usize) {
+            first.hastened_previous = index;
+        }
+    }
+
+    /// Takes an entry off that list.
+    fn unhasten(&mut self, index: u32) {
+        let entry = &mut self.entries[index as usize];
+        let next = std::mem::replace(&mut entry.hastened_next, UNHURRIED);
+        let previous = entry.hastened_previous;
+        match self.entries.get_mut(previous as usize) {
+            Some(previous) => previous.hastened_next = next,
+            None => self.hastened = next,
+        }
+        if let Some(next) = self.entries.get_mut(next as usize) {
+            next.hastened_previous = previous;
+        }
+        if self.hastened == NONE {
+            self.hastened_ms = u64::MAX;
+        }
+    }
+
+    /// Puts one of those that have moved earlier where it belongs.
+    fn place_hastened(&mut self) {
+        let index = self.hastened;
+        self.unhasten(index);
+        let entry = &self.entries[index as usize];
+        let deadline_ms = entry.deadline_ms;
+        // It may have moved later since, or its slot may have come up.
+        if deadline_ms < entry.placed_ms {
+            self.unlink(index);
+            self.place(index, deadline_ms);
+        }
     }
 
     /// Appends an entry to the slot its deadline belongs to.

@@ -121,6 +121,27 @@ pub(crate) fn fill<'a, S: Sharing>(
     Ahead::More
 }
 
+/// The key of the first request of `input`, if that has one.
+#[inline(always)]
+pub(crate) fn first_key<'a, S: Sharing>(
+    store: &Store<S>,
+    mut parser: Parser,
+    input: &'a [u8],
+) -> Option<Key<'a>> {
+    if let Some((get, _)) = parser.next_get(input) {
+        return store.key(get.key);
+    }
+    if let Some((line, _)) = parser.next_set(input) {
+        return store.key(line.key);
+    }
+    match parser.next(input).parsed {
+        Parsed::Request(Request::Get(get)) => store.key(get.key),
+        Parsed::Request(Request::Store(line)) => store.key(line.key),
+        Parsed::Request(Request::Meta(meta)) => store.key(meta.key),
+        _ => None,
+    }
+}
+
 /// Takes one request other than get and set. Returns what is ahead where the batch ends with it.
 #[inline]
 fn take_other<'a, S: Sharing>(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use mm_base::Now;
 use mm_base::buffer::Output;
-use mm_proto::memcached::{Fetch, Meta, Parsed, Parser, Request, Store as StoreLine, lines};
+use mm_proto::memcached::{Fetch, Meta, Parser, Request, Store as StoreLine, lines};
 use mm_server::{Background, Luggage, Peer, Ready, Service, Start, Step, Token};
 use mm_store::{KeyHash, Local, Sharing, Store};
 
@@ -321,13 +321,7 @@ impl<S: Sharing> Service for Memcached<S> {
                 connection.prepared = self.first_hash(connection, input);
                 return connection.prepared.map_or((), |hash| self.store.prefetch_index(hash));
             }
-            let mut parser = connection.parser;
-            let key = match parser.next(input).parsed {
-                Parsed::Request(Request::Get(get)) => self.store.key(get.key),
-                Parsed::Request(Request::Store(line)) => self.store.key(line.key),
-                Parsed::Request(Request::Meta(meta)) => self.store.key(meta.key),
-                _ => None,
-            };
+            let key = batch::first_key(&self.store, connection.parser, input);
             connection.prepared = key.map(|key| key.hash());
             if let Some(hash) = connection.prepared {
                 self.store.prefetch_index(hash);

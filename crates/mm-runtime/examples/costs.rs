@@ -70,6 +70,27 @@ fn slots(times: u64) {
     }
 }
 
+/// As [`slots`], but each move is followed by the coming of another timer's time, which has all that have moved put
+/// where they belong.
+fn placed(times: u64) {
+    const SLOT_MS: u64 = 4096;
+    let mut wheel = TimerWheel::new(0, 16);
+    let mut ids = Vec::new();
+    for time in 0..times {
+        let slot = 62 - time % 60;
+        if slot == 62 {
+            ids.drain(..).for_each(|id| assert!(wheel.cancel(id).is_some()));
+            ids.extend((0..8).map_while(|value| wheel.insert(63 * SLOT_MS, value).ok()));
+        }
+        for &id in &ids {
+            assert!(wheel.rearm(id, slot * SLOT_MS));
+        }
+        let due = wheel.insert(1, 8).ok();
+        assert!(due.is_some_and(|due| wheel.rearm(due, 0)));
+        assert_eq!(wheel.pop_due(0, &mut 100), Some(8));
+    }
+}
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let what = arguments.next().unwrap_or_default();
@@ -105,6 +126,7 @@ fn main() {
         "later" => wheel(times / 8, 1),
         "earlier" => wheel(times / 8, -1),
         "slots" => slots(times / 8),
+        "placed" => placed(times / 8),
         _ => exit(2),
     }
     // Without the destructors, which are not what is counted.

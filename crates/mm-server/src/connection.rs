@@ -104,7 +104,14 @@ impl<C> Machine<C> {
     }
 
     /// Moves what is kept into as little memory as it needs, since it is going to be kept for a while.
+    #[inline]
     pub(crate) fn settle(&mut self, pool: &Pool) {
+        if self.carry.is_some() {
+            self.settle_carry(pool);
+        }
+    }
+
+    fn settle_carry(&mut self, pool: &Pool) {
         if self.carry.as_ref().is_some_and(|carry| carry.bytes().is_empty()) {
             self.carry = None;
         }

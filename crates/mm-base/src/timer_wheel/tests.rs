@@ -56,6 +56,54 @@ fn a_timer_moved_later_fires_once_at_the_later_time() {
 }
 
 #[test]
+fn a_timer_moved_earlier_fires_once_at_the_earlier_time() {
+    let mut wheel = TimerWheel::new(0, 8);
+    let id = wheel.insert(100_000, 1).unwrap();
+    assert!(wheel.rearm(id, 5_000));
+    assert!(wheel.rearm(id, 70));
+    assert_eq!(wheel.next_deadline_ms(), Some(70));
+    assert_eq!(due(&mut wheel, 69), []);
+    assert_eq!(due(&mut wheel, 70), [1]);
+    assert_eq!(due(&mut wheel, 200_000), []);
+}
+
+#[test]
+fn a_timer_moved_earlier_and_later_again_fires_at_the_last_time() {
+    let mut wheel = TimerWheel::new(0, 8);
+    let id = wheel.insert(1_000, 1).unwrap();
+    assert!(wheel.rearm(id, 10));
+    assert!(wheel.rearm(id, 500));
+    assert_eq!(due(&mut wheel, 499), []);
+    assert_eq!(due(&mut wheel, 500), [1]);
+}
+
+#[test]
+fn timers_that_were_moved_earlier_can_be_cancelled_in_any_order() {
+    for cancelled in 0..3 {
+        let mut wheel = TimerWheel::new(0, 8);
+        let ids: Vec<_> = (0..3).map(|value| wheel.insert(9_000, value).unwrap()).collect();
+        assert!(ids.iter().all(|&id| wheel.rearm(id, 20)));
+        assert_eq!(wheel.cancel(ids[cancelled as usize]), Some(cancelled));
+        assert_eq!(due(&mut wheel, 19), []);
+        let mut fired = due(&mut wheel, 20);
+        fired.sort_unstable();
+        assert_eq!(fired, (0..3).filter(|&value| value != cancelled).collect::<Vec<_>>());
+        assert_eq!(wheel.next_deadline_ms(), None);
+    }
+}
+
+#[test]
+fn many_moves_cost_one_step() {
+    let mut wheel = TimerWheel::new(0, 8);
+    let id = wheel.insert(1_000, 1).unwrap();
+    for deadline_ms in (40..1_000).rev() {
+        assert!(wheel.rearm(id, deadline_ms));
+    }
+    assert_eq!(wheel.pop_due(40, &mut 1), None);
+    assert_eq!(wheel.pop_due(40, &mut 1), Some(1));
+}
+
+#[test]
 fn a_stale_id_names_nothing() {
     let mut wheel = TimerWheel::new(0, 8);
     let old = wheel.insert(10, 1).unwrap();

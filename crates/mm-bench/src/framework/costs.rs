@@ -7,7 +7,7 @@ use super::print;
 use crate::machine::tell;
 
 /// What is counted, with two numbers of times, and what it shall cost at most.
-const THINGS: [(&str, [u64; 2], Option<u64>); 9] = [
+const THINGS: [(&str, [u64; 2], Option<u64>); 10] = [
     ("spawn", [1_000, 4_000], Some(150)),
     ("fresh", [10_000, 20_000], None),
     ("life", [10_000, 20_000], None),
@@ -16,7 +16,8 @@ const THINGS: [(&str, [u64; 2], Option<u64>); 9] = [
     ("rearm", [10_000, 20_000], Some(40)),
     ("later", [10_000, 20_000], Some(40)),
     ("earlier", [10_000, 20_000], Some(40)),
-    ("slots", [10_000, 20_000], None),
+    ("slots", [10_000, 20_000], Some(40)),
+    ("placed", [10_000, 20_000], None),
 ];
 
 /// Counts and prints a line for each.

@@ -293,6 +293,10 @@ impl<S: Service, D: Driver> Engine<S, D> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let done = !connection.has_output();
         let ended = connection.marks.has(Marks::ENDED);
+        let is_usual = done && !ended && !connection.has_finished();
+        if is_usual && connection.machine.want() == Want::Input && !driver.may_have_input(connection.stream) {
+            return connection.machine.settle(&self.pool);
+        }
         match connection.machine.want() {
             Want::Fault => {
                 self.stats().faults.add(1);

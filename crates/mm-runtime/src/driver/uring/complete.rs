@@ -7,7 +7,7 @@ use super::UringDriver;
 use super::source::Marks;
 use crate::driver::{Event, SourceId};
 use crate::limits::{ACCEPTED_MAX, EVENTS_MAX, INPUT_BUFFERS_MAX};
-use crate::sys::uring::{Completion, Operation, Tag};
+use crate::sys::uring::{Completion, News, Operation, Tag};
 use mm_base::slab::Key;
 
 /// What an event says.
@@ -25,29 +25,54 @@ impl UringDriver {
     /// Takes completions, as long as there is room for the events that may come of them.
     pub(super) fn complete(&mut self, events: &mut Vec<Event>) {
         while events.len() < EVENTS_MAX {
-            let Some(completion) = self.ring.next() else { break };
-            let event = match completion.tag.operation {
-                Operation::Receive => self.received(&completion),
-                Operation::Accept => self.accepted(completion),
-                Operation::Readable => self.readable(&completion),
-                Operation::Writable => self.writable(&completion),
-                Operation::Send => self.sent_short(&completion),
-                Operation::Linger => {
-                    self.linger_on(completion.tag.key);
-                    None
-                }
-                Operation::Wake => {
-                    if !completion.more {
-                        self.ring.watch(&self.wake, completion.tag);
-                    }
-                    None
-                }
-                Operation::Cancel => None,
+            let event = match self.ring.next_news() {
+                Some(News::Input(key, buffer)) => self.got_input(key, buffer),
+                Some(News::Other(completion)) => self.completed(completion),
+                None => break,
             };
             if let Some(event) = event {
                 events.push(event);
             }
         }
+    }
+
+    /// Takes a completion.
+    #[cold]
+    fn completed(&mut self, completion: Completion) -> Option<Event> {
+        match completion.tag.operation {
+            Operation::Receive => self.received(&completion),
+            Operation::Accept => self.accepted(completion),
+            Operation::Readable => self.readable(&completion),
+            Operation::Writable => self.writable(&completion),
+            Operation::Send => self.sent_short(&completion),
+            Operation::Linger => {
+                self.linger_on(completion.tag.key);
+                None
+            }
+            Operation::Wake => {
+                if !completion.more {
+                    self.ring.watch(&self.wake, completion.tag);
+                }
+                None
+            }
+            Operation::Cancel => None,
+        }
+    }
+
+    /// The kernel has received into a buffer, and goes on.
+    #[inline]
+    fn got_input(&mut self, key: Key, buffer: u16) -> Option<Event> {
+        let Some(source) = self.sources.get_mut(key) else {
+            // The source has been closed.
+            self.ring.release(buffer);
+            return None;
+        };
+        source.input.push(buffer, &mut self.links);
+        if source.input.count() >= INPUT_BUFFERS_MAX && !source.marks.has(Marks::PAUSING) {
+            source.marks.set(Marks::PAUSING);
+            self.ring.cancel(Tag::new(Operation::Receive, key));
+        }
+        Some(Event { source: SourceId(key), owner: source.owner, readable: true, writable: false })
     }
 
     /// An event of a source.
@@ -57,7 +82,6 @@ impl UringDriver {
         Some(Event { source: SourceId(key), owner, readable, writable })
     }
 
-    #[inline(always)]
     fn received(&mut self, completion: &Completion) -> Option<Event> {
         let &Completion { tag, result, more, buffer, .. } = completion;
         let Some(source) = self.sources.get_mut(tag.key) else {
@@ -72,12 +96,8 @@ impl UringDriver {
             Event { source: SourceId(tag.key), owner: source.owner, readable: true, writable: false };
         match (result, buffer) {
             (Ok(1..), Some(buffer)) => {
+                // The last: the others are `got_input`.
                 source.input.push(buffer, &mut self.links);
-                let pausing = source.marks.has(Marks::PAUSING);
-                if more && !pausing && source.input.count() >= INPUT_BUFFERS_MAX {
-                    source.marks.set(Marks::PAUSING);
-                    self.ring.cancel(tag);
-                }
                 return Some(event);
             }
             (Ok(_), buffer) => {

@@ -70,6 +70,12 @@ impl Tag {
         self.key.to_u64() | (self.operation as u64) << INDEX_BITS
     }
 
+    /// Whether the tag that this number was made of names this operation.
+    #[inline]
+    pub(super) fn is_of(number: u64, operation: Operation) -> bool {
+        (number >> INDEX_BITS) & 0xf == operation as u64
+    }
+
     #[inline]
     pub(super) fn from_u64(number: u64) -> Self {
         let place = (number >> INDEX_BITS) & 0xf;
@@ -91,6 +97,7 @@ mod tests {
             for number in [0, 7 << 32 | 5, u64::from(u32::MAX) << 32 | u64::try_from(INDEX_MAX).unwrap()] {
                 let tag = Tag::new(operation, Key::from_u64(number));
                 assert_eq!(Tag::from_u64(tag.to_u64()), tag);
+                assert!(Operation::ALL.iter().all(|&it| Tag::is_of(tag.to_u64(), it) == (it == operation)));
             }
         }
     }
