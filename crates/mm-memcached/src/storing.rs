@@ -2,7 +2,7 @@
 
 use mm_base::buffer::Output;
 use mm_proto::memcached::{Store as StoreLine, StoreVerb, lines};
-use mm_store::{Key, Miss, Mode, Outcome, Put, PutError, Sharing, State, Upload};
+use mm_store::{Key, Miss, Mode, Outcome, Put, PutError, Sharing, Upload};
 
 use crate::clock::Time;
 use crate::limits::ITEM_HEADER_BYTES;
@@ -215,15 +215,15 @@ impl<S: Sharing> Memcached<S> {
                     outcome => return Ok(outcome),
                 },
                 Value::Uploaded(mut upload) => {
-                    upload.set_compared(present.cas);
-                    let outcome = self.store.commit(upload, time.now_s)?;
-                    if put.stale && outcome == Outcome::Stored {
-                        // What is set afterwards, since the value has come under another time.
-                        let state = State { stale: true, win_sent: put.win_sent };
-                        let _there = self.store.touch(key, put.expiry_s, time.now_s);
-                        let _there = self.store.set_state(key, state, time.now_s);
+                    if put.stale {
+                        upload.set_stale(its_cas, expiry_s, win_sent);
+                    } else {
+                        upload.set_compared(its_cas);
                     }
-                    return Ok(outcome);
+                    match self.store.try_commit(upload, time.now_s) {
+                        Ok(done) => return done,
+                        Err(upload) => Value::Uploaded(upload),
+                    }
                 }
             }
         }

@@ -39,5 +39,5 @@ pub use stats::Stats;
 pub use store::StoreHandles;
 pub use store::{
     ArithmeticError, Broken, CasRule, Cursor, DeleteError, Evicted, Item, Key, Looked, Miss, Mode, Notes,
-    Operation, Outcome, Put, PutError, State, Store, Upload,
+    Operation, Outcome, Put, PutError, Store, Upload,
 };

@@ -1,6 +1,8 @@
 //! What the store knows of each segment besides its records, and the queues that segments stand in.
 
 mod lists;
+#[cfg(all(test, loom))]
+mod models;
 
 use crate::narrow::to_u16;
 use crate::primitive::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};

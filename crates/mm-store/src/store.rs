@@ -39,7 +39,7 @@ use crate::stats::Stats;
 
 use self::core::Core;
 use self::find::is_expired;
-pub use change::{ArithmeticError, CasRule, DeleteError, Notes, Operation, State};
+pub use change::{ArithmeticError, CasRule, DeleteError, Notes, Operation};
 pub use condition::Mode;
 #[cfg(feature = "smp")]
 pub use handles::StoreHandles;

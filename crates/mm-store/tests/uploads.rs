@@ -167,3 +167,34 @@ fn pins_outlive_item_eviction_flush_and_store() {
     bytes.dedup();
     assert_eq!(bytes, (0..10).collect::<Vec<u8>>());
 }
+
+/// What a client sees of an item.
+fn state(store: &mut Store, bytes: &[u8]) -> (usize, u32, bool, bool) {
+    let key = store.key(bytes).unwrap();
+    let item = store.peek(key, 1).unwrap();
+    (item.len(), item.expiry_s(), item.is_stale(), item.is_win_sent())
+}
+
+#[test]
+fn an_upload_that_is_out_of_date_is_so_from_the_start() {
+    for (len, before_s, own_s) in [(1_000, 0, 0), (1_000, 9, 0), (50_000, 0, 7), (50_000, 9, 7)] {
+        for win_sent in [false, true] {
+            let mut store = open(1);
+            let key = store.key(b"k").unwrap();
+            let old = Put { expiry_s: before_s, win_sent, ..Put::default() };
+            store.put(key, &old, b"v", 1).unwrap();
+            let cas = store.peek(key, 1).unwrap().cas();
+            let mut upload = reserve(&mut store, b"k", &Put { expiry_s: own_s, ..Put::default() }, len);
+            fill(&mut store, &mut upload, len);
+            upload.set_stale(cas, before_s + 1, win_sent);
+            let mut upload = store.try_commit(upload, 1).expect_err("the item has another time");
+            upload.set_stale(cas, before_s, !win_sent);
+            let mut upload = store.try_commit(upload, 1).expect_err("somebody was told to fetch, or not");
+            upload.set_stale(cas, before_s, win_sent);
+            assert_eq!(store.try_commit(upload, 1).unwrap().unwrap(), Outcome::Stored);
+            assert_eq!(state(&mut store, b"k"), (len, before_s, true, win_sent));
+            assert_eq!(value(&mut store, b"k", 1), Some(vec![b'u'; len]));
+            store.verify().unwrap();
+        }
+    }
+}

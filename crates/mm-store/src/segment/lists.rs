@@ -129,6 +129,11 @@ impl<S: Sharing> Segments<S> {
         take_next::<S>(&self.next_sequence)
     }
 
+    /// Stores the sequence that the next segment will have: who has opened that one has seen it stored.
+    pub(crate) fn mark_next(&self, mark: &AtomicU64) {
+        self.with(|_| mark.store(self.next_sequence(), Ordering::Release));
+    }
+
     /// The sequence that the next segment will have.
     pub(crate) fn next_sequence(&self) -> u64 {
         self.next_sequence.load(Ordering::Acquire)
@@ -156,7 +161,7 @@ impl<S: Sharing> Segments<S> {
 
     /// Opens a free segment, or one without memory where fewer than `most` have some.
     pub(crate) fn open(&self, place: Place, most: usize, now_s: u32) -> Option<SegmentId> {
-        let id = self.with(|lists| {
+        let opened = self.with(|lists| {
             let id = match lists.free.pop() {
                 Some(id) => id,
                 None if self.table.len() - 1 - lists.unused.len() < most => lists.unused.pop()?,
@@ -164,10 +169,11 @@ impl<S: Sharing> Segments<S> {
             };
             let below = self.counts.opened_below.load(Ordering::Relaxed).max(id.index() + 1);
             self.counts.opened_below.store(below, Ordering::Release);
-            Some(id)
-        })?;
+            Some((id, self.take_sequence()))
+        });
+        let (id, sequence) = opened?;
         self.opened(id).0.store(now_s, Ordering::Relaxed);
-        self.get(id).open(place, self.take_sequence());
+        self.get(id).open(place, sequence);
         Some(id)
     }
 

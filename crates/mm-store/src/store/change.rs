@@ -1,11 +1,10 @@
 //! Changing items in place, removing them, flushing.
 
-use super::relocate::Rewrite;
+use super::relocate::{OPTIONS_BYTES, Rewrite};
 use super::write::{Short, head_of};
 use super::{CAS_BYTES, Found, Item, Key, Miss, Mode, Put, PutError, Store};
 use crate::index::Locked;
 use crate::memory::{Head, Location, flag};
-use crate::primitive::Ordering;
 use crate::segment::{PLACES, Place, Queue};
 use crate::sharing::Sharing;
 
@@ -92,9 +91,6 @@ pub struct Notes {
     /// The reader is told to fetch a new value, if nobody was.
     pub win: bool,
 }
-
-/// Room that a rewritten record may need more than it had: an expiry and a CAS value.
-const OPTIONS_BYTES: usize = 4 + CAS_BYTES;
 
 /// Longest decimal number of 64 bits.
 const DIGITS_MAX: usize = 20;
@@ -276,8 +272,8 @@ impl<S: Sharing> Store<S> {
     }
 
     /// Whether a flush by another shard has come between finding an item and writing it anew, whose buckets are locked:
-    /// what is written after a flush would outlive it, so it is removed.
-    fn is_flushed_meanwhile(&mut self, before: Found, now: Found) -> bool {
+    /// what is written to a segment that was opened after a flush would outlive it, so it is removed.
+    pub(super) fn is_flushed_meanwhile(&mut self, before: Found, now: Found) -> bool {
         let is_flushed = S::IS_SHARED && self.is_flushed(before.location) && !self.is_flushed(now.location);
         if is_flushed {
             self.remove(now);
@@ -378,25 +374,6 @@ impl<S: Sharing> Store<S> {
         Ok(number)
     }
 
-    /// Marks an item as stale or not, and its win as sent or not. The CAS value stays.
-    ///
-    /// # Errors
-    /// Why there is no item.
-    pub fn set_state(&mut self, key: Key<'_>, state: State, now_s: u32) -> Result<(), Miss> {
-        self.begin(now_s);
-        let locked = self.core.index.lock(key.hash);
-        let found = self.find_locked(key, &locked);
-        if let Ok(found) = found {
-            let bits = |stale: bool, win_sent: bool| {
-                (if stale { flag::STALE } else { 0 }) | (if win_sent { flag::WIN_SENT } else { 0 })
-            };
-            let set = bits(state.stale, state.win_sent);
-            self.core.arena.record(found.location).change_flags(set, bits(true, true) & !set);
-        }
-        self.core.index.unlock(locked);
-        found.map(|_| ())
-    }
-
     /// Notes that somebody was told to fetch a new value of the item that was found; false where somebody was before,
     /// `None` where it is no longer there.
     pub(super) fn take_win(&self, found: Found) -> Option<bool> {
@@ -439,7 +416,7 @@ impl<S: Sharing> Store<S> {
         for full in std::mem::replace(&mut self.heads, [None; PLACES]).into_iter().flatten() {
             self.close_head(full);
         }
-        self.core.flushed_before.store(self.core.segments.next_sequence(), Ordering::Release);
+        self.core.segments.mark_next(&self.core.flushed_before);
         self.finish_flush();
         self.countdown = 0;
     }
@@ -458,15 +435,6 @@ impl<S: Sharing> Store<S> {
             win_sent: flags & flag::WIN_SENT != 0,
         }
     }
-}
-
-/// Refresh state of an item, as memcached's meta commands keep it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct State {
-    /// The value is out of date.
-    pub stale: bool,
-    /// A reader was told to fetch a new one.
-    pub win_sent: bool,
 }
 
 /// A decimal number with blanks or a `+` before it and anything behind a blank.

@@ -271,13 +271,11 @@ impl<S: Sharing> Store<S> {
         match self.fate(found) {
             Fate::Reclaim => self.reclaim(found),
             Fate::Evict => self.evict_to_ghosts(found, hash),
-            Fate::Move(queue, mark) => {
-                if self.move_item(found, queue) {
-                    self.core.index.set_mark(found.slot, mark);
-                } else {
-                    self.evict_or_stay(found);
-                }
-            }
+            Fate::Move(queue, mark) => match self.move_item(found, queue) {
+                Some(now) if self.is_flushed_meanwhile(found, now) => {}
+                Some(now) => self.core.index.set_mark(now.slot, mark),
+                None => self.evict_or_stay(found),
+            },
         }
     }
 

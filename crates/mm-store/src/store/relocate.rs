@@ -18,6 +18,24 @@ pub(super) struct Rewrite {
     pub(super) stale: bool,
 }
 
+/// Room that a rewritten record may need more than it had: an expiry and a CAS value.
+pub(super) const OPTIONS_BYTES: usize = 4 + CAS_BYTES;
+
+impl Rewrite {
+    /// Changes the head of a copy.
+    const fn apply(self, head: &mut Head<'_>) {
+        head.expiry = self.expiry_s;
+        head.flags = head.flags & !flag::EXPIRES | if self.expiry_s != 0 { flag::EXPIRES } else { 0 };
+        if let Some(cas) = self.cas {
+            head.flags |= flag::CAS;
+            head.cas = cas;
+        }
+        if self.stale {
+            head.flags = head.flags & !flag::WIN_SENT | flag::STALE;
+        }
+    }
+}
+
 impl<S: Sharing> Store<S> {
     /// Where the rest of a new item goes whose own record is at `location`.
     pub(super) fn place_of(&self, location: Location) -> Place {
@@ -44,15 +62,14 @@ impl<S: Sharing> Store<S> {
         room.or_else(|| self.any_with_room(place, bytes))
     }
 
-    /// Copies an item's own record to the end of `queue`. False where there is no room.
-    pub(super) fn move_item(&mut self, found: Found, queue: Queue) -> bool {
+    /// Copies an item's own record to the end of `queue`. Returns where it is then; `None` where there is no room.
+    pub(super) fn move_item(&mut self, found: Found, queue: Queue) -> Option<Found> {
         let record = self.core.arena.record(found.location);
         let (expiry_s, cas, bytes) = (record.expiry(), None, record.bytes());
         let place = self.place_of_copy(found.location, queue, expiry_s);
-        self.rewrite_item(found, place, Rewrite { expiry_s, cas, stale: false }).is_some() && {
-            self.count_moved(bytes);
-            true
-        }
+        let location = self.rewrite_item(found, place, Rewrite { expiry_s, cas, stale: false })?;
+        self.count_moved(bytes);
+        Some(Found { location, ..found })
     }
 
     /// Copies an item's own record to `place` with changes that it may have had no room for. Returns where it is then;
@@ -63,15 +80,7 @@ impl<S: Sharing> Store<S> {
         let key = &mut key[..record.layout().key_len];
         key.copy_from_slice(record.key());
         let mut head = self.head_of_copy(found, key);
-        head.expiry = change.expiry_s;
-        head.flags = head.flags & !flag::EXPIRES | if change.expiry_s != 0 { flag::EXPIRES } else { 0 };
-        if let Some(cas) = change.cas {
-            head.flags |= flag::CAS;
-            head.cas = cas;
-        }
-        if change.stale {
-            head.flags = head.flags & !flag::WIN_SENT | flag::STALE;
-        }
+        change.apply(&mut head);
         // It may need eight bytes more for its CAS value, which depends on where the copy will be.
         let segment = self.room_for_copy(place, head.layout().bytes() + CAS_BYTES)?;
         if head.flags & flag::CAS == 0 {
@@ -95,30 +104,43 @@ impl<S: Sharing> Store<S> {
         Some(location)
     }
 
-    /// Copies the published item record at `from`, which is in no index, to where it would be appended now, if there is
-    /// room.
-    pub(super) fn copy_record(&mut self, from: Location, key: &[u8]) -> Option<Location> {
+    /// Copies the published item record at `from`, which is in no index, to where it would be appended now with what is
+    /// changed, if there is room.
+    pub(super) fn copy_record(
+        &mut self,
+        (from, key): (Location, &[u8]),
+        change: Rewrite,
+    ) -> Option<Location> {
         let record = self.core.arena.record(from);
-        let segment = self.open_with_room(self.place_of(from), record.bytes())?;
+        let segment =
+            self.open_with_room(self.place_of_rewritten(from, change), record.bytes() + OPTIONS_BYTES)?;
         let layout = record.layout();
-        let head = Head {
+        let mut head = Head {
             key,
             flags: layout.flags,
-            expiry: record.expiry(),
+            expiry: 0,
             client_flags: record.client_flags(),
             cas: record.stored_cas().unwrap_or(0),
             value_len: layout.value_len,
             total_len: record.total_len(),
             last_access: self.core.segments.opened(segment).encode_time(self.now_s),
         };
+        change.apply(&mut head);
+        let bytes = head.layout().bytes();
         let mut open = self.core.arena.append_item(&mut self.writer, segment, &head)?;
         self.core.arena.copy_value(&mut open, 0, from, 0..head.value_len);
         let location = self.core.arena.publish(open);
-        self.account_copy(segment, layout.bytes());
+        self.account_copy(segment, bytes);
         self.note_expiry(location, head.expiry);
         self.adopt_extents(from, location);
         self.bury_record(from);
         Some(location)
+    }
+
+    /// Where the record at `location` goes when it is written anew before it is in the index.
+    pub(super) fn place_of_rewritten(&self, location: Location, change: Rewrite) -> Place {
+        let queue = self.core.segments.get(self.core.arena.segment_of(location)).queue();
+        self.place(queue, change.expiry_s)
     }
 
     fn account_copy(&mut self, segment: SegmentId, bytes: usize) {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::relocate::{OPTIONS_BYTES, Rewrite};
 use super::write::{Short, head_of};
 use super::{Found, Key, Mode, Outcome, Put, PutError, Store};
 use crate::index::{Hint, Locked};
@@ -29,6 +30,14 @@ pub struct Upload {
     /// Bytes of the piece being filled.
     filled: usize,
     has_own_cas: bool,
+    stale: Option<Stale>,
+}
+
+/// What a value that is out of date from the start keeps of the item before it.
+#[derive(Debug, Clone, Copy)]
+struct Stale {
+    expiry_s: u32,
+    win_sent: bool,
 }
 
 impl Upload {
@@ -52,6 +61,13 @@ impl Upload {
             Mode::Prepend | Mode::PrependTo(_) => Mode::PrependTo(cas),
             Mode::Set | Mode::Add | Mode::Replace | Mode::Cas(_) | Mode::CasAndState { .. } => Mode::Cas(cas),
         };
+    }
+
+    /// Has the value stored as one that is out of date, which keeps the item's expiry and whether a reader was told to
+    /// fetch a new one, if these and the CAS value are the item's then.
+    pub const fn set_stale(&mut self, cas: u64, expiry_s: u32, win_sent: bool) {
+        self.mode = Mode::CasAndState { cas, expiry_s, win_sent };
+        self.stale = Some(Stale { expiry_s, win_sent });
     }
 
     /// Bytes that are still to come.
@@ -111,6 +127,7 @@ impl<S: Sharing> Store<S> {
             done: 0,
             filled: 0,
             has_own_cas: put.cas.is_some(),
+            stale: None,
         })
     }
 
@@ -196,10 +213,23 @@ impl<S: Sharing> Store<S> {
     /// # Errors
     /// [`PutError`]; nothing is changed then. An upload of which bytes are missing is given up: [`Outcome::NotStored`].
     pub fn commit(&mut self, upload: Upload, now_s: u32) -> Result<Outcome, PutError> {
+        self.try_commit(upload, now_s).unwrap_or_else(|upload| {
+            self.abort(upload);
+            Ok(Outcome::Exists)
+        })
+    }
+
+    /// The same, but the upload goes on where the outcome would be [`Outcome::Exists`]: it may be compared with what
+    /// the item is now.
+    ///
+    /// # Errors
+    /// The upload.
+    #[expect(clippy::result_large_err, reason = "the upload goes back to where it came from")]
+    pub fn try_commit(&mut self, upload: Upload, now_s: u32) -> Result<Result<Outcome, PutError>, Upload> {
         self.begin(now_s);
         if upload.missing() != 0 {
             self.abort(upload);
-            return Ok(Outcome::NotStored);
+            return Ok(Ok(Outcome::NotStored));
         }
         let mut bytes = [0; KEY_MAX_BYTES];
         let record = self.core.arena.record(upload.head.location());
@@ -207,7 +237,7 @@ impl<S: Sharing> Store<S> {
         bytes.copy_from_slice(record.key());
         let key = Key { bytes, hash: self.core.hasher.hash(bytes), hint: Hint::NONE };
         if upload.mode.joins() {
-            return self.join(key, upload);
+            return Ok(self.join(key, upload));
         }
         loop {
             let locked = self.core.index.lock(key.hash);
@@ -219,29 +249,43 @@ impl<S: Sharing> Store<S> {
                 Some(_) => None,
             };
             if refusal.is_none() && needed.is_none() {
-                return self.finish((key, locked), upload, old.ok()).map(|()| Outcome::Stored);
+                return Ok(self.finish((key, locked), upload, old.ok()).map(|()| Outcome::Stored));
             }
             self.core.index.unlock(locked);
+            if refusal == Some(Outcome::Exists) {
+                return Err(upload);
+            }
             if let Some(refusal) = refusal {
                 self.abort(upload);
-                return Ok(refusal);
+                return Ok(Ok(refusal));
             }
             if let Some((short, bytes)) = needed
                 && let Err(error) = self.make_up_for(short, bytes)
             {
                 self.abort(upload);
-                return Err(error);
+                return Ok(Err(error));
             }
         }
     }
 
-    /// Where room for how many bytes is missing to finish an upload. One that was begun before a flush and ends
-    /// after it is an item of the time after, so its own record is written anew.
+    /// Where room for how many bytes is missing to finish an upload. The own record of one that was begun before a
+    /// flush and ends after it is written anew, so that it is an item of the time after, and that of one which keeps
+    /// what another item has.
     fn room_to_finish(&self, upload: &Upload) -> Option<(Short, usize)> {
         let at = upload.head.location();
-        let (place, bytes) = (self.place_of(at), self.core.arena.record(at).bytes());
-        (self.is_flushed(at) && self.open_with_room(place, bytes).is_none())
-            .then_some((Short::OfRoom(place), bytes))
+        if upload.stale.is_none() && !self.is_flushed(at) {
+            return None;
+        }
+        let copy = self.copy_of_upload(at, upload.stale);
+        let (place, bytes) = (self.place_of_rewritten(at, copy), self.core.arena.record(at).bytes());
+        let bytes = bytes + OPTIONS_BYTES;
+        self.open_with_room(place, bytes).is_none().then_some((Short::OfRoom(place), bytes))
+    }
+
+    /// What the own record of an upload has when it is written anew.
+    fn copy_of_upload(&self, at: Location, stale: Option<Stale>) -> Rewrite {
+        let expiry_s = stale.map_or_else(|| self.core.arena.record(at).expiry(), |stale| stale.expiry_s);
+        Rewrite { expiry_s, cas: None, stale: stale.is_some() }
     }
 
     /// Makes an upload with all its bytes the item of `key`, instead of the one that `old` found, and unlocks the key's
@@ -256,24 +300,19 @@ impl<S: Sharing> Store<S> {
             let cas = self.fresh_cas(old);
             self.core.arena.set_cas(&upload.head, cas);
         }
-        let bytes = upload.total_len;
+        let (bytes, stale) = (upload.total_len, upload.stale);
         let first = self.publish(upload);
-        let current = if self.is_flushed(first) {
-            mm_base::mark!("upload ended after a flush");
-            self.copy_record(first, key.bytes)
-        } else {
-            Some(first)
-        };
-        let installed = match current {
-            Some(current) => {
-                self.counters().item_bytes.add(self.item_bytes(current));
-                self.install((key, &locked), current, old)
+        let mut current = first;
+        if stale.is_some() || self.is_flushed(first) {
+            let copy = self.copy_of_upload(first, stale);
+            // There was room. If there is none, another shard has flushed the store just now, and all this came before.
+            current = self.copy_record((first, key.bytes), copy).unwrap_or(first);
+            if stale.is_some_and(|stale| stale.win_sent) {
+                self.core.arena.record(current).change_flags(flag::WIN_SENT, 0);
             }
-            None => {
-                self.discard_chain(first);
-                Err(PutError::NoMemory)
-            }
-        };
+        }
+        self.counters().item_bytes.add(self.item_bytes(current));
+        let installed = self.install((key, &locked), current, old);
         self.core.index.unlock(locked);
         // Only now: before, a segment that was emptied would have held a record that the index does not know.
         self.release_chain(first);
