@@ -7,9 +7,6 @@ use super::rows::{Row, Values};
 use crate::load::{self, Plan, Protocol, Sizes, Stop};
 use crate::machine::{Server, free_port, tell};
 
-/// Memory each cache may use, in MiB: everything fits.
-const MEMORY_MIB: &str = "1024";
-
 /// Connections each cache may have.
 const CONNECTIONS: &str = "12000";
 
@@ -27,13 +24,23 @@ pub(super) struct Contender {
     pub(super) is_mmem: bool,
     /// Floors answer with values of one kind.
     only: Option<Values>,
+    /// Memory it may use, in MiB.
+    memory_mib: u32,
     filled: Vec<Values>,
+}
+
+impl Contender {
+    fn takes_part_in(&self, row: &Row) -> bool {
+        self.only.map_or(self.memory_mib == row.values.memory_mib, |values| values == row.values)
+    }
 }
 
 /// All servers, and what is to be said of those that are missing.
 pub(super) struct Contenders {
     list: Vec<Contender>,
     remarks: Vec<String>,
+    /// Memory of caches that are started now, in MiB.
+    memory_mib: u32,
     /// Parts of the names of those that are wanted; none: all.
     wanted: Vec<String>,
 }
@@ -67,7 +74,7 @@ pub(super) fn start(wanted: &Wanted<'_>, rows: &[&Row]) -> Result<Contenders, St
         return Err(format!("--peer {}: there is no such program", peer.display()));
     }
     let mut contenders =
-        Contenders { list: Vec::new(), remarks: Vec::new(), wanted: wanted.servers.to_vec() };
+        Contenders { list: Vec::new(), remarks: Vec::new(), memory_mib: 0, wanted: wanted.servers.to_vec() };
     let mut kinds: Vec<Values> = Vec::new();
     for row in rows {
         if !kinds.contains(&row.values) {
@@ -82,36 +89,35 @@ pub(super) fn start(wanted: &Wanted<'_>, rows: &[&Row]) -> Result<Contenders, St
             contenders.start_floor(&program, floor, *values)?;
         }
     }
-    let beside = program.with_file_name("mmem");
-    contenders.start_variants("mmem", wanted.mmem.unwrap_or(&beside), wanted)?;
-    if let Some(other) = wanted.other_mmem {
-        let threads = vec![1];
-        contenders.start_variants("other mmem", other, &Wanted { threads, ..wanted.clone() })?;
+    let mut memories: Vec<u32> = kinds.iter().map(|values| values.memory_mib).collect();
+    memories.sort_unstable();
+    memories.dedup();
+    for memory_mib in memories {
+        contenders.memory_mib = memory_mib;
+        contenders.start_caches(&program.with_file_name("mmem"), wanted)?;
     }
-    for (number, peer) in (1..).zip(wanted.peers) {
-        // Numbered, since a peer is often another version of what is compared anyway.
-        let name =
-            format!("{}, peer {number}", peer.file_name().unwrap_or(peer.as_os_str()).to_string_lossy());
-        contenders.start_cache(&name, peer, &["-t", "1"], "")?;
-    }
-    contenders.start_cache(
-        "memcached",
-        Path::new("memcached"),
-        &["-t", "1"],
-        "install it with `apt-get install memcached`",
-    )?;
-    contenders.start_redis()?;
     Ok(contenders)
 }
 
-/// Whether a program can be run; a bare name is looked up as the shell would.
-fn is_there(program: &Path) -> bool {
-    let mut command = Command::new(program);
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok()
-}
-
 impl Contenders {
+    /// All that are no floors. `beside` is mmem, unless another is wanted.
+    fn start_caches(&mut self, beside: &Path, wanted: &Wanted<'_>) -> Result<(), String> {
+        self.start_variants("mmem", wanted.mmem.unwrap_or(beside), wanted)?;
+        if let Some(other) = wanted.other_mmem {
+            let threads = vec![1];
+            self.start_variants("other mmem", other, &Wanted { threads, ..wanted.clone() })?;
+        }
+        for (number, peer) in (1..).zip(wanted.peers) {
+            // Numbered, since a peer is often another version of what is compared anyway.
+            let name =
+                format!("{}, peer {number}", peer.file_name().unwrap_or(peer.as_os_str()).to_string_lossy());
+            self.start_cache(&name, peer, &["-t", "1"], "")?;
+        }
+        let advice = "install it with `apt-get install memcached`";
+        self.start_cache("memcached", Path::new("memcached"), &["-t", "1"], advice)?;
+        self.start_redis()
+    }
+
     /// Whether a server is to be started. Of the floors the first is, in any case.
     fn wants(&self, name: &str) -> bool {
         self.wanted.is_empty() || self.wanted.iter().any(|part| name.contains(part.as_str()))
@@ -197,7 +203,7 @@ impl Contenders {
         tell(&format!("starting {name}"));
         let port = free_port()?;
         let mut command = Command::new(program);
-        command.args(["-p", &port.to_string(), "-l", "127.0.0.1", "-m", MEMORY_MIB]);
+        command.args(["-p", &port.to_string(), "-l", "127.0.0.1", "-m", &self.memory_mib.to_string()]);
         command.args(["-c", CONNECTIONS, "-I", ITEM_SIZE]).args(flags);
         if rustix::process::geteuid().is_root() {
             command.args(["-u", "root"]);
@@ -219,7 +225,8 @@ impl Contenders {
         let port = free_port()?;
         let mut command = Command::new("redis-server");
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
-        command.args(["--save", "", "--appendonly", "no", "--maxmemory", "1gb", "--daemonize", "no"]);
+        command.args(["--save", "", "--appendonly", "no", "--daemonize", "no"]);
+        command.args(["--maxmemory", &format!("{}mb", self.memory_mib), "--maxmemory-policy", "allkeys-lru"]);
         command.args(["--maxclients", CONNECTIONS]);
         let server = Server::start(&mut command, port)?;
         self.add("redis", server, Protocol::Resp, None);
@@ -235,6 +242,7 @@ impl Contenders {
             is_floor,
             is_mmem: name.contains("mmem"),
             only,
+            memory_mib: self.memory_mib,
             filled: Vec::new(),
         });
     }
@@ -252,16 +260,17 @@ impl Contenders {
 
     /// The servers that take part in a row.
     pub(super) fn of<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a Contender> {
-        self.list.iter().filter(|contender| contender.only.is_none_or(|values| values == row.values))
+        self.list.iter().filter(|contender| contender.takes_part_in(row))
     }
 
-    /// Stores the keys of a row wherever they are not yet.
+    /// Stores the keys of a row wherever they are not yet. What peers refuse is a remark.
     ///
     /// # Errors
-    /// A server refuses to store.
+    /// mmem refuses to store, or a server breaks off.
     pub(super) fn fill(&mut self, row: &Row) -> Result<(), String> {
+        let mut complaints = Vec::new();
         for contender in &mut self.list {
-            if contender.is_floor || contender.filled.contains(&row.values) {
+            if contender.is_floor || !contender.takes_part_in(row) || contender.filled.contains(&row.values) {
                 continue;
             }
             tell(&format!("filling {}", contender.name));
@@ -273,10 +282,22 @@ impl Contenders {
             plan.sizes = Sizes::fixed(row.values.bytes);
             plan.stop = Stop::Filled;
             if let Some(complaint) = load::run(&plan)?.complaint() {
-                return Err(format!("filling {}: {complaint}", contender.name));
+                let complaint = format!("filling {}: {complaint}", contender.name);
+                if contender.is_mmem {
+                    return Err(complaint);
+                }
+                complaints.push(complaint);
             }
             contender.filled.push(row.values);
         }
+        complaints.into_iter().for_each(|complaint| self.remark(complaint));
         Ok(())
     }
+}
+
+/// Whether a program can be run; a bare name is looked up as the shell would.
+fn is_there(program: &Path) -> bool {
+    let mut command = Command::new(program);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok()
 }

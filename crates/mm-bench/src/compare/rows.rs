@@ -9,14 +9,22 @@ pub(super) struct Values {
     pub(super) keys: u64,
     /// Bytes in each value.
     pub(super) bytes: usize,
+    /// Memory each cache may use, in MiB.
+    pub(super) memory_mib: u32,
 }
 
+/// Memory in which everything fits, in MiB.
+const ROOMY_MIB: u32 = 1024;
+
 /// A million keys of about 11 bytes with values of 100 bytes.
-const SMALL: Values = Values { prefix: "key:", keys: 1_000_000, bytes: 100 };
+const SMALL: Values = Values { prefix: "key:", keys: 1_000_000, bytes: 100, memory_mib: ROOMY_MIB };
+
+/// Eight times as many as there is memory for: nearly every set stores a new key, and something has to go for it.
+const TOO_MANY: Values = Values { prefix: "evict:", keys: 8_000_000, bytes: 100, memory_mib: 128 };
 
 /// 64 MiB of larger values.
 const fn large(prefix: &'static str, kib: usize) -> Values {
-    Values { prefix, keys: (64 << 10) / kib as u64, bytes: kib << 10 }
+    Values { prefix, keys: (64 << 10) / kib as u64, bytes: kib << 10, memory_mib: ROOMY_MIB }
 }
 
 const KIB_4: Values = large("4k:", 4);
@@ -92,6 +100,14 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row { name: "get-deep", title: "get, 50 deep, 20 connections", ..DEEP },
     Row { name: "set-deep", title: "set, 50 deep, 20 connections", set_ratio: 1.0, ..DEEP },
+    Row {
+        name: "set-evict",
+        title: "set, 50 deep, 20 connections, each evicts (-m 128)",
+        values: TOO_MANY,
+        set_ratio: 1.0,
+        extra: true,
+        ..DEEP
+    },
     Row { name: "multiget", title: "get of 50 keys, 20 connections", depth: 1, multiget: 50, ..DEEP },
     Row {
         name: "mix-zipf",
@@ -126,6 +142,11 @@ impl Row {
             if names_one { self.name == part } else { self.name.contains(part.as_str()) }
         };
         if only.is_empty() { all || !self.extra } else { only.iter().any(is_meant) }
+    }
+
+    /// Whether there is no memory for all that it stores.
+    pub(super) fn evicts(&self) -> bool {
+        self.values == TOO_MANY
     }
 
     /// Whether connections are made for each round.
