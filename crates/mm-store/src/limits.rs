@@ -93,6 +93,13 @@ pub(crate) const RECORDS_PER_RESIZE_STEP: usize = 18;
 /// How often a shard chooses a segment to empty before it gives up because others choose the same ones.
 pub(crate) const VICTIM_TRIES: usize = 8;
 
+/// Sealed and other segments that are looked at for the next one to empty: more would take a write some tens of
+/// microseconds. Of a larger store the next ones are looked at the next time.
+pub(crate) const VICTIM_WINDOW: usize = 1024;
+
+/// The index is not looked at again before the number of items has changed by this part of it.
+pub(crate) const FITTING_SHARE: usize = 512;
+
 /// Segments that each shard keeps free for the survivors of an eviction.
 pub(crate) const RESERVE_SEGMENTS: usize = 2;
 

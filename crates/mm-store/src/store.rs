@@ -111,7 +111,9 @@ pub struct Store<S: Sharing = Local> {
     writes_to_count: u32,
     /// How often in a row no slot was found for a new item.
     slot_tries: u32,
-    /// With so many items the index needed no resize when that was last looked at.
+    /// Which part of the segments is looked at next for one to empty.
+    victim_turn: usize,
+    /// With about so many items the index needed no resize when that was last looked at.
     fitting_items: usize,
     /// CAS values of a sequence of the shard's own that no item has yet: the next one, and where they end.
     fresh: Cell<[u64; 2]>,
@@ -168,6 +170,7 @@ impl<S: Sharing> Store<S> {
             items: 0,
             writes_to_count: 0,
             slot_tries: 0,
+            victim_turn: 0,
             fitting_items: usize::MAX,
             fresh: Cell::new([0; 2]),
             patience: Patience::default(),

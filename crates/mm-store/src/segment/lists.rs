@@ -233,10 +233,22 @@ impl<S: Sharing> Segments<S> {
 
     /// Every sealed segment, in no order.
     pub(crate) fn sealed(&self) -> impl Iterator<Item = (SegmentId, &Segment)> {
-        let all = self.table[..self.counts.opened_below.load(Ordering::Acquire)]
-            .iter()
-            .enumerate()
-            .map(|(number, segment)| (SegmentId(to_u32(number)), segment));
+        self.sealed_among(0, usize::MAX)
+    }
+
+    /// The sealed ones among `window` segments at most, in no order. Each `turn` has other segments, until all had
+    /// theirs.
+    pub(crate) fn sealed_among(
+        &self,
+        turn: usize,
+        window: usize,
+    ) -> impl Iterator<Item = (SegmentId, &Segment)> {
+        let opened = &self.table[..self.counts.opened_below.load(Ordering::Acquire)];
+        let windows = opened.len().div_ceil(window).max(1);
+        let share = opened.len().div_ceil(windows);
+        let first = (turn % windows * share).min(opened.len());
+        let all = (first..opened.len()).zip(&opened[first..]).take(share);
+        let all = all.map(|(number, segment)| (SegmentId(to_u32(number)), segment));
         all.filter(|(_, segment)| matches!(segment.state(), State::Sealed(_)))
     }
 
@@ -290,5 +302,32 @@ impl<S: Sharing> Segments<S> {
         let lists = self.lists.lock();
         std::iter::successors(lists.queues[queue.index()].oldest, |&id| lists.links[id.index()].next)
             .find(|&id| is_it(id))
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+    use crate::sharing::Local;
+
+    #[test]
+    fn each_turn_has_its_part_of_the_sealed_segments() {
+        let segments = Segments::<Local>::new(2500);
+        for _ in 0..2200 {
+            let id = segments.open(Place { queue: Queue::Small, group: 0, generation: 0 }, 2500, 1).unwrap();
+            segments.seal(id);
+        }
+        let mut seen: Vec<SegmentId> = Vec::new();
+        for turn in 7..10 {
+            let part: Vec<SegmentId> = segments.sealed_among(turn, 1000).map(|(id, _)| id).collect();
+            assert!((700..=1000).contains(&part.len()), "{}", part.len());
+            seen.extend(part);
+        }
+        seen.sort_unstable_by_key(|id| id.index());
+        seen.dedup();
+        assert_eq!(seen.len(), 2200);
+        assert_eq!(segments.sealed_among(3, 5000).count(), 2200);
+        assert_eq!(segments.sealed().count(), 2200);
     }
 }

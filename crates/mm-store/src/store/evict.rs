@@ -9,7 +9,7 @@ use crate::hash::KeyHash;
 use crate::index::mark;
 use crate::limits::{
     COMPACT_CREDIT_LIVE_PERCENT, COMPACT_LIVE_PERCENT, EVICTION_BATCH, EVICTION_STEP_RECORDS, EXPIRED_SHARE,
-    GAIN_UNIT, SMALL_QUEUE_PERCENT, STAY_AFTER_SMALL, STAY_IN_MAIN, VICTIM_TRIES,
+    GAIN_UNIT, SMALL_QUEUE_PERCENT, STAY_AFTER_SMALL, STAY_IN_MAIN, VICTIM_TRIES, VICTIM_WINDOW,
 };
 use crate::memory::{Location, RecordKind, SegmentId, flag};
 use crate::narrow::to_u32;
@@ -24,6 +24,8 @@ pub(super) struct Leaving {
     at: usize,
     /// Whether its live items stay in the store because it is only compacted.
     pub(super) compact: bool,
+    /// [`Store::mean_bytes`] when it was begun.
+    mean_bytes: u64,
 }
 
 /// What becomes of a record whose segment is being emptied.
@@ -79,6 +81,7 @@ impl<S: Sharing> Store<S> {
         // Another shard may take the same one at the same time.
         for _ in 0..VICTIM_TRIES {
             let Some((segment, compact)) = self.choose_victim() else { return false };
+            self.victim_turn = self.victim_turn.wrapping_add(1);
             if self.leave(segment, compact) {
                 return true;
             }
@@ -154,7 +157,7 @@ impl<S: Sharing> Store<S> {
             // Each shard sees its part of them leave.
             let items = to_u32(self.items() / self.core.counters.len());
             self.admission.begin(oldest.map(|id| segments.stay_of(id)), items);
-            self.leaving = Leaving { segment: Some(segment), at: 0, compact };
+            self.leaving = Leaving { segment: Some(segment), at: 0, compact, mean_bytes: self.mean_bytes() };
         }
         is_ours
     }
@@ -164,7 +167,9 @@ impl<S: Sharing> Store<S> {
         let has_credit = self.core.evicts && self.copy_credit > 0;
         let live_percent = if has_credit { COMPACT_CREDIT_LIVE_PERCENT } else { COMPACT_LIVE_PERCENT };
         let mut best: Option<(u64, SegmentId)> = None;
-        for (id, segment) in self.core.segments.sealed() {
+        // What is from before a flush is not to be missed.
+        let window = if self.core.flushed_before() == 0 { VICTIM_WINDOW } else { usize::MAX };
+        for (id, segment) in self.core.segments.sealed_among(self.victim_turn, window) {
             if segment.uploads() != 0 || self.core.arena.is_held(id) {
                 continue;
             }
@@ -352,13 +357,13 @@ impl<S: Sharing> Store<S> {
     /// stay on fewer reads and large ones on more, which gives more hits for the same memory.
     fn is_worth(&self, location: Location, frequency: u8, needed: u64) -> bool {
         let frequency = u64::from(frequency);
-        frequency * frequency * self.mean_bytes() >= needed * needed * self.item_bytes(location)
+        frequency * frequency * self.leaving.mean_bytes >= needed * needed * self.item_bytes(location)
             && frequency != 0
     }
 
     /// Whether an item that was not read enough goes to main all the same.
     fn is_lucky(&mut self, location: Location, frequency: u8) -> bool {
-        let may_be = frequency == 0 && self.item_bytes(location) <= self.mean_bytes();
+        let may_be = frequency == 0 && self.item_bytes(location) <= self.leaving.mean_bytes;
         self.admission.is_lucky(may_be)
     }
 

@@ -90,6 +90,7 @@ impl<S: Sharing> Store<S> {
     pub fn maintain(&mut self, records: usize, now_s: u32) -> bool {
         self.begin(now_s);
         self.count_items();
+        self.fitting_items = usize::MAX;
         for _ in 0..records.div_ceil(RECORDS_PER_RESIZE_STEP) {
             self.resize_step();
         }

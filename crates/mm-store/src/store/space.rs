@@ -6,7 +6,8 @@
 use super::{PutError, Store};
 use crate::index::BUCKET_BYTES;
 use crate::limits::{
-    COPY_CREDIT_SEGMENTS, HELP_STEPS, MIN_LIMIT_BYTES, MIN_SEGMENTS, PACE_MAX, PACE_SEGMENTS_MAX, YIELDS_MAX,
+    COPY_CREDIT_SEGMENTS, FITTING_SHARE, HELP_STEPS, MIN_LIMIT_BYTES, MIN_SEGMENTS, PACE_MAX,
+    PACE_SEGMENTS_MAX, YIELDS_MAX,
 };
 use crate::memory::SegmentId;
 use crate::primitive::{Ordering, yield_now};
@@ -267,7 +268,8 @@ impl<S: Sharing> Store<S> {
     /// Beside each write: a step of the index's growth or shrink, or its beginning.
     #[inline(always)]
     pub(super) fn resize_step(&mut self) {
-        if self.items() != self.fitting_items || self.core.index.is_moving() {
+        let changed = self.items().abs_diff(self.fitting_items);
+        if changed > self.fitting_items / FITTING_SHARE || self.core.index.is_moving() {
             self.resize_step_slowly();
         }
     }
