@@ -149,6 +149,16 @@ pub(crate) const LUCKY_ONE_IN_WHILE_READ: u32 = 1024;
 /// that is read stays for more than one turn.
 pub(crate) const TOLERATED_STAYS: u64 = 2;
 
+/// A segment of which no larger part lives is emptied and used again rather than fresh memory.
+pub(crate) const REUSE_LIVE_SHARE: usize = 8;
+
+/// Bytes of such a segment that are looked at for each byte written: it is free before the next one is full.
+pub(crate) const REUSE_PACE: usize = 2;
+
+/// While there is no such segment, it is looked for again after a quarter of this part of the segments in use is
+/// written.
+pub(crate) const REUSE_LOOK_SHARE: usize = 64;
+
 /// With this many segments to spare or more, writes look again after a quarter of them.
 pub(crate) const PACE_SEGMENTS_MAX: usize = 8;
 

@@ -13,6 +13,7 @@ mod keep;
 mod observe;
 mod read;
 mod relocate;
+mod reuse;
 mod sample;
 mod scan;
 mod space;

@@ -145,7 +145,7 @@ impl<S: Sharing> Store<S> {
     }
 
     /// Begins to empty a sealed segment; false where another shard does.
-    fn leave(&mut self, segment: SegmentId, compact: bool) -> bool {
+    pub(super) fn leave(&mut self, segment: SegmentId, compact: bool) -> bool {
         if !compact && !self.has_surplus() {
             // There is room for them: the target counts what they want.
             self.core.ghosts.fit(self.items());
@@ -209,7 +209,7 @@ impl<S: Sharing> Store<S> {
         1 + freed_per_cost * age.isqrt()
     }
 
-    fn can_leave(&self, id: SegmentId) -> bool {
+    pub(super) fn can_leave(&self, id: SegmentId) -> bool {
         self.core.segments.get(id).uploads() == 0 && !self.core.arena.is_held(id)
     }
 

@@ -6,8 +6,7 @@
 use super::{PutError, Store};
 use crate::index::BUCKET_BYTES;
 use crate::limits::{
-    COPY_CREDIT_SEGMENTS, FITTING_SHARE, HELP_STEPS, MIN_LIMIT_BYTES, MIN_SEGMENTS, PACE_MAX,
-    PACE_SEGMENTS_MAX, YIELDS_MAX,
+    COPY_CREDIT_SEGMENTS, FITTING_SHARE, HELP_STEPS, MIN_LIMIT_BYTES, MIN_SEGMENTS, PACE_MAX, YIELDS_MAX,
 };
 use crate::memory::SegmentId;
 use crate::primitive::{Ordering, yield_now};
@@ -205,9 +204,7 @@ impl<S: Sharing> Store<S> {
         let coming = self.available() + self.waiting;
         let (spare, surplus) = (coming.saturating_sub(reserve + 2), self.has_surplus());
         if spare > 0 && !surplus {
-            // Nothing to do before this much is written.
-            self.countdown = spare.min(PACE_SEGMENTS_MAX) * self.core.sizes.segment_bytes / 4;
-            return;
+            return self.reuse_memory(bytes, spare);
         }
         if surplus {
             self.give_back_surplus(reserve + 1);
