@@ -137,7 +137,7 @@ pub(crate) struct Segment {
     state: AtomicU8,
     generation: AtomicU8,
     sequence: AtomicU64,
-    live_bytes: AtomicU32,
+    dead_bytes: AtomicU32,
     expired_bytes: AtomicU32,
     sweep_at_s: AtomicU32,
     early_bytes: AtomicU32,
@@ -161,7 +161,7 @@ impl Segment {
 
     /// Begins a new life.
     fn open(&self, place: Place, sequence: u64) {
-        for cell in [&self.live_bytes, &self.expired_bytes, &self.early_bytes, &self.uploads] {
+        for cell in [&self.dead_bytes, &self.expired_bytes, &self.early_bytes, &self.uploads] {
             cell.store(0, Ordering::Relaxed);
         }
         for cell in [&self.sweep_at_s, &self.early_s] {
@@ -184,22 +184,16 @@ impl Segment {
         self.sequence.load(Ordering::Relaxed)
     }
 
-    /// Bytes of records that are not dead, rounded to granules.
+    /// Bytes of records that are dead, rounded to granules. Whoever sees them has seen the records leave the index.
     #[inline]
-    pub(crate) fn live_bytes(&self) -> u32 {
-        self.live_bytes.load(Ordering::Acquire)
+    pub(crate) fn dead_bytes(&self) -> u32 {
+        self.dead_bytes.load(Ordering::Acquire)
     }
 
-    /// More bytes live.
+    /// More bytes are garbage now.
     #[inline]
-    pub(crate) fn add_live<S: Sharing>(&self, bytes: u32) {
-        add::<S>(&self.live_bytes, bytes);
-    }
-
-    /// Bytes are garbage now.
-    #[inline]
-    pub(crate) fn subtract_live<S: Sharing>(&self, bytes: u32) {
-        subtract::<S>(&self.live_bytes, bytes);
+    pub(crate) fn add_dead<S: Sharing>(&self, bytes: u32) {
+        add::<S>(&self.dead_bytes, bytes);
     }
 
     /// Of the dead bytes those of items that had expired.

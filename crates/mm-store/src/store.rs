@@ -316,7 +316,7 @@ impl<S: Sharing> Store<S> {
         self.counters().item_bytes.subtract((layout.key_len + record.total_len()) as u64);
         record.change_flags(flag::DEAD, 0);
         let bytes = to_u32(self.core.arena.rounded(layout.bytes()));
-        self.core.segments.get(self.core.arena.segment_of(location)).subtract_live::<S>(bytes);
+        self.core.segments.get(self.core.arena.segment_of(location)).add_dead::<S>(bytes);
         if layout.flags & flag::CHAINED != 0 {
             self.bury_extents(record.next());
         }
@@ -334,7 +334,15 @@ impl<S: Sharing> Store<S> {
         let record = self.core.arena.record(location);
         record.change_flags(flag::DEAD, 0);
         let bytes = to_u32(self.core.arena.rounded(record.bytes()));
-        self.core.segments.get(self.core.arena.segment_of(location)).subtract_live::<S>(bytes);
+        self.core.segments.get(self.core.arena.segment_of(location)).add_dead::<S>(bytes);
+    }
+
+    /// Bytes of a segment's records that are not dead, rounded to granules; 0 where it is not in use.
+    #[inline]
+    fn live_bytes(&self, id: SegmentId) -> usize {
+        // In this order: what is dead was used before.
+        let dead_bytes = self.core.segments.get(id).dead_bytes() as usize;
+        self.core.arena.used(id).saturating_sub(dead_bytes)
     }
 
     /// Where a new record of `queue` with this expiry is appended.

@@ -275,7 +275,7 @@ impl Arena {
         self.fills[segment.index()].writer.store(NO_WRITER, Ordering::Release);
     }
 
-    #[inline]
+    #[inline(always)]
     fn assert_open(&self, writer: &Writer, segment: SegmentId) {
         let is_its = self.fills[segment.index()].writer.load(Ordering::Relaxed) == writer.number;
         assert!(is_its && writer.arena == self.number, "the segment is another writer's");

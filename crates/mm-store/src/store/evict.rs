@@ -96,7 +96,7 @@ impl<S: Sharing> Store<S> {
         };
         // What lives in it came in while the flush was made, and may find no room elsewhere.
         let flushed = self.core.segments.sealed().filter(is_flushed);
-        let Some((segment, _)) = flushed.min_by_key(|(_, segment)| segment.live_bytes()) else {
+        let Some((segment, _)) = flushed.min_by_key(|&(id, _)| self.live_bytes(id)) else {
             return false;
         };
         self.leave(segment, true)
@@ -117,9 +117,8 @@ impl<S: Sharing> Store<S> {
 
     /// Frees a segment in which nothing lives, if there is one: its memory is used again before fresh memory is.
     pub(super) fn free_empty(&mut self) {
-        let is_empty = |(id, segment): (SegmentId, &Segment)| {
-            (segment.live_bytes() == 0 && self.can_leave(id)).then_some(id)
-        };
+        let is_empty =
+            |(id, _): (SegmentId, &Segment)| (self.live_bytes(id) == 0 && self.can_leave(id)).then_some(id);
         let empty = self.core.segments.sealed().find_map(is_empty);
         if let Some(segment) = empty {
             self.leave_empty(segment);
@@ -199,7 +198,7 @@ impl<S: Sharing> Store<S> {
     /// of its records. It is the bytes freed for those read and written, and more for an older segment: a young one may
     /// soon have more holes by itself.
     fn gain_of_compacting(&self, id: SegmentId, segment: &Segment, live_percent: usize) -> u64 {
-        let (live, size) = (segment.live_bytes() as usize, self.core.sizes.segment_bytes);
+        let (live, size) = (self.live_bytes(id), self.core.sizes.segment_bytes);
         // What the last record left empty at a segment's end is no hole.
         if live * 100 >= self.core.arena.used(id).min(size) * live_percent {
             return 0;
@@ -229,9 +228,7 @@ impl<S: Sharing> Store<S> {
             }
             examined += self.leaving.at - before;
             records += count;
-            if self.leaving.at >= self.core.arena.used(segment)
-                || self.core.segments.get(segment).live_bytes() == 0
-            {
+            if self.leaving.at >= self.core.arena.used(segment) || self.live_bytes(segment) == 0 {
                 self.finish_leaving(segment);
             }
         }
@@ -419,7 +416,7 @@ impl<S: Sharing> Store<S> {
     fn finish_leaving(&mut self, segment: SegmentId) {
         self.leaving = Leaving::default();
         self.core.segments.count_drops(self.admission.take_drops());
-        if self.core.segments.get(segment).live_bytes() != 0 {
+        if self.live_bytes(segment) != 0 {
             // A record lives that is in no index: another shard is about to remove it.
             return self.core.segments.stay(segment);
         }

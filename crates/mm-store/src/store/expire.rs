@@ -203,7 +203,7 @@ impl<S: Sharing> Store<S> {
         self.sweep.at = None;
         let again_s = self.sweep.horizon.search_again_s(self.tolerance());
         let segment = self.core.segments.get(id);
-        if is_there && segment.live_bytes() == 0 {
+        if is_there && self.live_bytes(id) == 0 {
             self.leave_empty(id);
         } else if is_there {
             segment.sweep_by::<S>(again_s);

@@ -154,7 +154,7 @@ impl<S: Sharing> Core<S> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_flushed(&self, location: Location) -> bool {
         let before = self.flushed_before();
         before != 0 && self.segments.get(self.arena.segment_of(location)).sequence() < before

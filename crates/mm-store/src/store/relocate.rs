@@ -3,7 +3,6 @@
 use super::{CAS_BYTES, Found, Store};
 use crate::limits::{KEY_MAX_BYTES, MIN_EXTENT_BYTES};
 use crate::memory::{Head, Location, SegmentId, flag};
-use crate::narrow::to_u32;
 use crate::segment::{Place, Queue};
 use crate::sharing::Sharing;
 
@@ -90,13 +89,11 @@ impl<S: Sharing> Store<S> {
                 head.cas = old;
             }
         }
-        let bytes = head.layout().bytes();
         let last_access_s = self.last_access_s(found.location);
         head.last_access = self.core.segments.opened(segment).encode_time(last_access_s);
         let mut open = self.core.arena.append_item(&mut self.writer, segment, &head)?;
         self.core.arena.copy_value(&mut open, 0, found.location, 0..head.value_len);
         let location = self.core.arena.publish(open);
-        self.account_copy(segment, bytes);
         self.note_expiry(location, head.expiry);
         self.adopt_extents(found.location, location);
         self.bury_record(found.location);
@@ -126,11 +123,9 @@ impl<S: Sharing> Store<S> {
             last_access: self.core.segments.opened(segment).encode_time(self.now_s),
         };
         change.apply(&mut head);
-        let bytes = head.layout().bytes();
         let mut open = self.core.arena.append_item(&mut self.writer, segment, &head)?;
         self.core.arena.copy_value(&mut open, 0, from, 0..head.value_len);
         let location = self.core.arena.publish(open);
-        self.account_copy(segment, bytes);
         self.note_expiry(location, head.expiry);
         self.adopt_extents(from, location);
         self.bury_record(from);
@@ -141,10 +136,6 @@ impl<S: Sharing> Store<S> {
     pub(super) fn place_of_rewritten(&self, location: Location, change: Rewrite) -> Place {
         let queue = self.core.segments.get(self.core.arena.segment_of(location)).queue();
         self.place(queue, change.expiry_s)
-    }
-
-    fn account_copy(&mut self, segment: SegmentId, bytes: usize) {
-        self.core.segments.get(segment).add_live::<S>(to_u32(self.core.arena.rounded(bytes)));
     }
 
     fn count_moved(&mut self, bytes: usize) {
@@ -215,7 +206,6 @@ impl<S: Sharing> Store<S> {
             self.core.arena.record(copy).set_owner(owner);
             self.core.arena.record(copy).set_next(Some(location));
             self.core.arena.record(previous).set_next(Some(copy));
-            self.account_copy(segment, self.core.arena.record(copy).bytes());
             previous = copy;
             copied += piece;
         }

@@ -8,7 +8,6 @@ use super::{Found, Key, Mode, Outcome, Put, PutError, Store};
 use crate::index::{Hint, Locked};
 use crate::limits::{JOIN_TRIES, KEY_MAX_BYTES, MIN_EXTENT_BYTES};
 use crate::memory::{EXTENT_HEADER_BYTES, Head, Location, OpenRecord, SegmentId, flag};
-use crate::narrow::to_u32;
 use crate::sharing::Sharing;
 
 /// A value on its way into the store. Ends by [`Store::commit`] or [`Store::abort`]; until then nobody sees it, and the
@@ -133,15 +132,8 @@ impl<S: Sharing> Store<S> {
 
     fn open_for_upload(&mut self, segment: SegmentId, head: &Head<'_>) -> Result<OpenRecord, PutError> {
         let open = self.core.arena.append_item(&mut self.writer, segment, head).ok_or(PutError::NoMemory)?;
-        self.note_upload(segment, head.layout().bytes());
+        self.core.segments.get(segment).add_upload::<S>();
         Ok(open)
-    }
-
-    /// An upload has a record of so many bytes in `segment` now, which is open.
-    fn note_upload(&self, segment: SegmentId, bytes: usize) {
-        let segment = self.core.segments.get(segment);
-        segment.add_live::<S>(to_u32(self.core.arena.rounded(bytes)));
-        segment.add_upload::<S>();
     }
 
     /// Where the upload's next bytes go; empty when it is complete.
@@ -191,7 +183,7 @@ impl<S: Sharing> Store<S> {
         let len = wanted.min(self.core.arena.extent_room(segment));
         let extent =
             self.core.arena.append_extent(&mut self.writer, segment, len).ok_or(PutError::NoMemory)?;
-        self.note_upload(segment, EXTENT_HEADER_BYTES + len);
+        self.core.segments.get(segment).add_upload::<S>();
         self.core.arena.record(upload.end).set_next(Some(extent.location()));
         upload.end = extent.location();
         Ok(extent)

@@ -117,10 +117,10 @@ impl<S: Sharing> Store<S> {
                 self.core.arena.used(id)
             )));
         }
-        if live_bytes != segment.live_bytes() as usize {
+        if live_bytes != self.live_bytes(id) {
             return Err(Broken(format!(
                 "{id:?} has {live_bytes} live bytes, counts {}",
-                segment.live_bytes()
+                self.live_bytes(id)
             )));
         }
         let tolerated = 2 * self.tolerance().bytes as usize;

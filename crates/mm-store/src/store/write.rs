@@ -137,11 +137,10 @@ impl<S: Sharing> Store<S> {
     #[inline(always)]
     fn overwrite(&self, (seat, old): (Seat<'_>, Record<'_>), (head, value): (&Head<'_>, &[u8])) -> bool {
         let core = &*self.core;
-        let has_cas = old.flags() & flag::CAS != 0;
-        let is_special = (head.flags | old.flags()) & flag::CHAINED != 0
-            || head.flags & flag::CAS != 0
-            || has_cas && !S::IS_SHARED
-            || self.wants_cas;
+        let has_cas = S::IS_SHARED && old.flags() & flag::CAS != 0;
+        let unusual = if S::IS_SHARED { flag::CHAINED } else { flag::CHAINED | flag::CAS };
+        let is_special =
+            head.flags & (flag::CAS | flag::CHAINED) | old.flags() & unusual != 0 || self.wants_cas;
         if is_special || core.death(seat.location, old, self.now_s).is_some() {
             return false;
         }
@@ -165,10 +164,9 @@ impl<S: Sharing> Store<S> {
                 head.cas = self.fresh_cas(Some(seat.into()));
             }
         }
-        let Some((location, bytes)) = core.arena.append_whole(&self.writer, segment, &head, value) else {
+        let Some(location) = core.arena.append_whole(&self.writer, segment, &head, value) else {
             return false;
         };
-        book.add_live::<S>(to_u32(bytes));
         self.note_expiry(location, head.expiry);
         seat.replace(location);
         true
@@ -181,7 +179,7 @@ impl<S: Sharing> Store<S> {
         let core = &*self.core;
         old.change_flags(flag::DEAD, 0);
         let bytes = to_u32(core.arena.rounded(old.item_bytes()));
-        core.segments.get(core.arena.segment_of(location)).subtract_live::<S>(bytes);
+        core.segments.get(core.arena.segment_of(location)).add_dead::<S>(bytes);
         let counters = self.counters();
         counters.item_bytes.add((value_len as u64).wrapping_sub(old.layout().value_len as u64));
         counters.stored.add(1);
@@ -299,13 +297,10 @@ impl<S: Sharing> Store<S> {
             head.flags |= flag::CAS;
             head.cas = self.fresh_cas(Some(old));
         }
-        let book = self.core.segments.get(segment);
         head.last_access = self.core.segments.opened(segment).encode_time(self.now_s);
-        let Some((location, bytes)) = self.core.arena.append_whole(&self.writer, segment, &head, value)
-        else {
+        let Some(location) = self.core.arena.append_whole(&self.writer, segment, &head, value) else {
             unreachable!("room was made for this record");
         };
-        book.add_live::<S>(to_u32(bytes));
         self.note_expiry(location, head.expiry);
         location
     }

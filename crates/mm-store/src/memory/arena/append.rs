@@ -30,8 +30,7 @@ impl Arena {
         Some(self.open_record((segment, used.end), offset, layout.value_at(), head.value_len))
     }
 
-    /// Appends an item with its whole value, which is published at once, and tells how many bytes it takes; `None`
-    /// where `segment` has no room.
+    /// Appends an item with its whole value, which is published at once; `None` where `segment` has no room.
     ///
     /// # Panics
     /// Where `writer` does not have `segment` open, or the value has another length than `head` says.
@@ -42,7 +41,7 @@ impl Arena {
         segment: SegmentId,
         head: &Head<'_>,
         value: &[u8],
-    ) -> Option<(Location, usize)> {
+    ) -> Option<Location> {
         self.assert_open(writer, segment);
         assert!(value.len() == head.value_len, "a value of another length");
         let layout = head.layout();
@@ -57,7 +56,7 @@ impl Arena {
             copy(room, value);
         }
         self.fills[segment.index()].used.store(to_u32(used.end), Ordering::Release);
-        Some((self.location_at(offset), used.len()))
+        Some(self.location_at(offset))
     }
 
     /// Appends an extent for `len` bytes; `None` where `segment` has no room.

@@ -49,7 +49,7 @@ impl<S: Sharing> Segments<S> {
         let segment = self.get(id);
         [
             &self.opened(id).0,
-            &segment.live_bytes,
+            &segment.dead_bytes,
             &segment.expired_bytes,
             &segment.sweep_at_s,
             &segment.early_bytes,
@@ -95,7 +95,7 @@ impl<S: Sharing> Segments<S> {
                 for cell in self.numbers(id) {
                     cell.store(book.take_u32()?, Ordering::Relaxed);
                 }
-                if self.get(id).live_bytes() as usize > used {
+                if self.get(id).dead_bytes() as usize > used {
                     return Err(Refused::book());
                 }
                 self.with(|lists| self.append(lists, id));
