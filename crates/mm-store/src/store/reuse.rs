@@ -36,13 +36,12 @@ impl<S: Sharing> Store<S> {
     /// The sealed segment in which least lives, if that is little.
     fn mostly_dead(&self) -> Option<SegmentId> {
         let most = self.core.sizes.segment_bytes / REUSE_LIVE_SHARE;
-        let live = |id| self.core.segments.get(id).live_bytes() as usize;
         let few = self
             .core
             .segments
             .sealed()
             .map(|(id, _)| id)
-            .filter(|&id| live(id) <= most && self.can_leave(id));
-        few.min_by_key(|&id| live(id))
+            .filter(|&id| self.live_bytes(id) <= most && self.can_leave(id));
+        few.min_by_key(|&id| self.live_bytes(id))
     }
 }
