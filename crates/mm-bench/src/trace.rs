@@ -26,10 +26,13 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Instant;
 
 use clap::Args;
 
+use crate::machine::announce;
 use engine::Engine;
 use run::Row;
 use source::Source;
@@ -153,17 +156,30 @@ fn replay_all(arguments: &TraceArguments, engines: &[Engine]) -> io::Result<Vec<
     if !arguments.study {
         report::header(out, engines)?;
     }
+    let began = Instant::now();
     let mut rows = Vec::new();
-    for (number, source) in sources.iter().enumerate() {
-        let begin = Instant::now();
-        let new = run::run(source, arguments.seed, engines, &arguments.memory)?;
-        if !arguments.study {
-            new.iter().try_for_each(|row| report::row(out, row))?;
+    thread::scope(|scope| {
+        // The next trace is made while one is replayed.
+        let (sender, traces) = mpsc::sync_channel(0);
+        scope.spawn(|| {
+            let sender = sender;
+            sources.iter().map(|source| source.load(arguments.seed)).all(|trace| sender.send(trace).is_ok())
+        });
+        for (number, (source, trace)) in sources.iter().zip(traces).enumerate() {
+            let new = run::run(&trace?, source.family, engines, &arguments.memory)?;
+            if !arguments.study {
+                new.iter().try_for_each(|row| report::row(out, row))?;
+            }
+            rows.extend(new);
+            announce(&progress(number + 1, sources.len(), began));
         }
-        rows.extend(new);
-        let seconds = begin.elapsed().as_secs_f64();
-        let count = sources.len();
-        writeln!(io::stderr(), "{} of {count}: {} in {seconds:.1} s", number + 1, source.name)?;
-    }
-    Ok(rows)
+        Ok(rows)
+    })
+}
+
+/// How far a run over traces is, and how long the rest takes if that is like what has been.
+fn progress(done: usize, count: usize, began: Instant) -> String {
+    let seconds = began.elapsed().as_secs_f64();
+    let left_s = seconds / number::real(done as u64) * number::real((count - done) as u64);
+    format!("{done} of {count} traces in {seconds:.0} s, about {left_s:.0} s to go")
 }

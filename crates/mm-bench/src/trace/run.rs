@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::engine::{Engine, Setup};
+use super::engine::{Engine, Role, Setup};
 use super::number::{real, whole};
 use super::request::Trace;
 use super::simulate::{Outcome, replay};
-use super::source::{Family, Source};
+use super::source::Family;
 
 /// Caches smaller than this are left out: no server has so little, and their segments would hold an item or two.
 pub(crate) const LIMIT_MIN_BYTES: u64 = 1 << 20;
@@ -30,18 +30,17 @@ pub(crate) struct Row {
 /// Runs the engines on one trace; one row per memory size, which is percent of the footprint.
 ///
 /// # Errors
-/// The trace cannot be read.
-pub(crate) fn run(source: &Source, seed: u64, engines: &[Engine], memory: &[f64]) -> io::Result<Vec<Row>> {
-    let trace = source.load(seed)?;
+/// The real store gets no address space.
+pub(crate) fn run(trace: &Trace, family: Family, engines: &[Engine], memory: &[f64]) -> io::Result<Vec<Row>> {
     let footprint = real(trace.footprint_bytes());
     let limit = |percent: f64| whole(footprint * percent / 100.0);
     let sizes: Vec<(f64, u64)> = memory.iter().map(|&percent| (percent, limit(percent))).collect();
     let sizes: Vec<(f64, u64)> = sizes.into_iter().filter(|size| size.1 >= LIMIT_MIN_BYTES).collect();
     let limits: Vec<u64> = sizes.iter().map(|size| size.1).collect();
-    let mut outcomes = outcomes(&trace, engines, &limits)?.into_iter();
+    let mut outcomes = outcomes(trace, engines, &limits)?.into_iter();
     let row = |(memory, limit_bytes): (f64, u64)| Row {
         trace: trace.name.clone(),
-        family: source.family,
+        family,
         memory,
         limit_bytes,
         outcomes: outcomes.by_ref().take(engines.len()).collect(),
@@ -52,14 +51,18 @@ pub(crate) fn run(source: &Source, seed: u64, engines: &[Engine], memory: &[f64]
 /// The outcome of every engine at every limit, engine by engine within a limit.
 fn outcomes(trace: &Trace, engines: &[Engine], limits: &[u64]) -> io::Result<Vec<Outcome>> {
     let next_uses = trace.next_uses();
-    let jobs: Vec<(u64, &Engine)> = limits
+    let mut jobs: Vec<(usize, u64, &Engine)> = limits
         .iter()
         .flat_map(|&limit_bytes| engines.iter().map(move |engine| (limit_bytes, engine)))
+        .enumerate()
+        .map(|(position, (limit_bytes, engine))| (position, limit_bytes, engine))
         .collect();
+    // The real store takes longest: begun last, one core would wait for it.
+    jobs.sort_by_key(|&(.., engine)| engine.role != Role::Ours);
     let results = Mutex::new(Ok(vec![Outcome::default(); jobs.len()]));
     let next = AtomicUsize::new(0);
     let work = || {
-        while let Some((position, &(limit_bytes, engine))) = take(&next, &jobs) {
+        while let Some(&(position, limit_bytes, engine)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             let setup = Setup { objects: trace.objects, limit_bytes, next_uses: &next_uses };
             let outcome = engine.build(setup).map(|mut policy| replay(trace, &mut *policy));
             let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,9 +80,4 @@ fn outcomes(trace: &Trace, engines: &[Engine], limits: &[u64]) -> io::Result<Vec
         }
     });
     results.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn take<'jobs, Job>(next: &AtomicUsize, jobs: &'jobs [Job]) -> Option<(usize, &'jobs Job)> {
-    let position = next.fetch_add(1, Ordering::Relaxed);
-    jobs.get(position).map(|job| (position, job))
 }

@@ -73,9 +73,7 @@ pub(super) fn compare(arguments: &TraceArguments, sources: &[Source]) -> Result<
             row.write(out).map_err(|error| error.to_string())?;
             rows.push(row);
         }
-        let (done, count, seconds) = (number + 1, sources.len(), began.elapsed().as_secs_f64());
-        let left = seconds / real(done as u64) * real((count - done) as u64);
-        announce(&format!("{done} of {count} traces in {seconds:.0} s, about {left:.0} s to go"));
+        announce(&super::progress(number + 1, sources.len(), began));
     }
     if rows.is_empty() {
         return Err(format!("no trace has that name, or -m would be below {LIMIT_MIN_MIB} MiB"));
