@@ -295,7 +295,11 @@ impl<S: Sharing> Store<S> {
         let (bytes, stale) = (upload.total_len, upload.stale);
         let first = self.publish(upload);
         let mut current = first;
-        if stale.is_some() || self.is_flushed(first) {
+        let is_flushed = self.is_flushed(first);
+        if is_flushed {
+            mm_base::mark!("upload ended after a flush");
+        }
+        if stale.is_some() || is_flushed {
             let copy = self.copy_of_upload(first, stale);
             // There was room. If there is none, another shard has flushed the store just now, and all this came before.
             current = self.copy_record((first, key.bytes), copy).unwrap_or(first);
