@@ -76,7 +76,7 @@ impl<S: Sharing> Memcached<S> {
                 ("evicted_time", 0),
                 ("outofmemory", counted(store.refused)),
                 ("tailrepairs", 0),
-                ("reclaimed", counted(store.reclaimed.saturating_sub(store.reclaimed_by_search))),
+                ("reclaimed", counted(store.reclaimed)),
                 ("expired_unfetched", counted(store.expired_unfetched)),
                 ("evicted_unfetched", counted(store.evicted_unfetched)),
                 ("evicted_active", counted(store.evicted_active)),

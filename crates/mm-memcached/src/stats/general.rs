@@ -158,7 +158,7 @@ impl<S: Sharing> Memcached<S> {
             ("evicted_unfetched", store.evicted_unfetched),
             ("evicted_active", store.evicted_active),
             ("evictions", store.evicted),
-            ("reclaimed", store.reclaimed.saturating_sub(store.reclaimed_by_search)),
+            ("reclaimed", store.reclaimed),
             ("crawler_reclaimed", store.reclaimed_by_search),
             ("crawler_items_checked", 0),
             ("lrutail_reflocked", 0),
