@@ -150,7 +150,7 @@ pub(crate) const LUCKY_ONE_IN_WHILE_READ: u32 = 1024;
 pub(crate) const TOLERATED_STAYS: u64 = 2;
 
 /// A segment of which no larger part lives is emptied and used again rather than fresh memory.
-pub(crate) const REUSE_LIVE_SHARE: usize = 8;
+pub(crate) const REUSE_LIVE_SHARE: usize = 16;
 
 /// Bytes of such a segment that are looked at for each byte written: it is free before the next one is full.
 pub(crate) const REUSE_PACE: usize = 2;

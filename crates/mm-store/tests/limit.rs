@@ -62,7 +62,7 @@ fn few_items_that_are_written_anew_do_not_take_all_memory() {
             assert_eq!(store.put(key, &Put::default(), &value, 1).unwrap(), Outcome::Stored);
             in_use = in_use.max(bytes_in_use(&store));
         }
-        // A segment that is written once is used again when an eighth of it lives: that is two and a half times what
+        // A segment that is written once is used again when a sixteenth of it lives: that is three times what
         // lives. Copies stay longer, and open segments come to that; the limit is more than nine times.
         let items = store.stats().item_bytes;
         assert!(in_use < 5 * items, "{in_use} bytes for items of {items}, each with {value_bytes}");
