@@ -124,23 +124,46 @@ pub fn allow_descriptors(least: u64, wanted: u64) -> io::Result<u64> {
 /// # Errors
 /// If the system refuses.
 pub fn allow_core_dumps() -> io::Result<()> {
-    if setrlimit(Resource::Core, UNLIMITED).is_err() {
-        let maximum = getrlimit(Resource::Core).maximum;
-        setrlimit(Resource::Core, Rlimit { current: maximum, maximum })?;
+    raise(Resource::Core)
+}
+
+/// Takes a limit away, or else raises it as far as it goes.
+fn raise(resource: Resource) -> io::Result<()> {
+    if setrlimit(resource, UNLIMITED).is_err() {
+        let maximum = getrlimit(resource).maximum;
+        setrlimit(resource, Rlimit { current: maximum, maximum })?;
     }
     Ok(())
 }
 
-/// Keeps all memory of the process, present and future, from being swapped out.
+/// Lets the process lock as much memory as the system allows: any amount where root asks, for itself and for the user
+/// whom it becomes.
 ///
 /// # Errors
-/// If the system does not allow so much locked memory; root may, and then the user it becomes may as well.
-pub fn lock_memory() -> io::Result<()> {
-    if is_root() {
-        setrlimit(Resource::Memlock, UNLIMITED)?;
-    }
-    Ok(mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE)?)
+/// If the system refuses.
+pub fn allow_locked_memory() -> io::Result<()> {
+    raise(Resource::Memlock)
 }
+
+/// Keeps the process's memory from being swapped out: all that is mapped, and all that will be unless the system bounds
+/// locked memory, as a mapping beyond the bound would then fail. On Linux nothing becomes resident by it before it is
+/// used.
+///
+/// # Errors
+/// If the system does not allow so much locked memory.
+pub fn lock_memory() -> io::Result<()> {
+    let is_bounded = getrlimit(Resource::Memlock).current.is_some();
+    let future = if is_bounded { MlockAllFlags::empty() } else { MlockAllFlags::MCL_FUTURE };
+    Ok(mlockall(MlockAllFlags::MCL_CURRENT | future | WHEN_USED)?)
+}
+
+/// Locks pages when they are used, and so leaves those alone that are only reserved.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const WHEN_USED: MlockAllFlags = MlockAllFlags::from_bits_retain(nix::libc::MCL_ONFAULT);
+
+/// Other systems have no such thing.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const WHEN_USED: MlockAllFlags = MlockAllFlags::empty();
 
 /// The time, as the shards of this process take it.
 #[must_use]

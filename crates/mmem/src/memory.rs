@@ -144,7 +144,8 @@ impl Memory {
     pub(crate) fn told(&self, what: &str) -> String {
         match &self.paths {
             Some(paths) => format!("-e {}: {what}", paths.memory.display()),
-            None => format!("memory taken over: {what}"),
+            None if self.must_be_warm => format!("memory taken over: {what}"),
+            None => what.to_owned(),
         }
     }
 

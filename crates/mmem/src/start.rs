@@ -68,9 +68,6 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
     if let Some(path) = &config.listening.port_file {
         write_ports(&server, path)?;
     }
-    if config.memory.locked {
-        lock_memory(config);
-    }
     if !is_unix {
         become_user(account.as_ref())?;
     }
@@ -125,11 +122,14 @@ fn with_signals(server: Server, config: &Config, memory: &Memory, upgrade: &Upgr
     )
 }
 
-/// As in memcached, where this is not allowed the server goes on: it serves as well, but may be slow at times.
+/// To be called when the store is mapped. As in memcached, where this is not allowed the server goes on: it serves as
+/// well, but may be slow at times.
 fn lock_memory(config: &Config) {
     if let Err(error) = process::lock_memory() {
         let name = config.name.as_str();
-        say(&format!("{name}: -k: {error}; memory may be swapped out"));
+        say(&format!(
+            "{name}: -k: {error}; memory may be swapped out, as ulimit -l (LimitMEMLOCK= of systemd) does not allow more"
+        ));
     }
 }
 
@@ -187,9 +187,13 @@ fn serve_once(life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refu
     let name = config.name.as_str();
     let greeting = greeting(&server, config);
     let store_config = store_config(config, random_seed());
+    let no_memory = |error| system(&format!("-m {}", store_config.limit_bytes >> 20), &error);
     let begin = |start: &Start, notices: &[String]| {
         if start.shard != 0 {
             return Ok(());
+        }
+        if config.memory.locked {
+            lock_memory(config);
         }
         greeting.iter().for_each(|line| say(line));
         if let Some(notice) = &start.notice {
@@ -206,8 +210,8 @@ fn serve_once(life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refu
     let served = if shards == 1 {
         server.try_serve_with(|start| {
             let open = || Store::open(&store_config);
-            let (store, notices) =
-                memory.open_store(open, |kept| Store::open_kept(&store_config, kept), shared)?;
+            let opened = memory.open_store(open, |kept| Store::open_kept(&store_config, kept), shared);
+            let (store, notices) = opened.map_err(|error| io::Error::other(no_memory(error).to_string()))?;
             begin(start, &notices)?;
             Ok(Memcached::new(start, shared, store))
         })
@@ -215,8 +219,7 @@ fn serve_once(life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refu
         let open = || StoreHandles::open(&store_config, shards);
         let open_kept = |kept: &_| StoreHandles::open_kept(&store_config, shards, kept);
         let opened = memory.open_store(open, open_kept, shared);
-        let (handles, notices) =
-            opened.map_err(|error| system(&format!("-m {}", store_config.limit_bytes >> 20), &error))?;
+        let (handles, notices) = opened.map_err(no_memory)?;
         server.try_serve_with(|start| {
             let store = handles.take().ok_or_else(|| io::Error::other("more shards than were asked for"))?;
             begin(start, &notices)?;
@@ -293,6 +296,9 @@ fn raise_limits(config: &Config) -> Result<Config, Refusal> {
     }
     if config.process.dumps_core {
         process::allow_core_dumps().map_err(|error| system("-r", &error))?;
+    }
+    if config.memory.locked {
+        process::allow_locked_memory().map_err(|error| system("-k", &error))?;
     }
     Ok(config)
 }

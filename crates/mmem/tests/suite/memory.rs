@@ -1,5 +1,8 @@
 //! `cache_memlimit`: the limit of memory, changed while the server runs.
 
+use std::fs;
+use std::process::Command;
+
 use crate::world::{Client, Server, eventually, status_of};
 
 /// What the process may take beside its limit, in KiB.
@@ -15,6 +18,22 @@ fn resident_kib(server: &Server) -> u64 {
         text.split(' ').next().unwrap().parse().unwrap()
     };
     kib("RssAnon") + kib("RssShmem")
+}
+
+/// The user who runs this: what root may, the user that it becomes may not.
+fn user_name() -> String {
+    let output = Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Whether a process may lock any amount of memory.
+fn may_lock_memory(server: &Server) -> bool {
+    const CAP_IPC_LOCK: u64 = 1 << 14;
+    let pid = server.child.id();
+    let rights = u64::from_str_radix(&status_of(pid, "CapEff").unwrap(), 16).unwrap();
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let limit = limits.lines().find(|line| line.starts_with("Max locked memory")).unwrap();
+    rights & CAP_IPC_LOCK != 0 || limit.contains("unlimited")
 }
 
 /// Writes so many MiB, and checks that no write is refused.
@@ -103,4 +122,20 @@ fn what_leaves_is_told_apart() {
     let [evictions, evicted_unfetched, expired @ ..] = left(&mut client);
     assert!(evictions > 10_000 && evicted_unfetched <= 4000, "{evictions}, {evicted_unfetched} unfetched");
     assert_eq!(expired, [200, 200, 100]);
+}
+
+#[test]
+fn memory_is_locked_as_it_is_used_and_not_before() {
+    // A shard alone opens its store elsewhere than several do.
+    for threads in [1, 2] {
+        let mut server =
+            Server::start("locked", &format!("mmem -p -1 -u {} -m 64 -k -t {threads}", user_name()));
+        let refused = server.next_line().starts_with("mmem: -k: ");
+        let mut client = Client::connect(&server);
+        fill(&mut client, 16);
+        assert!(resident_kib(&server) < 48 << 10, "{} KiB", resident_kib(&server));
+        let locked = status_of(server.child.id(), "VmLck").unwrap();
+        assert_eq!(locked == "0 kB", refused, "{locked}");
+        assert_eq!(may_lock_memory(&server), !refused);
+    }
 }
