@@ -10,6 +10,7 @@ use crate::classes::Classes;
 use crate::clock::Time;
 use crate::limits::{CACHEDUMP_MAX_BYTES, DUMP_RECORDS, DUMP_STEPS_MAX};
 use crate::long::Progress;
+use crate::meta::is_key_encoded;
 use crate::service::{Call, Memcached};
 use crate::storing::item_bytes;
 
@@ -60,7 +61,7 @@ impl Dump {
     ) {
         let bytes = item_bytes(item.key().len(), item.client_flags(), item.len());
         let class = classes.class_of(bytes);
-        let hidden = self.form == Form::Cache && item.is_binary_key();
+        let hidden = self.form == Form::Cache && is_key_encoded(item);
         if self.classes & 1 << class == 0 || self.items_left == 0 || hidden {
             return;
         }
@@ -154,7 +155,7 @@ fn put_encoded(writer: &mut Writer<'_>, key: &[u8]) {
 
 fn put_command_line<S: Sharing>(writer: &mut Writer<'_>, item: &Item<'_, S>) {
     writer.put(b"mg ");
-    if item.is_binary_key() {
+    if is_key_encoded(item) {
         let mut room = [0; base64::ENCODED_MAX_BYTES];
         let len = base64::encode(item.key(), &mut room);
         writer.put(&room[..len]);

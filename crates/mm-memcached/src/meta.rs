@@ -9,7 +9,7 @@ mod set;
 pub(crate) use get::answer_hit;
 
 use mm_proto::memcached::{Meta, MetaVerb, Options, Writer, base64, limits, lines};
-use mm_store::{Key, Sharing};
+use mm_store::{Item, Key, Sharing};
 
 use crate::clock::Time;
 use crate::service::{Call, Memcached};
@@ -98,6 +98,12 @@ impl Asked<'_> {
 fn put_opaque(writer: &mut Writer<'_>, token: &[u8]) {
     writer.put(b" O");
     writer.put(token);
+}
+
+/// Whether an item's key is told in base64: it came so, or cannot stand in a line, as keys of the binary protocol may
+/// not.
+pub(crate) fn is_key_encoded<S: Sharing>(item: &Item<'_, S>) -> bool {
+    item.is_binary_key() || item.key().iter().any(|byte| matches!(byte, b' ' | b'\n'))
 }
 
 /// Writes a key in base64, and the flag that says so.

@@ -3,7 +3,7 @@
 use mm_proto::memcached::{Writer, base64};
 use mm_store::Sharing;
 
-use super::Asked;
+use super::{Asked, is_key_encoded};
 use crate::limits::HEADER_MAX_BYTES;
 use crate::service::{Call, Memcached};
 use crate::storing::item_bytes;
@@ -18,7 +18,7 @@ impl<S: Sharing> Memcached<S> {
         let bytes = item_bytes(item.key().len(), item.client_flags(), item.len());
         let mut writer = Writer::new(call.output.spare(HEADER_MAX_BYTES));
         writer.put(b"ME ");
-        if item.is_binary_key() {
+        if is_key_encoded(&item) {
             let mut room = [0; base64::ENCODED_MAX_BYTES];
             let len = base64::encode(item.key(), &mut room);
             writer.put(&room[..len]);

@@ -3,7 +3,7 @@
 use mm_proto::memcached::Writer;
 use mm_store::{Item, Miss, Mode, Notes, Outcome, Put, PutError, Sharing};
 
-use super::{Asked, put_encoded, put_numbered, put_opaque, put_time_left};
+use super::{Asked, is_key_encoded, put_encoded, put_numbered, put_opaque, put_time_left};
 use crate::clock::Time;
 use crate::fetch::write_pieces;
 use crate::limits::{COPY_MAX_BYTES, HEADER_MAX_BYTES};
@@ -130,6 +130,7 @@ impl<S: Sharing> Memcached<S> {
         let put = Put {
             mode: Mode::Add,
             expiry_s: time.expiry_s(vivified_exptime(asked)),
+            binary_key: options.has(b'b'),
             cas: options.has(b'E').then_some(options.new_cas),
             win_sent: true,
             ..Put::default()
@@ -139,7 +140,7 @@ impl<S: Sharing> Memcached<S> {
 
     /// Shows the empty item that has just been made, of which all is known.
     fn answer_vivified(&mut self, asked: &Asked<'_>, cas: u64, call: &mut Call<'_>) {
-        let Asked { key, options, meta } = *asked;
+        let Asked { options, meta, .. } = *asked;
         let mut writer = Writer::new(call.output.spare(HEADER_MAX_BYTES));
         writer.put(if options.has(b'v') { b"VA 0" } else { b"HD" });
         let mut expiry_s = 0;
@@ -151,10 +152,7 @@ impl<S: Sharing> Memcached<S> {
                 b'c' => put_numbered(&mut writer, b'c', cas),
                 b's' | b'f' | b'l' | b'h' => put_numbered(&mut writer, flag.letter, 0),
                 b'O' => put_opaque(&mut writer, flag.argument),
-                b'k' => {
-                    writer.put(b" k");
-                    writer.put(key.bytes());
-                }
+                b'k' => asked.put_key(&mut writer),
                 _ => {}
             }
         }
@@ -294,7 +292,7 @@ fn put_flags<S: Sharing>(
             b'l' => put_numbered(writer, b'l', u64::from(time.now_s.saturating_sub(item.last_access_s()))),
             b'h' => put_numbered(writer, b'h', u64::from(item.was_fetched())),
             b'O' => put_opaque(writer, flag.argument),
-            b'k' if item.is_binary_key() => put_key_encoded(writer, item.key()),
+            b'k' if is_key_encoded(item) => put_key_encoded(writer, item.key()),
             b'k' => {
                 writer.put(b" k");
                 writer.put(item.key());

@@ -349,6 +349,16 @@ fn statistics_are_packets() {
 }
 
 #[test]
+fn a_key_that_no_line_can_hold_is_told_in_base64() {
+    let mut harness = plain();
+    let (binary, text) = (harness.connect(), harness.connect());
+    harness.exchange(binary, &Request::new(0x01).extras([0; 8]).key("a\nb").value("x").bytes());
+    let input = b"mg YQpi b k\r\nlru_crawler mgdump all\r\nstats cachedump 1 0\r\n";
+    let answer = harness.exchange(text, input);
+    assert_eq!(String::from_utf8_lossy(&answer), "HD kYQpi b\r\nOK\r\nmg YQpi b\r\nEN\r\nEND\r\n");
+}
+
+#[test]
 fn watchers_are_told() {
     let mut harness = service(8 << 20, |_| {});
     let watcher = harness.connect();

@@ -39,6 +39,11 @@ fn keys_in_base64() {
         "ms Zm9v 2 b k\nhi\nma Zm9v b k\nma AAEC b N0 k\n",
         "HD kZm9v b\nCLIENT_ERROR cannot increment or decrement non-numeric value\nHD kAAEC b\n",
     );
+    // The key is "a", a line end, "b": it must not end the answer.
+    check(
+        "mg YQpi b N30 k v\nmg YQpi b k s\nlru_crawler mgdump all\n",
+        "VA 0 kYQpi b W\n\nHD kYQpi b s0 Z\nOK\nmg YQpi b\nEN\n",
+    );
     check(
         "mg Zm9 b v\nms Zm9 2 b\nhi\nmd Zm9 b\nma Zm9 b\nversion\n",
         "CLIENT_ERROR error decoding key\nCLIENT_ERROR error decoding key\nCLIENT_ERROR error decoding key\n\
