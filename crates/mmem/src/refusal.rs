@@ -14,6 +14,10 @@ pub(crate) mod exit {
     pub(crate) const SYSTEM: u8 = 71;
 }
 
+/// What is said to everything that asks for TLS.
+pub(crate) const NO_TLS: &str =
+    "TLS is not supported; leave it out, and put a proxy before the server that ends TLS";
+
 /// Why the program does not start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {

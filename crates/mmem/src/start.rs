@@ -127,9 +127,7 @@ fn with_signals(server: Server, config: &Config, memory: &Memory, upgrade: &Upgr
 fn lock_memory(config: &Config) {
     if let Err(error) = process::lock_memory() {
         let name = config.name.as_str();
-        say(&format!(
-            "{name}: -k: {error}; memory may be swapped out, as ulimit -l (LimitMEMLOCK= of systemd) does not allow more"
-        ));
+        say(&format!("{name}: -k: {error}; memory may be swapped out (ulimit -l, LimitMEMLOCK= of systemd)"));
     }
 }
 
@@ -283,7 +281,9 @@ fn raise_limits(config: &Config) -> Result<Config, Refusal> {
     let wanted = u64::from(connections) + DESCRIPTORS_RESERVED;
     let least = u64::from(connections).max(DESCRIPTORS_RESERVED + 1);
     let allowed = process::allow_descriptors(least, wanted).map_err(|error| {
-        let flag = format!("-c {connections}: the system does not allow so many open files");
+        let flag = format!(
+            "-c {connections}: the system does not allow so many open files (ulimit -n, LimitNOFILE= of systemd)"
+        );
         system(&flag, &error)
     })?;
     if allowed < wanted {

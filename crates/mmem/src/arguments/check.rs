@@ -22,8 +22,9 @@ pub(super) fn together(config: &mut Config, surroundings: &Surroundings) -> Resu
     if u64::from(memory.item_size_max) > memory.limit_bytes / 2 {
         let item = show_size(u64::from(memory.item_size_max));
         let limit = show_size(memory.limit_bytes);
-        let message =
-            format!("-I {item}: an item may take at most half of the memory, which is {limit} by -m");
+        let message = format!(
+            "-I {item}: an item may take at most half of the memory, which is {limit}; give more by -m, or a smaller -I"
+        );
         return Err(Refusal::new(exit::USAGE, message));
     }
     // memcached does start so, and can then only be ended.

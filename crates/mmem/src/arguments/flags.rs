@@ -7,7 +7,7 @@ use super::given::Given;
 use super::{help, listen, suboptions};
 use crate::config::{Config, Name, Port};
 use crate::limits;
-use crate::refusal::{Refusal, exit};
+use crate::refusal::{NO_TLS, Refusal, exit};
 use mm_memcached::Protocol;
 
 /// One flag.
@@ -403,10 +403,13 @@ const WITHOUT_EFFECT: &[Flag] = &[
     ),
 ];
 
+const NO_AUTHENTICATION: &str =
+    "authentication is not supported; leave it out, and let only your clients connect (-s, -l)";
+
 const REFUSED: &[Flag] = &[
-    flag('S', "enable-sasl", "", "", Refused("SASL is not supported")),
-    flag('Y', "auth-file", "FILE", "", Refused("authentication is not supported")),
-    flag('Z', "enable-ssl", "", "", Refused("TLS is not supported")),
+    flag('S', "enable-sasl", "", "", Refused(NO_AUTHENTICATION)),
+    flag('Y', "auth-file", "FILE", "", Refused(NO_AUTHENTICATION)),
+    flag('Z', "enable-ssl", "", "", Refused(NO_TLS)),
 ];
 
 fn path(given: &Given<'_>) -> Result<PathBuf, Refusal> {

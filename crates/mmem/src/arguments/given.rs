@@ -90,10 +90,10 @@ impl<'a> Given<'a> {
             Some(shift) => (&text[..text.len() - 1], 1_u64 << shift),
             None => (text, unit),
         };
-        let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+        let bytes = digits.parse::<u64>().ok().map(|number| number.saturating_mul(factor));
         let Some(bytes) = bytes else {
             return Err(
-                self.refuse(exit::USAGE, "must be a whole number, with k, m or g behind it if you like")
+                self.refuse(exit::USAGE, "must be a whole number, with k, m, g or t behind it if you like")
             );
         };
         if !bounds.contains(&bytes) {

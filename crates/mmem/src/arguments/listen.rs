@@ -7,7 +7,7 @@
 use super::given::Given;
 use crate::config::{Host, Listen};
 use crate::limits::ENDPOINTS_MAX;
-use crate::refusal::{Refusal, exit};
+use crate::refusal::{NO_TLS, Refusal, exit};
 use mm_memcached::Protocol;
 
 /// Adds the entries of one `-l` to those of earlier ones.
@@ -36,7 +36,7 @@ fn parse(entry: &str) -> Result<Listen, String> {
         if let Some(after) = rest.strip_prefix("notls:") {
             rest = after;
         } else if rest.starts_with("btls:") || rest.starts_with("mtls:") {
-            return Err("TLS is not supported".to_owned());
+            return Err(NO_TLS.to_owned());
         } else if let Some((name, after)) = bracketed(rest, "proto[") {
             protocol = Some(parse_protocol(name)?);
             rest = after;

@@ -3,7 +3,7 @@
 use super::given::Given;
 use crate::config::{Config, Name};
 use crate::limits::{ITEM_SIZE_MAX, WATCHER_KIB_MAX};
-use crate::refusal::{Refusal, exit};
+use crate::refusal::{NO_TLS, Refusal, exit};
 
 /// One suboption.
 pub(super) struct Suboption {
@@ -84,9 +84,12 @@ const fn refused(name: &'static str, why: &'static str) -> Suboption {
     Suboption { name, value: Optional, meaning: Refused(why) }
 }
 
-const NO_FLASH: &str = "storing items on flash is not supported";
-const NO_TLS: &str = "TLS is not supported";
-const NO_PROXY: &str = "the proxy is not supported";
+const NO_FLASH: &str =
+    "storing items on flash is not supported; leave the ext_ options out, and give -m the memory";
+const NO_PROXY: &str =
+    "the proxy is not supported; leave the proxy_ options out, and put a proxy before the server";
+const NO_FILTER: &str =
+    "filtering system calls is not supported; leave it out, systemd's SystemCallFilter= can do it";
 
 /// What of memcached 1.4's defaults is only shown.
 const NO_MODERN: [(&str, &str); 5] = [
@@ -178,8 +181,8 @@ pub(super) const SUBOPTIONS: &[Suboption] = &[
     }),
     Suboption { name: "no_drop_privileges", value: Value::None, meaning: Quiet },
     Suboption { name: "relaxed_privileges", value: Value::None, meaning: ForTests },
-    refused("drop_privileges", "filtering system calls is not supported"),
-    refused("sock_cookie_id", "marking sockets is not supported"),
+    refused("drop_privileges", NO_FILTER),
+    refused("sock_cookie_id", "marking sockets is not supported; leave it out"),
     refused("ext_", NO_FLASH),
     refused("ssl_", NO_TLS),
     refused("proxy_", NO_PROXY),

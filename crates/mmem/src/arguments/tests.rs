@@ -255,7 +255,10 @@ fn unknown_flags_and_missing_values_are_named() {
 
 #[test]
 fn values_are_checked() {
-    let size = "must be a whole number, with k, m or g behind it if you like";
+    let size = "must be a whole number, with k, m, g or t behind it if you like";
+    let authentication =
+        "authentication is not supported; leave it out, and let only your clients connect (-s, -l)";
+    let tls = "TLS is not supported; leave it out, and put a proxy before the server that ends TLS";
     for (line, code, why) in [
         ("-t 0", 1, "must be a whole number from 1 to 256"),
         ("-t 257", 1, "must be a whole number from 1 to 256"),
@@ -271,20 +274,20 @@ fn values_are_checked() {
         ("-m lots", 64, size),
         ("-m -1", 64, size),
         ("-m 0", 64, "must be from 1m to 16t"),
-        ("-m 99999999999999999", 64, size),
+        ("-m 99999999999999999", 64, "must be from 1m to 16t"),
         ("-I 1023", 64, "must be from 1k to 1g"),
         ("-I 2g", 64, "must be from 1k to 1g"),
         ("-B morse", 64, "must be auto, ascii or binary"),
-        ("-S", 64, "SASL is not supported"),
-        ("-Y /a", 64, "authentication is not supported"),
-        ("-Z", 64, "TLS is not supported"),
+        ("-S", 64, authentication),
+        ("-Y /a", 64, authentication),
+        ("-Z", 64, tls),
         ("-D ::", 1, "must be one character"),
         ("-l ,", 64, "names no address"),
         ("-l :5", 64, "':5': there is no address"),
         ("-l a:0", 64, "'a:0': the port '0' is not a number from 1 to 65535"),
         ("-l [::1", 64, "'[::1': the bracket is not closed"),
         ("-l [::1]5", 64, "'[::1]5': after the bracket comes a colon and a port, or nothing"),
-        ("-l mtls:a", 64, "'mtls:a': TLS is not supported"),
+        ("-l mtls:a", 64, &format!("'mtls:a': {tls}")),
     ] {
         refused(&format!("mmem {line}"), code, &format!("{line}: {why}"));
     }
@@ -297,12 +300,15 @@ fn values_are_checked() {
         });
     }
     refused("mmem -o hashpower=11", 1, "-o hashpower=11: must be a whole number from 12 to 32");
-    refused("mmem -o ext_path=/a:1g", 64, "-o ext_path=/a:1g: storing items on flash is not supported");
+    refused("mmem -o ssl_key=/a", 64, &format!("-o ssl_key=/a: {tls}"));
+    let flash = "storing items on flash is not supported; leave the ext_ options out, and give -m the memory";
+    refused("mmem -o ext_path=/a:1g", 64, &format!("-o ext_path=/a:1g: {flash}"));
 }
 
 #[test]
 fn flags_that_do_not_go_together_are_named() {
-    let message = "-I 1m: an item may take at most half of the memory, which is 1m by -m";
+    let message =
+        "-I 1m: an item may take at most half of the memory, which is 1m; give more by -m, or a smaller -I";
     refused("mmem -m 1", 64, message);
     refused(
         "mmem -o hot_lru_pct=50,warm_lru_pct=31",

@@ -16,7 +16,11 @@ use crate::world::{
 fn what_cannot_be_honoured_is_one_line_and_an_exit_code() {
     for (line, message, code) in [
         ("mmem --frobnicate", "mmem: --frobnicate: there is no such flag; -h lists them all\n", 1),
-        ("memcached -S -u root", "memcached: -S: SASL is not supported\n", 64),
+        (
+            "memcached -o sock_cookie_id=7 -u root",
+            "memcached: -o sock_cookie_id=7: marking sockets is not supported; leave it out\n",
+            64,
+        ),
         (
             "mmem -l 192.0.2.1",
             "mmem: cannot listen on 192.0.2.1:11211: cannot assign requested address\n",
