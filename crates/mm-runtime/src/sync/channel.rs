@@ -15,6 +15,8 @@ struct Shared<T> {
     capacity: usize,
     senders: Cell<usize>,
     receiving: Cell<bool>,
+    /// Places that senders have been woken for and have not yet taken: nobody else may.
+    promised: Cell<usize>,
     for_space: WaitQueue,
     for_message: WaitQueue,
 }
@@ -39,6 +41,7 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         capacity: capacity.max(1),
         senders: Cell::new(1),
         receiving: Cell::new(true),
+        promised: Cell::new(0),
         for_space: WaitQueue::default(),
         for_message: WaitQueue::default(),
     });
@@ -94,7 +97,9 @@ impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.shared.receiving.set(false);
         let unread = self.shared.queue.take();
-        self.shared.for_space.wake_all();
+        while !self.shared.for_space.is_empty() {
+            self.shared.promise();
+        }
         drop(unread);
     }
 }
@@ -111,20 +116,15 @@ impl<T> Sender<T> {
     /// # Errors
     /// The message comes back when the channel is full or closed.
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-        if self.shared.for_space.is_empty() { self.put(message) } else { Err(TrySendError::Full(message)) }
-    }
-
-    fn put(&self, message: T) -> Result<(), TrySendError<T>> {
-        if !self.shared.receiving.get() {
+        let shared = &*self.shared;
+        if !shared.receiving.get() {
             return Err(TrySendError::Closed(message));
         }
-        let mut queue = self.shared.queue.borrow_mut();
-        if queue.len() >= self.shared.capacity {
+        let taken = shared.queue.borrow().len() + shared.promised.get();
+        if taken >= shared.capacity || !shared.for_space.is_empty() {
             return Err(TrySendError::Full(message));
         }
-        queue.push_back(message);
-        drop(queue);
-        self.shared.for_message.wake_one();
+        shared.put(message);
         Ok(())
     }
 
@@ -133,25 +133,41 @@ impl<T> Sender<T> {
     /// # Errors
     /// The message comes back when the task is interrupted or the receiver is gone.
     pub async fn send(&self, message: T) -> Result<(), SendError<T>> {
-        let mut tried = self.try_send(message);
-        loop {
-            match tried {
-                Ok(()) => return Ok(()),
-                Err(TrySendError::Closed(message)) => return Err(SendError::Closed(message)),
-                Err(TrySendError::Full(message)) => {
-                    let waited = self.shared.for_space.wait(|| self.pass_on()).await;
-                    if let Err(Interrupted) = waited {
-                        return Err(SendError::Interrupted(message));
-                    }
-                    // It is this task's turn, whoever waits behind it.
-                    tried = self.put(message);
-                }
-            }
+        let message = match self.try_send(message) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Closed(message)) => return Err(SendError::Closed(message)),
+            Err(TrySendError::Full(message)) => message,
+        };
+        let shared = &*self.shared;
+        let waited = shared.for_space.wait(|| {
+            shared.promised.set(shared.promised.get() - 1);
+            shared.promise();
+        });
+        if let Err(Interrupted) = waited.await {
+            return Err(SendError::Interrupted(message));
         }
+        shared.promised.set(shared.promised.get() - 1);
+        if !shared.receiving.get() {
+            return Err(SendError::Closed(message));
+        }
+        shared.put(message);
+        Ok(())
+    }
+}
+
+impl<T> Shared<T> {
+    fn put(&self, message: T) {
+        self.queue.borrow_mut().push_back(message);
+        self.for_message.wake_one();
     }
 
-    fn pass_on(&self) {
-        self.shared.for_space.wake_one();
+    /// A place is free: whoever waits longest has it.
+    fn promise(&self) {
+        // Counted first, since a wake may run what looks at it.
+        self.promised.set(self.promised.get() + 1);
+        if !self.for_space.wake_one() {
+            self.promised.set(self.promised.get() - 1);
+        }
     }
 }
 
@@ -159,7 +175,7 @@ impl<T> Receiver<T> {
     /// Takes a message if there is one.
     pub fn try_receive(&mut self) -> Option<T> {
         let message = self.shared.queue.borrow_mut().pop_front()?;
-        self.shared.for_space.wake_one();
+        self.shared.promise();
         Some(message)
     }
 

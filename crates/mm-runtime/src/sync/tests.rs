@@ -11,7 +11,7 @@ use mm_base::doorbell::Doorbell;
 
 use super::*;
 use crate::executor::Executor;
-use crate::task::{Interrupted, JoinHandle, yield_now};
+use crate::task::{Interrupted, JoinHandle, spawn, yield_now};
 
 fn executor() -> Executor {
     let main = thread::current();
@@ -34,6 +34,31 @@ fn block_on<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
 
 /// Names written down in the order in which tasks got somewhere.
 type Trace = Rc<RefCell<Vec<u32>>>;
+
+#[test]
+fn a_place_that_is_promised_is_not_taken_by_another() {
+    block_on(async {
+        let (sender, mut receiver) = channel(1);
+        sender.try_send(1).unwrap();
+        let waiting = sender.clone();
+        let sent = spawn(async move { waiting.send(2).await });
+        yield_now().await;
+        assert_eq!(receiver.try_receive(), Some(1));
+        assert_eq!(sender.try_send(3), Err(TrySendError::Full(3)));
+        sent.await.unwrap().unwrap();
+        assert_eq!(receiver.try_receive(), Some(2));
+
+        // One that is given up goes to the next, or is free.
+        sender.try_send(1).unwrap();
+        let waiting = sender.clone();
+        let given_up = spawn(async move { waiting.send(2).await });
+        yield_now().await;
+        assert_eq!(receiver.try_receive(), Some(1));
+        given_up.cancel();
+        assert!(given_up.await.is_err());
+        assert_eq!(sender.try_send(3), Ok(()));
+    });
+}
 
 #[test]
 fn a_signal_wakes_one_in_order_and_a_broadcast_all() {
