@@ -81,6 +81,9 @@ pub const TIMERS_MAX: usize = 2 * TASKS_MAX;
 /// Polls of tasks in one turn.
 pub const POLLS_PER_TURN: u32 = 64;
 
+/// Calls of one socket that need not wait, one after the other, before their task lets others go on.
+pub const SHARE_CALLS_MAX: u8 = 32;
+
 /// Steps of the timer wheel in one turn.
 pub const TIMER_STEPS_PER_TURN: u32 = 256;
 

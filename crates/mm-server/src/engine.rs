@@ -423,7 +423,9 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
         let drained = match (self.control.stopping(), self.drain_since_ms) {
             // A driver may need a few turns to let go of a connection.
             (Some(Stop::HandOver), Some(_)) => Next::At(now.monotonic_ms + 1),
-            (_, since) => since.map_or(Next::Never, |since| Next::At(since + self.config.drain_ms)),
+            (_, since) => {
+                since.map_or(Next::Never, |since| Next::At(since.saturating_add(self.config.drain_ms)))
+            }
         };
         self.feed_starved();
         let served = if self.queue.is_empty() && self.ready.is_empty() { Next::Never } else { Next::Now };

@@ -90,7 +90,11 @@ impl BufferedReader {
                     searched = bytes.len();
                     match window.fill(handle)? {
                         Tried::Done(0) => return Ok(Tried::Done(searched)),
-                        Tried::Done(_) => progress = true,
+                        Tried::Done(_) if handle.is_spent() => return Ok(Tried::Progress),
+                        Tried::Done(_) => {
+                            handle.spend();
+                            progress = true;
+                        }
                         Tried::Blocked if progress => return Ok(Tried::Progress),
                         other => return Ok(other),
                     }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use super::linger::linger;
 use super::{Direction, Net};
 use crate::driver::{Address, SourceId};
-use crate::limits::DISCARD_MS;
+use crate::limits::{DISCARD_MS, SHARE_CALLS_MAX};
 use crate::task::{Interrupted, take_interrupt};
 use crate::timers::{Elapsed, Sleep, now, wake_after};
 
@@ -24,6 +24,8 @@ pub(super) struct Handle {
     ip: Ipv4Addr,
     port: u16,
     marks: Cell<u8>,
+    /// Calls of the driver that need not wait since the last one that had to.
+    spent: Cell<u8>,
     /// The same, if it is an IPv6 address.
     long: Option<Box<SocketAddrV6>>,
     /// When bytes last went either way, where a server asks for it.
@@ -54,6 +56,7 @@ impl Handle {
             ip: Ipv4Addr::UNSPECIFIED,
             port: 0,
             marks: Cell::new(0),
+            spent: Cell::new(0),
             long: None,
             progress_ms: Cell::new(0),
             waits: OnceCell::new(),
@@ -100,6 +103,25 @@ impl Handle {
         }
     }
 
+    /// Notes a call of the driver that need not wait.
+    #[inline]
+    pub(super) fn spend(&self) {
+        self.spent.set(self.spent.get().saturating_add(1));
+    }
+
+    /// Whether there were so many that the task is to let others go on before the next.
+    #[inline]
+    pub(super) fn is_spent(&self) -> bool {
+        self.spent.get() >= SHARE_CALLS_MAX
+    }
+
+    /// Has the task polled again behind those that are ready.
+    #[cold]
+    fn give_way(&self, context: &Context<'_>) {
+        self.spent.set(0);
+        context.waker().wake_by_ref();
+    }
+
     /// Tries once, in a future's poll. What is not done will be tried again: the task is woken for `direction`.
     /// `waiting` is the future's, false at first.
     #[inline]
@@ -113,9 +135,22 @@ impl Handle {
         if self.has(ENDED) {
             return Poll::Ready(Err(ended()));
         }
+        if self.is_spent() {
+            self.give_way(context);
+            return Poll::Pending;
+        }
         match attempt(self) {
-            Ok(Tried::Done(value)) => return Poll::Ready(Ok(value)),
-            Ok(Tried::Progress) => *waiting = false,
+            Ok(Tried::Done(value)) => {
+                self.spend();
+                return Poll::Ready(Ok(value));
+            }
+            Ok(Tried::Progress) => {
+                *waiting = false;
+                if self.is_spent() {
+                    self.give_way(context);
+                    return Poll::Pending;
+                }
+            }
             Ok(Tried::Blocked) => {}
             Ok(Tried::Untold(after_ms)) => wake_after(after_ms, context.waker()),
             Err(error) => return Poll::Ready(Err(error)),
@@ -128,6 +163,7 @@ impl Handle {
 
     /// Has the task woken for `direction`, unless the wait is at its end.
     fn wait(&self, direction: Direction, waiting: &mut bool, context: &mut Context<'_>) -> io::Result<()> {
+        self.spent.set(0);
         if take_interrupt() {
             return Err(Interrupted.into());
         }

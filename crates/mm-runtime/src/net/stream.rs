@@ -278,6 +278,10 @@ pub(super) fn read_exact(
         let before = done;
         let polled = handle.poll_try(Direction::Input, &mut waiting, context, |handle| {
             while done < space.len() {
+                if handle.is_spent() {
+                    return Ok(Tried::Progress);
+                }
+                handle.spend();
                 match receive(handle, &mut space[done..], true)? {
                     Tried::Done(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                     Tried::Done(received) => done += received,

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use mm_base::buffer::Output;
 
-use super::handle::BROKEN;
+use super::handle::{BLOCKED, BROKEN};
 use super::{Direction, Handle, Incomplete, Net, Tried};
 use crate::driver::{Pieces, Sent, SourceId, Unsent};
 
@@ -82,8 +82,11 @@ impl<B: Bytes> Drop for Writing<'_, B> {
     #[inline]
     fn drop(&mut self) {
         let left = self.bytes.left();
-        if left > 0 && left < self.total && !self.failed {
-            self.handle.set(BROKEN);
+        if left > 0 && !self.failed {
+            self.handle.unset(BLOCKED);
+            if left < self.total {
+                self.handle.set(BROKEN);
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Poll, ready};
 
 use mm_base::buffer::Output;
 
-use super::handle::BROKEN;
+use super::handle::{BLOCKED, BROKEN};
 use super::write::{broken, send};
 use super::{Direction, Incomplete, WriteHalf};
 use crate::limits::WRITE_QUEUE_BYTES;
@@ -98,6 +98,7 @@ impl BufferedWriter {
 impl Drop for BufferedWriter {
     fn drop(&mut self) {
         if let Some(output) = self.output.take() {
+            self.half.handle.unset(BLOCKED);
             self.half.handle.net.put_output(output);
         }
     }

@@ -188,6 +188,48 @@ fn a_timed_out_write_says_what_is_left_and_can_go_on() {
     });
 }
 
+/// How often another task of the shard runs while `busy` does.
+async fn turns_beside<T>(busy: impl Future<Output = T>) -> (T, u32) {
+    let turns = Rc::new(Cell::new(0));
+    let beside = Rc::clone(&turns);
+    let others = spawn(async move {
+        loop {
+            beside.set(beside.get() + 1);
+            yield_now().await;
+        }
+    });
+    let done = busy.await;
+    others.cancel();
+    (done, turns.get())
+}
+
+#[test]
+fn a_task_that_never_has_to_wait_lets_others_go_on() {
+    test(|| async {
+        let (mut client, mut server) = pair().await?;
+        let (written, turns) = turns_beside(async {
+            for _ in 0..1000 {
+                client.write_all(b"x").await?;
+            }
+            io::Result::Ok(())
+        })
+        .await;
+        written?;
+        assert!(turns > 10, "{turns} turns while a task writes");
+        server.read_exact(&mut [0; 100]).await?;
+        let (read, turns) = turns_beside(async {
+            for _ in 0..900 {
+                server.read_exact(&mut [0; 1]).await?;
+            }
+            io::Result::Ok(())
+        })
+        .await;
+        read?;
+        assert!(turns > 10, "{turns} turns while a task reads");
+        Ok(())
+    });
+}
+
 #[test]
 fn a_write_given_up_in_its_middle_breaks_the_half() {
     test(|| async {

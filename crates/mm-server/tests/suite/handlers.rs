@@ -3,15 +3,17 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::num::NonZeroUsize;
+use std::sync::mpsc::{self, TryRecvError};
 use std::time::Duration;
 
 use mm_runtime::task::spawn;
-use mm_runtime::timers::sleep;
+use mm_runtime::timers::{sleep, timeout};
 use mm_server::{Config, Stop, Stream, StreamOptions};
 
 use crate::running::{Running, Settings, exchange, expect, on_each_driver, rest};
 
-/// Answers lines: `slow`, `panic` and `long` as they say, `queue` as `long` through a queue, others by themselves.
+/// Answers lines: `slow`, `panic` and `long` as they say, `queue` as `long` through a queue, `give up` by the beginning
+/// of an answer, others by themselves. What comes behind `sink` is dropped.
 async fn lines(stream: Stream) -> std::io::Result<()> {
     let (mut reader, mut writer) = stream.buffered();
     loop {
@@ -32,6 +34,10 @@ async fn lines(stream: Stream) -> std::io::Result<()> {
                 loop {
                     writer.write(&[b'x'; 4096]).await?;
                 }
+            }
+            b"sink\n" => while reader.read(&mut [0; 16]).await? > 0 {},
+            b"give up\n" => {
+                timeout(1, writer.write_all(&vec![b'x'; 1 << 20])).await.ok();
             }
             b"panic\n" => panic!("as asked"),
             line => writer.write_all(line).await?,
@@ -100,6 +106,37 @@ fn the_silent_and_those_who_never_read_are_closed_in_time(config: Settings) {
     server.wait_for(|stats| stats.idle_timeouts.get(), 2);
 }
 
+fn a_write_that_was_given_up_waits_no_more(config: Settings) {
+    let stream = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
+    let times = Config { idle_timeout_ms: Some(1000), write_timeout_ms: Some(500), stream, ..config() };
+    let server = start(times);
+    let mut client = server.connect();
+    client.write_all(b"give up\n").unwrap();
+    server.wait_for(|stats| stats.connections_total.get(), 1);
+    server.wait_for(|stats| stats.connections.get(), 0);
+    assert_eq!(server.total(|stats| stats.write_timeouts.get()), 0);
+    assert_eq!(server.total(|stats| stats.idle_timeouts.get()), 1);
+}
+
+fn a_firehose_does_not_starve_the_others(config: Settings) {
+    let server = start(config());
+    let mut hose = server.connect();
+    // Gone at the end of the test, however it ends.
+    let (_open, open) = mpsc::channel::<()>();
+    let writer = std::thread::spawn(move || {
+        hose.write_all(b"sink\n").unwrap();
+        let bytes = vec![b'x'; 1 << 16];
+        while open.try_recv() == Err(TryRecvError::Empty) && hose.write_all(&bytes).is_ok() {}
+    });
+    server.wait_for_at_least(|stats| stats.bytes_read.get(), 1 << 20);
+    let mut modest = server.connect();
+    for _ in 0..200 {
+        exchange(&mut modest, b"me too\n", "me too\n");
+    }
+    server.stop(Stop::AtOnce);
+    writer.join().unwrap();
+}
+
 fn those_who_never_read_are_bounded_in_memory_and_closed(config: Settings) {
     let stream = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
     let server = start(Config { stream, buffer_bytes_max: 128 * 1024, ..config() });
@@ -132,7 +169,9 @@ fn a_write_that_waits_holds_no_memory(config: Settings) {
 }
 
 fn a_graceful_stop_answers_what_has_begun(config: Settings) {
-    let server = start(config());
+    // However long it takes.
+    let (drain_ms, never) = (u64::MAX, Some(u64::MAX));
+    let server = start(Config { drain_ms, idle_timeout_ms: never, write_timeout_ms: never, ..config() });
     let mut idle = server.connect();
     exchange(&mut idle, b"hello\n", "hello\n");
     let mut half = server.connect();
@@ -201,6 +240,8 @@ on_each_driver! {
     a_panic_ends_its_connection_and_nothing_else
     above_the_limit_connections_wait
     the_silent_and_those_who_never_read_are_closed_in_time
+    a_write_that_was_given_up_waits_no_more
+    a_firehose_does_not_starve_the_others
     those_who_never_read_are_bounded_in_memory_and_closed
     a_write_that_waits_holds_no_memory
     a_graceful_stop_answers_what_has_begun
