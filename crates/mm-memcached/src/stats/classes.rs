@@ -16,6 +16,9 @@ use crate::long::{Long, Progress};
 use crate::service::{Call, Memcached};
 use crate::survey::{Class, Findings, Subject, Survey};
 
+/// What is answered to a datagram that asks for such a view.
+const NOT_BY_UDP: &[u8] = b"SERVER_ERROR these statistics are not told by UDP\r\n";
+
 /// The lines of `stats sizes` that are still to be sent.
 #[derive(Debug)]
 pub(crate) struct SizeLines {
@@ -39,6 +42,10 @@ impl SizeLines {
 impl<S: Sharing> Memcached<S> {
     /// Begins a look at the sizes of items.
     pub(super) fn begin_survey(&self, subject: Subject, call: &mut Call<'_>) {
+        if call.asking == 0 {
+            // It is taken in steps, and a datagram is answered in one.
+            return call.output.write(NOT_BY_UDP);
+        }
         let segments = self.store.stats().segments;
         call.long = Some(Box::new(Long::Survey(Box::new(Survey::new(subject, segments)))));
     }

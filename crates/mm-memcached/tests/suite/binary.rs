@@ -401,6 +401,9 @@ fn datagrams() {
     assert!(ask(b"set a 0 0 5\r\n12").is_empty());
     assert_eq!(ask(b"get a\r\n"), [[&frame(0, 1)[..], b"VALUE a 0 1\r\n1\r\nEND\r\n"].concat()]);
     assert_eq!(ask(&Request::new(0x0a).bytes()), [[&frame(0, 1)[..], &Response::new(0x0a).bytes()].concat()]);
+    let refusal = b"SERVER_ERROR these statistics are not told by UDP\r\n".as_slice();
+    assert_eq!(ask(b"stats items\r\n"), [[&frame(0, 1)[..], refusal].concat()]);
+    assert!(ask(b"stats\r\n").concat().ends_with(b"END\r\n"));
     // A long value comes in parts; one beyond the bound is refused, in the protocol that asked.
     for (len, parts) in [(3_000, 3), (65_500, 48), (65_536, 1)] {
         let set = [format!("set a 0 0 {len}\r\n").into_bytes(), vec![b'x'; len], b"\r\n".to_vec()].concat();
