@@ -6,6 +6,7 @@ mod steps;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use mm_base::Now;
 use mm_base::buffer::Output;
@@ -47,6 +48,8 @@ pub struct Memcached<S: Sharing = Local> {
     rests_until_ms: u64,
     /// When there was nothing to do for the store.
     looked_ms: Option<u64>,
+    /// [`Shared::refusals`] as last seen.
+    refusals_seen: u64,
 }
 
 /// What a call of the service works with.
@@ -110,6 +113,7 @@ impl<S: Sharing> Memcached<S> {
             rests: false,
             rests_until_ms: 0,
             looked_ms: None,
+            refusals_seen: 0,
         }
     }
 
@@ -391,6 +395,12 @@ impl<S: Sharing> Service for Memcached<S> {
         if let Some(incoming) = connection.incoming {
             self.give_up(incoming);
         }
+    }
+
+    fn lacks_memory(&mut self) -> bool {
+        // Of all shards: who holds the memory may be on another one than who needs it.
+        let refusals = self.shared.refusals.load(Ordering::Relaxed);
+        std::mem::replace(&mut self.refusals_seen, refusals) != refusals
     }
 
     fn background(&mut self, now: Now) -> Background {

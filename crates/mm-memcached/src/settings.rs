@@ -220,6 +220,8 @@ pub struct Shared {
     pub(crate) verbosity: AtomicU32,
     /// The memory limit in bytes, which `cache_memlimit` changes.
     pub(crate) limit_bytes: AtomicU64,
+    /// Values refused for want of memory, where others could have been evicted for them.
+    pub(crate) refusals: AtomicU64,
     /// What somebody wants to know of every request.
     pub(crate) observed: Observed,
     pub(crate) watchers: Watchers,
@@ -247,6 +249,7 @@ impl Shared {
         Arc::new(Self {
             verbosity: AtomicU32::new(settings.verbosity),
             limit_bytes: AtomicU64::new(settings.items.limit_bytes),
+            refusals: AtomicU64::new(0),
             observed: Observed::new(settings.counts_prefixes, settings.verbosity),
             watchers: Watchers::new(settings.watcher_bytes),
             prefixes: (0..shards).map(|_| Prefixes::default()).collect(),

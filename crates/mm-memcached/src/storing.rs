@@ -1,5 +1,7 @@
 //! Storing values: what the classic and the meta commands have in common, and the classic ones.
 
+use std::sync::atomic::Ordering;
+
 use mm_base::buffer::Output;
 use mm_proto::memcached::{Store as StoreLine, StoreVerb, lines};
 use mm_store::{Key, Miss, Mode, Outcome, Put, PutError, Sharing, Upload};
@@ -95,6 +97,9 @@ impl<S: Sharing> Memcached<S> {
     pub(crate) fn refuse_no_memory(&mut self, key: Key<'_>, removes: bool, time: &Time) {
         mm_base::mark!("no memory for a value");
         self.counters.store_no_memory.count();
+        if self.shared.settings.items.evicts {
+            self.shared.refusals.fetch_add(1, Ordering::Relaxed);
+        }
         if removes {
             let _missing_or_not = self.store.delete(key, None, time.now_s);
         }

@@ -55,6 +55,10 @@ pub const SWEEP_MS_MAX: u64 = 1000;
 /// for it.
 pub const STARVED_MS: u64 = 100;
 
+/// How long nothing must have come from a connection before it is closed because what it has begun to send holds memory
+/// that others need. Longer than the pauses of a slow network.
+pub const STALLED_MS: u64 = 1000;
+
 /// How often the watch for stalls looks, per limit that a stall has.
 pub const STALL_LOOKS: u32 = 2;
 

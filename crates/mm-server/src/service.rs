@@ -111,6 +111,13 @@ pub trait Service {
         drop(connection);
     }
 
+    /// Whether a request was refused since the last call for want of memory that others hold which have not arrived
+    /// whole. The server then closes the connection in [`Step::ReadInto`] from which nothing has come for the longest
+    /// time, if that is a second at least. Called once per turn.
+    fn lacks_memory(&mut self) -> bool {
+        false
+    }
+
     /// Does a bounded step (about 100 microseconds at most) of the work that no request asks for, and says
     /// when it wants to be called again. Called at the end of every turn, before the shard sleeps.
     fn background(&mut self, now: Now) -> Background {

@@ -113,6 +113,10 @@ impl<S: Sharing> Service for Checked<S> {
         }
     }
 
+    fn lacks_memory(&mut self) -> bool {
+        self.inner.lacks_memory()
+    }
+
     fn may_move(&self, connection: &Connection) -> bool {
         self.inner.may_move(&connection.inner)
     }

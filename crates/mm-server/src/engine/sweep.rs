@@ -11,7 +11,8 @@ use mm_runtime::driver::Driver;
 use mm_runtime::shard::Next;
 
 use super::{Connection, Engine, Marks};
-use crate::limits::{STARVED_MS, SWEEP_MS_MAX, SWEEP_PLACES_PER_TURN_MAX};
+use crate::connection::Want;
+use crate::limits::{STALLED_MS, STARVED_MS, SWEEP_MS_MAX, SWEEP_PLACES_PER_TURN_MAX};
 use crate::{Config, Service};
 
 /// Where the walk is.
@@ -27,6 +28,8 @@ pub(super) struct Sweep {
     write_timeout_ms: u64,
     /// Since when memory has been short.
     starved_since_ms: Option<u64>,
+    /// When it is next looked who has stopped sending what holds the service's memory.
+    stalled_look_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,7 @@ impl Sweep {
             idle_timeout_ms: config.idle_timeout_ms.unwrap_or(u64::MAX),
             write_timeout_ms: config.write_timeout_ms.unwrap_or(u64::MAX),
             starved_since_ms: None,
+            stalled_look_ms: 0,
         }
     }
 
@@ -62,6 +66,7 @@ impl Sweep {
 impl<S: Service, D: Driver> Engine<S, D> {
     /// Takes a step of the walk, if one is due.
     pub(super) fn sweep(&mut self, driver: &mut D, now: Now) -> Next {
+        self.relieve_service(driver, now);
         let relieved = self.relieve(driver, now);
         let Some(period_ms) = self.sweep.period_ms else { return relieved };
         let places = match &self.handled {
@@ -119,6 +124,24 @@ impl<S: Service, D: Driver> Engine<S, D> {
                 mark!("write time-out");
                 self.stats().write_timeouts.add(1);
             }
+        }
+    }
+
+    /// Where the service lacks memory: closes the connection that has stopped sending for the longest time what is
+    /// received into such memory, if that is long enough. One per turn; who is refused next has the next one closed.
+    fn relieve_service(&mut self, driver: &mut D, now: Now) {
+        if !self.service.lacks_memory() || now.monotonic_ms < self.sweep.stalled_look_ms {
+            return;
+        }
+        let sends = |(_, connection): &(Key, &Connection<_>)| connection.machine.want() == Want::Space;
+        let slowest = self.connections.iter().filter(sends).min_by_key(|(_, other)| other.progress_ms);
+        let due = slowest.map_or(now.monotonic_ms, |(_, connection)| connection.progress_ms) + STALLED_MS;
+        match slowest {
+            Some((key, _)) if due <= now.monotonic_ms => {
+                self.stats().memory_timeouts.add(1);
+                self.close(driver, key);
+            }
+            _ => self.sweep.stalled_look_ms = due,
         }
     }
 

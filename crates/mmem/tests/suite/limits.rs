@@ -116,6 +116,25 @@ fn a_full_memory_without_evictions() {
 }
 
 #[test]
+fn values_that_stop_coming_give_way_to_others() {
+    for threads in [1, 2] {
+        let server = Server::start("stalled", &format!("mmem -p -1 -m 2 -t {threads}"));
+        let mut client = Client::connect(&server);
+        let mut set = || client.ask("set a 0 0 1\n1\n") == "STORED\n";
+        let mut stalled = Vec::new();
+        while set() {
+            let mut other = Client::connect(&server);
+            other.send("set b 0 0 900000\nbegun");
+            stalled.push(other);
+            assert!(stalled.len() < 500, "it takes no memory");
+        }
+        eventually(|| set().then_some(()));
+        let closed: usize = client.stat(" server", "memory_timeouts").parse().unwrap();
+        assert!((1..stalled.len()).contains(&closed), "{closed} of {}", stalled.len());
+    }
+}
+
+#[test]
 fn where_few_files_may_be_open_there_are_fewer_connections() {
     let serve = "ulimit -n 300 && exec setpriv --reuid=65534 --clear-groups \"$0\" -p -1 -c 300";
     let not_root = "ulimit -n 300 && exec \"$0\" -p -1 -c 300";
