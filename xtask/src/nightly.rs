@@ -52,6 +52,8 @@ const TESTED_TARGETS: &[TestedTarget] = &[
             ("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc"),
             ("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", "qemu-aarch64 -L /usr/aarch64-linux-gnu"),
             (WITHOUT_URING, "1"),
+            // Emulated code is slow enough; checks of overflow and assertions stay.
+            ("CARGO_PROFILE_DEV_OPT_LEVEL", "1"),
         ],
         // mmem's tests start the program, which only the machine itself could.
         left_out: &["mm-bench", "mmem", "xtask"],

@@ -4,6 +4,7 @@ use crate::limits::{
     GENERATIONS_FROM_SEGMENTS, HUGE_PAGES_FROM_BYTES, INLINE_MAX_BYTES, MAX_SEGMENT_BYTES, MIN_LIMIT_BYTES,
     MIN_SEGMENT_BYTES, RECORDS_PER_SEGMENT, SEGMENTS_PER_LIMIT, TTL_GROUPS_FROM_SEGMENTS,
 };
+use crate::memory::Untouched;
 use crate::narrow::to_u32;
 use crate::segment::{GENERATIONS, TTL_GROUPS};
 
@@ -17,13 +18,16 @@ pub struct Config {
     pub evict: bool,
     /// Seed of the hash of keys: a random number, so that nobody can choose keys that collide.
     pub hash_seed: u64,
+    /// What is given memory that will be used soon, to have it populated by another thread; `None`: memory becomes
+    /// resident when it is used.
+    pub populate: Option<fn(Untouched)>,
 }
 
 impl Config {
-    /// A store of `limit_bytes` that evicts.
+    /// A store of `limit_bytes` that evicts, and populates no memory ahead.
     #[must_use]
     pub const fn new(limit_bytes: usize, hash_seed: u64) -> Self {
-        Self { limit_bytes, evict: true, hash_seed }
+        Self { limit_bytes, evict: true, hash_seed, populate: None }
     }
 }
 

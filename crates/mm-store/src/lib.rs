@@ -31,6 +31,7 @@ mod store;
 pub use config::Config;
 pub use hash::KeyHash;
 pub use kept::{Kept, KeptError, Leave, Refused};
+pub use memory::Untouched;
 #[cfg(feature = "smp")]
 pub use sharing::Shared;
 pub use sharing::{Local, Sharing};

@@ -159,6 +159,15 @@ pub(crate) const REUSE_PACE: usize = 2;
 /// written.
 pub(crate) const REUSE_LOOK_SHARE: usize = 64;
 
+/// Memory that is populated ahead is at most this part of the limit.
+pub(crate) const AHEAD_SHARE: usize = 128;
+
+/// It is at most so many segments.
+pub(crate) const AHEAD_SEGMENTS_MAX: usize = 16;
+
+/// It is at most this part of the memory in use: little memory is touched for little that is stored.
+pub(crate) const AHEAD_USED_SHARE: usize = 4;
+
 /// With this many segments to spare or more, writes look again after a quarter of them.
 pub(crate) const PACE_SEGMENTS_MAX: usize = 8;
 

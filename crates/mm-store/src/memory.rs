@@ -34,6 +34,7 @@ mod prefetch;
 mod record;
 mod region;
 mod table;
+mod untouched;
 
 pub(crate) use arena::{Arena, ArenaConfig, Location, OpenRecord, SEGMENT_FILL_BYTES, SegmentId, Writer};
 #[cfg(not(loom))]
@@ -45,6 +46,7 @@ pub(crate) use prefetch::prefetch_read;
 pub(crate) use record::{EXTENT_HEADER_BYTES, Head, Record, RecordKind, flag};
 pub(crate) use region::Ground;
 pub(crate) use table::{Bucket, GHOSTS, GhostLine, SLOTS};
+pub use untouched::Untouched;
 
 /// A hash of bytes that are kept over a restart, by which damage to them is noticed.
 pub(crate) fn digest(bytes: &[u8]) -> u64 {

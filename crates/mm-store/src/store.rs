@@ -1,6 +1,7 @@
 //! One shard's handle of the store.
 
 mod admit;
+mod ahead;
 mod change;
 mod condition;
 mod core;

@@ -194,6 +194,7 @@ impl Listening {
 
 /// What the store may hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(crate) struct Memory {
     /// `-m`, in bytes: items, index and all that goes with them.
     pub(crate) limit_bytes: u64,
@@ -205,6 +206,8 @@ pub(crate) struct Memory {
     pub(crate) has_cas: bool,
     /// `-k`: keep the process's memory from being swapped out.
     pub(crate) locked: bool,
+    /// `-L`: have the memory of items resident before the server begins.
+    pub(crate) populated: bool,
     /// `-e`: where items are kept while the server is restarted.
     pub(crate) file: Option<PathBuf>,
 }
@@ -308,6 +311,7 @@ impl Config {
                 evicts: true,
                 has_cas: true,
                 locked: false,
+                populated: false,
                 file: None,
             },
             service: Service {

@@ -25,6 +25,9 @@ pub(crate) const DESCRIPTORS_RESERVED: u64 = 64;
 /// The most KiB that may wait for a watcher, of which there are twenty at most.
 pub(crate) const WATCHER_KIB_MAX: u32 = 64 << 10;
 
+/// Pieces of memory that wait to be populated, of 32 MiB at most each.
+pub(crate) const POPULATE_QUEUE_MAX: usize = 16;
+
 /// Longest book beside a memory file, in bytes: 16 TiB in segments of 2 MiB are 8 million, of 100 bytes each.
 pub(crate) const BOOK_BYTES_MAX: u64 = 1 << 30;
 

@@ -8,6 +8,7 @@ mod host;
 mod limits;
 mod listen;
 mod memory;
+mod populate;
 mod refusal;
 mod settings;
 #[cfg(not(feature = "smp"))]

@@ -6,6 +6,7 @@ use mm_memcached::{Allowed, Items, Settings};
 use crate::arguments::MEMCACHED_VERSION;
 use crate::config::{Config, Host, Listen};
 use crate::listen::Listened;
+use crate::populate;
 
 /// What the service is told.
 pub(crate) fn settings(config: &Config, listened: Listened) -> Settings {
@@ -55,7 +56,11 @@ pub(crate) fn settings(config: &Config, listened: Listened) -> Settings {
 /// What the store is to be like.
 pub(crate) fn store_config(config: &Config, hash_seed: u64) -> store::Config {
     let limit_bytes = usize::try_from(config.memory.limit_bytes).unwrap_or(usize::MAX);
-    store::Config { evict: config.memory.evicts, ..store::Config::new(limit_bytes, hash_seed) }
+    store::Config {
+        evict: config.memory.evicts,
+        populate: Some(populate::beside),
+        ..store::Config::new(limit_bytes, hash_seed)
+    }
 }
 
 /// The hosts of `-l` as one list; none for the default.

@@ -11,9 +11,9 @@ use mainmemory::server::process::background::{self, Detachment, Role};
 use mainmemory::server::process::successor::Predecessor;
 use mainmemory::server::process::{self, Account, AccountError};
 use mainmemory::server::{self, DriverChoice, Handle, Log, Server, Signal, Start, Stop};
-use mainmemory::store::Store;
 #[cfg(feature = "smp")]
 use mainmemory::store::StoreHandles;
+use mainmemory::store::{Sharing, Store};
 use mm_memcached::{Framed, Memcached, Shared};
 
 use crate::config::{Config, Name, processors};
@@ -21,6 +21,7 @@ use crate::host::ThisProcess;
 use crate::limits::{DESCRIPTORS_RESERVED, STALL_MS};
 use crate::listen::{Listened, is_local, listen, write_ports, write_whole};
 use crate::memory::Memory;
+use crate::populate;
 use crate::refusal::{Refusal, exit};
 use crate::say;
 use crate::settings::{settings, store_config};
@@ -175,6 +176,7 @@ fn serve_once(life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refu
         let what = format!("-t {shards}: this program was built for one thread, without the feature smp");
         return Err(Refusal::new(exit::USAGE, what));
     }
+    populate::start();
     let host = ThisProcess::new(server.handle(), memory.clone());
     let shared = &Shared::new(settings(config, listened), shards, Box::new(host));
     let noted = Arc::downgrade(shared);
@@ -210,7 +212,7 @@ fn serve_once(life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refu
             let open = || Store::open(&store_config);
             let opened = memory.open_store(open, |kept| Store::open_kept(&store_config, kept), shared);
             let (store, notices) = opened.map_err(|error| io::Error::other(no_memory(error).to_string()))?;
-            begin(start, &notices)?;
+            begin(start, &[notices, populate(start, config, &store)].concat())?;
             Ok(Memcached::new(start, shared, store))
         })
     } else {
@@ -220,11 +222,23 @@ fn serve_once(life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refu
         let (handles, notices) = opened.map_err(no_memory)?;
         server.try_serve_with(|start| {
             let store = handles.take().ok_or_else(|| io::Error::other("more shards than were asked for"))?;
-            begin(start, &notices)?;
+            begin(start, &[&notices[..], &populate(start, config, &store)].concat())?;
             Ok(Memcached::new(start, shared, store))
         })
     };
     served.map(|_| ()).map_err(|error| Refusal::new(exit::SYSTEM, error.to_string()))
+}
+
+/// For `-L`: has the first shard make all memory resident, before anybody is served. What hinders it is no error, as in
+/// memcached, but said.
+fn populate<S: Sharing>(start: &Start, config: &Config, store: &Store<S>) -> Vec<String> {
+    if !config.memory.populated || start.shard != 0 {
+        return Vec::new();
+    }
+    let unpopulated = |error| {
+        format!("-L: not all of the memory can be had now ({error}); the rest is taken as it is used")
+    };
+    store.populate().err().map(unpopulated).into_iter().collect()
 }
 
 /// Where the server can be reached, and how to open it to others where it is not.

@@ -178,6 +178,20 @@ impl Region {
         }
     }
 
+    /// Makes the pages of `offset..offset + len` resident. What they hold stays as it is, and they may be used
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// The system has no memory left, or cannot do this; the range is not inside the region.
+    pub(super) fn populate(&self, offset: usize, len: usize) -> io::Result<()> {
+        if offset > self.len || len > self.len - offset {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let start = offset / rustix::param::page_size() * rustix::param::page_size();
+        // SAFETY: the range lies in this mapping, from a page bound on.
+        unsafe { populate(self.base.add(start), offset + len - start) }
+    }
+
     /// The word of four bytes at `offset`.
     ///
     /// # Panics
@@ -272,6 +286,31 @@ unsafe fn ask_for_huge_pages(base: NonNull<u8>, len: usize) {
 /// None is needed.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 unsafe fn ask_for_huge_pages(_base: NonNull<u8>, _len: usize) {}
+
+/// Makes pages resident, as writing to them would.
+///
+/// # Errors
+/// The system's.
+///
+/// # Safety
+/// The range is part of a mapping of the caller's and begins at a page.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+unsafe fn populate(base: NonNull<u8>, len: usize) -> io::Result<()> {
+    // SAFETY: by the contract; the advice changes how the range is backed, never what it holds.
+    Ok(unsafe { madvise(base.as_ptr().cast(), len, Advice::LinuxPopulateWrite) }?)
+}
+
+/// Other systems have no such advice.
+///
+/// # Errors
+/// Always.
+///
+/// # Safety
+/// None is needed.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+unsafe fn populate(_base: NonNull<u8>, _len: usize) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
 
 /// Gives pages back to the system. They read as zero then, or as before where the system refuses.
 ///

@@ -1,6 +1,7 @@
 //! Which segments are free, and the queues that sealed ones stand in.
 
 mod keep;
+mod untouched;
 
 use super::{Opened, Place, QUEUES, Queue, Segment, State};
 use crate::memory::{SEGMENT_FILL_BYTES, SegmentId};
@@ -48,6 +49,8 @@ struct Counts {
     drops: AtomicU32,
     /// Segments from here on have never been opened.
     opened_below: AtomicUsize,
+    /// Of these the ones below this were given away to be populated.
+    populated_below: AtomicUsize,
     free: AtomicUsize,
     unused: AtomicUsize,
     held: AtomicUsize,

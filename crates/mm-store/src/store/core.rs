@@ -9,7 +9,7 @@ use crate::hash::KeyHasher;
 use crate::index::Index;
 use crate::kept::Kept;
 use crate::limits::{RESERVE_FACTOR, RESERVE_FROM_BYTES, RESERVE_SEGMENTS};
-use crate::memory::{Arena, ArenaConfig, Ground};
+use crate::memory::{Arena, ArenaConfig, Ground, Untouched};
 use crate::primitive::{AtomicU64, AtomicUsize, Ordering};
 use crate::segment::Segments;
 use crate::sharing::{Exclusive, Sharing};
@@ -20,6 +20,7 @@ use crate::stats::Stats;
 pub(super) struct Core<S: Sharing> {
     pub(super) sizes: Sizes,
     pub(super) evicts: bool,
+    pub(super) populate: Option<fn(Untouched)>,
     pub(super) hasher: KeyHasher,
     pub(super) hash_seed: u64,
     pub(super) arena: Arena,
@@ -75,6 +76,7 @@ impl<S: Sharing> Core<S> {
         Ok(Self {
             sizes,
             evicts: config.evict,
+            populate: config.populate,
             hasher: KeyHasher::new(config.hash_seed),
             hash_seed: config.hash_seed,
             arena,

@@ -135,6 +135,7 @@ impl<S: Sharing> Store<S> {
         if let Some(full) = self.heads[place.index()].replace(opened) {
             self.close_head(full);
         }
+        self.populate_ahead();
         Some(opened)
     }
 
@@ -159,7 +160,7 @@ impl<S: Sharing> Store<S> {
     }
 
     /// How many segments the limit has room for beside what index and ghosts have or want.
-    fn target_segments(&self) -> usize {
+    pub(super) fn target_segments(&self) -> usize {
         self.segments_beside(self.core.index.bytes().max(self.wanted_index_bytes()))
     }
 
@@ -256,7 +257,10 @@ impl<S: Sharing> Store<S> {
     /// Gives a free segment's memory back while there are more segments than there is room for. Some are kept: the
     /// reserve for the next segment's survivors, and one for the next write.
     pub(super) fn give_back_surplus(&mut self, kept: usize) {
-        if self.has_surplus() && self.core.segments.free() > kept {
+        if !self.has_surplus() || self.discard_ahead() {
+            return;
+        }
+        if self.core.segments.free() > kept {
             mm_base::mark!("memory above the limit given back");
             self.core.segments.discard_free(|surplus| self.core.arena.discard(surplus));
         }

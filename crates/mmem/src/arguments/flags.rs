@@ -180,6 +180,16 @@ const MEMORY: &[Flag] = &[
         }),
     ),
     flag(
+        'L',
+        "enable-largepages",
+        "",
+        "have all memory at the start, in large pages where the system grants them",
+        Set(|config, _| {
+            config.memory.populated = true;
+            Ok(())
+        }),
+    ),
+    flag(
         'e',
         "memory-file",
         "FILE",
@@ -382,13 +392,6 @@ const WITHOUT_EFFECT: &[Flag] = &[
             config.shown.chunk_bytes = given.integer_u32(1..=i64::from(i32::MAX), exit::FAILURE)?;
             Ok(())
         }),
-    ),
-    flag(
-        'L',
-        "enable-largepages",
-        "",
-        "large pages are used where the system grants them",
-        Nothing(|_, _| Ok(())),
     ),
     flag(
         'N',

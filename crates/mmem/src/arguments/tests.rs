@@ -99,7 +99,8 @@ fn each_flag_sets_its_own_field() {
         config.memory.limit_bytes = 1 << 30;
         config.memory.item_size_max = 512 << 10;
     });
-    means("mmem -M -C -k", |config| {
+    means("mmem -M -C -k -L", |config| {
+        config.memory.populated = true;
         config.memory.evicts = false;
         config.memory.has_cas = false;
         config.memory.locked = true;

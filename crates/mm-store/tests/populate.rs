@@ -1,0 +1,107 @@
+//! Memory that is populated before records are written to it.
+
+use std::cell::RefCell;
+use std::sync::Mutex;
+
+use mm_store::{Config, Put, Store, Untouched};
+
+const MIB: usize = 1 << 20;
+const LIMIT: usize = 128 * MIB;
+/// What may be populated and not used: a 128th of the limit.
+const AHEAD: usize = LIMIT / 128;
+
+thread_local! {
+    static GIVEN: RefCell<Vec<Untouched>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Tests that look at the memory of the process take turns.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn take_note(memory: Untouched) {
+    GIVEN.with_borrow_mut(|given| given.push(memory));
+}
+
+/// Bytes given since the last call, all populated.
+fn populate_given() -> usize {
+    let given = GIVEN.take();
+    given
+        .into_iter()
+        .map(|memory| {
+            let len = memory.len();
+            memory.populate().unwrap();
+            len
+        })
+        .sum()
+}
+
+fn open() -> Store {
+    Store::open(&Config { populate: Some(take_note), ..Config::new(LIMIT, 1) }).unwrap()
+}
+
+/// Stores values of 8 KiB, numbered from `first` on.
+fn fill(store: &mut Store, first: usize, bytes: usize) {
+    for number in first..first + bytes / 8192 {
+        let name = format!("key {number}");
+        let value = [name.as_bytes(), &[b'v'; 8192]].concat();
+        store.put(store.key(name.as_bytes()).unwrap(), &Put::default(), &value[..8192], 1).unwrap();
+    }
+}
+
+fn resident_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+}
+
+#[test]
+fn little_is_asked_for_ahead_and_all_of_it_once() {
+    let _turn = TURN.lock().unwrap();
+    let mut store = open();
+    fill(&mut store, 0, MIB / 2);
+    assert_eq!(populate_given(), 0, "next to nothing is stored");
+    let mut given = 0;
+    for written in (0..LIMIT).step_by(MIB / 4) {
+        fill(&mut store, written, MIB / 4);
+        given += populate_given();
+        // Of a segment the last thirtieth may stay empty.
+        assert!(given <= written / 29 * 30 + MIB + AHEAD, "{given} bytes asked for after {written}");
+    }
+    assert!(given > LIMIT / 2, "{given}: most of the memory was populated ahead");
+    fill(&mut store, 0, LIMIT);
+    assert!(populate_given() + given <= LIMIT, "no memory twice, and none above the limit");
+    store.verify().unwrap();
+}
+
+#[test]
+fn what_is_populated_stays_as_it_was_written() {
+    let _turn = TURN.lock().unwrap();
+    let mut store = open();
+    fill(&mut store, 0, LIMIT / 4);
+    // Given long ago and in use by now.
+    assert!(populate_given() > 0);
+    for number in 0..LIMIT / 4 / 8192 {
+        let name = format!("key {number}");
+        let item = store.get(store.key(name.as_bytes()).unwrap(), 1).unwrap();
+        assert!(item.value().unwrap().starts_with(name.as_bytes()));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn all_memory_is_resident_when_asked_for_and_goes_back_with_the_limit() {
+    let _turn = TURN.lock().unwrap();
+    let mut store = open();
+    let before = resident_bytes();
+    store.populate().unwrap();
+    let populated = resident_bytes();
+    assert!(populated > before + LIMIT * 3 / 4, "{} MiB are resident", (populated - before) / MIB);
+    fill(&mut store, 0, LIMIT / 2);
+    assert_eq!(GIVEN.take().len(), 0, "there is nothing left to populate");
+    assert!(store.set_limit(LIMIT / 4));
+    while store.maintain(1000, 1) {}
+    fill(&mut store, 0, LIMIT);
+    while store.maintain(1000, 1) {}
+    let after = resident_bytes();
+    assert!(after < before + LIMIT / 2, "{} MiB are resident", (after - before) / MIB);
+    store.verify().unwrap();
+}
