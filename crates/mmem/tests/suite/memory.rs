@@ -139,3 +139,12 @@ fn memory_is_locked_as_it_is_used_and_not_before() {
         assert_eq!(may_lock_memory(&server), !refused);
     }
 }
+
+#[test]
+fn all_memory_is_there_at_the_start_where_that_is_asked_for() {
+    for threads in ["1", "2"] {
+        let server = Server::start("populated", &format!("mmem -p -1 -m 64 -L -t {threads}"));
+        // It may begin to serve another shard's connections before the first shard is ready.
+        eventually(|| (resident_kib(&server) > 48 << 10).then_some(()));
+    }
+}
