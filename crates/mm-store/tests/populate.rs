@@ -1,5 +1,7 @@
 //! Memory that is populated before records are written to it.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use std::cell::RefCell;
 use std::sync::Mutex;
 
