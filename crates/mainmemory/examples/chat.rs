@@ -36,7 +36,7 @@ impl Chat {
                 member.try_send(Rc::clone(&line)).ok();
             }
         };
-        self.rooms.on_all(tell).await.map_err(io::Error::other)?;
+        self.rooms.on_all(tell).await?;
         Ok(())
     }
 
@@ -45,14 +45,13 @@ impl Chat {
         let name = stream.peer();
         let (mut reader, mut writer) = stream.buffered();
         let (sender, mut lines) = channel(BACKLOG_LINES);
-        let room = self.rooms.local().ok_or_else(|| io::Error::other("too many sharded things"))?;
+        let room = self.rooms.local()?;
         room.borrow_mut().push(sender);
         self.tell(format!("{name} is here\n")).await?;
         loop {
             match select(lines.receive(), reader.read_until(b'\n')).await {
                 Either::Left(line) => {
-                    let line = line.map_err(io::Error::other)?;
-                    writer.write_all(line.as_bytes()).await?;
+                    writer.write_all(line?.as_bytes()).await?;
                 }
                 Either::Right(length) => {
                     let length = length?;

@@ -37,7 +37,7 @@ fn answer(map: &Map, line: &str) -> Option<String> {
 pub(crate) async fn talk(stream: Stream, maps: &Sharded<Map>) -> io::Result<()> {
     let (mut reader, mut writer) = stream.buffered();
     reader.set_timeout_ms(Some(60_000));
-    let map = maps.local().ok_or_else(|| io::Error::other("too many sharded things"))?;
+    let map = maps.local()?;
     loop {
         let length = reader.read_until(b'\n').await?;
         let line = String::from_utf8_lossy(&reader.buffered()[..length]);

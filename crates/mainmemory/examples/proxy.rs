@@ -5,31 +5,30 @@
 use std::io;
 use std::net::SocketAddr;
 
-use mainmemory::runtime::net::{ReadHalf, Stream, WriteHalf};
-use mainmemory::runtime::sync::join;
+use mainmemory::runtime::net::{BufferedReader, Stream, WriteHalf};
+use mainmemory::runtime::sync::try_join;
 use mainmemory::runtime::timers::timeout;
 use mainmemory::{Config, Server};
 
 /// How long the server may take to answer a connection attempt.
 const CONNECT_TIMEOUT_MS: u64 = 5_000;
 
-/// Carries bytes one way until they end, and hands the end on.
-async fn carry(mut from: ReadHalf, mut to: WriteHalf) -> io::Result<()> {
-    let mut space = [0; 16 * 1024];
-    loop {
-        match from.read(&mut space).await? {
-            0 => return to.shutdown(),
-            received => to.write_all(&space[..received]).await?,
-        }
+/// Carries bytes one way until they end, and hands the end on. A buffer is held only while bytes wait in it.
+async fn carry(mut from: BufferedReader, mut to: WriteHalf) -> io::Result<()> {
+    while from.fill().await? {
+        to.write_all(from.buffered()).await?;
+        from.consume(usize::MAX);
     }
+    to.shutdown()
 }
 
 pub(crate) async fn proxy(client: Stream, server: SocketAddr) -> io::Result<()> {
     let server = timeout(CONNECT_TIMEOUT_MS, Stream::connect(server)).await??;
-    let (client_read, client_write) = client.split();
-    let (server_read, server_write) = server.split();
-    let (there, back) = join(carry(client_read, server_write), carry(server_read, client_write)).await;
-    there.and(back)
+    let (from_client, to_client) = client.buffered();
+    let (from_server, to_server) = server.buffered();
+    // One way that breaks takes the other with it.
+    try_join(carry(from_client, to_server), carry(from_server, to_client)).await?;
+    Ok(())
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

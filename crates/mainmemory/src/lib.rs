@@ -35,6 +35,15 @@
 //! waits costs its shard nothing; everything between two awaits is uninterrupted, so what the tasks of a shard share
 //! needs no lock.
 //!
+//! What waits can be given up by [`timeout`](runtime::timers::timeout), or wait for the first of two by
+//! [`select`](runtime::sync::select): [`runtime::net`] says what that does to a read or a write. An error of the
+//! framework becomes an [`io::Error`](std::io::Error) by `?`. What a handler returns as an error is
+//! [counted](Server::serve).
+//!
+//! A [`Service`] is the other way to write a server: bytes in, bytes out, no sockets and no tasks of its own. It is
+//! faster, is tested by a [harness](server::harness) without sockets, and says itself what a handler gets by waiting:
+//! when to read, when a request is parked, where an upload goes.
+//!
 //! | for | look at |
 //! |---|---|
 //! | the fast path: a protocol without sockets | [`Service`], [`Server::serve_with`] |
@@ -48,7 +57,9 @@
 //! | a whole server in virtual time, with faults, from a seed | [`server::simulation`] |
 //! | a cache's memory | [`store`] |
 //!
-//! The examples of this crate are servers of other kinds: echo, chat, a line protocol, a proxy, UDP, HTTP.
+//! The examples of this crate are servers of other kinds: echo (both ways), chat across shards, a line protocol, a
+//! proxy, files (a service whose uploads go straight to their place and whose requests wait for other threads), UDP,
+//! HTTP.
 
 #![forbid(unsafe_code)]
 

@@ -319,20 +319,20 @@ impl<S: Sharing> Service for Memcached<S> {
     }
 
     #[inline]
-    fn prepare(&mut self, connection: &mut Connection, input: &[u8], pass: u8) {
+    fn prepare(&mut self, connection: &mut Connection, input: &[u8], pass: u8) -> bool {
         if pass == 0 {
-            if connection.wire != Wire::Text {
-                connection.prepared = self.first_hash(connection, input);
-                return connection.prepared.map_or((), |hash| self.store.prefetch_index(hash));
-            }
-            let key = batch::first_key(&self.store, connection.parser, input);
-            connection.prepared = key.map(|key| key.hash());
+            connection.prepared = if connection.wire == Wire::Text {
+                batch::first_key(&self.store, connection.parser, input).map(|key| key.hash())
+            } else {
+                self.first_hash(connection, input)
+            };
             if let Some(hash) = connection.prepared {
                 self.store.prefetch_index(hash);
             }
         } else if let Some(hash) = connection.prepared.take() {
             self.store.prefetch_item(hash);
         }
+        true
     }
 
     fn run(&mut self, connection: &mut Connection, input: &[u8], output: &mut Output, now: Now) -> Step {

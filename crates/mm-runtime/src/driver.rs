@@ -178,6 +178,12 @@ pub trait Driver {
         None
     }
 
+    /// Our own address in a stream; `None` where that is not known. Asks the system.
+    fn local_address(&self, stream: SourceId) -> Option<Address> {
+        let _ = stream;
+        None
+    }
+
     /// Closes a stream with a reset, at the latest with the next [`poll`](Driver::poll), and drops what the peer has
     /// not yet been sent.
     fn reset(&mut self, stream: SourceId);

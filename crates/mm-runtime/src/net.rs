@@ -4,7 +4,12 @@
 //! The calls read as if they blocked. Each tries first and waits only if it must. What ends a wait early is an error of
 //! its own kind and leaves the connection usable: [`TimedOut`](io::ErrorKind::TimedOut) after the time set on the half
 //! passed without any progress, [`Interrupted`](io::ErrorKind::Interrupted) when the task was interrupted. A whole read
-//! or write that fails says how much is left.
+//! or write that fails says how much is left. A task that never has to wait is made to, now and then, so that others
+//! run.
+//!
+//! A call may be given up, which is to drop its future, as [`timeout`](crate::timers::timeout) and
+//! [`select`](crate::sync::select) do. Of what was to be read nothing is lost by that, but for what a `read_exact` has
+//! put into the caller's memory by then. A `write_all` given up in its middle breaks its half.
 //!
 //! Sockets belong to the shard of the task that made them.
 
@@ -64,6 +69,7 @@ pub(crate) trait Net {
     fn accept(&self, listener: SourceId) -> io::Result<Option<(SourceId, Address)>>;
     fn connect(&self, endpoint: &Endpoint) -> io::Result<SourceId>;
     fn connected(&self, stream: SourceId) -> io::Result<bool>;
+    fn local_address(&self, stream: SourceId) -> Option<Address>;
     fn may_have_input(&self, stream: SourceId) -> bool;
     fn receive(&self, stream: SourceId, space: &mut [u8]) -> io::Result<Received<usize>>;
     fn send(&self, stream: SourceId, output: &mut Output) -> io::Result<Sent>;
@@ -136,6 +142,10 @@ impl<D: Sockets> Net for ShardNet<D> {
 
     fn connected(&self, stream: SourceId) -> io::Result<bool> {
         self.io.driver().connected(stream)
+    }
+
+    fn local_address(&self, stream: SourceId) -> Option<Address> {
+        self.io.driver().local_address(stream)
     }
 
     fn may_have_input(&self, stream: SourceId) -> bool {

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -47,6 +48,16 @@ impl fmt::Display for SubmitError {
 }
 
 impl std::error::Error for SubmitError {}
+
+impl From<SubmitError> for io::Error {
+    fn from(error: SubmitError) -> Self {
+        let kind = match error {
+            SubmitError::Gone | SubmitError::Failed => io::ErrorKind::Other,
+            SubmitError::Interrupted => io::ErrorKind::Interrupted,
+        };
+        Self::new(kind, error)
+    }
+}
 
 /// One shard's place among the others, to be taken on its thread.
 pub struct Place {

@@ -20,7 +20,7 @@ mod tests;
 
 pub use barrier::Barrier;
 pub use channel::{Receiver, SendError, Sender, TrySendError, channel};
-pub use combine::{Either, join, join_all, select};
+pub use combine::{Either, join, join_all, select, try_join};
 pub use condition::Condition;
 pub use notify::Notify;
 pub use oneshot::{Closed, OneshotReceiver, OneshotSender, oneshot};

@@ -132,6 +132,19 @@ impl fmt::Display for JoinError {
 
 impl std::error::Error for JoinError {}
 
+impl From<JoinError> for std::io::Error {
+    fn from(error: JoinError) -> Self {
+        use std::io::ErrorKind;
+        let kind = match error {
+            JoinError::Late => ErrorKind::TimedOut,
+            JoinError::Interrupted => ErrorKind::Interrupted,
+            JoinError::Cancelled | JoinError::Panicked(_) | JoinError::Refused => ErrorKind::Other,
+        };
+        // What a panic carries may not cross threads with the error.
+        Self::new(kind, error.to_string())
+    }
+}
+
 /// A task was interrupted in a blocking call: see [`JoinHandle::interrupt`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interrupted;
@@ -181,13 +194,24 @@ impl<T> JoinHandle<T> {
         self.task().is_none_or(raw::Task::is_done)
     }
 
+    /// The result of a task that has ended, once; None before. For those that are no tasks and cannot wait, such as a
+    /// service.
+    pub fn take_result(&mut self) -> Option<Result<T, JoinError>> {
+        self.result()
+    }
+
+    fn result(&self) -> Option<Result<T, JoinError>> {
+        self.task.as_ref().map_or(Some(Err(JoinError::Refused)), raw::Joinable::take_result)
+    }
+
     /// Makes the task's present blocking call, or else its next, give [`Interrupted`] once. A call that need not wait
     /// does not notice.
     pub fn interrupt(&self) {
         self.task().into_iter().for_each(raw::Task::interrupt);
     }
 
-    /// Ends the task: its future is dropped where it waits, and the result is [`JoinError::Cancelled`].
+    /// Ends the task: its future is dropped where it waits, when it would be polled next, and the result is
+    /// [`JoinError::Cancelled`].
     pub fn cancel(&self) {
         self.task().into_iter().for_each(|task| task.cancel(false));
     }
@@ -207,15 +231,14 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(task) = &self.task else { return Poll::Ready(Err(JoinError::Refused)) };
-        match task.take_result() {
-            Some(result) => Poll::Ready(result),
-            None if take_interrupt() => Poll::Ready(Err(JoinError::Interrupted)),
-            None => {
-                task.set_joiner(context.waker());
-                Poll::Pending
-            }
+        if let Some(result) = self.result() {
+            return Poll::Ready(result);
         }
+        if take_interrupt() {
+            return Poll::Ready(Err(JoinError::Interrupted));
+        }
+        self.task().into_iter().for_each(|task| task.set_joiner(context.waker()));
+        Poll::Pending
     }
 }
 

@@ -6,56 +6,63 @@ use mm_runtime::sys::socket::StreamOptions;
 
 use crate::Log;
 
-/// A server's settings. Read once, at its start.
+/// A server's settings. Read once, at its start. [`Config::default`] has what each field says.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Which driver to use.
+    /// Which driver to use; by default the best that works here.
     pub driver: DriverChoice,
     /// How long a shard looks for something to do before it sleeps, in microseconds. Takes latency down and processor
-    /// time up, where the driver can do it (epoll, `io_uring`).
+    /// time up, where the driver can do it (epoll, `io_uring`). By default 0: not at all.
     pub spin_us: u32,
-    /// Threads that serve connections, each with a service of its own.
+    /// Threads that serve connections, each with a service of its own: by default 1. [`available_shards`] tells how
+    /// many keep the machine busy.
     pub shards: NonZeroUsize,
-    /// Connections open at a time, over all shards.
+    /// Connections open at a time, over all shards: by default 1024. Each needs a descriptor:
+    /// [`allow_descriptors`](crate::process::allow_descriptors).
     pub connections_max: usize,
     /// Connections that one peer may have open at a time, over all shards. A peer is an IPv4 address, or the
     /// first half of an IPv6 one; those on Unix sockets are not limited. One connection more is closed at once.
+    /// `None`, as by default: as many as there may be.
     pub connections_per_address_max: Option<usize>,
-    /// What a connection above a limit is told before it is closed. `None`: one above the limit of all waits
-    /// until another ends.
+    /// What a connection above a limit is told before it is closed. `None`, as by default: one above the limit of
+    /// all waits until another ends.
     pub refusal: Option<&'static [u8]>,
-    /// Closes a connection from which nothing has come for so long, in milliseconds.
+    /// Closes a connection on which for so long nothing has gone either way, in milliseconds; one with a write that
+    /// waits is the write time-out's affair. `None`, as by default: never.
     pub idle_timeout_ms: Option<u64>,
-    /// Closes a connection that for so long has taken nothing of the answers waiting for it, in milliseconds.
+    /// Closes a connection that for so long has taken nothing of the answers waiting for it, in milliseconds: by
+    /// default 60,000. `None`: never.
     pub write_timeout_ms: Option<u64>,
-    /// Unsent bytes from which on a connection's service is told that the output is full.
+    /// Unsent bytes from which on a connection's service is told that the output is full: by default 64 KiB.
     pub output_cap_bytes: usize,
     /// What all connections may hold in buffers, over all shards; each shard has an equal part. When its part
     /// is used up, a shard receives no more until some is freed, if need be by closing those that do not read
-    /// their answers.
+    /// their answers. By default 128 MiB.
     pub buffer_bytes_max: usize,
-    /// How many connections may wait to be accepted.
+    /// How many connections may wait to be accepted: by default 1024.
     pub backlog: u32,
-    /// How long a graceful stop waits for connections to finish, in milliseconds.
+    /// How long a graceful stop waits for connections to finish, in milliseconds: by default 5,000.
     pub drain_ms: u64,
-    /// How long a hand-over waits for connections to come between two requests, in milliseconds.
+    /// How long a hand-over waits for connections to come between two requests, in milliseconds: by default 1,000.
     pub hand_over_ms: u64,
     /// How long a connection that we end while its peer still sends is kept for the peer to read our last
-    /// words, in milliseconds; closed at once, a reset would destroy them on their way. 0: not at all.
+    /// words, in milliseconds; closed at once, a reset would destroy them on their way. By default 1,000; 0: not at
+    /// all.
     pub linger_ms: u64,
     /// Whether each shard stays on a processor of its own: the first on the first that the process may use,
-    /// and so on. Linux only.
+    /// and so on. Linux only. By default not.
     pub pinned: bool,
     /// Options of accepted sockets.
     pub stream: StreamOptions,
     /// Whether the server acts on the process's signals: see [`Server`](crate::Server). Off where it is a part of
-    /// something else.
+    /// something else. By default it does.
     pub signals: bool,
-    /// Where it says what an operator should know: stalls, and dumps that were asked for.
+    /// Where it says what an operator should know: stalls, and dumps that were asked for. By default the standard
+    /// error.
     pub log: Log,
     /// How long a task, or the service in one turn, may keep its shard from everything else before a line in the log
     /// tells of it, in milliseconds (rounded up to the time between two looks, half of it). A thread looks twice in
-    /// this time. `None`: there is no such thread.
+    /// this time. By default 1,000. `None`: there is no such thread.
     pub stall_ms: Option<NonZeroU32>,
 }
 

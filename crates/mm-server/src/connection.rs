@@ -120,15 +120,17 @@ impl<C> Machine<C> {
         }
     }
 
-    /// Shows the service the input that it will get: the kept bytes, or `fresh` where none are kept.
-    pub(crate) fn prepare<S>(&mut self, service: &mut S, fresh: &[u8], pass: u8)
+    /// Shows the service the input that it will get: the kept bytes, or `fresh` where none are kept. `false`: it wants
+    /// to be shown no more.
+    pub(crate) fn prepare<S>(&mut self, service: &mut S, fresh: &[u8], pass: u8) -> bool
     where
         S: Service<Connection = C>,
     {
-        if self.want == Want::Input {
-            let input = self.carry.as_ref().map_or(fresh, Carry::bytes);
-            service.prepare(&mut self.state, input, pass);
+        if self.want != Want::Input {
+            return true;
         }
+        let input = self.carry.as_ref().map_or(fresh, Carry::bytes);
+        service.prepare(&mut self.state, input, pass)
     }
 
     /// Where the next bytes go while the connection wants [`Want::Space`].

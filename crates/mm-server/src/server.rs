@@ -137,7 +137,8 @@ impl Server {
         Ok(())
     }
 
-    /// What to do on a signal, on the first shard's thread, between two requests. Without this a server stops
+    /// What to do on a signal, on the first shard's thread, between two requests. It must not block, and a panic of it
+    /// ends the server. Without this a server stops
     /// on TERM and INT, gracefully the first time; on HUP it opens its log again and reads again
     /// [what there is](Self::on_reload); on QUIT it writes a [dump](Handle::dump); USR1 and USR2 it leaves alone.
     #[must_use]
@@ -189,7 +190,16 @@ impl Server {
     /// The connection is closed when the handler has ended and dropped the stream. Limits, time-outs and stops
     /// are those of the configuration: a connection past a time-out is ended where it waits; on a graceful
     /// stop a stream that waits for the peer's next request sees the end of its input, and one whose last
-    /// request has not been answered goes on. What a handler returns as an error is counted, no more.
+    /// request has not been answered goes on.
+    ///
+    /// What a handler returns as an error is counted, no more (in [`Stats`]: `TimedOut` as `idle_timeouts`; resets,
+    /// broken pipes and unexpected ends as `socket_errors`; `ConnectionAborted`, which is what a connection's calls
+    /// give when the server has ended it, not again; everything else as `faults`). A handler that is to say more does
+    /// so before it returns; a panic is counted as one of `panics`.
+    ///
+    /// Tasks that a handler has [started](mm_runtime::task::spawn) do not end with it. When the server has stopped they
+    /// are dropped where they wait. The shards have [met](mm_runtime::shards): [`Sharded`](mm_runtime::shards::Sharded)
+    /// values and [`submit_to`](mm_runtime::shards::Shards::submit_to) work from the start.
     ///
     /// # Errors
     /// The system has no resources to start with, or a shard cannot go on.

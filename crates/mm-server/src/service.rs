@@ -12,7 +12,8 @@ use crate::{Ready, Stats, Token};
 /// A protocol bound to an application, as one shard runs it: bytes in, bytes out.
 ///
 /// There is one service per shard, made on the shard's thread by the factory given to the server, and its
-/// methods are only called from there. It performs no I/O and never waits. The server drives it as follows.
+/// methods are only called from there. It performs no I/O and never waits; for what takes time it
+/// [starts a task](mm_runtime::task::spawn) of its shard. The server drives it as follows.
 ///
 /// - [`connect`](Service::connect) when a connection has been accepted, [`disconnect`](Service::disconnect) when it has
 ///   ended, for whatever reason, once. One that [may move](Service::may_move) may instead [`depart`](Service::depart)
@@ -23,7 +24,39 @@ use crate::{Ready, Stats, Token};
 /// - While a connection is in [`Step::ReadInto`]: [`space`](Service::space) and [`filled`](Service::filled).
 /// - [`background`](Service::background) at the end of every turn.
 ///
-/// A panic in `run`, `space` or `filled` ends the connection it happened in and nothing else.
+/// A panic in `run`, `space` or `filled` ends the connection it happened in and nothing else; one in `background` ends
+/// the server.
+///
+/// # How a connection ends
+///
+/// - The peer has finished sending: the connection is closed as soon as it waits for input and its output has been
+///   sent. A request that was parked or waits for room in the output is answered before. The service is not told; what
+///   it has left unconsumed is dropped, and [`disconnect`](Service::disconnect) follows.
+/// - [`Step::Close`], a time-out, a limit, an error of the socket. The time-outs count from the last byte that went
+///   either way, for parked requests too: the idle time-out is to be longer than those take.
+/// - A graceful stop: at once where it waits for input and has consumed all, else when what it has begun has been
+///   answered. A parked one is waited for, until the stop's deadline. So a subscriber, which may wait for ever, returns
+///   [`Step::Read`], not [`Step::Park`]: a wake has it run all the same.
+///
+/// # What takes time
+///
+/// A request that needs a file, say, is parked, and a task of the shard wakes it:
+///
+/// ```
+/// use std::path::PathBuf;
+///
+/// use mm_runtime::{offload, task};
+/// use mm_server::{Ready, Token};
+///
+/// /// The file's bytes, as a task whose [result](task::JoinHandle::take_result) is there when the connection is run.
+/// fn read(path: PathBuf, ready: Ready, token: Token) -> task::JoinHandle<std::io::Result<Vec<u8>>> {
+///     task::spawn(async move {
+///         let bytes = offload::run(move || std::fs::read(path)).await;
+///         ready.wake(token);
+///         bytes?
+///     })
+/// }
+/// ```
 pub trait Service {
     /// The protocol's state of one connection. Every idle connection has one: keep it small.
     type Connection;
@@ -35,9 +68,10 @@ pub trait Service {
     /// pass 0 hashes the keys and prefetches their buckets, pass 1 prefetches the items found in them.
     ///
     /// Optional. The input may end in the middle of a request, and more may have arrived by the time of the
-    /// run.
-    fn prepare(&mut self, connection: &mut Self::Connection, input: &[u8], pass: u8) {
+    /// run. `false`, as by default: the service prepares nothing, and is not shown what it would be shown next.
+    fn prepare(&mut self, connection: &mut Self::Connection, input: &[u8], pass: u8) -> bool {
         let _ = (connection, input, pass);
+        false
     }
 
     /// Serves the requests at the start of `input` and writes the responses to `output`.
@@ -138,7 +172,8 @@ pub enum Step {
         /// Bytes of input done with.
         consumed: usize,
     },
-    /// For its next turn: it has had its share of this one, though there are requests left in the input.
+    /// For its next turn, which comes at once: it has had its share of this one, though there are requests left in
+    /// the input. Whoever waits for something else parks.
     Yield {
         /// Bytes of input done with.
         consumed: usize,
@@ -149,12 +184,13 @@ pub enum Step {
         /// Bytes of input done with, which do not belong in the space.
         consumed: usize,
     },
-    /// For [`Ready::wake`]. No input is received until then.
+    /// For [`Ready::wake`]. No input is received until then, nor is it noticed that the peer has gone.
     Park {
         /// Bytes of input done with.
         consumed: usize,
     },
-    /// For nothing: the output is sent, then the connection is closed.
+    /// For nothing: the output is sent, then the connection is closed. Where it is not to be sent, such as to a
+    /// subscriber that is too slow, [`Output::clear`] comes first.
     Close {
         /// Bytes of input done with. Further input is dropped.
         consumed: usize,

@@ -59,7 +59,7 @@ pub struct Stats {
     pub turns: Counter,
     /// Times that a connection had more input than its share of a turn and was put off to the next.
     pub yields: Counter,
-    /// Connections closed because nothing came from them for too long.
+    /// Connections closed because nothing came from them for too long, or whose handlers gave up for that reason.
     pub idle_timeouts: Counter,
     /// Connections closed because they took nothing of what they had asked for for too long.
     pub write_timeouts: Counter,
@@ -68,11 +68,12 @@ pub struct Stats {
     pub memory_timeouts: Counter,
     /// Connections kept for a while after their end, since their peers still sent, ever.
     pub lingered: Counter,
-    /// Connections ended by an error of the socket, such as a reset.
+    /// Connections ended by an error of the socket, such as a reset, or whose handlers found one.
     pub socket_errors: Counter,
-    /// Connections closed because a request exceeded the input bound or a service made no progress.
+    /// Connections closed because a request exceeded the input bound or a service made no progress, or whose handlers
+    /// ended with an error that is neither of time nor of the socket.
     pub faults: Counter,
-    /// Connections ended by a panic of the service.
+    /// Connections ended by a panic of the service or the handler.
     pub panics: Counter,
     /// Times that a task, or the service, was found to keep the shard for too long.
     pub stalls: Counter,

@@ -72,8 +72,8 @@ impl<S: Sharing> Service for Checked<S> {
         Connection { inner, of: Of::Stream(port) }
     }
 
-    fn prepare(&mut self, connection: &mut Connection, input: &[u8], pass: u8) {
-        self.inner.prepare(&mut connection.inner, input, pass);
+    fn prepare(&mut self, connection: &mut Connection, input: &[u8], pass: u8) -> bool {
+        self.inner.prepare(&mut connection.inner, input, pass)
     }
 
     fn run(&mut self, connection: &mut Connection, input: &[u8], output: &mut Output, now: Now) -> Step {

@@ -1,10 +1,11 @@
 //! One client per example.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::num::NonZeroUsize;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use mainmemory::runtime::net::Datagrams;
 use mainmemory::runtime::shards::Sharded;
@@ -20,6 +21,9 @@ mod echo;
 #[path = "../../examples/echo_service.rs"]
 #[expect(dead_code, reason = "its main is not called")]
 pub(crate) mod echo_service;
+#[path = "../../examples/files.rs"]
+#[expect(dead_code, reason = "its main is not called")]
+mod files;
 #[path = "../../examples/http.rs"]
 #[expect(dead_code, reason = "its main is not called")]
 mod http;
@@ -127,6 +131,46 @@ fn proxy_carries_both_ways_and_hands_the_end_on() {
     client.read_to_end(&mut received).unwrap();
     writing.join().unwrap();
     assert!(received == bytes);
+}
+
+#[test]
+fn a_proxy_whose_server_breaks_closes_its_client() {
+    let broken = start(1, |server| {
+        server.serve(async |stream| {
+            stream.reset();
+            Ok(())
+        })
+    });
+    let address =
+        start(1, move |server| server.serve(async move |client| proxy::proxy(client, broken).await));
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let ended = client.read(&mut [0; 1]);
+    assert!(matches!(&ended, Ok(0)) || ended.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn files_keeps_what_it_is_given_while_others_are_served() {
+    let folder = std::env::temp_dir().join(format!("mm-files-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let place = folder.clone();
+    let address = start(1, move |server| {
+        server.serve_with(|start| files::Files { folder: place.clone(), ready: start.ready.clone() })
+    });
+    let mut client = TcpStream::connect(address).unwrap();
+    let long = vec![b'x'; 1 << 20];
+    client.write_all(b"put long 1048576\n").unwrap();
+    client.write_all(&long).unwrap();
+    ask(&mut client, b"put short 5\nhello", "0\n0\n");
+    let mut other = TcpStream::connect(address).unwrap();
+    other.write_all(b"get long\nget short\nget none\n").unwrap();
+    other.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answers = Vec::new();
+    other.read_to_end(&mut answers).unwrap();
+    assert!(answers.starts_with(b"1048576\nxx"), "{}", answers.len());
+    let rest = String::from_utf8_lossy(&answers[8 + long.len()..]);
+    assert!(rest.starts_with("5\nhello") && rest.ends_with("(os error 2)"), "{rest:?}");
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

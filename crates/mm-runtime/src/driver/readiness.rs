@@ -82,6 +82,12 @@ pub trait Kernel {
         None
     }
 
+    /// Our own address in a stream, where it is known.
+    fn local_address(&self, stream: &Self::Handle) -> Option<Address> {
+        let _ = stream;
+        None
+    }
+
     /// A forgotten stream as a socket that belongs to no driver.
     fn to_socket(&mut self, stream: Self::Handle) -> Option<Self::Socket>;
 
@@ -319,6 +325,10 @@ impl<K: Kernel> Driver for ReadinessDriver<K> {
 
     fn peer(&self, stream: SourceId) -> Option<Address> {
         self.kernel.peer(&self.table.get(stream)?.handle)
+    }
+
+    fn local_address(&self, stream: SourceId) -> Option<Address> {
+        self.kernel.local_address(&self.table.get(stream)?.handle)
     }
 
     fn reset(&mut self, stream: SourceId) {

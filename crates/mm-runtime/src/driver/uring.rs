@@ -370,6 +370,10 @@ impl Driver for UringDriver {
         socket::peer_address(&self.sources.get(stream.0)?.socket)
     }
 
+    fn local_address(&self, stream: SourceId) -> Option<Address> {
+        socket::local_address(&self.sources.get(stream.0)?.socket)
+    }
+
     fn reset(&mut self, stream: SourceId) {
         if let Some(closed) = self.take_out(stream) {
             socket::drop_output(&closed.socket);

@@ -9,6 +9,7 @@ use mm_base::buffer::{Buffer, Pool, Size};
 
 use super::stream::{read_exact, receive, without_input};
 use super::{Direction, Handle, Incomplete, ReadHalf, Tried};
+use crate::driver::Address;
 use crate::limits::STARVED_RETRY_MS;
 
 /// Reads through a buffer. It takes one from the shard's pool when bytes have come and gives it back when they have
@@ -39,6 +40,12 @@ impl BufferedReader {
         Self { half, window: Window { buffer: None, start: 0, end: 0 } }
     }
 
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> Address {
+        self.half.peer()
+    }
+
     /// How long a read waits for the next bytes, in milliseconds; for ever at first.
     pub fn set_timeout_ms(&mut self, timeout_ms: Option<u64>) {
         self.half.set_timeout_ms(timeout_ms);
@@ -50,12 +57,13 @@ impl BufferedReader {
         self.window.bytes()
     }
 
-    /// Marks bytes at the front of [`buffered`](Self::buffered) as used; not more than are there.
+    /// Marks bytes at the front of [`buffered`](Self::buffered) as used; all where that are fewer.
     pub fn consume(&mut self, bytes: usize) {
         self.window.consume(bytes);
     }
 
-    /// Waits for more bytes than there are; false when the peer has finished.
+    /// Waits for more bytes than there are; false when the peer has finished. May be given up at any time without
+    /// losing a byte.
     ///
     /// # Errors
     /// The connection is broken, the wait was ended early, or the buffer is full
@@ -72,7 +80,7 @@ impl BufferedReader {
 
     /// Reads up to and with the next `delimiter`, or what is left when the peer finished without one; empty at the
     /// end. Gives the number of bytes at the front of [`buffered`](Self::buffered): look at them there, then
-    /// [`consume`](Self::consume) them.
+    /// [`consume`](Self::consume) them. May be given up at any time without losing a byte.
     ///
     /// # Errors
     /// As for [`fill`](Self::fill): a piece longer than the buffer (16 KiB) is an error.

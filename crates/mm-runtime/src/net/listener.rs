@@ -46,7 +46,8 @@ impl Listener {
     ///
     /// # Errors
     /// That connection was lost, or descriptors have run out: see
-    /// [`AcceptFailure`](crate::driver::AcceptFailure); or the wait was ended early.
+    /// [`AcceptFailure`](crate::driver::AcceptFailure); or the wait was ended early. When descriptors have run out the
+    /// next call fails as well, at once: [sleep](crate::timers::sleep) before it.
     pub fn accept(&mut self) -> impl Future<Output = io::Result<Stream>> {
         let handle = &self.handle;
         let mut waiting = false;

@@ -105,6 +105,14 @@ impl Stream {
         self.handle.peer()
     }
 
+    /// Our own address: of an accepted stream it tells through which listener it has come.
+    ///
+    /// # Errors
+    /// The connection is broken, or the driver does not know (a simulated one).
+    pub fn local_address(&self) -> io::Result<Address> {
+        self.handle.net.local_address(self.handle.source).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
     /// How long a read waits for the next bytes, in milliseconds; for ever at first.
     pub fn set_read_timeout_ms(&mut self, timeout_ms: Option<u64>) {
         self.handle.set_timeout_ms(Direction::Input, timeout_ms);
@@ -184,7 +192,7 @@ impl Stream {
     #[must_use]
     pub fn buffered(self) -> (BufferedReader, WriteHalf) {
         let (read, write) = self.split();
-        (BufferedReader::new(read), write)
+        (read.buffered(), write)
     }
 }
 
@@ -220,13 +228,20 @@ impl ReadHalf {
         read_vectored(&self.handle, spaces)
     }
 
-    /// Reads until `space` is full.
+    /// Reads until `space` is full. Given up, it leaves the bytes read by then in `space`, and does not tell how many
+    /// they are: bound the wait by [`set_timeout_ms`](Self::set_timeout_ms) where reading is to go on after it.
     ///
     /// # Errors
     /// As for [`read`](Self::read), and [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) when the peer finished before;
     /// the bytes read by then are in `space`.
     pub fn read_exact(&mut self, space: &mut [u8]) -> impl Future<Output = Result<(), Incomplete>> {
         read_exact(&self.handle, space, |_| 0)
+    }
+
+    /// The half with a buffer, for reading by lines and pieces.
+    #[must_use]
+    pub fn buffered(self) -> BufferedReader {
+        BufferedReader::new(self)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,8 +24,8 @@ use crate::task::raw;
 ///     let shards = meet(1).remove(0).join();
 ///     let visits = Sharded::new(|| Cell::new(0));
 ///     visits.on(shards.index(), |visits| async move { visits.set(visits.get() + 1) }).await?;
-///     assert_eq!(visits.local().map(|visits| visits.get()), Some(1));
-///     Ok::<(), mm_runtime::shards::SubmitError>(())
+///     assert_eq!(visits.local()?.get(), 1);
+///     std::io::Result::Ok(())
 /// })
 /// .unwrap()
 /// .unwrap();
@@ -54,17 +55,20 @@ impl<T: 'static> Sharded<T> {
         Self { number: NUMBERS.fetch_add(1, Ordering::Relaxed), make: Arc::new(make) }
     }
 
-    /// The present shard's value. None outside a shard, and beyond the [`SHARDED_MAX`] sharded things that a process
-    /// may have.
-    #[must_use]
-    pub fn local(&self) -> Option<Rc<T>> {
+    /// The present shard's value.
+    ///
+    /// # Errors
+    /// This is no shard, or the process has made more than [`SHARDED_MAX`] sharded things in its life.
+    pub fn local(&self) -> io::Result<Rc<T>> {
         if self.number >= SHARDED_MAX {
-            return None;
+            return Err(io::Error::other("the process has made too many sharded things"));
         }
         raw::with_current(|local| {
-            let local = local?;
-            if let Some(Some(value)) = local.sharded.borrow().get(self.number) {
-                return Rc::clone(value).downcast().ok();
+            let local =
+                local.ok_or_else(|| io::Error::other("there are no sharded things outside a shard"))?;
+            let known = local.sharded.borrow().get(self.number).cloned().flatten();
+            if let Some(value) = known.and_then(|value| value.downcast().ok()) {
+                return Ok(value);
             }
             // Made while the table is free: it may look at others.
             let value: Rc<T> = Rc::new((self.make)());
@@ -73,7 +77,7 @@ impl<T: 'static> Sharded<T> {
                 table.resize_with(self.number + 1, || None);
             }
             table[self.number] = Some(Rc::clone(&value) as Rc<dyn Any>);
-            Some(value)
+            Ok(value)
         })
     }
 
@@ -92,8 +96,8 @@ impl<T: 'static> Sharded<T> {
         let this = self.clone();
         let work = move || async move {
             match this.local() {
-                Some(value) => Some(work(value).await),
-                None => None,
+                Ok(value) => Some(work(value).await),
+                Err(_) => None,
             }
         };
         shards.submit_to(shard, work).await?.ok_or(SubmitError::Failed)

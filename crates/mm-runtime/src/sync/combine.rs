@@ -43,6 +43,31 @@ pub async fn join<A: Future, B: Future>(left: A, right: B) -> (A::Output, B::Out
     .await
 }
 
+/// Waits for both, or until one has failed; then the other is dropped.
+///
+/// # Errors
+/// That of the one that failed first.
+pub async fn try_join<A, B, E>(
+    left: impl Future<Output = Result<A, E>>,
+    right: impl Future<Output = Result<B, E>>,
+) -> Result<(A, B), E> {
+    let (mut left, mut right) = (pin!(left), pin!(right));
+    let (mut one, mut other) = (None, None);
+    std::future::poll_fn(move |context| {
+        poll_into(left.as_mut(), &mut one, context);
+        poll_into(right.as_mut(), &mut other, context);
+        match (one.take(), other.take()) {
+            (Some(Err(error)), _) | (_, Some(Err(error))) => Poll::Ready(Err(error)),
+            (Some(Ok(left)), Some(Ok(right))) => Poll::Ready(Ok((left, right))),
+            (left, right) => {
+                (one, other) = (left, right);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
 /// Waits for all; the outputs come in the order of the futures. Each wake polls all that are not ready: for many, spawn
 /// tasks instead.
 pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -28,6 +29,16 @@ impl fmt::Display for Closed {
 }
 
 impl std::error::Error for Closed {}
+
+impl From<Closed> for io::Error {
+    fn from(closed: Closed) -> Self {
+        let kind = match closed {
+            Closed::Gone => io::ErrorKind::Other,
+            Closed::Interrupted => io::ErrorKind::Interrupted,
+        };
+        Self::new(kind, closed)
+    }
+}
 
 impl From<Interrupted> for Closed {
     fn from(_: Interrupted) -> Self {

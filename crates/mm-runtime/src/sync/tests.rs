@@ -61,6 +61,21 @@ fn a_place_that_is_promised_is_not_taken_by_another() {
 }
 
 #[test]
+fn one_that_fails_ends_both() {
+    block_on(async {
+        let (sender, receiver) = oneshot::<()>();
+        let waits = async { receiver.await.map_err(|_gone| "gone") };
+        let fails = async {
+            yield_now().await;
+            Err::<(), _>("failed")
+        };
+        assert_eq!(try_join(waits, fails).await, Err("failed"));
+        assert_eq!(sender.send(()), Err(()), "the other one is dropped");
+        assert_eq!(try_join(async { Ok::<_, ()>(1) }, async { Ok(2) }).await, Ok((1, 2)));
+    });
+}
+
+#[test]
 fn a_signal_wakes_one_in_order_and_a_broadcast_all() {
     let (executor, condition, trace) = (executor(), Rc::new(Condition::new()), Trace::default());
     for name in 0..4 {

@@ -25,7 +25,8 @@ use rustix::net::{acceptfrom, socket};
 use crate::driver::Address;
 use crate::limits::DATAGRAM_BUFFER_BYTES;
 
-/// Where a server can be reached.
+/// Where a server can be reached. As text: `127.0.0.1:7007`, `[::1]:7007`, or a path with a slash in it, which is made
+/// for its owner alone (0o700).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
     /// An internet address and port; port 0 has the system choose one.
@@ -67,11 +68,11 @@ impl FromStr for ListenAddress {
 /// The options set on every accepted socket, whatever it may have inherited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamOptions {
-    /// Send at once, without waiting to fill a packet (TCP).
+    /// Send at once, without waiting to fill a packet (TCP). By default it does.
     pub nodelay: bool,
-    /// Probe silent peers, so that dead ones are noticed (TCP).
+    /// Probe silent peers, so that dead ones are noticed (TCP). By default it does.
     pub keepalive: bool,
-    /// Bytes of the kernel's buffer for output, instead of its own choice.
+    /// Bytes of the kernel's buffer for output, instead of its own choice, as by default.
     pub send_buffer_bytes: Option<usize>,
 }
 
@@ -294,9 +295,17 @@ pub fn adopt(socket: &OwnedFd, options: StreamOptions) -> Address {
 
 /// The address of a stream's peer; `None` where it has gone.
 pub(crate) fn peer_address(socket: &OwnedFd) -> Option<Address> {
-    let peer = rustix::net::getpeername(socket).ok()?;
-    let address = peer.map(SocketAddr::try_from);
-    Some(if let Some(Ok(address)) = address { Address::Ip(address) } else { Address::Unix })
+    Some(address(rustix::net::getpeername(socket).ok()?))
+}
+
+/// Our own address in a stream.
+pub(crate) fn local_address(socket: &OwnedFd) -> Option<Address> {
+    Some(address(Some(getsockname(socket).ok()?)))
+}
+
+fn address(any: Option<SocketAddrAny>) -> Address {
+    let address = any.map(SocketAddr::try_from);
+    if let Some(Ok(address)) = address { Address::Ip(address) } else { Address::Unix }
 }
 
 /// A peer that has reset the connection meanwhile makes these fail; the first receive will tell.

@@ -51,6 +51,17 @@ impl Drop for Counted {
 }
 
 #[test]
+fn a_result_can_be_taken_without_waiting_once() {
+    let executor = executor();
+    let mut handle = executor.spawn(async { 7 });
+    assert!(handle.take_result().is_none(), "it has not run");
+    settle(&executor);
+    assert!(matches!(handle.take_result(), Some(Ok(7))));
+    assert!(matches!(handle.take_result(), Some(Err(JoinError::Cancelled))));
+    assert!(matches!(JoinHandle::<()>::refused().take_result(), Some(Err(JoinError::Refused))));
+}
+
+#[test]
 fn a_task_gives_its_result() {
     let executor = executor();
     let handle = executor.spawn(async { 6 * 7 });

@@ -344,6 +344,16 @@ fn a_line_longer_than_the_buffer_is_an_error() {
 }
 
 #[test]
+fn both_ends_know_their_own_address() {
+    test(|| async {
+        let (client, server) = pair().await?;
+        assert_eq!(server.local_address()?, client.peer());
+        assert_eq!(client.local_address()?, server.peer());
+        Ok(())
+    });
+}
+
+#[test]
 fn a_refused_connection_is_an_error() {
     test(|| async {
         let (listener, address) = listen()?;

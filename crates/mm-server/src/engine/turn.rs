@@ -53,8 +53,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         while left > 0 {
             self.take(driver, &mut left, now);
             // Of one connection alone nothing overlaps with anything.
-            if self.batch.items.len() > 1 {
-                self.prepare(driver, 0);
+            if self.batch.items.len() > 1 && self.prepare(driver, 0) {
                 self.prepare(driver, 1);
             }
             self.run(driver, now);
@@ -193,18 +192,18 @@ impl<S: Service, D: Driver> Engine<S, D> {
         }
     }
 
-    /// Second stage: shows the service all input before any of it is served.
-    fn prepare(&mut self, driver: &D, pass: u8) {
+    /// Second stage: shows the service all input before any of it is served. `false`: it wants to be shown no more.
+    fn prepare(&mut self, driver: &D, pass: u8) -> bool {
         let Self { batch, connections, service, .. } = self;
         // A panic in here shows again, and is dealt with, when the request is run.
-        catch_unwind(AssertUnwindSafe(|| {
-            for item in &batch.items {
-                let Some(connection) = connections.get_mut(item.key) else { continue };
+        let prepared = catch_unwind(AssertUnwindSafe(|| {
+            batch.items.iter().all(|item| {
+                let Some(connection) = connections.get_mut(item.key) else { return true };
                 let fresh = item.span.map_or(&[][..], |span| driver.bytes(span));
-                connection.machine.prepare(service, fresh, pass);
-            }
-        }))
-        .ok();
+                connection.machine.prepare(service, fresh, pass)
+            })
+        }));
+        prepared.unwrap_or(false)
     }
 
     /// Third stage: serves the requests.

@@ -177,9 +177,10 @@ impl Service for Toy {
         (packed == b"idle").then(|| self.connect(peer))
     }
 
-    fn prepare(&mut self, _connection: &mut Connection, input: &[u8], pass: u8) {
+    fn prepare(&mut self, _connection: &mut Connection, input: &[u8], pass: u8) -> bool {
         assert!(!input.is_empty());
         self.prepared[usize::from(pass)] += 1;
+        true
     }
 
     fn run(&mut self, connection: &mut Connection, input: &[u8], output: &mut Output, now: Now) -> Step {

@@ -123,6 +123,10 @@ impl<P: Poller> Kernel for System<P> {
         socket::peer_address(stream)
     }
 
+    fn local_address(&self, stream: &OwnedFd) -> Option<Address> {
+        socket::local_address(stream)
+    }
+
     fn to_socket(&mut self, stream: OwnedFd) -> Option<OwnedFd> {
         Some(stream)
     }
