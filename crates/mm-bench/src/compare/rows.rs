@@ -22,6 +22,10 @@ const SMALL: Values = Values { prefix: "key:", keys: 1_000_000, bytes: 100, memo
 /// Eight times as many as there is memory for: nearly every set stores a new key, and something has to go for it.
 const TOO_MANY: Values = Values { prefix: "evict:", keys: 8_000_000, bytes: 100, memory_mib: 128 };
 
+/// Fifty million keys of 20 bytes with values of 10: of their buckets and items next to nothing is in the processor's
+/// caches.
+const MANY: Values = Values { prefix: "many-keys---", keys: 50_000_000, bytes: 10, memory_mib: 6 << 10 };
+
 /// 64 MiB of larger values.
 const fn large(prefix: &'static str, kib: usize) -> Values {
     Values { prefix, keys: (64 << 10) / kib as u64, bytes: kib << 10, memory_mib: ROOMY_MIB }
@@ -32,6 +36,16 @@ const KIB_16: Values = large("16k:", 16);
 const KIB_64: Values = large("large:", 64);
 const KIB_256: Values = large("256k:", 256);
 const KIB_1024: Values = large("1024k:", 1024);
+
+/// When a row is measured: when it is named, in any case.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum When {
+    Always,
+    /// With `--all`.
+    All,
+    /// Never besides: it takes minutes and gigabytes.
+    Named,
+}
 
 /// One kind of work.
 #[derive(Debug)]
@@ -46,8 +60,8 @@ pub(super) struct Row {
     pub(super) multiget: usize,
     pub(super) set_ratio: f64,
     pub(super) zipf: f64,
-    /// Measured with `--all`, or when named.
-    extra: bool,
+    /// When it is measured.
+    when: When,
     /// Latency at fixed rates of arrival is measured too, with `--all`.
     pub(super) paced: bool,
 }
@@ -61,14 +75,15 @@ const GET_ONE: Row = Row {
     multiget: 1,
     set_ratio: 0.0,
     zipf: 0.0,
-    extra: false,
+    when: When::Always,
     paced: true,
 };
 
 const OTHER: Row = Row { paced: false, ..GET_ONE };
-const EXTRA: Row = Row { extra: true, ..OTHER };
+const EXTRA: Row = Row { when: When::All, ..OTHER };
 const DEEP: Row = Row { connections: 20, depth: 50, ..OTHER };
 const LARGE: Row = Row { connections: 20, ..EXTRA };
+const DEEP_IN_MANY: Row = Row { values: MANY, when: When::Named, ..DEEP };
 
 /// All rows, in the order of the table.
 pub(super) const ROWS: &[Row] = &[
@@ -105,7 +120,7 @@ pub(super) const ROWS: &[Row] = &[
         title: "set, 50 deep, 20 connections, each evicts (-m 128)",
         values: TOO_MANY,
         set_ratio: 1.0,
-        extra: true,
+        when: When::All,
         ..DEEP
     },
     Row { name: "multiget", title: "get of 50 keys, 20 connections", depth: 1, multiget: 50, ..DEEP },
@@ -118,7 +133,13 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row { name: "get-4k", title: "get of 4 KiB, 20 connections", values: KIB_4, ..LARGE },
     Row { name: "get-16k", title: "get of 16 KiB, 20 connections", values: KIB_16, ..LARGE },
-    Row { name: "get-large", title: "get of 64 KiB, 20 connections", values: KIB_64, extra: false, ..LARGE },
+    Row {
+        name: "get-large",
+        title: "get of 64 KiB, 20 connections",
+        values: KIB_64,
+        when: When::Always,
+        ..LARGE
+    },
     Row { name: "get-256k", title: "get of 256 KiB, 20 connections", values: KIB_256, ..LARGE },
     Row { name: "get-1m", title: "get of 1 MiB, 20 connections", values: KIB_1024, ..LARGE },
     Row {
@@ -127,6 +148,22 @@ pub(super) const ROWS: &[Row] = &[
         values: KIB_64,
         set_ratio: 1.0,
         ..LARGE
+    },
+    Row { name: "many-get", title: "get, 50 deep, of 50 million keys", ..DEEP_IN_MANY },
+    Row { name: "many-set", title: "set, 50 deep, of 50 million keys", set_ratio: 1.0, ..DEEP_IN_MANY },
+    Row {
+        name: "many-multiget",
+        title: "get of 50 of 50 million keys",
+        depth: 1,
+        multiget: 50,
+        ..DEEP_IN_MANY
+    },
+    Row {
+        name: "many-mix",
+        title: "90 % get, 10 % set, Zipf 0.99, 50 deep, of 50 million keys",
+        set_ratio: 0.1,
+        zipf: 0.99,
+        ..DEEP_IN_MANY
     },
 ];
 
@@ -141,7 +178,11 @@ impl Row {
             let names_one = ROWS.iter().any(|row| row.name == part);
             if names_one { self.name == part } else { self.name.contains(part.as_str()) }
         };
-        if only.is_empty() { all || !self.extra } else { only.iter().any(is_meant) }
+        if only.is_empty() {
+            self.when == When::Always || all && self.when == When::All
+        } else {
+            only.iter().any(is_meant)
+        }
     }
 
     /// Whether there is no memory for all that it stores.
@@ -175,6 +216,6 @@ mod tests {
     fn the_common_rows_are_those_of_the_goals() {
         let common = ["get-one", "set-one", "get-deep", "set-deep", "multiget", "mix-zipf", "get-large"];
         assert_eq!(names(&[], false), common);
-        assert_eq!(names(&[], true).len(), ROWS.len());
+        assert_eq!(names(&[], true).len() + names(&["many-"], false).len(), ROWS.len());
     }
 }
