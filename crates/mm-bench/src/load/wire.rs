@@ -113,6 +113,14 @@ impl Wire {
         self.values.longest() + self.prefix.len() + 128
     }
 
+    /// The length of a key's value and the value, each with an end of line behind it.
+    fn append_value(&self, id: u64, output: &mut Vec<u8>) {
+        append_decimal(self.values.length(id) as u64, output);
+        output.extend_from_slice(b"\r\n");
+        self.values.write(id, output);
+        output.extend_from_slice(b"\r\n");
+    }
+
     fn append_key(&self, id: u64, output: &mut Vec<u8>) {
         output.extend_from_slice(&self.prefix);
         append_decimal(id, output);

@@ -3,14 +3,12 @@
 use std::io;
 
 use super::policy::belady::Belady;
-use super::policy::clock::Clock;
-use super::policy::fifo::Fifo;
-use super::policy::lru::Lru;
 use super::policy::memcached::Memcached;
+use super::policy::oldest::Oldest;
 use super::policy::s3fifo::S3Fifo;
 use super::policy::segments::Segments;
 use super::policy::segments::settings::Settings;
-use super::policy::sieve::Sieve;
+use super::policy::spared::Spared;
 use super::policy::store::RealStore;
 use super::policy::wtinylfu::WTinyLfu;
 use super::policy::{Overhead, Policy};
@@ -82,10 +80,10 @@ impl Engine {
         let overhead = Overhead::MAIN_MEMORY;
         Ok(match &self.kind {
             Kind::Store => Box::new(RealStore::open(limit_bytes)?),
-            Kind::Fifo => Box::new(Fifo::new(objects, limit_bytes, overhead)),
-            Kind::Lru => Box::new(Lru::new(objects, limit_bytes, overhead)),
-            Kind::Clock => Box::new(Clock::new(objects, limit_bytes, overhead)),
-            Kind::Sieve => Box::new(Sieve::new(objects, limit_bytes, overhead)),
+            Kind::Fifo => Box::new(Oldest::fifo(objects, limit_bytes, overhead)),
+            Kind::Lru => Box::new(Oldest::lru(objects, limit_bytes, overhead)),
+            Kind::Clock => Box::new(Spared::clock(objects, limit_bytes, overhead)),
+            Kind::Sieve => Box::new(Spared::sieve(objects, limit_bytes, overhead)),
             Kind::S3Fifo => Box::new(S3Fifo::new(objects, limit_bytes, overhead)),
             Kind::WTinyLfu => Box::new(WTinyLfu::new(objects, limit_bytes, overhead)),
             Kind::Memcached => Box::new(Memcached::new(objects, limit_bytes)),

@@ -3,15 +3,13 @@
 use super::request::Request;
 
 pub(crate) mod belady;
-pub(crate) mod clock;
-pub(crate) mod fifo;
 pub(crate) mod ghost;
-pub(crate) mod lru;
 pub(crate) mod memcached;
+pub(crate) mod oldest;
 pub(crate) mod resident;
 pub(crate) mod s3fifo;
 pub(crate) mod segments;
-pub(crate) mod sieve;
+pub(crate) mod spared;
 pub(crate) mod store;
 pub(crate) mod wtinylfu;
 

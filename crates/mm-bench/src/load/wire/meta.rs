@@ -2,7 +2,6 @@
 
 use super::{Answer, Progress, Wire, block, length, line, unexpected};
 use crate::load::report::Tally;
-use crate::load::values::append_decimal;
 
 pub(super) fn write_get(wire: &Wire, ids: &[u64], output: &mut Vec<u8>) {
     for id in ids {
@@ -16,10 +15,7 @@ pub(super) fn write_set(wire: &Wire, id: u64, output: &mut Vec<u8>) {
     output.extend_from_slice(b"ms ");
     wire.append_key(id, output);
     output.push(b' ');
-    append_decimal(wire.values.length(id) as u64, output);
-    output.extend_from_slice(b"\r\n");
-    wire.values.write(id, output);
-    output.extend_from_slice(b"\r\n");
+    wire.append_value(id, output);
 }
 
 /// The answer to the next of the commands.

@@ -18,10 +18,7 @@ pub(super) fn write_set(wire: &Wire, id: u64, output: &mut Vec<u8>) {
     output.extend_from_slice(b"*3\r\n$3\r\nSET");
     append_bulk_key(wire, id, output);
     output.extend_from_slice(b"\r\n$");
-    append_decimal(wire.values.length(id) as u64, output);
-    output.extend_from_slice(b"\r\n");
-    wire.values.write(id, output);
-    output.extend_from_slice(b"\r\n");
+    wire.append_value(id, output);
 }
 
 /// A key as a bulk string, with an end of line before it and none behind.

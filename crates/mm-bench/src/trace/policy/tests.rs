@@ -3,14 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::belady::Belady;
-use super::clock::Clock;
-use super::fifo::Fifo;
-use super::lru::Lru;
 use super::memcached::Memcached;
+use super::oldest::Oldest;
 use super::s3fifo::S3Fifo;
 use super::segments::Segments;
 use super::segments::settings::Settings;
-use super::sieve::Sieve;
+use super::spared::Spared;
 use super::wtinylfu::WTinyLfu;
 use super::{Overhead, Policy};
 use crate::trace::random::{Random, Zipf};
@@ -49,25 +47,25 @@ fn pattern(letters: &str, build: fn(u32, u64, Overhead) -> Box<dyn Policy>) -> S
 
 #[test]
 fn fifo_drops_the_oldest_write() {
-    assert_eq!(pattern("abcadab", |o, l, h| Box::new(Fifo::new(o, l, h))), "---+---");
+    assert_eq!(pattern("abcadab", |o, l, h| Box::new(Oldest::fifo(o, l, h))), "---+---");
 }
 
 #[test]
 fn lru_drops_what_was_not_used_longest() {
-    assert_eq!(pattern("abcadab", |o, l, h| Box::new(Lru::new(o, l, h))), "---+-+-");
+    assert_eq!(pattern("abcadab", |o, l, h| Box::new(Oldest::lru(o, l, h))), "---+-+-");
 }
 
 #[test]
 fn clock_spares_what_was_read_once() {
     // d finds a read and spares it, b goes; e finds c; then a has lost its chance.
-    assert_eq!(pattern("abcadeaf", |o, l, h| Box::new(Clock::new(o, l, h))), "---+--+-");
-    assert_eq!(pattern("abcadefa", |o, l, h| Box::new(Clock::new(o, l, h))), "---+----");
+    assert_eq!(pattern("abcadeaf", |o, l, h| Box::new(Spared::clock(o, l, h))), "---+--+-");
+    assert_eq!(pattern("abcadefa", |o, l, h| Box::new(Spared::clock(o, l, h))), "---+----");
 }
 
 #[test]
 fn sieve_keeps_its_hand_where_it_stopped() {
     // d: the hand spares a and drops b. e: the hand goes on to c. f: on to d, so that a stays.
-    assert_eq!(pattern("abcadefa", |o, l, h| Box::new(Sieve::new(o, l, h))), "---+---+");
+    assert_eq!(pattern("abcadefa", |o, l, h| Box::new(Spared::sieve(o, l, h))), "---+---+");
 }
 
 #[test]
@@ -95,11 +93,11 @@ fn zipf_with_scan() -> Trace {
 fn what_resists_scans_beats_what_does_not() {
     let trace = zipf_with_scan();
     let hits = |mut policy: Box<dyn Policy>| replay(&trace, &mut *policy).hit_ratio();
-    let lru = hits(Box::new(Lru::new(trace.objects, 200, Overhead::NONE)));
+    let lru = hits(Box::new(Oldest::lru(trace.objects, 200, Overhead::NONE)));
     for (name, policy) in [
         ("S3-FIFO", Box::new(S3Fifo::new(trace.objects, 200, Overhead::NONE)) as Box<dyn Policy>),
         ("W-TinyLFU", Box::new(WTinyLfu::new(trace.objects, 200, Overhead::NONE))),
-        ("SIEVE", Box::new(Sieve::new(trace.objects, 200, Overhead::NONE))),
+        ("SIEVE", Box::new(Spared::sieve(trace.objects, 200, Overhead::NONE))),
     ] {
         let hits = hits(policy);
         assert!(hits > lru + 0.03, "{name} {hits} LRU {lru}");
@@ -134,10 +132,10 @@ fn every_policy_survives_overwrites_deletes_and_expiration_and_stays_below_the_b
     let objects = trace.objects;
     let bound = replay(&trace, &mut Belady::new(&next, objects, limit, overhead)).hit_ratio();
     let policies: [Box<dyn Policy>; 8] = [
-        Box::new(Fifo::new(objects, limit, overhead)),
-        Box::new(Lru::new(objects, limit, overhead)),
-        Box::new(Clock::new(objects, limit, overhead)),
-        Box::new(Sieve::new(objects, limit, overhead)),
+        Box::new(Oldest::fifo(objects, limit, overhead)),
+        Box::new(Oldest::lru(objects, limit, overhead)),
+        Box::new(Spared::clock(objects, limit, overhead)),
+        Box::new(Spared::sieve(objects, limit, overhead)),
         Box::new(S3Fifo::new(objects, limit, overhead)),
         Box::new(WTinyLfu::new(objects, limit, overhead)),
         Box::new(Memcached::new(objects, limit)),
@@ -162,7 +160,7 @@ fn an_expired_item_is_a_miss_and_a_fresh_copy_is_not() {
         at(25, Operation::Peek),
     ];
     let trace = Trace { name: "test".to_owned(), requests: requests.to_vec(), objects: 1 };
-    let outcome = replay(&trace, &mut Lru::new(1, 1000, Overhead::NONE));
+    let outcome = replay(&trace, &mut Oldest::lru(1, 1000, Overhead::NONE));
     assert_eq!(outcome.hits, 2, "at 9 and at 22");
 }
 
@@ -187,10 +185,10 @@ fn miss_ratios_agree_with_another_simulator() {
         let trace = recorded(&folder.join(file), requests);
         let objects = trace.objects;
         let policies: [Box<dyn Policy>; 5] = [
-            Box::new(Fifo::new(objects, capacity, Overhead::NONE)),
-            Box::new(Lru::new(objects, capacity, Overhead::NONE)),
-            Box::new(Clock::new(objects, capacity, Overhead::NONE)),
-            Box::new(Sieve::new(objects, capacity, Overhead::NONE)),
+            Box::new(Oldest::fifo(objects, capacity, Overhead::NONE)),
+            Box::new(Oldest::lru(objects, capacity, Overhead::NONE)),
+            Box::new(Spared::clock(objects, capacity, Overhead::NONE)),
+            Box::new(Spared::sieve(objects, capacity, Overhead::NONE)),
             Box::new(S3Fifo::new(objects, capacity, Overhead::NONE)),
         ];
         for ((mut policy, known), number) in policies.into_iter().zip(known).zip(0..) {
