@@ -2,26 +2,16 @@
 //!
 //! Alone in its process, since both are the process's.
 
+#[path = "echo/service.rs"]
+mod echo;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use mm_base::Now;
-use mm_base::buffer::Output;
-use mm_server::{Config, ListenAddress, Peer, Server, Service, Step, Stop, Stream};
+use mm_server::{Config, ListenAddress, Server, Stop, Stream};
 
-struct Echo;
-
-impl Service for Echo {
-    type Connection = ();
-
-    fn connect(&mut self, _peer: &Peer) {}
-
-    fn run(&mut self, _: &mut (), input: &[u8], output: &mut Output, _now: Now) -> Step {
-        output.write(input);
-        Step::Read { consumed: input.len() }
-    }
-}
+use echo::Echo;
 
 async fn echo(stream: Stream) -> std::io::Result<()> {
     let (mut reader, mut writer) = stream.buffered();

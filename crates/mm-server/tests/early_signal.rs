@@ -2,6 +2,9 @@
 //!
 //! Alone in its process, since signals go to all of it.
 
+#[path = "echo/service.rs"]
+mod echo;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::num::NonZeroUsize;
@@ -9,24 +12,10 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use mm_base::Now;
-use mm_base::buffer::Output;
-use mm_server::{Config, ListenAddress, Peer, Server, Service, Step};
+use mm_server::{Config, ListenAddress, Server};
 use rustix::process::{Signal, getpid, kill_process};
 
-/// Answers with what it is sent.
-struct Echo;
-
-impl Service for Echo {
-    type Connection = ();
-
-    fn connect(&mut self, _peer: &Peer) {}
-
-    fn run(&mut self, _: &mut (), input: &[u8], output: &mut Output, _now: Now) -> Step {
-        output.write(input);
-        Step::Read { consumed: input.len() }
-    }
-}
+use echo::Echo;
 
 #[test]
 fn signals_are_caught_before_anybody_is_served() {

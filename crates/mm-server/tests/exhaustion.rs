@@ -2,28 +2,18 @@
 //!
 //! Alone in its process, since the limit is the process's.
 
+#[path = "echo/service.rs"]
+mod echo;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use mm_base::Now;
-use mm_base::buffer::Output;
-use mm_server::{Config, DriverChoice, ListenAddress, Peer, Server, Service, Step, Stop};
+use mm_server::{Config, DriverChoice, ListenAddress, Server, Stop};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-struct Echo;
-
-impl Service for Echo {
-    type Connection = ();
-
-    fn connect(&mut self, _peer: &Peer) {}
-
-    fn run(&mut self, _: &mut (), input: &[u8], output: &mut Output, _now: Now) -> Step {
-        output.write(input);
-        Step::Read { consumed: input.len() }
-    }
-}
+use echo::Echo;
 
 #[cfg(test)]
 fn exchange(client: &mut TcpStream) {

@@ -175,6 +175,26 @@ impl<K: Kernel> ReadinessDriver<K> {
         self.kernel.watch(&handle, key, role)?;
         self.table.insert(handle, owner, role).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
     }
+
+    /// Receives one datagram by this call, if it might succeed, and remembers what it learns.
+    fn receive_one<T>(
+        &mut self,
+        socket: SourceId,
+        receive: impl FnOnce(&mut K, &mut K::Handle) -> Result<T, Errno>,
+    ) -> io::Result<Option<T>> {
+        let source = self.table.find(socket)?;
+        if !source.readable {
+            return Ok(None);
+        }
+        match receive(&mut self.kernel, &mut source.handle) {
+            Ok(received) => Ok(Some(received)),
+            Err(Errno::AGAIN | Errno::INTR) => {
+                source.readable = false;
+                source.blocked(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 /// Receives once, if that might succeed, and remembers what it learns.
@@ -347,18 +367,7 @@ impl<K: Kernel> Driver for ReadinessDriver<K> {
         socket: SourceId,
         space: &mut [u8],
     ) -> io::Result<Option<(usize, SocketAddr)>> {
-        let source = self.table.find(socket)?;
-        if !source.readable {
-            return Ok(None);
-        }
-        match self.kernel.receive_datagram(&mut source.handle, space) {
-            Ok(received) => Ok(Some(received)),
-            Err(Errno::AGAIN | Errno::INTR) => {
-                source.readable = false;
-                source.blocked(None)
-            }
-            Err(error) => Err(error.into()),
-        }
+        self.receive_one(socket, |kernel, socket| kernel.receive_datagram(socket, space))
     }
 
     fn send_datagram(&mut self, socket: SourceId, bytes: &[u8], to: SocketAddr) -> io::Result<bool> {

@@ -131,6 +131,27 @@ impl UringDriver {
         Ok(key)
     }
 
+    /// Receives one datagram by this call, if it might succeed, and remembers what it learns.
+    fn receive_one<T>(
+        &mut self,
+        socket: SourceId,
+        receive: impl FnOnce(&OwnedFd) -> Result<T, Errno>,
+    ) -> io::Result<Option<T>> {
+        let source = self.source(socket)?;
+        if !source.marks.has(Marks::READABLE) {
+            return Ok(None);
+        }
+        match receive(&source.socket) {
+            Ok(received) => Ok(Some(received)),
+            Err(Errno::AGAIN | Errno::INTR) => {
+                source.marks.clear(Marks::READABLE);
+                self.await_input(socket.0);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn source(&mut self, id: SourceId) -> io::Result<&mut Source> {
         self.sources.get_mut(id.0).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
@@ -392,19 +413,7 @@ impl Driver for UringDriver {
         socket: SourceId,
         space: &mut [u8],
     ) -> io::Result<Option<(usize, SocketAddr)>> {
-        let source = self.source(socket)?;
-        if !source.marks.has(Marks::READABLE) {
-            return Ok(None);
-        }
-        match socket::receive_datagram(&source.socket, space) {
-            Ok(received) => Ok(Some(received)),
-            Err(Errno::AGAIN | Errno::INTR) => {
-                source.marks.clear(Marks::READABLE);
-                self.await_input(socket.0);
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
+        self.receive_one(socket, |socket| socket::receive_datagram(socket, space))
     }
 
     fn send_datagram(&mut self, socket: SourceId, bytes: &[u8], to: SocketAddr) -> io::Result<bool> {

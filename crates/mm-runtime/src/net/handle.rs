@@ -103,10 +103,11 @@ impl Handle {
         }
     }
 
-    /// Notes a call of the driver that need not wait.
+    /// Notes a call of the driver that need not wait. Not more than two of them follow a look at
+    /// [`is_spent`](Self::is_spent).
     #[inline]
     pub(super) fn spend(&self) {
-        self.spent.set(self.spent.get().saturating_add(1));
+        self.spent.set(self.spent.get() + 1);
     }
 
     /// Whether there were so many that the task is to let others go on before the next.

@@ -79,7 +79,8 @@ impl Stream {
     /// Connects. Put a [`timeout`](crate::timers::timeout) around it to bound the wait.
     ///
     /// # Errors
-    /// Nobody listens there, the way there is blocked, or the task was interrupted.
+    /// Nobody listens there, the way there is blocked, or the task was interrupted; of a Unix socket also, that as
+    /// many as may wait to be accepted ([`WouldBlock`](io::ErrorKind::WouldBlock)).
     pub async fn connect(endpoint: impl Into<Endpoint>) -> io::Result<Self> {
         let endpoint = endpoint.into();
         let net = current()?;

@@ -23,6 +23,7 @@ use rustix::net::{SocketFlags, acceptfrom_with, socket_with};
 use rustix::net::{acceptfrom, socket};
 
 use crate::driver::Address;
+use crate::driver::sockets::Endpoint;
 use crate::limits::DATAGRAM_BUFFER_BYTES;
 
 /// Where a server can be reached. As text: `127.0.0.1:7007`, `[::1]:7007`, or a path with a slash in it, which is made
@@ -198,6 +199,36 @@ fn new_unix_socket(path: &Path, mode: u32, kind: SocketType) -> io::Result<Owned
     }
     std::fs::set_permissions(path, Permissions::from_mode(mode))?;
     Ok(socket)
+}
+
+/// A stream that begins to connect, and whether it has connected already.
+pub(crate) fn connect(endpoint: &Endpoint, options: StreamOptions) -> io::Result<(OwnedFd, bool)> {
+    let (socket, begun) = match endpoint {
+        Endpoint::Ip(address) => {
+            let socket = new_socket(family(*address), SocketType::STREAM)?;
+            sockopt::set_tcp_nodelay(&socket, options.nodelay)?;
+            let begun = rustix::net::connect(&socket, address);
+            (socket, begun)
+        }
+        Endpoint::Unix(path) => {
+            let socket = new_socket(AddressFamily::UNIX, SocketType::STREAM)?;
+            let begun = rustix::net::connect(&socket, &SocketAddrUnix::new(path)?);
+            (socket, begun)
+        }
+    };
+    match begun {
+        Ok(()) => Ok((socket, true)),
+        Err(Errno::INPROGRESS | Errno::INTR) => Ok((socket, false)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A UDP socket of this address, and the address with the port that was chosen.
+pub(crate) fn datagrams(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
+    let socket = new_socket(family(address), SocketType::DGRAM)?;
+    bind(&socket, &address)?;
+    let bound = SocketAddr::try_from(getsockname(&socket)?)?;
+    Ok((socket, bound))
 }
 
 /// A Unix socket for datagrams: with a path and access rights, or nameless.

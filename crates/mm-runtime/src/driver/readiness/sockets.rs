@@ -4,13 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, getsockname, sockopt};
+use rustix::net::sockopt;
 
 use super::{Poller, ReadinessDriver, Role, System};
 use crate::driver::sockets::{Endpoint, Sockets};
 use crate::driver::{Driver, Owner, SourceId};
-use crate::sys::socket::{self, ListenAddress, Listener, family, new_socket};
+use crate::sys::socket::{self, ListenAddress, Listener};
 
 impl<P: Poller> Sockets for ReadinessDriver<System<P>> {
     fn listen(&mut self, address: &ListenAddress, backlog: u32) -> io::Result<(SourceId, ListenAddress)> {
@@ -20,24 +19,7 @@ impl<P: Poller> Sockets for ReadinessDriver<System<P>> {
     }
 
     fn connect(&mut self, endpoint: &Endpoint) -> io::Result<SourceId> {
-        let (socket, begun) = match endpoint {
-            Endpoint::Ip(address) => {
-                let socket = new_socket(family(*address), SocketType::STREAM)?;
-                sockopt::set_tcp_nodelay(&socket, self.kernel.options.nodelay)?;
-                let begun = rustix::net::connect(&socket, address);
-                (socket, begun)
-            }
-            Endpoint::Unix(path) => {
-                let socket = new_socket(AddressFamily::UNIX, SocketType::STREAM)?;
-                let begun = rustix::net::connect(&socket, &SocketAddrUnix::new(path)?);
-                (socket, begun)
-            }
-        };
-        let done = match begun {
-            Ok(()) => true,
-            Err(Errno::INPROGRESS | Errno::INTR) => false,
-            Err(error) => return Err(error.into()),
-        };
+        let (socket, done) = socket::connect(endpoint, self.kernel.options)?;
         let stream = self.add_stream(socket, Owner::Task)?;
         self.table.find(stream)?.writable = done;
         Ok(stream)
@@ -55,9 +37,7 @@ impl<P: Poller> Sockets for ReadinessDriver<System<P>> {
     }
 
     fn bind_datagram(&mut self, address: SocketAddr) -> io::Result<(SourceId, SocketAddr)> {
-        let socket = new_socket(family(address), SocketType::DGRAM)?;
-        bind(&socket, &address)?;
-        let bound = SocketAddr::try_from(getsockname(&socket)?)?;
+        let (socket, bound) = socket::datagrams(address)?;
         let source = self.add(socket, Owner::Task, Role::Datagrams)?;
         Ok((source, bound))
     }
@@ -83,18 +63,7 @@ impl<P: Poller> Sockets for ReadinessDriver<System<P>> {
         socket: SourceId,
         space: &mut [u8],
     ) -> io::Result<Option<(usize, Option<PathBuf>)>> {
-        let source = self.table.find(socket)?;
-        if !source.readable {
-            return Ok(None);
-        }
-        match socket::receive_unix_datagram(&source.handle, space) {
-            Ok(received) => Ok(Some(received)),
-            Err(Errno::AGAIN | Errno::INTR) => {
-                source.readable = false;
-                source.blocked(None)
-            }
-            Err(error) => Err(error.into()),
-        }
+        self.receive_one(socket, |_, socket| socket::receive_unix_datagram(socket, space))
     }
 
     fn send_to_unix(&mut self, socket: SourceId, bytes: &[u8], to: &Path) -> io::Result<bool> {

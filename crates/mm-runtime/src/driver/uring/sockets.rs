@@ -4,14 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, getsockname, sockopt};
+use rustix::net::sockopt;
 
 use super::UringDriver;
 use super::source::Marks;
 use crate::driver::sockets::{Endpoint, Sockets};
 use crate::driver::{Driver, Owner, SourceId};
-use crate::sys::socket::{self, ListenAddress, Listener, family, new_socket};
+use crate::sys::socket::{self, ListenAddress, Listener};
 
 impl Sockets for UringDriver {
     fn listen(&mut self, address: &ListenAddress, backlog: u32) -> io::Result<(SourceId, ListenAddress)> {
@@ -21,28 +20,13 @@ impl Sockets for UringDriver {
     }
 
     fn connect(&mut self, endpoint: &Endpoint) -> io::Result<SourceId> {
-        let (socket, begun) = match endpoint {
-            Endpoint::Ip(address) => {
-                let socket = new_socket(family(*address), SocketType::STREAM)?;
-                sockopt::set_tcp_nodelay(&socket, self.options.nodelay)?;
-                let begun = rustix::net::connect(&socket, address);
-                (socket, begun)
-            }
-            Endpoint::Unix(path) => {
-                let socket = new_socket(AddressFamily::UNIX, SocketType::STREAM)?;
-                let begun = rustix::net::connect(&socket, &SocketAddrUnix::new(path)?);
-                (socket, begun)
-            }
-        };
-        match begun {
-            Ok(()) => self.add_stream(socket, Owner::Task),
-            Err(Errno::INPROGRESS | Errno::INTR) => {
-                let key = self.add(socket, Owner::Task, Marks::CONNECTING)?;
-                self.await_room(key);
-                Ok(SourceId(key))
-            }
-            Err(error) => Err(error.into()),
+        let (socket, done) = socket::connect(endpoint, self.options)?;
+        if done {
+            return self.add_stream(socket, Owner::Task);
         }
+        let key = self.add(socket, Owner::Task, Marks::CONNECTING)?;
+        self.await_room(key);
+        Ok(SourceId(key))
     }
 
     fn connected(&mut self, stream: SourceId) -> io::Result<bool> {
@@ -57,9 +41,7 @@ impl Sockets for UringDriver {
     }
 
     fn bind_datagram(&mut self, address: SocketAddr) -> io::Result<(SourceId, SocketAddr)> {
-        let socket = new_socket(family(address), SocketType::DGRAM)?;
-        bind(&socket, &address)?;
-        let bound = SocketAddr::try_from(getsockname(&socket)?)?;
+        let (socket, bound) = socket::datagrams(address)?;
         let key = self.add(socket, Owner::Task, Marks::DATAGRAMS | Marks::WRITABLE)?;
         self.await_input(key);
         Ok((SourceId(key), bound))
@@ -89,19 +71,7 @@ impl Sockets for UringDriver {
         socket: SourceId,
         space: &mut [u8],
     ) -> io::Result<Option<(usize, Option<PathBuf>)>> {
-        let source = self.source(socket)?;
-        if !source.marks.has(Marks::READABLE) {
-            return Ok(None);
-        }
-        match socket::receive_unix_datagram(&source.socket, space) {
-            Ok(received) => Ok(Some(received)),
-            Err(Errno::AGAIN | Errno::INTR) => {
-                source.marks.clear(Marks::READABLE);
-                self.await_input(socket.0);
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
+        self.receive_one(socket, |socket| socket::receive_unix_datagram(socket, space))
     }
 
     fn send_to_unix(&mut self, socket: SourceId, bytes: &[u8], to: &Path) -> io::Result<bool> {
