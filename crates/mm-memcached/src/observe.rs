@@ -235,10 +235,16 @@ impl<S: Sharing> Memcached<S> {
             Mode::Prepend | Mode::PrependTo(_) => "prepend",
             Mode::Cas(_) | Mode::CasAndState { .. } => "cas",
         };
+        // What an item has become by joining values is the item's own.
+        let now_s = self.watching.now_s;
+        let is_joined = matches!(verb, "append" | "prepend") && status == Ok(Outcome::Stored);
+        let item = if is_joined { self.store.peek(key, now_s).ok() } else { None };
+        let (len, flags, expiry_s) = item.map_or((len, put.client_flags, put.expiry_s), |item| {
+            (item.len(), item.client_flags(), item.expiry_s())
+        });
         let (asking, status) = (self.watching.asking, text);
-        let (len, left_s) =
-            if refused { (0, 0) } else { (len, put.expiry_s.saturating_sub(self.watching.now_s)) };
-        let class = self.shared.classes.class_of(item_bytes(key.bytes().len(), put.client_flags, len));
+        let (len, left_s) = if refused { (0, 0) } else { (len, expiry_s.saturating_sub(now_s)) };
+        let class = self.shared.classes.class_of(item_bytes(key.bytes().len(), flags, len));
         self.shared.watchers.tell(kind::MUTATIONS, self.watching.moment, |text| {
             text.push_str("type=item_store key=");
             write_key(text, key.bytes());

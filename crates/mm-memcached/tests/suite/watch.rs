@@ -81,7 +81,7 @@ fn stores_and_deletions() {
             "type=item_store key=a status=not_stored cmd=add ttl=0 clsid=1 cfd=33 size=1",
             "type=item_store key=a status=exists cmd=cas ttl=0 clsid=1 cfd=33 size=1",
             "type=item_store key=b status=not_found cmd=cas ttl=0 clsid=1 cfd=33 size=1",
-            "type=item_store key=a status=stored cmd=append ttl=0 clsid=1 cfd=33 size=1",
+            "type=item_store key=a status=stored cmd=append ttl=100 clsid=1 cfd=33 size=3",
             "type=item_store key=n status=not_stored cmd=prepend ttl=0 clsid=1 cfd=33 size=1",
             "type=item_store key=a status=stored cmd=replace ttl=0 clsid=19 cfd=33 size=5000",
             "type=item_store key=t status=too_large cmd=set ttl=0 clsid=1 cfd=33 size=0",
