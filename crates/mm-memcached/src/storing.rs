@@ -34,6 +34,15 @@ pub(crate) enum Value<'a> {
     Uploaded(Upload),
 }
 
+impl Value<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Whole(value) => value.len(),
+            Self::Uploaded(upload) => upload.len(),
+        }
+    }
+}
+
 impl<S: Sharing> Memcached<S> {
     /// A classic storage command whose data is there whole.
     #[inline]
@@ -50,7 +59,9 @@ impl<S: Sharing> Memcached<S> {
         self.counters.cmd_set.count();
         let plan = self.plan(line, &call.time);
         let outcome = match plan.put.mode {
-            Mode::Cas(_) => self.carry_out(key, &plan, Value::Whole(value), &call.time),
+            Mode::Cas(_) | Mode::Append | Mode::Prepend => {
+                self.carry_out(key, &plan, Value::Whole(value), &call.time)
+            }
             _ => self.store.put(key, &plan.put, value, call.time.now_s),
         };
         self.observe_store(key, &plan.put, value.len(), outcome);
@@ -131,6 +142,10 @@ impl<S: Sharing> Memcached<S> {
         time: &Time,
     ) -> Result<Outcome, PutError> {
         let outcome = match (plan.how, value) {
+            (_, value) if self.outgrows(key, &plan.put, value.len(), time) => {
+                self.drop_value(value);
+                Ok(Outcome::NotStored)
+            }
             (How::Plain, value) if matches!(plan.put.mode, Mode::Cas(_)) && !self.has_cas() => {
                 self.drop_value(value);
                 Ok(self.present(key, time).map_or(Outcome::NotFound, |_| Outcome::Exists))
@@ -142,6 +157,19 @@ impl<S: Sharing> Memcached<S> {
         }?;
         self.count_cas(plan, outcome);
         Ok(outcome)
+    }
+
+    /// Whether `put` would join a value of so many bytes with an item that is too large for it by memcached's measure.
+    fn outgrows(&mut self, key: Key<'_>, put: &Put, len: usize, time: &Time) -> bool {
+        let compared = match put.mode {
+            Mode::Append | Mode::Prepend => None,
+            Mode::AppendTo(cas) | Mode::PrependTo(cas) => Some(cas),
+            _ => return false,
+        };
+        let Ok(item) = self.store.peek(key, time.now_s) else { return false };
+        let (item_len, flags, cas) = (item.len(), item.client_flags(), item.current_cas());
+        // That the item has changed comes before that it is large.
+        compared.is_none_or(|wanted| wanted == cas) && !self.fits(key, flags, item_len + len)
     }
 
     fn has_cas(&self) -> bool {

@@ -68,6 +68,8 @@ pub(crate) struct Context<'a> {
     pub(crate) moment: Moment,
     /// The keys by their ids.
     pub(crate) keys: &'a [Vec<u8>],
+    /// Bytes of an item at most, by memcached's measure.
+    pub(crate) item_size_max: usize,
     /// Losses (evictions and refusals) that the store had counted before this run, and after it.
     pub(crate) losses: (u64, u64),
 }

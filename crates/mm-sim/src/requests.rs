@@ -87,6 +87,11 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) stream: &'a mut Stream,
 }
 
+/// memcached's measure of an item: 56 bytes, 4 for flags, the key and its end, the value and its line end.
+pub(crate) const fn item_bytes(key_len: usize, flags: u32, len: usize) -> usize {
+    56 + if flags == 0 { 0 } else { 4 } + key_len + 1 + len + 2
+}
+
 impl Requests {
     pub(crate) fn new(work: &Work, item_size_max: usize, choices: &mut Choices) -> Self {
         let text = (0..64 * 1024).map(|_| b"abcdefghijklmnopqrstuvwxyzABCDEF"[choices.index(32)]).collect();
@@ -179,9 +184,7 @@ impl Requests {
         let line_end = stream.ask(&head);
         let What::Store(store) = &mut what else { return stream.push(what, wire) };
         store.line_end = line_end;
-        // memcached's measure of an item: 56 bytes, 4 for flags, the key and its end, the value and its line end.
-        let size = 56 + if store.flags == 0 { 0 } else { 4 } + key.len() + 1 + store.value.len() + 2;
-        if size > self.item_size_max {
+        if item_bytes(key.len(), store.flags, store.value.len()) > self.item_size_max {
             store.flaw = Flaw::TooLarge;
         }
         let (flaw, value) = (store.flaw, Rc::clone(&store.value));

@@ -158,7 +158,7 @@ impl<S: Sharing> Run<S> {
         let mut choices = Choices::new(seed).fork(11);
         let shards = plan.config.shards.get();
         let keys = (0..plan.keys).map(|number| key(number, &mut choices)).collect();
-        let world = Rc::new(RefCell::new(World::new(keys, shards, 1)));
+        let world = Rc::new(RefCell::new(World::new(keys, plan.settings.items.item_size_max, shards, 1)));
         let network = Network::new(seed, plan.faults);
         let kept = kept_memory(&plan);
         let (mut simulation, common) =

@@ -23,6 +23,8 @@ pub(crate) type Shared = Rc<RefCell<World>>;
 /// See the module.
 pub(crate) struct World {
     pub(crate) keys: Vec<Vec<u8>>,
+    /// Bytes of an item at most, by memcached's measure.
+    item_size_max: usize,
     /// One model for each store: one in all where shards share it, or one for each shard.
     pub(crate) models: Vec<Model>,
     /// The open connections, by the port of the client's address.
@@ -73,10 +75,11 @@ pub(crate) struct Done {
 }
 
 impl World {
-    pub(crate) fn new(keys: Vec<Vec<u8>>, shards: usize, stores: usize) -> Self {
+    pub(crate) fn new(keys: Vec<Vec<u8>>, item_size_max: usize, shards: usize, stores: usize) -> Self {
         Self {
             models: (0..stores).map(|_| Model::new(keys.len())).collect(),
             keys,
+            item_size_max,
             streams: Vec::new(),
             letters: HashMap::new(),
             start_ms: None,
@@ -217,7 +220,7 @@ impl World {
     fn check_letter(&mut self, (from, done): (SocketAddr, &mut Done), ran: &Ran<'_>) -> Result<(), String> {
         let moment = self.moment(ran.now);
         let losses = (ran.losses, self.losses(ran.shard));
-        let context = Context { moment, keys: &self.keys, losses };
+        let context = Context { moment, keys: &self.keys, item_size_max: self.item_size_max, losses };
         let store = if self.models.len() == 1 { 0 } else { ran.shard };
         let model = &mut self.models[store];
         let letter = self.letters.get_mut(&from).ok_or("a datagram was served that nobody sent")?;
@@ -251,7 +254,7 @@ impl World {
     fn check(&mut self, port: usize, ran: &Ran<'_>) -> Result<(), String> {
         let (moment, ms) = (self.moment(ran.now), ran.now.monotonic_ms);
         let losses = (ran.losses, self.losses(ran.shard));
-        let context = Context { moment, keys: &self.keys, losses };
+        let context = Context { moment, keys: &self.keys, item_size_max: self.item_size_max, losses };
         let store = if self.models.len() == 1 { 0 } else { ran.shard };
         let model = &mut self.models[store];
         let stream = self.streams[port].as_mut().ok_or("a connection was served that is not there")?;

@@ -40,6 +40,30 @@ fn values_in_pieces() {
 }
 
 #[test]
+fn what_is_joined_is_no_larger_than_an_item_may_be() {
+    let dialogue = |len: usize| {
+        let value = "v".repeat(len);
+        let input = format!(
+            "set a 0 0 {len}\n{value}\nappend a 0 0 {len}\n{value}\nprepend a 0 0 {len} noreply\n{value}\n\
+             ms a {len} MA q\n{value}\nms a {len} MP N0\n{value}\nms a {len} MA C1\n{value}\nmg a s\n\
+             append a 0 0 1\n!\nmg a s\n"
+        );
+        let expected = format!("STORED\nNOT_STORED\nNS\nNS\nEX\nHD s{len}\nSTORED\nHD s{}\n", len + 1);
+        (input, expected)
+    };
+    let limited = |limit| service(1 << 20, |settings| settings.items.item_size_max = limit);
+    let (input, expected) = dialogue(100);
+    check_with(|| limited(250), input, expected);
+    // Values that are streamed into the store.
+    let (input, expected) = dialogue(3000);
+    let mut client = Client::new(limited(5000));
+    for piece in input.replace('\n', "\r\n").as_bytes().chunks(700) {
+        client.send(piece);
+    }
+    assert_eq!(String::from_utf8(client.receive(usize::MAX)).unwrap(), expected.replace('\n', "\r\n"));
+}
+
+#[test]
 fn appending_in_pieces() {
     let added = String::from_utf8(value(3000)).unwrap();
     let input = format!("set k 3 0 2\nab\nappend k 0 0 3000\n{added}\nprepend k 0 0 3000\n{added}\nget k\n");

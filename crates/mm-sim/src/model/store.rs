@@ -7,6 +7,7 @@ use mm_proto::memcached::StoreVerb;
 use super::{Context, Held, Item, Model, Wrong};
 use crate::answer::{Answer, Answers, Said};
 use crate::op::{Dialect, Flaw, KeyId, Op, Store, What};
+use crate::requests::item_bytes;
 
 impl Model {
     pub(super) fn store(
@@ -30,11 +31,16 @@ impl Model {
                 self.refused(op, store, context);
                 Ok(())
             }
+            (Flaw::None, Said::Done) if self.joined_fits(store, context) == Some(false) => {
+                Err(format!("{:?} has made key {key} larger than an item may be", store.verb))
+            }
             (Flaw::None, Said::Done) => {
                 self.stored(store, context)?;
                 self.tell_cas(key, answer.cas, context)
             }
             (Flaw::None, Said::NotStored) if store.verb == StoreVerb::Add => self.present(key, context),
+            (Flaw::None, Said::NotStored) if self.joined_fits(store, context) == Some(false) => Ok(()),
+            (Flaw::None, Said::NotStored) if store.verb.joins() && self.is_unknown(key, context) => Ok(()),
             (Flaw::None, Said::NotStored) if store.verb.needs_item() => self.absent(key, context),
             (Flaw::None, Said::NotFound) if store.verb == StoreVerb::Cas => self.absent(key, context),
             (Flaw::None, Said::Exists) if store.verb == StoreVerb::Cas => {
@@ -61,7 +67,7 @@ impl Model {
         }
         let refused_in_this_run = context.losses.1 > context.losses.0;
         let is_set = store.verb == StoreVerb::Set;
-        let is_unknown = matches!(self.held(store.key, context), Held::Unknown);
+        let is_unknown = self.is_unknown(store.key, context);
         let is_cas_open = |item: &mut Item| item.cas.is_none() && store.cas > item.cas_above;
         let is_cas_open =
             store.verb == StoreVerb::Cas && self.item(store.key, context).is_some_and(is_cas_open);
@@ -74,7 +80,8 @@ impl Model {
             StoreVerb::Set => true,
             StoreVerb::Add => !has_item,
             StoreVerb::Cas => self.item(store.key, context).is_some_and(|item| item.cas == Some(store.cas)),
-            StoreVerb::Replace | StoreVerb::Append | StoreVerb::Prepend => has_item,
+            StoreVerb::Replace => has_item,
+            StoreVerb::Append | StoreVerb::Prepend => self.joined_fits(store, context) == Some(true),
         };
         if stores && self.stored(store, context).is_err() {
             self.set(store.key, Held::Unknown, context);
@@ -95,7 +102,7 @@ impl Model {
                 }
             }
         }
-        let joins = matches!(store.verb, StoreVerb::Append | StoreVerb::Prepend);
+        let joins = store.verb.joins();
         let old = match std::mem::replace(self.held(store.key, context), Held::Absent) {
             Held::Present(item) => Some(item),
             Held::Unknown if joins => {
@@ -125,6 +132,18 @@ impl Model {
         };
         self.set(store.key, Held::Present(item), context);
         Ok(())
+    }
+
+    fn is_unknown(&mut self, key: KeyId, context: &Context<'_>) -> bool {
+        matches!(self.held(key, context), Held::Unknown)
+    }
+
+    /// Whether an item and a value that is joined with it are no larger than an item may be; `None` where there is
+    /// nothing to join.
+    fn joined_fits(&mut self, store: &Store, context: &Context<'_>) -> Option<bool> {
+        let item = self.item(store.key, context).filter(|_| store.verb.joins())?;
+        let len = item.value.len() + store.value.len();
+        Some(item_bytes(context.keys[store.key].len(), item.flags, len) <= context.item_size_max)
     }
 
     /// An add was carried out: there was no item, or it has been lost.
@@ -195,10 +214,17 @@ fn removes_when_refused(op: &Op, store: &Store) -> bool {
 trait Condition {
     /// Whether there has to be an item.
     fn needs_item(&self) -> bool;
+
+    /// Whether the value is joined with the item's.
+    fn joins(&self) -> bool;
 }
 
 impl Condition for StoreVerb {
     fn needs_item(&self) -> bool {
         matches!(self, Self::Replace | Self::Append | Self::Prepend)
+    }
+
+    fn joins(&self) -> bool {
+        matches!(self, Self::Append | Self::Prepend)
     }
 }
