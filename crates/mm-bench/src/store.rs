@@ -1,9 +1,11 @@
 //! The store in process, without sockets: what one shard does, and what two do together.
 //!
 //! Every shard is a thread on a core of its own that works through requests made beforehand, in batches as the
-//! service does: keys hashed and buckets asked for, items asked for, requests done. The rounds of the kinds of store
-//! take turns, so that all meet the same weather on the host; medians are taken.
+//! service does: keys hashed and buckets asked for, items asked for, requests done. Before anything is measured the
+//! stores have used all of their memory again, so that no first touch of a page is part of it.
 
+mod line;
+mod rounds;
 mod shard;
 mod work;
 
@@ -13,8 +15,9 @@ use std::process::ExitCode;
 use clap::Args;
 use mm_store::{Config, Store, StoreHandles};
 
-use crate::machine::{median, tell};
-use shard::{Shard, Task};
+use crate::machine::tell;
+use rounds::{Quartiles, Team, measure};
+use shard::Shard;
 use work::{WORKS, Work};
 
 /// Bytes of each value.
@@ -32,29 +35,13 @@ pub(crate) struct StoreArguments {
     /// Only kinds of work whose name contains this; may be given several times.
     #[arg(long, value_name = "WORK")]
     only: Vec<String>,
-    /// Rounds of each kind of work.
-    #[arg(long, default_value_t = 7)]
+    /// Rounds of each kind of work. Those in which other programs left no time to both shards do not count.
+    #[arg(long, default_value_t = 40)]
     rounds: usize,
-    /// Seconds of each round.
-    #[arg(long, default_value_t = 0.3)]
-    seconds: f64,
+    /// Milliseconds of each slice of a round; there are six.
+    #[arg(long, default_value_t = 60.0)]
+    slice_ms: f64,
 }
-
-/// A way to serve the work.
-struct Kind {
-    name: &'static str,
-    /// Which of the shards take part.
-    shards: &'static [usize],
-}
-
-/// The shards of a store of their own come first, then those of one store for both. Two stores that know nothing of
-/// each other show what the two cores can do together.
-const KINDS: [Kind; 4] = [
-    Kind { name: "one shard, Local", shards: &[0] },
-    Kind { name: "two stores, Local", shards: &[0, 1] },
-    Kind { name: "one, Shared", shards: &[2] },
-    Kind { name: "two, Shared", shards: &[2, 3] },
-];
 
 /// Measures and prints a table.
 ///
@@ -69,71 +56,71 @@ pub(crate) fn run(arguments: &StoreArguments) -> Result<ExitCode, String> {
         let names: Vec<&str> = WORKS.iter().map(|work| work.name).collect();
         return Err(format!("--only names no kind of work; there are {}", names.join(", ")));
     }
+    if arguments.rounds == 0 {
+        return Err("--rounds 0 would measure nothing; give 1 or more".to_owned());
+    }
     let limit_bytes = usize::try_from(arguments.items)
         .ok()
         .and_then(|items| items.checked_mul(ITEM_BYTES)?.checked_add(64 << 20))
         .ok_or_else(|| format!("--items {} needs more memory than there is", arguments.items))?;
     tell(&format!("filling with {} items", arguments.items));
-    let shards = start(&Config::new(limit_bytes, 7), arguments.items)?;
-    let mut text = format!(
-        "{} items of 20 + {VALUE_BYTES} bytes; requests in batches of {}\n{:<14}",
+    let teams = start(&Config::new(limit_bytes, 7), arguments.items)?;
+    say(&format!(
+        "{} items of 20 + {VALUE_BYTES} bytes; requests in batches of {}; medians (and quartiles) of rounds\n\
+         {:<14} {:>6} {:>7}  {:<22} {:<22} {:>16} {:>6}\n",
         arguments.items,
         shard::BATCH,
-        "work"
-    );
-    for kind in &KINDS {
-        text.push_str(&format!(" {:>18} ns   M/s", kind.name));
-    }
-    text.push('\n');
+        "work, ns",
+        "Local",
+        "Shared",
+        "two shards, times one",
+        "two stores, times one",
+        "line, ns",
+        "rounds",
+    ))?;
     for work in works {
-        text.push_str(&format!("{:<14}", work.name));
-        for rate in measure(work, &shards, arguments)? {
-            text.push_str(&format!(" {:>21.1} {:>5.2}", 1e9 / rate, rate / 1e6));
+        tell(&format!("{}: preparing", work.name));
+        for (number, shard) in teams.iter().flatten().enumerate() {
+            shard.prepare(*work, arguments.items, number as u64 + 1)?;
         }
-        text.push_str(&format!("  {}\n", work.title));
+        let figures = measure(&teams, arguments.rounds, arguments.slice_ms / 1e3, |round| {
+            tell(&format!("{}: round {round} of {}", work.name, arguments.rounds));
+        })?;
+        let [stores, shards] = figures.times_one.map(times);
+        let ([local_ns, shared_ns], [near, line_ns, far]) = (figures.one_ns, figures.line_ns);
+        say(&format!(
+            "{:<14} {local_ns:>6.1} {shared_ns:>7.1}  {shards:<22} {stores:<22} {:>16} {:>6}  {}\n",
+            work.name,
+            format!("{line_ns:.0} ({near:.0} to {far:.0})"),
+            figures.rounds,
+            work.title
+        ))?;
     }
-    tell("");
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|error| format!("cannot write the table: {error}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts the shards; the first of each store fills it.
-fn start(config: &Config, items: u64) -> Result<Vec<Shard>, String> {
+/// Writes a part of the table, in place of the progress line.
+fn say(text: &str) -> Result<(), String> {
+    tell("");
+    let written = std::io::stdout().write_all(text.as_bytes());
+    written.map_err(|error| format!("cannot write the table: {error}"))
+}
+
+/// A median with its quartiles.
+fn times([lower, median, upper]: Quartiles) -> String {
+    format!("{median:.2} ({lower:.2} to {upper:.2})")
+}
+
+/// Starts the shards; the first of each store fills it. Two stores that know nothing of each other come first: they
+/// show what the two cores can do together. Then come the two shards of one store.
+fn start(config: &Config, items: u64) -> Result<[Team; 2], String> {
     let own = *config;
     let local = |core| Shard::start(core, items, true, move || Store::open(&own).ok());
     let handles = StoreHandles::open(config, 2).map_err(|error| format!("cannot open a store: {error}"))?;
     let (first, second) = (handles.clone(), handles);
-    Ok(vec![
-        local(0)?,
-        local(1)?,
+    let shared = [
         Shard::start(0, items, true, move || first.take())?,
         Shard::start(1, items, false, move || second.take())?,
-    ])
-}
-
-/// Requests in a second, for each of the kinds.
-fn measure(work: &Work, shards: &[Shard], arguments: &StoreArguments) -> Result<Vec<f64>, String> {
-    let mut rates = vec![Vec::new(); KINDS.len()];
-    for (number, shard) in shards.iter().enumerate() {
-        tell(&format!("{}: preparing shard {number}", work.name));
-        shard.request(Task::Prepare { work: *work, items: arguments.items, seed: number as u64 + 1 })?;
-        shard.answer()?;
-    }
-    for round in 1..=arguments.rounds {
-        for (kind, rates) in KINDS.iter().zip(&mut rates) {
-            tell(&format!("{}: round {round} of {}: {}", work.name, arguments.rounds, kind.name));
-            let taking_part = || kind.shards.iter().filter_map(|&shard| shards.get(shard));
-            for shard in taking_part() {
-                shard.request(Task::Run { seconds: arguments.seconds })?;
-            }
-            let mut sum = 0.0;
-            for shard in taking_part() {
-                sum += shard.answer()?;
-            }
-            rates.push(sum);
-        }
-    }
-    Ok(rates.iter_mut().map(|rates| median(rates)).collect())
+    ];
+    Ok([[local(0)?, local(1)?], shared])
 }
