@@ -1,6 +1,7 @@
 //! What tables consist of: the index's buckets, and lines of ghosts.
 
 use super::lanes;
+use crate::narrow::to_u16;
 use crate::primitive::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, pause, yield_now};
 
 /// Slots in a bucket.
@@ -205,14 +206,17 @@ impl Bucket {
 /// Ghosts in a line.
 pub(crate) const GHOSTS: usize = 31;
 
-/// Fingerprints of 31 keys and the number of the one to be overwritten next: 64 bytes.
+/// Fingerprints of 31 keys and, behind them, the number of the one to be overwritten next: 64 bytes, four numbers in
+/// each word. Of two who change a word at a time one may be forgotten.
 #[repr(C, align(64))]
 #[derive(Debug)]
 #[cfg_attr(loom, derive(Default))]
 pub(crate) struct GhostLine {
-    fingerprints: [AtomicU16; GHOSTS],
-    cursor: AtomicU16,
+    words: [AtomicU64; (GHOSTS + 1) / WORD],
 }
+
+/// Numbers in a word.
+const WORD: usize = 4;
 
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<GhostLine>() == 64, "a line of ghosts is one cache line");
@@ -220,19 +224,40 @@ const _: () = assert!(size_of::<GhostLine>() == 64, "a line of ghosts is one cac
 impl GhostLine {
     /// Puts `fingerprint` in the place of the oldest one.
     pub(crate) fn add(&self, fingerprint: u16) {
-        let cursor = self.cursor.load(Ordering::Relaxed);
-        let at = usize::from(cursor) % GHOSTS;
-        self.fingerprints[at].store(fingerprint, Ordering::Relaxed);
-        self.cursor.store(if at + 1 == GHOSTS { 0 } else { cursor + 1 }, Ordering::Relaxed);
+        let at = self.cursor();
+        self.set(at, fingerprint);
+        self.set(GHOSTS, to_u16((at + 1) % GHOSTS));
     }
 
     /// Removes `fingerprint`, which is not 0. Returns how many others of the line have been put down since; `None`
     /// where it is not there.
+    #[inline]
     pub(crate) fn take(&self, fingerprint: u16) -> Option<usize> {
-        let at = self.fingerprints.iter().position(|ghost| ghost.load(Ordering::Relaxed) == fingerprint)?;
-        self.fingerprints[at].store(0, Ordering::Relaxed);
-        let cursor = usize::from(self.cursor.load(Ordering::Relaxed)) % GHOSTS;
-        Some((cursor + GHOSTS - 1 - at) % GHOSTS)
+        let mut found = 0;
+        for (pair, words) in self.words.chunks_exact(2).enumerate() {
+            let words = [words[0].load(Ordering::Relaxed), words[1].load(Ordering::Relaxed)];
+            found |= lanes::equal_to(words, fingerprint) << (pair * lanes::LANES);
+        }
+        // The last number is none of them.
+        let at = (found & !(1 << GHOSTS)).trailing_zeros() as usize;
+        if at >= GHOSTS {
+            return None;
+        }
+        self.set(at, 0);
+        Some((self.cursor() + GHOSTS - 1 - at) % GHOSTS)
+    }
+
+    #[inline]
+    fn cursor(&self) -> usize {
+        let last = self.words[GHOSTS / WORD].load(Ordering::Relaxed);
+        (last >> (GHOSTS % WORD * 16)) as usize % GHOSTS
+    }
+
+    #[inline]
+    fn set(&self, at: usize, number: u16) {
+        let (word, shift) = (&self.words[at / WORD], at % WORD * 16);
+        let others = word.load(Ordering::Relaxed) & !(0xffff << shift);
+        word.store(others | u64::from(number) << shift, Ordering::Relaxed);
     }
 }
 
