@@ -249,6 +249,12 @@ impl<S: Sharing> Index<S> {
         self.look_at(first, tag).or_else(|| self.look_at(second, tag))
     }
 
+    /// Brings the bucket that a hint of [`Index::look_ahead`] leads to near for writing.
+    #[inline(always)]
+    pub(crate) fn prefetch_to_write(&self, hint: Hint) {
+        self.table.prefetch_to_write(hint.slot().position());
+    }
+
     #[inline(always)]
     fn look_at(&self, position: u32, tag: u16) -> Option<(Hint, Location)> {
         let bucket = self.table.get(position as usize)?;

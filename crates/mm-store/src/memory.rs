@@ -42,7 +42,7 @@ pub(crate) use lines::Table;
 #[cfg(loom)]
 pub(crate) use modelled::Table;
 pub(crate) use pins::Pins;
-pub(crate) use prefetch::prefetch_read;
+pub(crate) use prefetch::{prefetch_read, prefetch_write};
 pub(crate) use record::{EXTENT_HEADER_BYTES, Head, Record, RecordKind, flag};
 pub(crate) use region::Ground;
 pub(crate) use table::{Bucket, GHOSTS, GhostLine, SLOTS};

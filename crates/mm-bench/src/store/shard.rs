@@ -114,7 +114,8 @@ impl Shard {
         self.request(Task::Run { seconds })
     }
 
-    /// Sends a cache line to another shard's core and back, many times. Returns about how many nanoseconds one way takes.
+    /// Sends a cache line to another shard's core and back, many times. Returns about how many nanoseconds one way
+    /// takes.
     ///
     /// # Errors
     /// A shard has died.
@@ -208,8 +209,12 @@ fn serve_batch<S: Sharing>(store: &mut Store<S>, requests: &[Request]) {
     for (key, request) in keys.iter_mut().zip(requests) {
         *key = store.key_ahead(&request.key);
     }
-    for key in keys.iter_mut().flatten() {
-        store.look_ahead(key);
+    for (key, request) in keys.iter_mut().flatten().zip(requests) {
+        if request.stores {
+            store.look_ahead_to_write(key);
+        } else {
+            store.look_ahead(key);
+        }
     }
     for (key, request) in keys.iter().flatten().zip(requests) {
         if request.stores {

@@ -128,6 +128,8 @@ impl OpenRecord {
 /// How many arenas were made: their numbers.
 static ARENAS: StaticU64 = StaticU64::new(0);
 
+const CACHE_LINE_BYTES: usize = 64;
+
 /// Bytes that the arena keeps for each segment.
 pub(crate) const SEGMENT_FILL_BYTES: usize = size_of::<Fill>() + size_of::<AtomicU32>();
 
@@ -353,9 +355,16 @@ impl Arena {
     /// Brings the beginning of the record at `location` near: header and key, and a short value.
     #[inline]
     pub(crate) fn prefetch(&self, location: Location) {
-        const CACHE_LINE_BYTES: usize = 64;
         let offset = self.offset(location);
         super::prefetch_read(self.mapping.region.address(offset));
+        super::prefetch_read(self.mapping.region.address(offset + CACHE_LINE_BYTES));
+    }
+
+    /// The same for a record that is about to be made garbage.
+    #[inline]
+    pub(crate) fn prefetch_to_write(&self, location: Location) {
+        let offset = self.offset(location);
+        super::prefetch_write(self.mapping.region.address(offset));
         super::prefetch_read(self.mapping.region.address(offset + CACHE_LINE_BYTES));
     }
 

@@ -71,6 +71,12 @@ impl<T: Line> Table<T> {
         super::prefetch_read(self.region.address(position * size_of::<T>()));
     }
 
+    /// Brings line `position` near, for writing.
+    #[inline]
+    pub(crate) fn prefetch_to_write(&self, position: usize) {
+        super::prefetch_write(self.region.address(position * size_of::<T>()));
+    }
+
     /// Gives the memory of lines from `first` up to `end`, which are not used any more, back: whole pages of them.
     pub(crate) fn discard(&self, first: usize, end: usize) {
         // SAFETY: lines are reached by atomics only. Whoever still looks at one of these finds zeros, as if

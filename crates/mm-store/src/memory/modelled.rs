@@ -81,6 +81,9 @@ impl<T: Line> Table<T> {
     /// Does nothing.
     pub(crate) fn prefetch(&self, _position: usize) {}
 
+    /// Does nothing.
+    pub(crate) fn prefetch_to_write(&self, _position: usize) {}
+
     /// Gives lines from `first` up to `end` back, all of them.
     pub(crate) fn discard(&self, first: usize, end: usize) {
         self.lines[first..end].iter().for_each(T::clear);

@@ -47,6 +47,20 @@ impl<S: Sharing> Store<S> {
         };
     }
 
+    /// The same for a key whose item is about to be replaced or removed: where other shards write it too, their
+    /// processors are asked to let go of it.
+    #[inline(always)]
+    pub fn look_ahead_to_write(&self, key: &mut Key<'_>) {
+        key.hint = match self.core.index.look_ahead(key.hash, key.hint) {
+            Some((hint, location)) => {
+                self.core.index.prefetch_to_write(hint);
+                self.core.arena.prefetch_to_write(location);
+                hint
+            }
+            None => Hint::NONE,
+        };
+    }
+
     /// The live item of `key`.
     #[inline]
     pub(super) fn find(&self, key: Key<'_>) -> Result<Found, Miss> {
