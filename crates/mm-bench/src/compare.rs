@@ -1,7 +1,8 @@
 //! The floors, mmem and its peers side by side: processor time per key, as multiples of the canned epoll floor.
 //!
 //! Every server runs on one core and the load on another. A row is one kind of work; its rounds load one server after
-//! the other for a fraction of a second, so that all meet the same weather on the host, and medians are taken.
+//! the other for a fraction of a second, the floor before and after each, so that all meet the same weather on the
+//! host, and medians are taken.
 
 mod chart;
 mod contenders;
@@ -15,7 +16,7 @@ use std::time::Instant;
 
 use clap::Args;
 
-use crate::load::{Load, Plan, Sizes, Stop};
+use crate::load::{Load, Plan, Report, Sizes, Stop};
 use crate::machine::{announce, tell};
 use contenders::{Contender, Contenders, Wanted};
 use report::{Figures, Measured};
@@ -50,7 +51,7 @@ pub(crate) struct CompareArguments {
     /// Only servers whose name contains this, and the floor; may be given several times.
     #[arg(long, value_name = "NAME")]
     server: Vec<String>,
-    /// Rounds per row [default: 15, with --all 12, with --quick 4].
+    /// Rounds per row [default: 20, with --all 12, with --quick 4].
     #[arg(long)]
     rounds: Option<usize>,
     /// Measure all twice, and fail where a multiple of mmem differs by more than a tenth.
@@ -163,49 +164,96 @@ impl Pace {
     /// those take longer than the rest of it.
     fn of(row: &Row, arguments: &CompareArguments) -> Self {
         let (rounds, seconds) = match (arguments.quick, arguments.all) {
-            (true, _) => (4, 0.15),
+            (true, _) => (4, 0.1),
             (false, true) if row.connects_anew() => (5, 0.5),
-            (false, true) => (12, 0.15),
-            (false, false) => (15, 0.3),
+            (false, true) => (12, 0.1),
+            (false, false) => (20, 0.15),
         };
         Self { rounds: arguments.rounds.unwrap_or(rounds), seconds, spin: arguments.spin }
     }
 }
 
-/// One row: all contenders, round by round.
+/// One row: all contenders, round by round. The floor is loaded before and after each of them, as what the host does
+/// changes within a round.
 fn measure(row: &Row, contenders: &Contenders, pace: &Pace) -> Result<Vec<Figures>, String> {
     let mut entries = Vec::new();
     for contender in contenders.of(row) {
+        entries.push(Entry::new(row, contender, pace)?);
+    }
+    let Some((floor, others)) = entries.split_first_mut() else { return Ok(Vec::new()) };
+    for round in 1..=pace.rounds {
+        let mut before = floor.load_for(pace, round)?;
+        for other in &mut *others {
+            let own = other.load_for(pace, round)?;
+            let after = if row.connects_anew() { None } else { Some(floor.load_for(pace, round)?) };
+            let floor_ns =
+                after.as_ref().map_or(before.cpu_ns, |after| f64::midpoint(before.cpu_ns, after.cpu_ns));
+            own.note(&mut other.figures, own.cpu_ns / floor_ns);
+            if let Some(after) = after {
+                before.note(&mut floor.figures, 1.0);
+                before = after;
+            }
+        }
+        before.note(&mut floor.figures, 1.0);
+    }
+    Ok(entries.into_iter().map(|entry| entry.figures).collect())
+}
+
+/// What one server did for a moment.
+struct Moment {
+    /// Its processor time per key.
+    cpu_ns: f64,
+    report: Report,
+}
+
+impl Moment {
+    fn note(&self, figures: &mut Figures, multiple: f64) {
+        figures.add(self.cpu_ns, multiple, &self.report);
+    }
+}
+
+/// One server of a row, with the load on it.
+struct Entry<'a> {
+    row: &'a Row,
+    contender: &'a Contender,
+    plan: Plan,
+    /// `None` where connections are made each time anew.
+    load: Option<Load>,
+    figures: Figures,
+}
+
+impl<'a> Entry<'a> {
+    fn new(row: &'a Row, contender: &'a Contender, pace: &Pace) -> Result<Self, String> {
         let mut plan = plan(row, contender);
         plan.spin = pace.spin;
         let load = if row.connects_anew() { None } else { Some(Load::connect(&plan)?) };
-        entries.push((contender, plan, load, Figures::new(&contender.name, contender.is_mmem)));
+        let figures = Figures::new(&contender.name, contender.is_mmem);
+        Ok(Self { row, contender, plan, load, figures })
     }
-    for round in 1..=pace.rounds {
-        let mut floor_ns = None;
-        for (contender, plan, load, figures) in &mut entries {
-            tell(&format!("{}: round {round} of {}: {}", row.name, pace.rounds, contender.name));
-            let mut own = match load {
-                Some(_) => None,
-                None => Some(Load::connect(plan)?),
-            };
-            let Some(load) = load.as_mut().or(own.as_mut()) else { continue };
-            load.run(Stop::Seconds(WARM_UP_S))?;
-            let before = contender.server.cpu_ns()?;
-            let report = load.run(Stop::Seconds(pace.seconds))?;
-            let used_ns = contender.server.cpu_ns()? - before;
-            // A memcached that has to evict refuses some; its time per key is what it is all the same.
-            let may_refuse = !contender.is_mmem && row.evicts();
-            if let Some(complaint) = report.complaint().filter(|_| !may_refuse) {
-                return Err(format!("{}, {}: {complaint}", row.name, contender.name));
+
+    /// Loads the server for a moment.
+    fn load_for(&mut self, pace: &Pace, round: usize) -> Result<Moment, String> {
+        let (row, name) = (self.row.name, &self.contender.name);
+        tell(&format!("{row}: round {round} of {}: {name}", pace.rounds));
+        let mut own;
+        let load = match &mut self.load {
+            Some(load) => load,
+            None => {
+                own = Load::connect(&self.plan)?;
+                &mut own
             }
-            let cpu_ns = used_ns as f64 / report.tally.keys() as f64;
-            // The floor that all are compared with is the first of every row.
-            let floor_ns = *floor_ns.get_or_insert(cpu_ns);
-            figures.add(cpu_ns, cpu_ns / floor_ns, &report);
+        };
+        load.run(Stop::Seconds(WARM_UP_S))?;
+        let before_ns = self.contender.server.cpu_ns()?;
+        let report = load.run(Stop::Seconds(pace.seconds))?;
+        let used_ns = self.contender.server.cpu_ns()? - before_ns;
+        // A memcached that has to evict refuses some; its time per key is what it is all the same.
+        let may_refuse = !self.contender.is_mmem && self.row.evicts();
+        if let Some(complaint) = report.complaint().filter(|_| !may_refuse) {
+            return Err(format!("{row}, {name}: {complaint}"));
         }
+        Ok(Moment { cpu_ns: used_ns as f64 / report.tally.keys() as f64, report })
     }
-    Ok(entries.into_iter().map(|(.., figures)| figures).collect())
 }
 
 /// The load of a row on one of the servers.
