@@ -7,6 +7,7 @@ mod condition;
 mod core;
 mod evict;
 mod expire;
+mod fate;
 mod find;
 #[cfg(feature = "smp")]
 mod handles;
@@ -99,6 +100,7 @@ pub struct Store<S: Sharing = Local> {
     /// The call's time.
     now_s: u32,
     leaving: evict::Leaving,
+    bar: fate::Bar,
     admission: admit::Admission,
     /// Bytes that can be written before segments have to be emptied again.
     countdown: usize,
@@ -163,6 +165,7 @@ impl<S: Sharing> Store<S> {
             is_reading: false,
             now_s: 0,
             leaving: evict::Leaving::default(),
+            bar: fate::Bar::default(),
             admission: admit::Admission::default(),
             countdown: 0,
             copy_credit: 0,

@@ -10,13 +10,15 @@ const RECORDS_MAX: u64 = 200;
 
 struct Load {
     store: Store,
+    /// Of what is put.
+    expiry_s: u32,
     state: u64,
     most: u64,
 }
 
 impl Load {
     fn new(config: &Config) -> Self {
-        Self { store: Store::open(config).unwrap(), state: 3, most: 0 }
+        Self { store: Store::open(config).unwrap(), expiry_s: 0, state: 3, most: 0 }
     }
 
     fn choose(&mut self, below: u64) -> u64 {
@@ -34,7 +36,8 @@ impl Load {
         let before = self.worked();
         let bytes = format!("key:{number:012}").into_bytes();
         let key = self.store.key(&bytes).unwrap();
-        let result = self.store.put(key, &Put { mode, ..Put::default() }, &vec![b'v'; len], 1);
+        let put = Put { mode, expiry_s: self.expiry_s, ..Put::default() };
+        let result = self.store.put(key, &put, &vec![b'v'; len], 1);
         assert!(result.is_ok(), "{result:?}: {:?}", self.store.stats());
         self.most = self.most.max(self.worked() - before);
     }
@@ -59,6 +62,24 @@ fn no_write_waits_while_most_items_are_read_often() {
     assert!(load.most <= RECORDS_MAX, "{} records in one write", load.most);
 }
 
+/// A dump or a warm-up reads every item. Then none is worth less than another, and nearly all of memory would have to
+/// be gone through before one had to go.
+#[test]
+fn no_write_waits_after_all_items_were_read() {
+    for times in 1..=4 {
+        let mut load = Load::new(&Config::new(16 << 20, 1));
+        (0..500_000).for_each(|number| load.put(number, Mode::Set, 8));
+        for _ in 0..times {
+            assert!((0..500_000).filter(|&number| load.get(number)).count() > 300_000);
+        }
+        for number in 0..600_000 {
+            let old = load.choose(500_000);
+            load.put(if number % 2 == 0 { old } else { 1_000_000 + number }, Mode::Set, 8);
+        }
+        assert!(load.most <= RECORDS_MAX, "{} records in one write, read {times} times", load.most);
+    }
+}
+
 #[test]
 fn no_write_waits_while_the_index_grows_in_a_full_store() {
     let mut load = Load::new(&Config::new(64 << 20, 1));
@@ -69,6 +90,18 @@ fn no_write_waits_while_the_index_grows_in_a_full_store() {
         load.put(1_000_000 + number, Mode::Set, 10);
     }
     load.store.verify().unwrap();
+    assert!(load.most <= RECORDS_MAX, "{} records in one write", load.most);
+}
+
+/// Items of each group of times to live have an open segment of their own, and all of them may be full at a time.
+#[test]
+fn no_write_waits_with_many_times_to_live() {
+    let mut load = Load::new(&Config::new(64 << 20, 1));
+    for number in 0..1_500_000 {
+        load.expiry_s = [0, 50, 200, 900, 3_800, 100_000][usize::try_from(load.choose(6)).unwrap()];
+        load.put(number, Mode::Set, 20);
+    }
+    assert!(load.store.stats().evicted > 300_000, "{:?}", load.store.stats());
     assert!(load.most <= RECORDS_MAX, "{} records in one write", load.most);
 }
 

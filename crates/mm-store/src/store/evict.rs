@@ -4,12 +4,13 @@
 //! of their queue), then by policy (S3-FIFO over segments, docs/decisions/0002): the small queue's oldest while
 //! that queue has its share, else the main queue's.
 
-use super::{Found, Store, is_expired};
+use super::fate::Fate;
+use super::{Found, Store};
 use crate::hash::KeyHash;
 use crate::index::mark;
 use crate::limits::{
     COMPACT_CREDIT_LIVE_PERCENT, COMPACT_LIVE_PERCENT, EVICTION_BATCH, EVICTION_STEP_RECORDS, EXPIRED_SHARE,
-    GAIN_UNIT, SMALL_QUEUE_PERCENT, STAY_AFTER_SMALL, STAY_IN_MAIN, VICTIM_TRIES, VICTIM_WINDOW,
+    GAIN_UNIT, LATE_LIVE_PERCENT, SMALL_QUEUE_PERCENT, VICTIM_TRIES, VICTIM_WINDOW,
 };
 use crate::memory::{Location, RecordKind, SegmentId, flag};
 use crate::narrow::to_u32;
@@ -25,18 +26,7 @@ pub(super) struct Leaving {
     /// Whether its live items stay in the store because it is only compacted.
     pub(super) compact: bool,
     /// [`Store::mean_bytes`] when it was begun.
-    mean_bytes: u64,
-}
-
-/// What becomes of a record whose segment is being emptied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// Its time is over.
-    Reclaim,
-    /// It makes room for others.
-    Evict,
-    /// It moves to the end of this queue, with this mark.
-    Move(Queue, u8),
+    pub(super) mean_bytes: u64,
 }
 
 /// A live record of the segment that is being emptied.
@@ -157,6 +147,7 @@ impl<S: Sharing> Store<S> {
             let items = to_u32(self.items() / self.core.counters.len());
             self.admission.begin(oldest.map(|id| segments.stay_of(id)), items);
             self.leaving = Leaving { segment: Some(segment), at: 0, compact, mean_bytes: self.mean_bytes() };
+            self.begin_fates(self.live_bytes(segment));
         }
         is_ours
     }
@@ -164,7 +155,11 @@ impl<S: Sharing> Store<S> {
     /// The segment to empty next, and whether its live items stay.
     fn choose_victim(&self) -> Option<(SegmentId, bool)> {
         let has_credit = self.core.evicts && self.copy_credit > 0;
-        let live_percent = if has_credit { COMPACT_CREDIT_LIVE_PERCENT } else { COMPACT_LIVE_PERCENT };
+        let live_percent = match has_credit {
+            _ if self.core.evicts && self.has_bar() => LATE_LIVE_PERCENT,
+            true => COMPACT_CREDIT_LIVE_PERCENT,
+            false => COMPACT_LIVE_PERCENT,
+        };
         let mut best: Option<(u64, SegmentId)> = None;
         // What is from before a flush is not to be missed.
         let window = if self.core.flushed_before() == 0 { VICTIM_WINDOW } else { usize::MAX };
@@ -189,8 +184,11 @@ impl<S: Sharing> Store<S> {
         let oldest = |queue| self.core.segments.oldest(queue, |id| self.can_leave(id));
         let small_has_its_share =
             self.core.segments.len(Queue::Small) * 100 >= self.core.segments.resident() * SMALL_QUEUE_PERCENT;
-        let (first, second) =
-            if small_has_its_share { (Queue::Small, Queue::Main) } else { (Queue::Main, Queue::Small) };
+        let (first, second) = if small_has_its_share || self.has_bar() {
+            (Queue::Small, Queue::Main)
+        } else {
+            (Queue::Main, Queue::Small)
+        };
         oldest(first).or_else(|| oldest(second)).map(|id| (id, false))
     }
 
@@ -321,55 +319,6 @@ impl<S: Sharing> Store<S> {
         }
     }
 
-    fn fate(&mut self, found: Found) -> Fate {
-        if self.is_flushed(found.location) || is_expired(self.core.arena.record(found.location), self.now_s) {
-            return Fate::Reclaim;
-        }
-        let old_mark = self.core.index.mark(found.slot);
-        let frequency = old_mark & mark::FREQUENCY;
-        let others = old_mark & !mark::FREQUENCY;
-        let queue = self.core.segments.get(self.core.arena.segment_of(found.location)).queue();
-        if self.leaving.compact {
-            return Fate::Move(queue, old_mark);
-        }
-        match queue {
-            Queue::Small if self.is_worth(found.location, frequency, STAY_AFTER_SMALL) => {
-                self.admission.was_read();
-                Fate::Move(Queue::Main, others)
-            }
-            Queue::Small if self.is_lucky(found.location, frequency) => Fate::Move(Queue::Main, others),
-            Queue::Main if self.is_worth(found.location, frequency, STAY_IN_MAIN) => {
-                self.admission.main_decided(true);
-                Fate::Move(Queue::Main, others | (frequency - 1))
-            }
-            Queue::Main => {
-                self.admission.main_decided(false);
-                Fate::Evict
-            }
-            Queue::Small => Fate::Evict,
-        }
-    }
-
-    /// Whether an item was read often enough for its size: `frequency * sqrt(mean size / size) >= needed`. Small items
-    /// stay on fewer reads and large ones on more, which gives more hits for the same memory.
-    fn is_worth(&self, location: Location, frequency: u8, needed: u64) -> bool {
-        let frequency = u64::from(frequency);
-        frequency * frequency * self.leaving.mean_bytes >= needed * needed * self.item_bytes(location)
-            && frequency != 0
-    }
-
-    /// Whether an item that was not read enough goes to main all the same.
-    fn is_lucky(&mut self, location: Location, frequency: u8) -> bool {
-        let may_be = frequency == 0 && self.item_bytes(location) <= self.leaving.mean_bytes;
-        self.admission.is_lucky(may_be)
-    }
-
-    /// The mean of what an item takes.
-    pub(super) fn mean_bytes(&self) -> u64 {
-        let resident_bytes = self.core.segments.resident() as u64 * self.core.sizes.segment_bytes as u64;
-        resident_bytes / (self.items() as u64).max(1)
-    }
-
     fn evict_to_ghosts(&mut self, found: Found, hash: KeyHash) {
         if self.core.segments.get(self.core.arena.segment_of(found.location)).queue() == Queue::Small {
             self.core.ghosts.add(hash);
@@ -414,6 +363,7 @@ impl<S: Sharing> Store<S> {
 
     /// All records of the leaving segment are garbage.
     fn finish_leaving(&mut self, segment: SegmentId) {
+        self.end_fates();
         self.leaving = Leaving::default();
         self.core.segments.count_drops(self.admission.take_drops());
         if self.live_bytes(segment) != 0 {

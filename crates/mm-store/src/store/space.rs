@@ -41,6 +41,24 @@ impl<S: Sharing> Store<S> {
         })
     }
 
+    /// The same, or where no other segment may be opened now one that is open at another place of the same queue: that
+    /// items of a kind stand together is not worth to wait until a segment is empty.
+    #[inline(always)]
+    pub(super) fn open_or_other(&self, place: Place, bytes: usize) -> Option<SegmentId> {
+        self.open_with_room(place, bytes).or_else(|| self.other_with_room(place, bytes))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn other_with_room(&self, place: Place, bytes: usize) -> Option<SegmentId> {
+        if self.available() > self.core.reserve_segments() {
+            return None;
+        }
+        let (small, main) = self.heads.split_at(PLACES / QUEUES);
+        let same = if place.queue == Queue::Small { small } else { main };
+        same.iter().find_map(|&head| self.with_room(head, bytes))
+    }
+
     /// An open segment with room for `bytes`, of the same queue where there is one.
     pub(super) fn any_with_room(&self, place: Place, bytes: usize) -> Option<SegmentId> {
         let (small, main) = self.heads.split_at(PLACES / QUEUES);

@@ -257,7 +257,7 @@ impl<S: Sharing> Store<S> {
             None => self.place(queue, head.expiry),
         };
         let record_bytes = head.layout().bytes() + CAS_BYTES;
-        let segment = self.open_with_room(place, record_bytes).ok_or(Short::OfRoom(place))?;
+        let segment = self.open_or_other(place, record_bytes).ok_or(Short::OfRoom(place))?;
         let location = self.append(segment, *head, old, value);
         self.counters().item_bytes.add((key.bytes.len() + value.len()) as u64);
         Ok(self.install((key, locked), location, old))
