@@ -1,7 +1,9 @@
 //! The machine as a measurement sees it: cores, servers under test, and the processor time they use.
 
+mod priority;
 mod server;
 
+pub(crate) use priority::{Awake, go_first, go_last};
 pub(crate) use server::{Server, free_port};
 
 use std::fs;

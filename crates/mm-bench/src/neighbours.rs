@@ -2,21 +2,22 @@
 //! thousands of connections, values of a gigabyte.
 //!
 //! Gets arrive at a fixed rate, first alone (*quiet*), then beside the neighbour at another server on the same core
-//! (*control*: what two cores make of so many programs), then beside it at the same server.
+//! (*control*: what two cores make of so many programs), then beside it at the same server. Load and neighbour share a
+//! core: the load goes first there, and sleeps until a get is due or answered.
 
 mod kinds;
 mod stage;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::Args;
 
 use crate::framework::raise_descriptors;
 use crate::load::{Load, Plan, Stop};
-use crate::machine::{Server, announce, free_port, median, tell};
-use kinds::{KINDS, Kind};
+use crate::machine::{Awake, LOAD_CORE, Server, announce, free_port, go_first, median, pin, tell};
+use kinds::{KINDS, Kind, Memory};
 use stage::{Actor, Client};
 
 /// Share of what the server answers in a closed loop that is due at the fixed rate.
@@ -68,14 +69,16 @@ pub(crate) fn run(arguments: &NeighboursArguments) -> Result<ExitCode, String> {
         let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
         return Err(format!("no neighbour has a name with '{only}'; there are {}", names.join(", ")));
     }
+    pin(LOAD_CORE)?;
+    let (_awake, priority) = (Awake::begin(), go_first());
     let mut out = std::io::stdout();
     let failed = |error: std::io::Error| format!("cannot write the report: {error}");
     writeln!(
         out,
         "gets at a quarter of what the server can, in us: medians of {} rounds of p90 and p99, and the least p99 of \
-         all rounds, which other programs of the machine have disturbed least\n\
-         {:<16}{:>21}{:>21}{:>21}{:>21}  what the server counted",
-        arguments.rounds, "neighbour", "quiet", "control", "beside", "x quiet"
+         all rounds, which other programs of the machine have disturbed least; the load has {priority}\n\
+         {:<16}{:>21}{:>21}{:>21}{:>21}{:>21}  what the server counted",
+        arguments.rounds, "neighbour", "quiet", "control", "beside", "control x quiet", "beside x quiet"
     )
     .map_err(failed)?;
     for kind in kinds {
@@ -87,58 +90,87 @@ pub(crate) fn run(arguments: &NeighboursArguments) -> Result<ExitCode, String> {
 }
 
 /// One neighbour's line.
-fn measure(kind: &Kind, arguments: &NeighboursArguments, program: &PathBuf) -> Result<String, String> {
-    let (server, other) = (start(kind, arguments, program)?, start(kind, arguments, program)?);
-    for port in [server.port, other.port] {
-        (kind.prepare)(&mut Client::connect(port)?)?;
-    }
-    let mut load = loaded(&server)?;
-    let before = Client::connect(server.port)?.stats()?;
+fn measure(kind: &Kind, arguments: &NeighboursArguments, program: &Path) -> Result<String, String> {
+    let mut tested = Tested::begin(kind, arguments, program)?;
     let [mut quiet, mut control, mut beside] = [const { Latencies::new() }; 3];
     let mut done = 0;
     for round in 1..=arguments.rounds {
         tell(&format!("{}: round {round} of {}", kind.name, arguments.rounds));
-        quiet.add(&mut load, kind)?;
+        if round > 1 && kind.memory == Memory::Fresh {
+            drop(tested);
+            tested = Tested::begin(kind, arguments, program)?;
+        }
+        let Tested { server, other, load, .. } = &mut tested;
+        quiet.add(load, kind)?;
         let actor = Actor::begin(kind, other.port)?;
-        control.add(&mut load, kind)?;
+        control.add(load, kind)?;
         actor.end()?;
         let actor = Actor::begin(kind, server.port)?;
-        beside.add(&mut load, kind)?;
+        beside.add(load, kind)?;
         done += actor.end()?;
     }
-    let after = Client::connect(server.port)?.stats()?;
-    let mut noticed: Vec<String> = after
-        .iter()
-        .zip(&before)
-        .filter(|((name, after), (_, before))| after != before && !ORDINARY.contains(&name.as_str()))
-        .map(|((name, after), (_, before))| format!("{name} {:+}", after - before))
-        .collect();
-    let peak_mib = server.peak_bytes()? as f64 / f64::from(1 << 20);
+    let mut noticed = tested.noticed()?;
+    let peak_mib = tested.server.peak_bytes()? as f64 / f64::from(1 << 20);
     noticed.push(format!("{peak_mib:.0} MiB at most"));
     let [quiet, control, beside] = [quiet, control, beside].map(Latencies::figures);
     if peak_mib > LIMIT_MIB as f64 + ABOVE_LIMIT_MIB {
         return Err(format!("{}: {peak_mib:.1} MiB resident at -m {LIMIT_MIB}", kind.name));
     }
     Ok(format!(
-        "{:<16}{}{}{}{}  {done} {}; {}",
+        "{:<16}{}{}{}{}{}  {done} {}; {}",
         kind.name,
         show(quiet, 0),
         show(control, 0),
         show(beside, 0),
+        show(std::array::from_fn(|at| control[at] / quiet[at]), 2),
         show(std::array::from_fn(|at| beside[at] / quiet[at]), 2),
         kind.unit,
         noticed.join(", "),
     ))
 }
 
+/// The server that is measured, the control's, and the load.
+struct Tested {
+    server: Server,
+    other: Server,
+    load: Load,
+    /// What the server had counted before.
+    before: Vec<(String, i64)>,
+}
+
+impl Tested {
+    fn begin(kind: &Kind, arguments: &NeighboursArguments, program: &Path) -> Result<Self, String> {
+        let (server, other) = (start(kind, arguments, program)?, start(kind, arguments, program)?);
+        for port in [server.port, other.port] {
+            (kind.prepare)(&mut Client::connect(port)?)?;
+        }
+        let load = loaded(&server)?;
+        let before = Client::connect(server.port)?.stats()?;
+        Ok(Self { server, other, load, before })
+    }
+
+    /// What the server has counted that the well-behaved do not cause.
+    fn noticed(&self) -> Result<Vec<String>, String> {
+        let after = Client::connect(self.server.port)?.stats()?;
+        let changed = after
+            .iter()
+            .zip(&self.before)
+            .filter(|((name, after), (_, before))| after != before && !ORDINARY.contains(&name.as_str()));
+        Ok(changed.map(|((name, after), (_, before))| format!("{name} {:+}", after - before)).collect())
+    }
+}
+
 /// A server of one shard.
-fn start(kind: &Kind, arguments: &NeighboursArguments, program: &PathBuf) -> Result<Server, String> {
+fn start(kind: &Kind, arguments: &NeighboursArguments, program: &Path) -> Result<Server, String> {
     let port = free_port()?;
     let connections = kind.connections_max.unwrap_or(15_000);
     let mut command = Command::new(program);
     command.args(["-l", "127.0.0.1", "-p", &port.to_string(), "-t", "1", "-I", "1g"]);
     command.args(["-m", &LIMIT_MIB.to_string(), "-c", &connections.to_string()]);
     command.args(["--driver", &arguments.driver]);
+    if kind.memory == Memory::Resident {
+        command.arg("-L");
+    }
     if rustix::process::geteuid().is_root() {
         command.args(["-u", "root"]);
     }
@@ -151,7 +183,7 @@ fn loaded(server: &Server) -> Result<Load, String> {
     plan.keys = KEYS;
     Load::connect(&plan)?.run(Stop::Filled)?;
     let most = Load::connect(&plan)?.run(Stop::Seconds(WARM_UP_S))?.keys_per_s();
-    (plan.rate, plan.spin) = (Some(most * SHARE), true);
+    plan.rate = Some(most * SHARE);
     let mut load = Load::connect(&plan)?;
     load.run(Stop::Seconds(WARM_UP_S))?;
     Ok(load)

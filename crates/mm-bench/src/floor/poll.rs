@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::time::Timespec;
 
@@ -62,6 +63,19 @@ impl Poll {
             Err(error) => return Err(format!("epoll_wait: {error}")),
         };
         Ok(self.ready)
+    }
+
+    /// Waits for events for so many nanoseconds, less than a second, as exactly as the system can.
+    ///
+    /// # Errors
+    /// epoll itself failed.
+    pub(crate) fn wait_exactly(&mut self, timeout_ns: u64) -> Result<usize, String> {
+        let timeout = Timespec { tv_sec: 0, tv_nsec: timeout_ns.min(999_999_999).cast_signed() };
+        // epoll_wait counts in milliseconds.
+        match poll(&mut [PollFd::new(&self.epoll, PollFlags::IN)], Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => self.wait(Some(&Timespec { tv_sec: 0, tv_nsec: 0 })),
+            Err(error) => Err(format!("poll: {error}")),
+        }
     }
 
     /// The event at `position` of the last wait.

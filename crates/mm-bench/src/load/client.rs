@@ -23,6 +23,9 @@ use crate::limits::EVENTS_PER_WAIT;
 /// How long answers are awaited after the last request was sent.
 const DRAIN_NS: u64 = 5_000_000_000;
 
+/// The longest wait for answers before the clock is looked at again.
+const LOOK_NS: u64 = 100_000_000;
+
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// Runs a plan to its end. Bad answers are in the report; they are no error here.
@@ -137,12 +140,21 @@ impl Load {
             if nothing_left || now_ns >= give_up_ns {
                 return Ok(now_ns);
             }
-            // At a fixed rate the clock is watched without sleeping too, so that no batch is sent late.
-            let timeout = Timespec { tv_sec: 0, tv_nsec: if self.spin { 0 } else { 100_000_000 } };
-            for position in 0..self.poll.wait(Some(&timeout))? {
+            for position in 0..self.wait(now_ns)? {
                 self.serve(self.poll.ready(position))?;
             }
         }
+    }
+
+    /// Waits for answers until the next batch is due; gives how many connections have some.
+    fn wait(&mut self, now_ns: u64) -> Result<usize, String> {
+        if self.spin {
+            return self.poll.wait(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        }
+        let due_ns =
+            self.schedule.as_ref().filter(|_| !self.idle.is_empty()).map(|schedule| schedule.next_ns);
+        let until_due_ns = due_ns.map_or(LOOK_NS, |due_ns| whole(due_ns).saturating_sub(now_ns).min(LOOK_NS));
+        self.poll.wait_exactly(until_due_ns)
     }
 
     /// Sends the batches that are due, as far as connections are free.

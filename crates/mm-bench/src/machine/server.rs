@@ -9,8 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{LOAD_CORE, SERVER_CORE, cpu_ns, pin};
 
-/// How long a server may take until it accepts connections.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a server may take until it accepts connections: some have their memory populated before.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a server may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);

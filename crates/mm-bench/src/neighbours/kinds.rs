@@ -16,6 +16,7 @@ pub(super) struct Kind {
     pub(super) unit: &'static str,
     /// How long it is measured, in seconds.
     pub(super) seconds: f64,
+    pub(super) memory: Memory,
     /// How many connections its server takes, where that is to be felt.
     pub(super) connections_max: Option<u32>,
     /// What it needs in the server.
@@ -24,10 +25,22 @@ pub(super) struct Kind {
     pub(super) act: fn(&Stage) -> Result<u64, String>,
 }
 
+/// What memory the servers have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// It becomes resident as it is used.
+    Ordinary,
+    /// All of it is resident from the start.
+    Resident,
+    /// As with [`Self::Ordinary`], and each round has new servers: later ones would find it resident.
+    Fresh,
+}
+
 const ORDINARY: Kind = Kind {
     name: "",
     unit: "connections",
     seconds: 0.6,
+    memory: Memory::Ordinary,
     connections_max: None,
     prepare: |_| Ok(()),
     act: |_| Ok(0),
@@ -51,7 +64,22 @@ pub(super) const KINDS: &[Kind] = &[
     Kind { name: "idle-10000", act: idle, ..ORDINARY },
     Kind { name: "connects-1000/s", act: connects, ..ORDINARY },
     Kind { name: "above-limit", act: above_limit, connections_max: Some(200), ..ORDINARY },
-    Kind { name: "uploads-1GiB", act: uploads, unit: "values", seconds: 4.0, ..ORDINARY },
+    Kind {
+        name: "uploads-1GiB",
+        act: uploads,
+        memory: Memory::Resident,
+        unit: "MiB",
+        seconds: 3.0,
+        ..ORDINARY
+    },
+    Kind {
+        name: "uploads-fresh",
+        act: uploads,
+        memory: Memory::Fresh,
+        unit: "MiB",
+        seconds: 4.0,
+        ..ORDINARY
+    },
     Kind {
         name: "downloads-1GiB",
         act: downloads,
@@ -70,7 +98,7 @@ const GIANT: &str = "neighbour:giant";
 /// The longest value of `-I 1g`, less what belongs to the item.
 const GIB: usize = (1 << 30) - 1024;
 /// What is moved at a time of a giant value.
-const PART: usize = 256 << 10;
+const PART: usize = 64 << 10;
 /// How fast giant values are moved, in bytes a second: the one core that neighbour and load share can do more, but
 /// then it is that core that is measured.
 const PACE: f64 = 300.0 * 1024.0 * 1024.0;
@@ -209,14 +237,15 @@ fn uploads(stage: &Stage) -> Result<u64, String> {
     let mut stream = stage.connect()?;
     let part = vec![b'v'; PART];
     stage.ready();
-    let mut stored = 0;
-    while !stage.is_over() {
-        stream.write_all(format!("set {GIANT}{} 0 0 {GIB}\r\n", stored % 2).as_bytes()).map_err(failed)?;
+    let mut bytes = 0;
+    for number in 0_u64.. {
+        stream.write_all(format!("set {GIANT}{} 0 0 {GIB}\r\n", number % 2).as_bytes()).map_err(failed)?;
         let mut left = GIB;
         let over = steady(stage, || {
             let now = left.min(PART);
             stream.write_all(&part[..now]).map_err(failed)?;
             left -= now;
+            bytes += now as u64;
             Ok((left > 0).then_some(now))
         })?;
         if over {
@@ -228,9 +257,8 @@ fn uploads(stage: &Stage) -> Result<u64, String> {
         if answer != *b"STORED\r\n" {
             return Err(format!("a gigabyte was not stored: {}", answer.escape_ascii()));
         }
-        stored += 1;
     }
-    Ok(stored)
+    Ok(bytes >> 20)
 }
 
 /// Fetches a value of a gigabyte again and again.

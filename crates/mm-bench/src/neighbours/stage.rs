@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::kinds::Kind;
+use crate::machine::go_last;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -56,7 +57,12 @@ impl Actor {
         let over = Arc::new(AtomicBool::new(false));
         let (ready, is_ready) = channel();
         let (act, stage) = (kind.act, Stage { port, over: Arc::clone(&over), ready });
-        let actor = Self { over, thread: thread::spawn(move || act(&stage)) };
+        let work = move || {
+            // It shares the core of the load, which is not to wait for it.
+            go_last();
+            act(&stage)
+        };
+        let actor = Self { over, thread: thread::spawn(work) };
         match is_ready.recv() {
             Ok(()) => Ok(actor),
             Err(_) => actor.end().and_then(|_| Err("a neighbour ended before it began".to_owned())),

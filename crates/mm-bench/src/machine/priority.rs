@@ -1,0 +1,77 @@
+//! Which of the threads that share the load's core goes first.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use rustix::process::{Pid, setpriority_process};
+use rustix::thread::gettid;
+
+/// The least urgent niceness.
+const LAST: i32 = 19;
+
+/// The most urgent one.
+const FIRST: i32 = -20;
+
+/// Has the calling thread go before all others of its core. What it starts from now on does not inherit that. Gives
+/// how this was reached.
+pub(crate) fn go_first() -> &'static str {
+    if schedule(&["--fifo", "--reset-on-fork"], "1") {
+        "real-time priority"
+    } else if setpriority_process(Some(gettid()), FIRST).is_ok() {
+        "the most urgent niceness"
+    } else {
+        "no priority, which this user may not have: the figures contain what load and neighbour do to each other"
+    }
+}
+
+/// Has the calling thread go after the others of its core.
+pub(crate) fn go_last() {
+    if !schedule(&["--idle"], "0") {
+        // Less urgent than before is always permitted.
+        setpriority_process(Some(gettid()), LAST).ok();
+    }
+}
+
+/// A thread that keeps its core from sleeping while nobody else has anything to do: a virtual processor that sleeps
+/// takes as long to wake as a server to answer.
+pub(crate) struct Awake {
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Awake {
+    /// Begins, on the core of the calling thread. Does nothing where the system knows no idle priority.
+    pub(crate) fn begin() -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&over);
+        let thread = thread::spawn(move || {
+            if schedule(&["--idle"], "0") {
+                while !until.load(Ordering::Relaxed) {
+                    // A neighbour that goes last, too, need not wait.
+                    thread::yield_now();
+                }
+            }
+        });
+        Self { over, thread: Some(thread) }
+    }
+}
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Changes how the calling thread is scheduled. False where that is not permitted, or there is no such program.
+fn schedule(flags: &[&str], priority: &str) -> bool {
+    let thread = Pid::as_raw(Some(gettid())).to_string();
+    let mut command = Command::new("chrt");
+    command.args(flags).args(["--pid", priority, &thread]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
