@@ -60,6 +60,16 @@ pub(crate) enum Ahead<'a> {
     Close,
 }
 
+impl Ahead<'_> {
+    /// The length of the value that has not arrived whole.
+    pub(crate) fn value_len(&self) -> Option<u32> {
+        match self {
+            Self::Store(StoreLine { bytes, .. }) | Self::MetaSet(Meta { bytes, .. }) => Some(*bytes),
+            Self::More | Self::Input | Self::Close => None,
+        }
+    }
+}
+
 impl<'a> Work<'a> {
     /// Whether it is a request, or the last key of one.
     pub(crate) fn ends_request(&self) -> bool {

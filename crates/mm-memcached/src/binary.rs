@@ -195,14 +195,9 @@ impl<S: Sharing> Memcached<S> {
                 Ahead::Close => return Step::Close { consumed: at },
                 Ahead::Value(request, start, before) => {
                     let Verb::Store { bytes, .. } = request.verb else { return Step::Close { consumed: at } };
-                    if self.can_wait(bytes) {
+                    if let Some(step) = self.put_off(connection.token, (start, bytes), call) {
                         connection.wire = Wire::Binary(before);
-                        call.waits_for_value = true;
-                        return Step::Read { consumed: start };
-                    }
-                    if self.store.must_wait() {
-                        connection.wire = Wire::Binary(before);
-                        return self.park(connection.token, start);
+                        return step;
                     }
                     if self.begin_binary_store(connection, &request, call) {
                         return Step::ReadInto { consumed: at };

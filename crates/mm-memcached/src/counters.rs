@@ -49,6 +49,8 @@ pub(crate) struct Counters {
     pub(crate) touch_misses: Counter,
     pub(crate) store_too_large: Counter,
     pub(crate) store_no_memory: Counter,
+    /// How often an upload was put off because its memory was being populated.
+    pub(crate) upload_waits: Counter,
 }
 
 impl Counters {

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use mm_base::Now;
 use mm_base::buffer::Output;
-use mm_proto::memcached::{Fetch, Meta, Parser, Request, Store as StoreLine, lines};
+use mm_proto::memcached::{Fetch, Parser, Request, lines};
 use mm_server::{Background, Luggage, Peer, Ready, Service, Start, Step, Token};
 use mm_store::{KeyHash, Local, Sharing, Store};
 
@@ -20,9 +20,10 @@ use crate::batch::{self, Ahead, Batch, Work};
 use crate::binary::Wire;
 use crate::clock::Time;
 use crate::counters::Counters;
-use crate::limits::{BACKGROUND_RECORDS, PARK_INTERVAL_MS, WAIT_MAX_BYTES, WATCH_INTERVAL_MS};
+use crate::limits::{BACKGROUND_RECORDS, PARK_INTERVAL_MS, WATCH_INTERVAL_MS};
 use crate::long::Long;
 use crate::observe::Watching;
+use crate::parking::Waiting;
 use crate::registry::Registered;
 use crate::settings::Shared;
 use crate::upload::Incoming;
@@ -41,6 +42,7 @@ pub struct Memcached<S: Sharing = Local> {
     pub(crate) ready: Ready,
     /// Connections whose requests need memory that other shards may be reading.
     pub(crate) parked: Vec<Token>,
+    pub(crate) waiting: Waiting,
     pub(crate) watching: Watching,
     /// The store has just been flushed, and is not looked after until the next interval: whoever asks for an item in
     /// the meantime is told, and counted, that it was flushed.
@@ -109,6 +111,7 @@ impl<S: Sharing> Memcached<S> {
             idle_uploads: Vec::new(),
             ready: start.ready.clone(),
             parked: Vec::new(),
+            waiting: Waiting::default(),
             watching: Watching::default(),
             rests: false,
             rests_until_ms: 0,
@@ -204,20 +207,15 @@ impl<S: Sharing> Memcached<S> {
                     return after(at, step);
                 }
             }
+            if let Some(bytes) = ahead.value_len()
+                && let Some(step) = self.put_off(connection.token, (line_start, bytes), call)
+            {
+                return step;
+            }
             match ahead {
                 Ahead::More => {}
                 Ahead::Input => return Step::Read { consumed: at },
                 Ahead::Close => return Step::Close { consumed: at },
-                Ahead::Store(StoreLine { bytes, .. }) | Ahead::MetaSet(Meta { bytes, .. })
-                    if self.can_wait(bytes) =>
-                {
-                    mm_base::mark!("short value waited for");
-                    call.waits_for_value = true;
-                    return Step::Read { consumed: line_start };
-                }
-                Ahead::Store(_) | Ahead::MetaSet(_) if self.store.must_wait() => {
-                    return self.park(connection.token, line_start);
-                }
                 Ahead::Store(line) => self.begin_store(connection, &line, call),
                 Ahead::MetaSet(meta) => self.begin_meta_set(connection, &meta, call),
             }
@@ -230,12 +228,6 @@ impl<S: Sharing> Memcached<S> {
     /// How many requests of one connection are served in a turn.
     pub(crate) fn share(&self) -> u32 {
         self.shared.settings.requests_per_turn.map_or(u32::MAX, NonZeroU32::get)
-    }
-
-    /// Whether a value that is not there whole is waited for, instead of being streamed into the store.
-    pub(crate) fn can_wait(&self, bytes: u32) -> bool {
-        usize::try_from(bytes).is_ok_and(|bytes| bytes <= WAIT_MAX_BYTES)
-            && self.shared.settings.items.item_size_max > WAIT_MAX_BYTES * 2
     }
 
     /// Everything but get: the common forms of it, or else the others.
@@ -349,7 +341,7 @@ impl<S: Sharing> Service for Memcached<S> {
 
     fn space<'a>(&'a mut self, connection: &'a mut Connection) -> &'a mut [u8] {
         match &mut connection.incoming {
-            Some(incoming) => incoming.space(&mut self.store),
+            Some(incoming) => incoming.space(&mut self.store, &mut self.waiting),
             None => &mut [],
         }
     }
@@ -407,7 +399,7 @@ impl<S: Sharing> Service for Memcached<S> {
         let time = self.time(now);
         let next = self.look_after_store(now, &time);
         let is_watched = self.observe_turn(now, time.now_s);
-        let is_parked = !self.wake_parked();
+        let is_parked = !self.wake_parked() | !self.wake_waiting(now.monotonic_ms);
         // The turn is over.
         self.store.rest();
         let next = if is_watched { sooner(next, now.monotonic_ms + WATCH_INTERVAL_MS) } else { next };

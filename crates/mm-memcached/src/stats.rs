@@ -64,7 +64,8 @@ impl<S: Sharing> Memcached<S> {
         call.output.write(lines::END);
     }
 
-    /// What the server beneath has counted since its start, as sums over the shards. Not of memcached's groups.
+    /// What the server beneath has counted since its start, as sums over the shards, and what belongs to uploads. Not
+    /// of memcached's groups.
     fn stats_server(&self, output: &mut Output) {
         let mut shards = self.server.iter().map(mm_server::Stats::named);
         let Some(first) = shards.next() else { return };
@@ -77,6 +78,7 @@ impl<S: Sharing> Memcached<S> {
         for (name, sum) in sums {
             stat(output, name, sum);
         }
+        stat(output, "upload_waits", self.sum(|all| &all.upload_waits));
     }
 
     fn stats_detail(&self, word: &[u8], output: &mut Output) {

@@ -2,12 +2,13 @@
 
 use mm_proto::memcached::binary::{Head, Mode};
 use mm_proto::memcached::{Meta, MetaVerb, Store as StoreLine, StoreVerb, lines};
-use mm_server::Step;
+use mm_server::{Step, Token};
 use mm_store::{Key, PutError, Sharing, Store, Upload};
 
 use crate::clock::Time;
 use crate::limits::IDLE_UPLOADS_MAX;
 use crate::meta::DECODED_MAX_BYTES;
+use crate::parking::Waiting;
 use crate::service::{Call, Connection, Memcached, after};
 use crate::storing::{Plan, Value, reply};
 
@@ -47,9 +48,13 @@ pub(crate) enum Command {
 
 impl Incoming {
     /// Where the next bytes go.
-    pub(crate) fn space<'a, S: Sharing>(&'a mut self, store: &'a mut Store<S>) -> &'a mut [u8] {
+    pub(crate) fn space<'a, S: Sharing>(
+        &'a mut self,
+        store: &'a mut Store<S>,
+        waiting: &mut Waiting,
+    ) -> &'a mut [u8] {
         let Some(mut upload) = self.upload.take() else { return &mut [] };
-        if upload.missing() == 0 || store.must_wait() {
+        if upload.missing() == 0 || store.must_wait() || waiting.puts_off(store, &upload) {
             self.upload = Some(upload);
             return &mut [];
         }
@@ -93,10 +98,10 @@ impl Incoming {
         self.missing
     }
 
-    /// Whether bytes are still to come.
-    pub(crate) fn is_under_way(&mut self, now_s: u32) -> bool {
+    /// The upload, where bytes are still to come.
+    pub(crate) fn under_way(&mut self, now_s: u32) -> Option<&Upload> {
         self.now_s = now_s;
-        self.upload.as_ref().is_some_and(|upload| upload.missing() > 0)
+        self.upload.as_ref().filter(|upload| upload.missing() > 0)
     }
 
     /// What has arrived. `None` where memory ran out.
@@ -220,12 +225,10 @@ impl<S: Sharing> Memcached<S> {
         let mut consumed = 0;
         match incoming.upload.take() {
             Some(upload) if upload.missing() > 0 => {
+                let is_put_off = self.is_put_off(&upload);
                 incoming.upload = Some(upload);
                 connection.incoming = Some(incoming);
-                if self.store.must_wait() {
-                    return self.park(connection.token, 0);
-                }
-                return Step::ReadInto { consumed: 0 };
+                return self.read_on(connection.token, is_put_off);
             }
             Some(upload) => {
                 let Some(end) = input.first_chunk::<2>() else {
@@ -248,6 +251,17 @@ impl<S: Sharing> Memcached<S> {
             return Step::Read { consumed };
         }
         after(consumed, self.serve(connection, &input[consumed..], call))
+    }
+
+    /// More bytes of an upload are to come, as soon as there is memory for them.
+    pub(crate) fn read_on(&mut self, token: Token, is_put_off: bool) -> Step {
+        if self.store.must_wait() {
+            self.park(token, 0)
+        } else if is_put_off {
+            self.park_for_memory(token, 0)
+        } else {
+            Step::ReadInto { consumed: 0 }
+        }
     }
 
     /// There was no memory for the rest of a value: it is counted, and the old one goes where it would be taken for the

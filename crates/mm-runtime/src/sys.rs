@@ -1,6 +1,7 @@
 //! The system calls of the runtime, behind types that own what they return.
 //!
-//! Everything but `io_uring` goes through rustix, whose interface is safe except for what takes descriptors by number.
+//! Everything but `io_uring` and a thread's priority goes through rustix, whose interface is safe except for what takes
+//! descriptors by number.
 
 pub mod affinity;
 pub mod clock;
@@ -12,6 +13,7 @@ pub mod clock;
     target_os = "openbsd"
 ))]
 pub mod kqueue;
+pub mod priority;
 pub mod socket;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) mod uring;

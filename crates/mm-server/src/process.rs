@@ -8,6 +8,7 @@ use std::io;
 
 use mm_base::Now;
 use mm_runtime::sys::clock::Clock;
+use mm_runtime::sys::priority;
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
@@ -164,6 +165,15 @@ const WHEN_USED: MlockAllFlags = MlockAllFlags::from_bits_retain(nix::libc::MCL_
 /// Other systems have no such thing.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const WHEN_USED: MlockAllFlags = MlockAllFlags::empty();
+
+/// Has the calling thread give way to the shards where it wants the same processor as one of them. It still gets some
+/// of one that they would use wholly.
+///
+/// # Errors
+/// The system refuses, or has no call for it (anything but Linux).
+pub fn give_way() -> io::Result<()> {
+    priority::give_way()
+}
 
 /// The time, as the shards of this process take it.
 #[must_use]

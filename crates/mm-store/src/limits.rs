@@ -180,6 +180,9 @@ pub(crate) const AHEAD_SEGMENTS_MAX: usize = 16;
 /// It is at most this part of the memory in use: little memory is touched for little that is stored.
 pub(crate) const AHEAD_USED_SHARE: usize = 4;
 
+/// What an upload has beside its value at most: its key, and the head and options of its record.
+pub(crate) const UPLOAD_HEAD_BYTES: usize = KEY_MAX_BYTES + 64;
+
 /// With this many segments to spare or more, writes look again after a quarter of them.
 pub(crate) const PACE_SEGMENTS_MAX: usize = 8;
 

@@ -107,3 +107,53 @@ fn all_memory_is_resident_when_asked_for_and_goes_back_with_the_limit() {
     assert!(after < before + LIMIT / 2, "{} MiB are resident", (after - before) / MIB);
     store.verify().unwrap();
 }
+
+/// Uploads a value of this length. Whenever the store would have it wait, `relieve` has to end that.
+fn upload(store: &mut Store, len: usize, mut relieve: impl FnMut()) -> usize {
+    let key = store.key(b"large").unwrap();
+    let mut upload = store.reserve(key, &Put::default(), len, 1).unwrap();
+    let mut waits = 0;
+    while upload.missing() > 0 {
+        if store.awaits_memory(&upload) {
+            let before = store.populated();
+            relieve();
+            assert!(!store.awaits_memory(&upload) && store.populated() != before, "after {waits} waits");
+            waits += 1;
+        }
+        let space = store.space(&mut upload, 1).unwrap();
+        space.fill(b'v');
+        let len = space.len();
+        store.filled(&mut upload, len);
+    }
+    store.commit(upload, 1).unwrap();
+    store.verify().unwrap();
+    waits
+}
+
+#[test]
+fn an_upload_waits_for_memory_that_is_being_populated() {
+    let _turn = TURN.lock().unwrap();
+    let mut store = open();
+    let waits = upload(&mut store, 16 * MIB, || assert!(populate_given() <= AHEAD));
+    assert!(waits >= 8 * MIB / AHEAD, "{waits} waits");
+    // What is not populated after all is not waited for.
+    let waits = upload(&mut store, 16 * MIB, || drop(GIVEN.take()));
+    assert!(waits >= 8 * MIB / AHEAD, "{waits} waits");
+    // Others may use the memory meanwhile.
+    fill(&mut store, 0, LIMIT / 2);
+    let waits = upload(&mut store, MIB, || drop(GIVEN.take()));
+    assert!(waits <= 2, "{waits} waits");
+}
+
+#[test]
+fn no_upload_waits_for_memory_that_was_used() {
+    let _turn = TURN.lock().unwrap();
+    let mut store = open();
+    fill(&mut store, 0, 2 * LIMIT);
+    drop(GIVEN.take());
+    assert!(!store.awaits_memory_for(MIB));
+    assert_eq!(upload(&mut store, 32 * MIB, || {}), 0);
+    let mut alone = Store::open(&Config::new(LIMIT, 1)).unwrap();
+    assert!(!alone.awaits_memory_for(MIB), "nobody populates memory");
+    assert_eq!(upload(&mut alone, 32 * MIB, || {}), 0);
+}

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use mainmemory::server::process;
 use mainmemory::store::Untouched;
 
 use crate::limits::POPULATE_QUEUE_MAX;
@@ -29,6 +30,8 @@ pub(crate) fn beside(memory: Untouched) {
 }
 
 fn serve(receiver: Receiver<Untouched>) {
+    // A shard that shares its processor with this thread waits for large values only.
+    let _refused = process::give_way();
     for memory in receiver {
         // What the system refuses now it is asked for again when the memory is used.
         let _refused = memory.populate();

@@ -122,12 +122,10 @@ impl<S: Sharing> Memcached<S> {
         else {
             return Step::Read { consumed: 0 };
         };
-        if incoming.is_under_way(call.time.now_s) {
+        if let Some(upload) = incoming.under_way(call.time.now_s) {
+            let is_put_off = self.is_put_off(upload);
             connection.incoming = Some(incoming);
-            if self.store.must_wait() {
-                return self.park(connection.token, 0);
-            }
-            return Step::ReadInto { consumed: 0 };
+            return self.read_on(connection.token, is_put_off);
         }
         let Command::Binary { head, quiet, mode } = incoming.command() else {
             return Step::Close { consumed: 0 };

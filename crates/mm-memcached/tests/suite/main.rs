@@ -15,6 +15,8 @@ mod meta;
 #[cfg(test)]
 mod packets;
 #[cfg(test)]
+mod populate;
+#[cfg(test)]
 mod readers;
 #[cfg(test)]
 mod server;

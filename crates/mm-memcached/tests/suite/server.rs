@@ -100,9 +100,15 @@ fn the_names_of_statistics() {
 fn what_the_server_counts() {
     let mut client = Client::new(plain());
     let names = names(&mut client, " server");
-    for name in
-        ["connections", "accept_errors", "write_timeouts", "memory_timeouts", "socket_errors", "faults"]
-    {
+    for name in [
+        "connections",
+        "accept_errors",
+        "write_timeouts",
+        "memory_timeouts",
+        "socket_errors",
+        "faults",
+        "upload_waits",
+    ] {
         assert!(names.contains(&name.to_owned()), "{name}");
     }
     client.expect("stats serve\n", "ERROR\n");

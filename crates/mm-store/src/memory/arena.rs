@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::epoch::Epochs;
-use crate::primitive::{AtomicU32, AtomicU64, Ordering, StaticU64};
+use crate::primitive::{AtomicU32, AtomicU64, AtomicUsize, Ordering, StaticU64};
 
 use super::record::Record;
 use super::region::{Ground, Region};
@@ -70,6 +70,8 @@ pub(super) struct Mapping {
     pub(super) pins: Box<[AtomicU32]>,
     /// All pins.
     pub(super) pinned: Apart<AtomicU32>,
+    /// What was given away as [`super::Untouched`] is done with below this offset: populated, or given up.
+    pub(super) populated_below: Apart<AtomicUsize>,
 }
 
 /// A record that is being written: nobody else can reach it. Ends by `publish` or `abandon`.
@@ -165,7 +167,12 @@ impl Arena {
         let pins = (0..slots).map(|_| AtomicU32::new(0)).collect();
         Ok(Self {
             number: ARENAS.fetch_add(1, Ordering::Relaxed),
-            mapping: Arc::new(Mapping { region, pins, pinned: Apart::default() }),
+            mapping: Arc::new(Mapping {
+                region,
+                pins,
+                pinned: Apart::default(),
+                populated_below: Apart::default(),
+            }),
             config,
             granule_shift: config.granule_bytes.trailing_zeros(),
             segment_shift: config.segment_bytes.trailing_zeros(),

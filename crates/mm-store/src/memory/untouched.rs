@@ -4,6 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use super::arena::{Arena, Mapping, SegmentId};
+use crate::limits::MAX_SEGMENT_BYTES;
+use crate::primitive::Ordering;
 
 /// Memory of a store that will be used soon and was never touched, for another thread to have the system provide it:
 /// the shard then need not wait for that when it comes to write there.
@@ -30,13 +32,28 @@ impl Untouched {
         self.len == 0
     }
 
-    /// Makes it resident, which takes the system some tens to some hundreds of microseconds per MiB.
+    /// Makes it resident, which takes the system some tens to some hundreds of microseconds per MiB, and some
+    /// milliseconds on a virtual machine whose host has to find the memory.
     ///
     /// # Errors
     /// The system's: it has no memory left, or cannot do so (before Linux 5.14, and other systems). The memory then
     /// becomes resident as it is used, all the same.
     pub fn populate(self) -> io::Result<()> {
-        self.mapping.region.populate(self.offset, self.len)
+        let end = self.offset + self.len;
+        // A huge page at a time, so that whoever waits for the first need not wait for the last.
+        for offset in (self.offset..end).step_by(MAX_SEGMENT_BYTES) {
+            let len = MAX_SEGMENT_BYTES.min(end - offset);
+            self.mapping.region.populate(offset, len)?;
+            self.mapping.populated_below.fetch_max(offset + len, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Nobody waits for what nobody will populate.
+impl Drop for Untouched {
+    fn drop(&mut self) {
+        self.mapping.populated_below.fetch_max(self.offset + self.len, Ordering::Relaxed);
     }
 }
 
@@ -52,5 +69,20 @@ impl Arena {
             offset: first.index() * segment_bytes,
             len: count * segment_bytes,
         }
+    }
+
+    /// Below which offset memory given away so is done with.
+    pub(crate) fn populated_below(&self) -> usize {
+        self.mapping().populated_below.load(Ordering::Relaxed)
+    }
+
+    /// Whether a segment that was given away so is not done with.
+    pub(crate) fn is_being_populated(&self, id: SegmentId) -> bool {
+        (id.index() + 1) * self.segment_bytes() > self.populated_below()
+    }
+
+    /// The same memory is going to be given away again.
+    pub(crate) fn forget_populated(&self, id: SegmentId) {
+        self.mapping().populated_below.fetch_min(id.index() * self.segment_bytes(), Ordering::Relaxed);
     }
 }

@@ -3,34 +3,80 @@
 //! What was never touched has to be found and cleared by the system, a huge page at a time, while whoever touches it
 //! waits: a shard with all of its connections. So when a segment is opened, memory for those to come is given to
 //! another thread. It is little of the limit, and of what is in use: a store that is filled no further has hardly more
-//! memory than it needs. (Decision 0025.)
+//! memory than it needs. A large value on its way says how much it needs, and can wait. (Decision 0025.)
 
 use std::io;
 
-use super::Store;
-use crate::limits::{AHEAD_SEGMENTS_MAX, AHEAD_SHARE, AHEAD_USED_SHARE};
+use super::{Store, Upload};
+use crate::limits::{AHEAD_SEGMENTS_MAX, AHEAD_SHARE, AHEAD_USED_SHARE, UPLOAD_HEAD_BYTES};
+use crate::memory::SegmentId;
 use crate::sharing::Sharing;
 
 impl<S: Sharing> Store<S> {
     /// A segment was opened: has those populated that come next.
     pub(super) fn populate_ahead(&self) {
-        let core = &*self.core;
-        let Some(populate) = core.populate else { return };
-        let growth = self.growth();
-        if core.segments.untouched() > growth {
+        if self.core.populate.is_none() {
+            return;
+        }
+        if self.core.segments.untouched() > self.growth() {
             // The index has grown meanwhile.
             self.discard_ahead();
         }
+        self.populate_at_most(self.core.segments.ever_opened() / AHEAD_USED_SHARE);
+    }
+
+    /// Has so many of the segments populated that come next, as far as bounds allow.
+    fn populate_at_most(&self, wanted: usize) {
+        let core = &*self.core;
+        let Some(populate) = core.populate else { return };
         let share = core.limit_bytes() / AHEAD_SHARE / core.sizes.segment_bytes;
-        let ahead = share.min(AHEAD_SEGMENTS_MAX).min(core.segments.ever_opened() / AHEAD_USED_SHARE);
-        if let Some((first, count)) = core.segments.take_untouched(ahead.min(growth)) {
+        let ahead = share.min(AHEAD_SEGMENTS_MAX).min(wanted);
+        if let Some((first, count)) = core.segments.take_untouched(ahead.min(self.growth())) {
             populate(core.arena.untouched(first, count));
         }
     }
 
+    /// Whether the next bytes of an upload belong in memory that is being populated. Whoever puts them off does not
+    /// stop for the system to find and clear that memory.
+    #[inline]
+    pub fn awaits_memory(&self, upload: &Upload) -> bool {
+        self.core.populate.is_some()
+            && self.opens_for(upload).is_some_and(|(place, bytes)| {
+                self.open_with_room(place, bytes).is_none() && self.opens_awaited(upload.missing())
+            })
+    }
+
+    /// The same for the first bytes of an upload of `len` bytes that is to begin, so that its key goes there, too.
+    #[must_use]
+    pub fn awaits_memory_for(&self, len: usize) -> bool {
+        let core = &*self.core;
+        // Which of the open segments it belongs in is not known yet.
+        let bytes = (len + UPLOAD_HEAD_BYTES).min(core.sizes.record_max_bytes);
+        let is_short = |&head: &SegmentId| core.arena.room(head) < bytes;
+        core.populate.is_some() && self.heads.iter().flatten().any(is_short) && self.opens_awaited(len)
+    }
+
+    /// Whether the next segment to be opened is being populated. Has it and others populated, as many as so many bytes
+    /// of value want.
+    fn opens_awaited(&self, bytes: usize) -> bool {
+        let core = &*self.core;
+        self.populate_at_most(bytes.div_ceil(core.sizes.segment_bytes));
+        let next = core.segments.next_untouched().filter(|_| self.growth() > 0);
+        next.is_some_and(|next| core.arena.is_being_populated(next))
+    }
+
+    /// A figure that changes when memory has been populated.
+    #[must_use]
+    pub fn populated(&self) -> usize {
+        self.core.arena.populated_below()
+    }
+
     /// Gives back a segment's memory that was populated and not used. False where there is none.
     pub(super) fn discard_ahead(&self) -> bool {
-        self.core.segments.discard_untouched(|segment| self.core.arena.discard(segment))
+        self.core.segments.discard_untouched(|segment| {
+            self.core.arena.forget_populated(segment);
+            self.core.arena.discard(segment);
+        })
     }
 
     /// Makes all memory resident that the limit leaves to items. The index's still becomes so as it grows.

@@ -8,6 +8,7 @@ use super::{Found, Key, Mode, Outcome, Put, PutError, Store};
 use crate::index::{Hint, Locked};
 use crate::limits::{JOIN_TRIES, KEY_MAX_BYTES, MIN_EXTENT_BYTES};
 use crate::memory::{EXTENT_HEADER_BYTES, Head, Location, OpenRecord, SegmentId, flag};
+use crate::segment::Place;
 use crate::sharing::Sharing;
 
 /// A value on its way into the store. Ends by [`Store::commit`] or [`Store::abort`]; until then nobody sees it, and the
@@ -174,12 +175,24 @@ impl<S: Sharing> Store<S> {
         Ok(())
     }
 
-    /// Opens an extent for up to `wanted` bytes at the end of the upload's chain.
-    fn open_extent(&mut self, upload: &mut Upload, wanted: usize) -> Result<OpenRecord, PutError> {
-        let place = self.place_of(upload.head.location());
+    /// Where the next extent of an upload goes that has `wanted` bytes to come, and what room it needs at least.
+    fn extent_place(&self, upload: &Upload, wanted: usize) -> (Place, usize) {
         let least = wanted.min(MIN_EXTENT_BYTES);
         let header = self.core.arena.rounded(least) - least + EXTENT_HEADER_BYTES;
-        let segment = self.make_room(place, least + header)?;
+        (self.place_of(upload.head.location()), least + header)
+    }
+
+    /// The same, where the next byte of an upload is the first one of an extent that is not open yet.
+    pub(super) fn opens_for(&self, upload: &Upload) -> Option<(Place, usize)> {
+        let missing = upload.missing();
+        let opens = missing != 0 && upload.filled == upload.piece_len() && upload.ahead.is_empty();
+        opens.then(|| self.extent_place(upload, missing))
+    }
+
+    /// Opens an extent for up to `wanted` bytes at the end of the upload's chain.
+    fn open_extent(&mut self, upload: &mut Upload, wanted: usize) -> Result<OpenRecord, PutError> {
+        let (place, least) = self.extent_place(upload, wanted);
+        let segment = self.make_room(place, least)?;
         let len = wanted.min(self.core.arena.extent_room(segment));
         let extent =
             self.core.arena.append_extent(&mut self.writer, segment, len).ok_or(PutError::NoMemory)?;

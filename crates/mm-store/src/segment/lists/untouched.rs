@@ -18,6 +18,13 @@ impl<S: Sharing> Segments<S> {
         self.counts.populated_below.load(Ordering::Relaxed).saturating_sub(opened_below)
     }
 
+    /// The segment that is opened next, where [`Segments::take_untouched`] has returned it.
+    pub(crate) fn next_untouched(&self) -> Option<SegmentId> {
+        let next = self.counts.opened_below.load(Ordering::Relaxed).max(1);
+        let is_next = self.free() == 0 && self.counts.populated_below.load(Ordering::Relaxed) > next;
+        is_next.then(|| SegmentId(to_u32(next)))
+    }
+
     /// Of the next `ahead` segments that were never opened those that no call has returned before: the first one, and
     /// how many there are. `None` where there are none.
     pub(crate) fn take_untouched(&self, ahead: usize) -> Option<(SegmentId, usize)> {
