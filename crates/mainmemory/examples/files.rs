@@ -1,19 +1,12 @@
-//! Files: `put NAME LENGTH` and so many bytes, `get NAME`. A service whose slow requests are parked.
+//! Files: `put NAME LENGTH` and so many bytes (1 MiB at most), `get NAME`. A service whose slow requests are parked.
 //!
 //! `cargo run --release --example files -- 127.0.0.1:7012 FOLDER`, then `nc 127.0.0.1 7012`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use mainmemory::runtime::offload;
-use mainmemory::runtime::task::{JoinHandle, spawn};
-use mainmemory::server::{Ready, Token};
-use mainmemory::{Config, Now, Output, Peer, Server, Service, Step};
-
-/// The longest file that is taken.
-const FILE_BYTES_MAX: usize = 1024 * 1024;
-
-type Outcome = io::Result<Vec<u8>>;
+use mainmemory::runtime::{offload, task};
+use mainmemory::{Config, Now, Output, Peer, Ready, Server, Service, Step, Token};
 
 pub(crate) struct Files {
     pub(crate) folder: PathBuf,
@@ -25,14 +18,14 @@ pub(crate) enum State {
     /// Receives a file for this path, of which so many bytes are there.
     Upload(PathBuf, Vec<u8>, usize),
     /// A file is being read or written by another thread.
-    Waiting(JoinHandle<Outcome>),
+    Waiting(task::JoinHandle<io::Result<Vec<u8>>>),
 }
 
 impl Files {
     /// Begins what may take long; the connection is run again when that has been done.
-    fn begin(&self, token: Token, work: impl FnOnce() -> Outcome + Send + 'static) -> State {
+    fn begin<W: FnOnce() -> io::Result<Vec<u8>> + Send + 'static>(&self, token: Token, work: W) -> State {
         let ready = self.ready.clone();
-        State::Waiting(spawn(async move {
+        State::Waiting(task::spawn(async move {
             let done = offload::run(work).await;
             ready.wake(token);
             done?
@@ -45,7 +38,7 @@ impl Files {
         let path = self.folder.join(name);
         match (what, words.next().map(str::parse)) {
             ("get", None) => Some(self.begin(token, move || std::fs::read(path))),
-            ("put", Some(Ok(length @ ..=FILE_BYTES_MAX))) => Some(State::Upload(path, vec![0; length], 0)),
+            ("put", Some(Ok(length @ ..=1_048_576))) => Some(State::Upload(path, vec![0; length], 0)),
             _ => None,
         }
     }
@@ -58,32 +51,29 @@ impl Service for Files {
         (peer.token, State::Idle)
     }
 
-    fn run(&mut self, connection: &mut (Token, State), input: &[u8], output: &mut Output, _: Now) -> Step {
-        let (token, state) = connection;
+    fn run(&mut self, (token, state): &mut (Token, State), input: &[u8], out: &mut Output, _: Now) -> Step {
         let mut consumed = 0;
         loop {
             match state {
                 State::Idle => {
                     let end = input[consumed..].iter().position(|&byte| byte == b'\n');
-                    let Some(end) = end.filter(|_| !output.is_full()) else { return Step::Read { consumed } };
+                    let Some(end) = end else { return Step::Read { consumed } };
                     let line = String::from_utf8_lossy(&input[consumed..consumed + end]);
                     consumed += end + 1;
                     let Some(begun) = self.request(*token, &line) else { return Step::Close { consumed } };
                     *state = begun;
                 }
-                State::Upload(_, bytes, filled) if *filled < bytes.len() => {
-                    return Step::ReadInto { consumed };
-                }
+                State::Upload(_, all, filled) if *filled < all.len() => return Step::ReadInto { consumed },
                 State::Upload(path, bytes, _) => {
                     let (path, bytes) = (std::mem::take(path), std::mem::take(bytes));
                     *state = self.begin(*token, move || std::fs::write(path, bytes).map(|()| vec![]));
                 }
                 State::Waiting(task) => {
-                    let Some(result) = task.take_result() else { return Step::Park { consumed } };
-                    let bytes = result.map_err(io::Error::from).flatten();
-                    let bytes = bytes.unwrap_or_else(|error| error.to_string().into());
-                    output.write(format!("{}\n", bytes.len()).as_bytes());
-                    output.write(&bytes);
+                    let Some(done) = task.take_result() else { return Step::Park { consumed } };
+                    let file = done.map_err(io::Error::from).flatten();
+                    let file = file.unwrap_or_else(|error| error.to_string().into());
+                    out.write(format!("{}\n", file.len()).as_bytes());
+                    out.write(&file);
                     *state = State::Idle;
                 }
             }
@@ -95,9 +85,8 @@ impl Service for Files {
     }
 
     fn filled(&mut self, (_, state): &mut (Token, State), bytes: usize) {
-        if let State::Upload(.., filled) = state {
-            *filled += bytes;
-        }
+        let State::Upload(.., filled) = state else { return };
+        *filled += bytes;
     }
 }
 
@@ -107,6 +96,5 @@ fn main() -> io::Result<()> {
     let folder = PathBuf::from(arguments.next().unwrap_or_else(|| ".".into()));
     let server = Server::new(Config::default()).listen(&address.parse()?)?;
     writeln!(io::stdout(), "{server}")?;
-    server.serve_with(|start| Files { folder: folder.clone(), ready: start.ready.clone() })?;
-    Ok(())
+    server.serve_with(|start| Files { folder: folder.clone(), ready: start.ready.clone() }).map(drop)
 }

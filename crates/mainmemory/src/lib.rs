@@ -72,6 +72,6 @@ pub use mm_base::Now;
 pub use mm_base::buffer::Output;
 pub use mm_runtime::block_on;
 pub use mm_server::{
-    Config, Handle, ListenAddress, Log, Peer, Server, Service, Signal, Start, Step, Stop, Stream,
-    available_shards,
+    Config, Handle, ListenAddress, Log, Peer, Ready, Server, Service, Signal, Start, Step, Stop, Stream,
+    Token, available_shards,
 };

@@ -50,6 +50,9 @@ fn a_module_says_what_it_is_for() {
 fn files_and_functions_and_arguments_are_bounded() {
     let long_file = format!("//! Long.\n{}", "// a\n".repeat(499));
     caught("a.rs", &long_file, 500, "500 lines");
+    let example = |lines: usize| format!("//! Long.\n{}", "// a\n".repeat(lines - 1));
+    caught("crates/mainmemory/examples/a.rs", &example(101), 101, "101 lines");
+    clean("crates/mainmemory/examples/a.rs", &example(100));
     let long_function =
         |lines: usize| format!("//! Long.\nfn a() {{\n{}}}\n", "    b();\n".repeat(lines - 2));
     caught("a.rs", &long_function(71), 2, "a has 71 lines");

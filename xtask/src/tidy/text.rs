@@ -7,6 +7,10 @@ use super::source::Source;
 const WIDTH_MAX: usize = 120;
 /// The longest Rust file, in lines.
 const FILE_LINES_MAX: usize = 500;
+/// The longest example of the front door, in lines: it is read as a whole.
+const EXAMPLE_LINES_MAX: usize = 100;
+/// Where those examples are.
+const EXAMPLES: &str = "crates/mainmemory/examples/";
 
 /// Words that mark unfinished work. Written in halves, so that this file does not break its own rule.
 const MARKERS: &[&str] =
@@ -38,6 +42,10 @@ pub(super) fn check(source: &Source, violations: &mut Vec<Violation>) {
             FILE_LINES_MAX,
             format!("{count} lines; split the file so that each part has fewer than {FILE_LINES_MAX}"),
         );
+    }
+    if source.is_rust() && source.path().starts_with(EXAMPLES) && count > EXAMPLE_LINES_MAX {
+        let what = format!("{count} lines; an example shows one thing in at most {EXAMPLE_LINES_MAX}");
+        add(EXAMPLE_LINES_MAX + 1, what);
     }
     if source.path().ends_with("/mod.rs") {
         add(1, "module file named mod.rs; name it after its module, beside the folder".to_owned());
