@@ -28,7 +28,7 @@ use mm_base::Now;
 use mm_base::doorbell::Doorbell;
 
 use crate::limits::TASKS_MAX;
-use crate::net::Net;
+use crate::net::{Net, share};
 use crate::shards::Shards;
 use crate::task::raw::{self, AllTasks, Memory, Polled, Remote, RunQueues, Task};
 use crate::task::{JoinError, JoinHandle, Name, Options};
@@ -287,6 +287,7 @@ impl Local {
         for _ in 0..budget {
             let Some(ready) = self.queues.pop() else { return };
             self.stall.begin(ready.name());
+            share::begin();
             match ready.poll(self) {
                 Ok(false) => {}
                 Ok(true) => self.end(&ready, Ok(())),

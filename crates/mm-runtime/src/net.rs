@@ -36,6 +36,7 @@ mod handle;
 mod linger;
 mod listener;
 mod served;
+pub(crate) mod share;
 #[cfg(test)]
 mod size_tests;
 mod stream;

@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use mm_base::buffer::{Buffer, Pool, Size};
 
+use super::share::{is_spent, spend};
 use super::stream::{read_exact, receive, without_input};
 use super::{Direction, Handle, Incomplete, ReadHalf, Tried};
 use crate::driver::Address;
@@ -98,9 +99,9 @@ impl BufferedReader {
                     searched = bytes.len();
                     match window.fill(handle)? {
                         Tried::Done(0) => return Ok(Tried::Done(searched)),
-                        Tried::Done(_) if handle.is_spent() => return Ok(Tried::Progress),
+                        Tried::Done(_) if is_spent() => return Ok(Tried::Progress),
                         Tried::Done(_) => {
-                            handle.spend();
+                            spend();
                             progress = true;
                         }
                         Tried::Blocked if progress => return Ok(Tried::Progress),

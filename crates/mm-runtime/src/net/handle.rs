@@ -10,9 +10,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::linger::linger;
+use super::share::{is_spent, spend};
 use super::{Direction, Net};
 use crate::driver::{Address, SourceId};
-use crate::limits::{DISCARD_MS, SHARE_CALLS_MAX};
+use crate::limits::DISCARD_MS;
 use crate::task::{Interrupted, take_interrupt};
 use crate::timers::{Elapsed, Sleep, now, wake_after};
 
@@ -24,8 +25,6 @@ pub(super) struct Handle {
     ip: Ipv4Addr,
     port: u16,
     marks: Cell<u8>,
-    /// Calls of the driver that need not wait since the last one that had to.
-    spent: Cell<u8>,
     /// The same, if it is an IPv6 address.
     long: Option<Box<SocketAddrV6>>,
     /// When bytes last went either way, where a server asks for it.
@@ -56,7 +55,6 @@ impl Handle {
             ip: Ipv4Addr::UNSPECIFIED,
             port: 0,
             marks: Cell::new(0),
-            spent: Cell::new(0),
             long: None,
             progress_ms: Cell::new(0),
             waits: OnceCell::new(),
@@ -103,26 +101,6 @@ impl Handle {
         }
     }
 
-    /// Notes a call of the driver that need not wait. Not more than two of them follow a look at
-    /// [`is_spent`](Self::is_spent).
-    #[inline]
-    pub(super) fn spend(&self) {
-        self.spent.set(self.spent.get() + 1);
-    }
-
-    /// Whether there were so many that the task is to let others go on before the next.
-    #[inline]
-    pub(super) fn is_spent(&self) -> bool {
-        self.spent.get() >= SHARE_CALLS_MAX
-    }
-
-    /// Has the task polled again behind those that are ready.
-    #[cold]
-    fn give_way(&self, context: &Context<'_>) {
-        self.spent.set(0);
-        context.waker().wake_by_ref();
-    }
-
     /// Tries once, in a future's poll. What is not done will be tried again: the task is woken for `direction`.
     /// `waiting` is the future's, false at first.
     #[inline]
@@ -136,20 +114,18 @@ impl Handle {
         if self.has(ENDED) {
             return Poll::Ready(Err(ended()));
         }
-        if self.is_spent() {
-            self.give_way(context);
-            return Poll::Pending;
+        if is_spent() {
+            return give_way(context);
         }
         match attempt(self) {
             Ok(Tried::Done(value)) => {
-                self.spend();
+                spend();
                 return Poll::Ready(Ok(value));
             }
             Ok(Tried::Progress) => {
                 *waiting = false;
-                if self.is_spent() {
-                    self.give_way(context);
-                    return Poll::Pending;
+                if is_spent() {
+                    return give_way(context);
                 }
             }
             Ok(Tried::Blocked) => {}
@@ -164,7 +140,6 @@ impl Handle {
 
     /// Has the task woken for `direction`, unless the wait is at its end.
     fn wait(&self, direction: Direction, waiting: &mut bool, context: &mut Context<'_>) -> io::Result<()> {
-        self.spent.set(0);
         if take_interrupt() {
             return Err(Interrupted.into());
         }
@@ -183,6 +158,13 @@ impl Handle {
         self.net.wait(self.source, direction, context.waker());
         Ok(())
     }
+}
+
+/// Has the task polled again behind those that are ready.
+#[cold]
+fn give_way<T>(context: &Context<'_>) -> Poll<T> {
+    context.waker().wake_by_ref();
+    Poll::Pending
 }
 
 #[cold]

@@ -9,6 +9,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::rc::Rc;
 use std::task::Poll;
 
+use super::share::{is_spent, spend};
 use super::write::Writing;
 use super::{BufferedReader, BufferedWriter, Direction, Endpoint, Handle, Tried, current};
 use crate::driver::{Address, Pieces, Received};
@@ -294,10 +295,10 @@ pub(super) fn read_exact(
         let before = done;
         let polled = handle.poll_try(Direction::Input, &mut waiting, context, |handle| {
             while done < space.len() {
-                if handle.is_spent() {
+                if is_spent() {
                     return Ok(Tried::Progress);
                 }
-                handle.spend();
+                spend();
                 match receive(handle, &mut space[done..], true)? {
                     Tried::Done(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                     Tried::Done(received) => done += received,

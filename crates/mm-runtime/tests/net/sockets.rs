@@ -231,6 +231,28 @@ fn a_task_that_never_has_to_wait_lets_others_go_on() {
 }
 
 #[test]
+fn a_task_that_goes_from_one_ready_socket_to_the_next_lets_others_go_on() {
+    test(|| async {
+        let mut pairs = Vec::new();
+        for _ in 0..40 {
+            pairs.push(pair().await?);
+        }
+        let (written, turns) = turns_beside(async {
+            for _ in 0..10 {
+                for (client, _) in &mut pairs {
+                    client.write_all(b"x").await?;
+                }
+            }
+            io::Result::Ok(())
+        })
+        .await;
+        written?;
+        assert!(turns > 10, "{turns} turns while a task writes to many");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_write_given_up_in_its_middle_breaks_the_half() {
     test(|| async {
         let (mut client, _server) = pair().await?;
