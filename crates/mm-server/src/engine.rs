@@ -7,6 +7,7 @@
 
 mod accept;
 mod balance;
+mod contain;
 mod datagrams;
 mod drain;
 mod dump;
@@ -33,7 +34,7 @@ use crate::exchange::{Arrival, Exchange};
 use crate::origin::Origin;
 use crate::ready::Wakes;
 use crate::signals::Signals;
-use crate::{Background, Config, Peer, Ready, Service, Stats, Token};
+use crate::{Config, Peer, Ready, Service, Stats, Token};
 use accept::Listeners;
 use balance::Balance;
 use datagrams::Datagrams;
@@ -75,6 +76,8 @@ pub(crate) struct Engine<S: Service, D: Driver> {
     signals: Option<Signals>,
     /// Dumps that have been written.
     dumps: u32,
+    /// When the service may do its own work, on the monotonic clock.
+    background_from_ms: u64,
 }
 
 /// A connection between two turns.
@@ -173,6 +176,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             drains: false,
             signals: None,
             dumps: 0,
+            background_from_ms: 0,
         }
     }
 
@@ -390,10 +394,7 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
 
     fn serve(&mut self, driver: &mut D, now: Now) {
         self.stats().turns.add(1);
-        if let Some(mut signals) = self.signals.take() {
-            signals.act(driver, &self.control);
-            self.signals = Some(signals);
-        }
+        self.act_on_signals(driver);
         self.dump_if_asked(driver, now);
         self.accept(driver, now);
         if self.control.shards() > 1 || self.stats().turns.get() == 1 {
@@ -408,11 +409,7 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
     }
 
     fn finish(&mut self, driver: &mut D, now: Now) -> Next {
-        let background = match self.service.background(now) {
-            Background::Idle => Next::Never,
-            Background::At(time) => Next::At(time),
-            Background::More => Next::Now,
-        };
+        let background = self.run_background(now);
         self.note_handled();
         self.compare_load(now);
         let lingering = self.end_lingering(driver, now);

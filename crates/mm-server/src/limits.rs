@@ -86,6 +86,9 @@ pub const MOVES_MAX: usize = 16;
 /// Turns in which a connection that is to move is looked at; if it was busy in all of them, it stays.
 pub const MOVE_TURNS_MAX: u32 = 16;
 
+/// How long a service whose background work has panicked is left without it, in milliseconds.
+pub const BACKGROUND_PAUSE_MS: u64 = 1000;
+
 /// Descriptors in one message between two processes: the kernel allows 253.
 pub(crate) const DESCRIPTORS_PER_MESSAGE_MAX: usize = 128;
 

@@ -6,6 +6,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mm_runtime::offload;
+use mm_runtime::task::{Name, Options, spawn_with};
+
 /// A log: lines of text, each written whole. Clones are the same log.
 #[derive(Clone, Default)]
 pub struct Log {
@@ -66,6 +69,16 @@ impl Log {
                 drop(file.write_all(format!("{line}\n").as_bytes()));
             }
         }
+    }
+
+    /// Writes lines by another thread, for a shard that must not be blocked. What cannot be written is lost.
+    pub(crate) fn write_beside(&self, lines: Vec<String>) {
+        let log = self.clone();
+        let writing = offload::run(move || lines.iter().for_each(|line| log.write(line)));
+        let written = async {
+            writing.await.ok();
+        };
+        spawn_with(Options::new().name(Name::new("log")), written).detach();
     }
 
     /// Opens the file of this name, where the log is one: who keeps old logs has renamed it. Lines go on to the old one

@@ -137,10 +137,10 @@ impl Server {
         Ok(())
     }
 
-    /// What to do on a signal, on the first shard's thread, between two requests. It must not block, and a panic of it
-    /// ends the server. Without this a server stops
-    /// on TERM and INT, gracefully the first time; on HUP it opens its log again and reads again
-    /// [what there is](Self::on_reload); on QUIT it writes a [dump](Handle::dump); USR1 and USR2 it leaves alone.
+    /// What to do on a signal, on the first shard's thread, between two requests. It must not block; a panic of it is
+    /// counted as one of `panics`, and written to the log. Without this a server stops on TERM and INT, gracefully the
+    /// first time; on HUP it opens its log again and reads again [what there is](Self::on_reload); on QUIT it writes a
+    /// [dump](Handle::dump); USR1 and USR2 it leaves alone.
     #[must_use]
     pub fn on_signal(mut self, signal: Signal, hook: impl FnMut(&Handle) + Send + 'static) -> Self {
         self.hooks.push((signal, Box::new(hook)));

@@ -24,8 +24,9 @@ use crate::{Ready, Stats, Token};
 /// - While a connection is in [`Step::ReadInto`]: [`space`](Service::space) and [`filled`](Service::filled).
 /// - [`background`](Service::background) at the end of every turn.
 ///
-/// A panic in `run`, `space` or `filled` ends the connection it happened in and nothing else; one in `background` ends
-/// the server.
+/// A panic in `run`, `space` or `filled` ends the connection it happened in and nothing else. One in `background` is
+/// written to the log, and `background` is not called for a second; where the service is then in no state to go on, it
+/// is for the service to end the process.
 ///
 /// # How a connection ends
 ///

@@ -1,9 +1,11 @@
 //! The process's signals, turned into input of the first shard's driver.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -96,7 +98,7 @@ impl Traps {
         // In this order, so that the flag is up when the byte arrives.
         let raised = signal_hook::flag::register(signal.number(), Arc::clone(&flag))?;
         let written = signal_hook::low_level::pipe::register(signal.number(), writer.try_clone()?)?;
-        self.caught.push(Caught { flag, hook, registrations: [raised, written] });
+        self.caught.push(Caught { signal, flag, hook, registrations: [raised, written] });
         Ok(())
     }
 }
@@ -109,6 +111,7 @@ pub(crate) struct Signals {
 }
 
 struct Caught {
+    signal: Signal,
     flag: Arc<AtomicBool>,
     hook: Hook,
     registrations: [SigId; 2],
@@ -130,8 +133,13 @@ impl Signals {
         self.arrived = true;
     }
 
-    /// Does what the signals that have come are for.
-    pub(crate) fn act<D: Driver>(&mut self, driver: &mut D, control: &Arc<Control>) {
+    /// Does what the signals that have come are for, and gives `panicked` the panics of that.
+    pub(crate) fn act<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        control: &Arc<Control>,
+        mut panicked: impl FnMut(Signal, Box<dyn Any + Send>),
+    ) {
         if !std::mem::take(&mut self.arrived) {
             return;
         }
@@ -140,7 +148,8 @@ impl Signals {
         let handle = Handle::new(Arc::clone(control));
         for caught in &mut self.caught {
             if caught.flag.swap(false, Ordering::Relaxed) {
-                (caught.hook)(&handle);
+                let acted = catch_unwind(AssertUnwindSafe(|| (caught.hook)(&handle)));
+                acted.unwrap_or_else(|panic| panicked(caught.signal, panic));
             }
         }
     }

@@ -73,7 +73,8 @@ pub struct Stats {
     /// Connections closed because a request exceeded the input bound or a service made no progress, or whose handlers
     /// ended with an error that is neither of time nor of the socket.
     pub faults: Counter,
-    /// Connections ended by a panic of the service or the handler.
+    /// Panics of the service, the handler (each of which ended its connection), of background work and of what signals
+    /// are for.
     pub panics: Counter,
     /// Times that a task, or the service, was found to keep the shard for too long.
     pub stalls: Counter,

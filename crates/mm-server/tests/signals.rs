@@ -41,10 +41,11 @@ fn line_with(lines: &Receiver<String>, text: &str) -> String {
     }
 }
 
-/// Both, one after the other, since signals go to the whole process.
+/// One after the other, since signals go to the whole process.
 #[test]
 fn signals_do_what_they_are_for() {
     hooks_and_stops();
+    panics();
     dumps();
     reloads();
 }
@@ -88,6 +89,38 @@ fn dumps() {
     drop(others);
     kill_process(getpid(), Number::TERM).unwrap();
     drop(begun);
+    thread.join().unwrap().unwrap();
+}
+
+/// A panic of what a signal is for is told, and the server goes on.
+#[cfg(test)]
+fn panics() {
+    let (written, lines) = channel();
+    let log = Log::to(move |line| written.send(line.to_owned()).unwrap());
+    let any = ListenAddress::Ip("127.0.0.1:0".parse().unwrap());
+    let mut times = 0;
+    let server = Server::new(Config { log, ..Config::default() }).listen(&any).unwrap().on_signal(
+        Signal::User1,
+        move |_| {
+            times += 1;
+            panic!("as asked, {times}");
+        },
+    );
+    let Some(ListenAddress::Ip(address)) = server.addresses().next().cloned() else { panic!("no address") };
+    let handle = server.handle();
+    let thread = std::thread::spawn(move || server.serve_with(|_start| Lines));
+    let mut client = TcpStream::connect(address).unwrap();
+    for time in 1..=2 {
+        client.write_all(b"one\n").unwrap();
+        client.read_exact(&mut [0; 4]).unwrap();
+        kill_process(getpid(), Number::USR1).unwrap();
+        assert!(line_with(&lines, "User1").ends_with(&format!("as asked, {time}")));
+    }
+    client.write_all(b"one\n").unwrap();
+    client.read_exact(&mut [0; 4]).unwrap();
+    assert_eq!(handle.stats().iter().map(|stats| stats.panics.get()).sum::<u64>(), 2);
+    drop(client);
+    kill_process(getpid(), Number::TERM).unwrap();
     thread.join().unwrap().unwrap();
 }
 

@@ -4,20 +4,19 @@ use std::collections::BTreeMap;
 
 use mm_base::Now;
 use mm_runtime::driver::{Address, Driver};
-use mm_runtime::offload;
-use mm_runtime::task::{self, Name, Options, spawn_with};
+use mm_runtime::task;
 
 use super::{Connection, Engine, Marks};
+use crate::Service;
 use crate::connection::Want;
 use crate::limits::DUMP_CONNECTIONS_MAX;
-use crate::{Log, Service};
 
 impl<S: Service, D: Driver> Engine<S, D> {
     /// Writes a dump to the log, if one has been asked for.
     pub(super) fn dump_if_asked(&mut self, driver: &D, now: Now) {
         let asked = self.control.dumps();
         if std::mem::replace(&mut self.dumps, asked) != asked {
-            write(self.config.log.clone(), self.dump(driver, now));
+            self.config.log.write_beside(self.dump(driver, now));
         }
     }
 
@@ -80,14 +79,4 @@ fn line(peer: Option<Address>, progress_ms: u64, now: Now, does: &str) -> String
     let peer = peer.map_or_else(|| "a peer that has gone".to_owned(), |peer| peer.to_string());
     let quiet_ms = now.monotonic_ms.saturating_sub(progress_ms);
     format!("connection from {peer}: quiet for {quiet_ms} ms, {does}")
-}
-
-/// Writes lines to a log, which may block, away from the shard.
-fn write(log: Log, lines: Vec<String>) {
-    let writing = offload::run(move || lines.iter().for_each(|line| log.write(line)));
-    let written = async {
-        // What cannot be written is lost.
-        writing.await.ok();
-    };
-    spawn_with(Options::new().name(Name::new("dump")), written).detach();
 }

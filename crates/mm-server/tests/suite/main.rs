@@ -11,6 +11,8 @@ mod harness;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod panics;
+#[cfg(test)]
 mod peers;
 #[cfg(test)]
 mod running;

@@ -1,0 +1,50 @@
+//! What becomes of a panic that belongs to no connection: it is counted and told, and the server goes on.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use mm_base::Now;
+use mm_runtime::driver::Driver;
+use mm_runtime::shard::Next;
+use mm_runtime::task::JoinError;
+
+use super::Engine;
+use crate::limits::BACKGROUND_PAUSE_MS;
+use crate::{Background, Service};
+
+impl<S: Service, D: Driver> Engine<S, D> {
+    /// A step of the service's own work. One that panics rests for a while: it may do so again.
+    pub(super) fn run_background(&mut self, now: Now) -> Next {
+        if now.monotonic_ms < self.background_from_ms {
+            return Next::At(self.background_from_ms);
+        }
+        let service = &mut self.service;
+        match catch_unwind(AssertUnwindSafe(|| service.background(now))) {
+            Ok(Background::Idle) => Next::Never,
+            Ok(Background::At(time)) => Next::At(time),
+            Ok(Background::More) => Next::Now,
+            Err(panic) => {
+                self.told_of_panic("the service's background work", panic);
+                self.background_from_ms = now.monotonic_ms + BACKGROUND_PAUSE_MS;
+                Next::At(self.background_from_ms)
+            }
+        }
+    }
+
+    /// Does what the signals that have come are for.
+    pub(super) fn act_on_signals(&mut self, driver: &mut D) {
+        let Some(mut signals) = self.signals.take() else { return };
+        signals.act(driver, &self.control, |signal, panic| {
+            self.told_of_panic(&format!("what is to be done on signal {signal:?}"), panic);
+        });
+        self.signals = Some(signals);
+    }
+
+    fn told_of_panic(&self, what: &str, panic: Box<dyn Any + Send>) {
+        self.stats().panics.add(1);
+        let error = JoinError::Panicked(panic);
+        let text = error.panic_message().unwrap_or("(no message)");
+        let line = format!("shard {}: {what} has panicked: {text}", self.shard);
+        self.config.log.write_beside(vec![line]);
+    }
+}
