@@ -2,12 +2,13 @@
 //!
 //! Every server runs on one core and the load on another. A row is one kind of work; its rounds load one server after
 //! the other for a fraction of a second, the floor before and after each, so that all meet the same weather on the
-//! host, and medians are taken.
+//! host, and medians are taken. Where a row stores, each cache is at rest before: see [`rest`].
 
 mod chart;
 mod contenders;
 mod latency;
 mod report;
+mod rest;
 mod rows;
 
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use std::time::Instant;
 
 use clap::Args;
 
-use crate::load::{Load, Plan, Report, Sizes, Stop};
+use crate::load::{Load, Plan, Report, Sizes, Stop, Target};
 use crate::machine::{announce, tell};
 use contenders::{Contender, Contenders, Wanted};
 use report::{Figures, Measured};
@@ -160,11 +161,12 @@ struct Pace {
 }
 
 impl Pace {
-    /// Short rounds, and more of them, meet the weather on the host alike; where connections are made for each round
-    /// those take longer than the rest of it.
+    /// Short rounds, and more of them, meet the weather on the host alike; where servers are started or connections
+    /// made for each round those take longer than the rest of it.
     fn of(row: &Row, arguments: &CompareArguments) -> Self {
         let (rounds, seconds) = match (arguments.quick, arguments.all) {
             (true, _) => (4, 0.1),
+            (false, _) if row.is_fresh => (5, 0.5),
             (false, true) if row.connects_anew() => (5, 0.5),
             (false, true) => (12, 0.1),
             (false, false) => (20, 0.15),
@@ -227,7 +229,8 @@ impl<'a> Entry<'a> {
         let mut plan = plan(row, contender);
         plan.spin = pace.spin;
         let load = if row.connects_anew() { None } else { Some(Load::connect(&plan)?) };
-        let figures = Figures::new(&contender.name, contender.is_mmem);
+        // How fast a machine finds memory for a fresh server is no property of the server.
+        let figures = Figures::new(&contender.name, contender.is_mmem && !row.is_fresh);
         Ok(Self { row, contender, plan, load, figures })
     }
 
@@ -235,18 +238,22 @@ impl<'a> Entry<'a> {
     fn load_for(&mut self, pace: &Pace, round: usize) -> Result<Moment, String> {
         let (row, name) = (self.row.name, &self.contender.name);
         tell(&format!("{row}: round {round} of {}: {name}", pace.rounds));
+        let another = if self.row.is_fresh { self.contender.another().transpose()? } else { None };
+        let server = another.as_ref().unwrap_or(&self.contender.server);
         let mut own;
         let load = match &mut self.load {
             Some(load) => load,
             None => {
-                own = Load::connect(&self.plan)?;
+                own = Load::connect(&Plan { target: Target::Port(server.port), ..self.plan.clone() })?;
                 &mut own
             }
         };
-        load.run(Stop::Seconds(WARM_UP_S))?;
-        let before_ns = self.contender.server.cpu_ns()?;
+        if another.is_none() {
+            load.run(Stop::Seconds(WARM_UP_S))?;
+        }
+        let before_ns = server.cpu_ns()?;
         let report = load.run(Stop::Seconds(pace.seconds))?;
-        let used_ns = self.contender.server.cpu_ns()? - before_ns;
+        let used_ns = server.cpu_ns()? - before_ns;
         // A memcached that has to evict refuses some; its time per key is what it is all the same.
         let may_refuse = !self.contender.is_mmem && self.row.evicts();
         if let Some(complaint) = report.complaint().filter(|_| !may_refuse) {

@@ -15,7 +15,7 @@ mod sizes;
 mod values;
 mod wire;
 
-pub(crate) use arguments::{LoadArguments, Plan, Protocol, Stop};
+pub(crate) use arguments::{LoadArguments, Plan, Protocol, Stop, Target};
 pub(crate) use client::{Load, run};
 pub(crate) use keys::Keys;
 pub(crate) use random::Random;

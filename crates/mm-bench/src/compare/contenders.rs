@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::rest::bring_to_rest;
 use super::rows::{Row, Values};
 use crate::load::{self, Plan, Protocol, Sizes, Stop};
 use crate::machine::{Server, free_port, tell};
@@ -22,6 +23,8 @@ pub(super) struct Contender {
     pub(super) is_floor: bool,
     /// It is what is being judged.
     pub(super) is_mmem: bool,
+    /// How another one is started. `None`: a floor, of which one is as good as another.
+    recipe: Option<Recipe>,
     /// Floors answer with values of one kind.
     only: Option<Values>,
     /// Memory it may use, in MiB.
@@ -30,8 +33,39 @@ pub(super) struct Contender {
 }
 
 impl Contender {
+    /// One like it that nothing has been asked of yet; `None` of a floor.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(super) fn another(&self) -> Option<Result<Server, String>> {
+        self.recipe.as_ref().map(Recipe::start)
+    }
+
     fn takes_part_in(&self, row: &Row) -> bool {
         self.only.map_or(self.memory_mib == row.values.memory_mib, |values| values == row.values)
+    }
+}
+
+/// How a server is started: its program, and all that it is told beside its port.
+struct Recipe {
+    program: PathBuf,
+    port_flag: &'static str,
+    arguments: Vec<String>,
+}
+
+impl Recipe {
+    fn new(program: &Path, port_flag: &'static str) -> Self {
+        Self { program: program.to_owned(), port_flag, arguments: Vec::new() }
+    }
+
+    fn add<S: Into<String>>(&mut self, arguments: impl IntoIterator<Item = S>) {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+    }
+
+    fn start(&self) -> Result<Server, String> {
+        let port = free_port()?;
+        let mut command = Command::new(&self.program);
+        Server::start(command.args([self.port_flag, &port.to_string()]).args(&self.arguments), port)
     }
 }
 
@@ -41,6 +75,8 @@ pub(super) struct Contenders {
     remarks: Vec<String>,
     /// Memory of caches that are started now, in MiB.
     memory_mib: u32,
+    /// What is stored while it is measured.
+    stored: Vec<Values>,
     /// Parts of the names of those that are wanted; none: all.
     wanted: Vec<String>,
 }
@@ -73,8 +109,13 @@ pub(super) fn start(wanted: &Wanted<'_>, rows: &[&Row]) -> Result<Contenders, St
     if let Some(peer) = wanted.peers.iter().find(|peer| !is_there(peer)) {
         return Err(format!("--peer {}: there is no such program", peer.display()));
     }
-    let mut contenders =
-        Contenders { list: Vec::new(), remarks: Vec::new(), memory_mib: 0, wanted: wanted.servers.to_vec() };
+    let mut contenders = Contenders {
+        list: Vec::new(),
+        remarks: Vec::new(),
+        memory_mib: 0,
+        stored: rows.iter().filter(|row| row.stores() && !row.is_fresh).map(|row| row.values).collect(),
+        wanted: wanted.servers.to_vec(),
+    };
     let mut kinds: Vec<Values> = Vec::new();
     for row in rows {
         if !kinds.contains(&row.values) {
@@ -130,7 +171,7 @@ impl Contenders {
         command.args([port.to_string(), values.bytes.to_string()]);
         let server =
             Server::start(&mut command, port).map_err(|complaint| format!("--floors: {complaint}"))?;
-        self.add("--floors canned", server, Protocol::Text, Some(values));
+        self.add_floor("--floors canned", server, values);
         Ok(())
     }
 
@@ -144,7 +185,7 @@ impl Contenders {
         let mut command = Command::new(program);
         command.args(["floor", floor, "--port", &port_text, "--value-bytes", &bytes]);
         match Server::start(&mut command, port) {
-            Ok(server) => self.add(floor, server, Protocol::Text, Some(values)),
+            Ok(server) => self.add_floor(floor, server, values),
             Err(complaint) if floor.ends_with("uring") => {
                 let remark = format!("{floor} is left out: {complaint}");
                 self.remark(remark);
@@ -201,16 +242,14 @@ impl Contenders {
             return Ok(());
         }
         tell(&format!("starting {name}"));
-        let port = free_port()?;
-        let mut command = Command::new(program);
-        command.args(["-p", &port.to_string(), "-l", "127.0.0.1", "-m", &self.memory_mib.to_string()]);
-        command.args(["-c", CONNECTIONS, "-I", ITEM_SIZE]).args(flags);
+        let mut recipe = Recipe::new(program, "-p");
+        recipe.add(["-l", "127.0.0.1", "-m", &self.memory_mib.to_string()]);
+        recipe.add(["-c", CONNECTIONS, "-I", ITEM_SIZE]);
+        recipe.add(flags.iter().copied());
         if rustix::process::geteuid().is_root() {
-            command.args(["-u", "root"]);
+            recipe.add(["-u", "root"]);
         }
-        let server = Server::start(&mut command, port)?;
-        self.add(name, server, Protocol::Text, None);
-        Ok(())
+        self.add_cache(name, Protocol::Text, recipe)
     }
 
     fn start_redis(&mut self) -> Result<(), String> {
@@ -222,29 +261,40 @@ impl Contenders {
             return Ok(());
         }
         tell("starting redis");
-        let port = free_port()?;
-        let mut command = Command::new("redis-server");
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
-        command.args(["--save", "", "--appendonly", "no", "--daemonize", "no"]);
-        command.args(["--maxmemory", &format!("{}mb", self.memory_mib), "--maxmemory-policy", "allkeys-lru"]);
-        command.args(["--maxclients", CONNECTIONS]);
-        let server = Server::start(&mut command, port)?;
-        self.add("redis", server, Protocol::Resp, None);
-        Ok(())
+        let mut recipe = Recipe::new(Path::new("redis-server"), "--port");
+        recipe.add(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"]);
+        recipe.add(["--maxmemory", &format!("{}mb", self.memory_mib), "--maxmemory-policy", "allkeys-lru"]);
+        recipe.add(["--maxclients", CONNECTIONS]);
+        self.add_cache("redis", Protocol::Resp, recipe)
     }
 
-    fn add(&mut self, name: &str, server: Server, protocol: Protocol, only: Option<Values>) {
-        let is_floor = only.is_some();
+    fn add_floor(&mut self, name: &str, server: Server, values: Values) {
         self.list.push(Contender {
             name: name.to_owned(),
             server,
+            protocol: Protocol::Text,
+            is_floor: true,
+            is_mmem: false,
+            recipe: None,
+            only: Some(values),
+            memory_mib: 0,
+            filled: Vec::new(),
+        });
+    }
+
+    fn add_cache(&mut self, name: &str, protocol: Protocol, recipe: Recipe) -> Result<(), String> {
+        self.list.push(Contender {
+            name: name.to_owned(),
+            server: recipe.start()?,
             protocol,
-            is_floor,
+            is_floor: false,
             is_mmem: name.contains("mmem"),
-            only,
+            recipe: Some(recipe),
+            only: None,
             memory_mib: self.memory_mib,
             filled: Vec::new(),
         });
+        Ok(())
     }
 
     fn remark(&mut self, remark: String) {
@@ -263,11 +313,16 @@ impl Contenders {
         self.list.iter().filter(|contender| contender.takes_part_in(row))
     }
 
-    /// Stores the keys of a row wherever they are not yet. What peers refuse is a remark.
+    /// Stores the keys of a row wherever they are not yet; where rows store such keys, it is done over until the
+    /// server is at rest. What peers refuse, and who does not come to rest, is a remark.
     ///
     /// # Errors
     /// mmem refuses to store, or a server breaks off.
     pub(super) fn fill(&mut self, row: &Row) -> Result<(), String> {
+        if row.is_fresh {
+            return Ok(());
+        }
+        let is_stored = self.stored.contains(&row.values);
         let mut complaints = Vec::new();
         for contender in &mut self.list {
             if contender.is_floor || !contender.takes_part_in(row) || contender.filled.contains(&row.values) {
@@ -287,6 +342,9 @@ impl Contenders {
                     return Err(complaint);
                 }
                 complaints.push(complaint);
+            }
+            if is_stored && !bring_to_rest(contender, row.values)? {
+                complaints.push(format!("{} still took memory when {} began", contender.name, row.name));
             }
             contender.filled.push(row.values);
         }

@@ -13,6 +13,18 @@ pub(super) struct Values {
     pub(super) memory_mib: u32,
 }
 
+impl Values {
+    /// Whether all of them have room in memory.
+    pub(super) fn fit(self) -> bool {
+        self != TOO_MANY
+    }
+
+    /// How many have as many bytes as there is memory.
+    pub(super) fn to_fill_memory(self) -> u64 {
+        (u64::from(self.memory_mib) << 20) / self.bytes as u64
+    }
+}
+
 /// Memory in which everything fits, in MiB.
 const ROOMY_MIB: u32 = 1024;
 
@@ -60,6 +72,8 @@ pub(super) struct Row {
     pub(super) multiget: usize,
     pub(super) set_ratio: f64,
     pub(super) zipf: f64,
+    /// It is measured on caches that have just been started and hold nothing.
+    pub(super) is_fresh: bool,
     /// When it is measured.
     when: When,
     /// Latency at fixed rates of arrival is measured too, with `--all`.
@@ -75,6 +89,7 @@ const GET_ONE: Row = Row {
     multiget: 1,
     set_ratio: 0.0,
     zipf: 0.0,
+    is_fresh: false,
     when: When::Always,
     paced: true,
 };
@@ -115,6 +130,14 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row { name: "get-deep", title: "get, 50 deep, 20 connections", ..DEEP },
     Row { name: "set-deep", title: "set, 50 deep, 20 connections", set_ratio: 1.0, ..DEEP },
+    Row {
+        name: "set-deep-fresh",
+        title: "set, 50 deep, 20 connections, into caches never used before",
+        set_ratio: 1.0,
+        is_fresh: true,
+        when: When::All,
+        ..DEEP
+    },
     Row {
         name: "set-evict",
         title: "set, 50 deep, 20 connections, each evicts (-m 128)",
@@ -187,12 +210,17 @@ impl Row {
 
     /// Whether there is no memory for all that it stores.
     pub(super) fn evicts(&self) -> bool {
-        self.values == TOO_MANY
+        self.stores() && !self.values.fit()
+    }
+
+    /// Whether a part of its requests are sets.
+    pub(super) fn stores(&self) -> bool {
+        self.set_ratio > 0.0
     }
 
     /// Whether connections are made for each round.
     pub(super) fn connects_anew(&self) -> bool {
-        self.connections > CONNECTED_MAX
+        self.is_fresh || self.connections > CONNECTED_MAX
     }
 }
 

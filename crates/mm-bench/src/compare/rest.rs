@@ -1,0 +1,62 @@
+//! Bringing a cache to rest before sets are measured.
+//!
+//! Memory that was never used has to be found and cleared by the system, and on a virtual machine by its host too: sets
+//! that go there cost several times what they cost later. So each cache is written to until it takes no more memory:
+//! it uses again what it has, as it will from then on.
+
+use super::contenders::Contender;
+use super::rows::Values;
+use crate::load::{Load, Plan, Sizes, Stop};
+use crate::machine::tell;
+
+/// How long a cache is written to before its memory is looked at again, in seconds.
+const SLICE_S: f64 = 0.5;
+
+/// The most that resident memory grows in a slice at rest, in parts of it.
+const GROWTH_MAX: f64 = 0.005;
+
+/// Slices without growth that make rest: a log that is used again may take some memory between two that it frees.
+const STILL: u32 = 2;
+
+/// How long it may take for each GiB that the cache may use, in seconds.
+const SECONDS_PER_GIB: f64 = 15.0;
+
+/// Writes to a cache until it is at rest, or for as long as that may take. `false`: it still takes memory.
+///
+/// Where the keys do not fit into memory, as many bytes of values as there is memory for are written at least.
+///
+/// # Errors
+/// It breaks off, or its load cannot be made.
+pub(super) fn bring_to_rest(contender: &Contender, values: Values) -> Result<bool, String> {
+    let limit_gib = f64::from(values.memory_mib) / 1024.0;
+    let longest_s = SECONDS_PER_GIB * limit_gib.max(1.0);
+    let least_sets = if values.fit() { 0 } else { values.to_fill_memory() };
+    let mut load = Load::connect(&plan(contender, values))?;
+    let (mut still, mut sets, mut taken_s) = (0, 0, 0.0);
+    let mut resident = contender.server.resident_bytes()?;
+    while taken_s < longest_s {
+        tell(&format!("bringing {} to rest: {} MiB", contender.name, resident >> 20));
+        sets += load.run(Stop::Seconds(SLICE_S))?.tally.sets;
+        taken_s += SLICE_S;
+        let now = contender.server.resident_bytes()?;
+        let has_grown = now as f64 > resident as f64 * (1.0 + GROWTH_MAX);
+        still = if has_grown { 0 } else { still + 1 };
+        resident = now;
+        if still >= STILL && sets >= least_sets {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Sets of keys at random, so that what is overwritten lies anywhere.
+fn plan(contender: &Contender, values: Values) -> Plan {
+    let mut plan = Plan::new(contender.server.port);
+    plan.protocol = contender.protocol;
+    (plan.connections, plan.depth) = (10, 20);
+    plan.set_ratio = 1.0;
+    plan.keys = values.keys;
+    plan.prefix = values.prefix.to_owned();
+    plan.sizes = Sizes::fixed(values.bytes);
+    plan
+}
