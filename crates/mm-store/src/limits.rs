@@ -97,6 +97,9 @@ pub(crate) const VICTIM_TRIES: usize = 8;
 /// microseconds. Of a larger store the next ones are looked at the next time.
 pub(crate) const VICTIM_WINDOW: usize = 1024;
 
+/// Of segments of which each would do, one of so many is chosen.
+pub(crate) const VICTIM_CANDIDATES: usize = 64;
+
 /// The index is not looked at again before the number of items has changed by this part of it.
 pub(crate) const FITTING_SHARE: usize = 512;
 
@@ -109,6 +112,9 @@ pub(crate) const EVICTION_BATCH: usize = 8;
 /// A segment whose live bytes are below this share is compacted before anything is evicted (measured: decision 0022).
 pub(crate) const COMPACT_LIVE_PERCENT: usize = 88;
 
+/// What that is at most in sixteenths of a segment.
+pub(crate) const COMPACT_WEIGHT: u64 = 14;
+
 /// The same while not more bytes were copied so than written.
 pub(crate) const COMPACT_CREDIT_LIVE_PERCENT: usize = 95;
 
@@ -120,6 +126,9 @@ pub(crate) const BAR_LOW_YIELD: u64 = 4;
 
 /// So many records moved out of such segments raise the bar for staying by one read.
 pub(crate) const BAR_PATIENCE: u64 = 4096;
+
+/// So many such segments do so too: while a write fills a segment, no more than 12 are gone through.
+pub(crate) const BAR_SEGMENTS: u64 = 3;
 
 /// At this height of the bar nothing stays.
 pub(crate) const BAR_MAX: u64 = 3;
@@ -161,15 +170,11 @@ pub(crate) const LUCKY_ONE_IN_WHILE_READ: u32 = 1024;
 /// that is read stays for more than one turn.
 pub(crate) const TOLERATED_STAYS: u64 = 2;
 
-/// A segment of which no larger part lives is emptied and used again rather than fresh memory.
-pub(crate) const REUSE_LIVE_SHARE: usize = 16;
+/// A segment of which no more sixteenths live is emptied and used again rather than fresh memory.
+pub(crate) const REUSE_WEIGHT: u64 = 1;
 
 /// Bytes of such a segment that are looked at for each byte written: it is free before the next one is full.
 pub(crate) const REUSE_PACE: usize = 2;
-
-/// While there is no such segment, it is looked for again after a quarter of this part of the segments in use is
-/// written.
-pub(crate) const REUSE_LOOK_SHARE: usize = 64;
 
 /// Memory that is populated ahead is at most this part of the limit.
 pub(crate) const AHEAD_SHARE: usize = 128;
@@ -194,6 +199,9 @@ pub(crate) const COPY_CREDIT_SEGMENTS: usize = 4;
 
 /// Records that one write looks at in the segment being evicted, at least.
 pub(crate) const EVICTION_STEP_RECORDS: usize = 8;
+
+/// Bytes of records after which that is enough: larger ones are to be moved one or two at a time.
+pub(crate) const EVICTION_STEP_BYTES: usize = 64 << 10;
 
 /// Stores with fewer segments than these have one open segment per queue, instead of one for each group of times to
 /// live: open segments are half empty.

@@ -1,12 +1,13 @@
 //! What the store knows of each segment besides its records, and the queues that segments stand in.
 
 mod lists;
+mod minima;
 #[cfg(all(test, loom))]
 mod models;
 
 use crate::narrow::to_u16;
 use crate::primitive::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use crate::sharing::{Sharing, add, lower, subtract};
+use crate::sharing::{Sharing, add, lower, subtract, take_some};
 
 pub(crate) use lists::{SEGMENT_BOOK_BYTES, Segments};
 
@@ -127,6 +128,9 @@ pub(crate) struct Tolerance {
     pub(crate) late_s: u32,
 }
 
+/// How heavy a segment is, by what lives in it, is told in parts of its size: so many.
+pub(crate) const WEIGHTS: u64 = 16;
+
 /// An expiry later than all others.
 pub(crate) const NEVER: u32 = u32::MAX;
 
@@ -138,6 +142,8 @@ pub(crate) struct Segment {
     generation: AtomicU8,
     sequence: AtomicU64,
     dead_bytes: AtomicU32,
+    /// Bytes of its records when it was sealed; 0 before.
+    filled: AtomicU32,
     expired_bytes: AtomicU32,
     sweep_at_s: AtomicU32,
     early_bytes: AtomicU32,
@@ -161,7 +167,8 @@ impl Segment {
 
     /// Begins a new life.
     fn open(&self, place: Place, sequence: u64) {
-        for cell in [&self.dead_bytes, &self.expired_bytes, &self.early_bytes, &self.uploads] {
+        let counts = [&self.dead_bytes, &self.filled, &self.expired_bytes, &self.early_bytes, &self.uploads];
+        for cell in counts {
             cell.store(0, Ordering::Relaxed);
         }
         for cell in [&self.sweep_at_s, &self.early_s] {
@@ -190,10 +197,26 @@ impl Segment {
         self.dead_bytes.load(Ordering::Acquire)
     }
 
-    /// More bytes are garbage now.
-    #[inline]
-    pub(crate) fn add_dead<S: Sharing>(&self, bytes: u32) {
-        add::<S>(&self.dead_bytes, bytes);
+    /// More bytes are garbage now. Returns whether its weight has changed by that, where a part is so large a power of
+    /// two.
+    #[inline(always)]
+    fn add_dead<S: Sharing>(&self, bytes: u32, part: u32) -> bool {
+        let before = take_some::<S>(&self.dead_bytes, bytes);
+        let filled = self.filled.load(Ordering::Relaxed);
+        let weight = |dead: u32| filled.saturating_sub(dead).wrapping_sub(1) >> part;
+        weight(before) != weight(before.wrapping_add(bytes))
+    }
+
+    /// Records of so many bytes will stay in it, and no more will come.
+    fn fill<S: Sharing>(&self, bytes: u32) {
+        self.filled.store(bytes, Ordering::Relaxed);
+        // Of this and a count of more dead bytes the later one has seen the other.
+        take_some::<S>(&self.dead_bytes, 0);
+    }
+
+    /// In how many parts, each of a power of two of bytes, what lives in it would have room, once it is filled.
+    fn weight(&self, part: u32) -> u32 {
+        self.filled.load(Ordering::Relaxed).saturating_sub(self.dead_bytes()).div_ceil(1 << part)
     }
 
     /// Of the dead bytes those of items that had expired.
@@ -242,17 +265,14 @@ impl Segment {
         self.sweep_at_s.load(Ordering::Relaxed)
     }
 
-    /// Whether it has items, and it is time to search it for expired ones.
-    pub(crate) fn is_due(&self, now_s: u32) -> bool {
-        matches!(self.state(), State::Open(_) | State::Sealed(_)) && self.sweep_at_s() <= now_s
-    }
-
     /// An item of `bytes` has an expiry now. Items that expire before the next search may wait for it up to
-    /// `tolerance.late_s`, as long as they are not more than `tolerance.bytes`.
+    /// `tolerance.late_s`, as long as they are not more than `tolerance.bytes`. Returns whether that search is to be
+    /// earlier than it was.
     #[inline]
-    pub(crate) fn note_expiry<S: Sharing>(&self, expiry_s: u32, bytes: u32, tolerance: Tolerance) {
-        if expiry_s >= self.sweep_at_s() {
-            return;
+    fn note_expiry<S: Sharing>(&self, expiry_s: u32, bytes: u32, tolerance: Tolerance) -> bool {
+        let before_s = self.sweep_at_s();
+        if expiry_s >= before_s {
+            return false;
         }
         lower::<S>(&self.early_s, expiry_s);
         let early_bytes = self.early_bytes.load(Ordering::Relaxed).saturating_add(bytes);
@@ -262,23 +282,24 @@ impl Segment {
         } else {
             lower::<S>(&self.sweep_at_s, expiry_s.saturating_add(tolerance.late_s));
         }
+        self.sweep_at_s() != before_s
     }
 
     /// It is to be searched at `sweep_at_s`, if it was not to be earlier.
-    pub(crate) fn schedule_sweep<S: Sharing>(&self, sweep_at_s: u32) {
+    fn schedule_sweep<S: Sharing>(&self, sweep_at_s: u32) {
         lower::<S>(&self.sweep_at_s, sweep_at_s);
         self.early_bytes.store(0, Ordering::Relaxed);
         self.early_s.store(NEVER, Ordering::Relaxed);
     }
 
     /// The search of it is over, and the next is due at `sweep_at_s`, or when something noted meanwhile asks for it.
-    pub(crate) fn sweep_by<S: Sharing>(&self, sweep_at_s: u32) {
+    fn sweep_by<S: Sharing>(&self, sweep_at_s: u32) {
         lower::<S>(&self.sweep_at_s, sweep_at_s);
         self.is_searched.store(false, Ordering::Relaxed);
     }
 
     /// A search of it begins: what is noted from now on counts.
-    pub(crate) fn begin_sweep(&self) {
+    fn begin_sweep(&self) {
         self.is_searched.store(true, Ordering::Relaxed);
         self.sweep_at_s.store(NEVER, Ordering::Relaxed);
         self.early_bytes.store(0, Ordering::Relaxed);

@@ -122,6 +122,17 @@ pub(crate) fn add<S: Sharing>(cell: &AtomicU32, by: u32) {
     }
 }
 
+/// Adds likewise, and returns what was there before. Whoever does so later has seen what was written before.
+#[inline(always)]
+pub(crate) fn take_some<S: Sharing>(cell: &AtomicU32, by: u32) -> u32 {
+    if S::IS_SHARED {
+        return cell.fetch_add(by, Ordering::AcqRel);
+    }
+    let before = cell.load(Ordering::Relaxed);
+    cell.store(before.wrapping_add(by), Ordering::Relaxed);
+    before
+}
+
 /// Subtracts likewise.
 #[inline]
 pub(crate) fn subtract<S: Sharing>(cell: &AtomicU32, by: u32) {

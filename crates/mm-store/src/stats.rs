@@ -47,6 +47,12 @@ pub struct Stats {
     pub moved: u64,
     /// Bytes of these records.
     pub moved_bytes: u64,
+    /// Records looked at because their segment is emptied or searched for expired items.
+    pub examined: u64,
+    /// Segments looked at for one to empty or to search.
+    pub segments_examined: u64,
+    /// Buckets of the index moved because it grows or shrinks.
+    pub buckets_moved: u64,
     /// Segments emptied and used again.
     pub segments_reused: u64,
     /// Stores refused for want of memory.
@@ -70,6 +76,9 @@ impl Stats {
             expired_unfetched: self.expired_unfetched.wrapping_sub(earlier.expired_unfetched),
             moved: self.moved.wrapping_sub(earlier.moved),
             moved_bytes: self.moved_bytes.wrapping_sub(earlier.moved_bytes),
+            examined: self.examined.wrapping_sub(earlier.examined),
+            segments_examined: self.segments_examined.wrapping_sub(earlier.segments_examined),
+            buckets_moved: self.buckets_moved.wrapping_sub(earlier.buckets_moved),
             segments_reused: self.segments_reused.wrapping_sub(earlier.segments_reused),
             refused: self.refused.wrapping_sub(earlier.refused),
             waited: self.waited.wrapping_sub(earlier.waited),

@@ -117,6 +117,8 @@ pub struct Store<S: Sharing = Local> {
     slot_tries: u32,
     /// Which part of the segments is looked at next for one to empty.
     victim_turn: usize,
+    /// The number of the segment from which on one that may leave is looked for next.
+    look_from: Cell<usize>,
     /// With about so many items the index needed no resize when that was last looked at.
     fitting_items: usize,
     /// CAS values of a sequence of the shard's own that no item has yet: the next one, and where they end.
@@ -176,6 +178,7 @@ impl<S: Sharing> Store<S> {
             writes_to_count: 0,
             slot_tries: 0,
             victim_turn: 0,
+            look_from: Cell::new(0),
             fitting_items: usize::MAX,
             fresh: Cell::new([0; 2]),
             patience: Patience::default(),
@@ -320,7 +323,7 @@ impl<S: Sharing> Store<S> {
         self.counters().item_bytes.subtract((layout.key_len + record.total_len()) as u64);
         record.change_flags(flag::DEAD, 0);
         let bytes = to_u32(self.core.arena.rounded(layout.bytes()));
-        self.core.segments.get(self.core.arena.segment_of(location)).add_dead::<S>(bytes);
+        self.core.segments.add_dead(self.core.arena.segment_of(location), bytes);
         if layout.flags & flag::CHAINED != 0 {
             self.bury_extents(record.next());
         }
@@ -338,7 +341,7 @@ impl<S: Sharing> Store<S> {
         let record = self.core.arena.record(location);
         record.change_flags(flag::DEAD, 0);
         let bytes = to_u32(self.core.arena.rounded(record.bytes()));
-        self.core.segments.get(self.core.arena.segment_of(location)).add_dead::<S>(bytes);
+        self.core.segments.add_dead(self.core.arena.segment_of(location), bytes);
     }
 
     /// Bytes of a segment's records that are not dead, rounded to granules; 0 where it is not in use.
@@ -372,9 +375,10 @@ impl<S: Sharing> Store<S> {
     fn note_some_expiry(&self, location: Location, expiry_s: u32) {
         let record = self.core.arena.record(location);
         let bytes = to_u32(record.layout().value_at()).saturating_add(to_u32(record.total_len()));
-        let tolerance = self.tolerance();
-        let segment = self.core.segments.get(self.core.arena.segment_of(location));
-        segment.note_expiry::<S>(expiry_s, bytes, tolerance);
+        // In this second its segment may have been searched.
+        let expiry_s = expiry_s.max(self.now_s.saturating_add(1));
+        let segment = self.core.arena.segment_of(location);
+        self.core.segments.note_expiry(segment, expiry_s, bytes, self.tolerance());
     }
 
     /// What may be left of expired items in each segment: less than a hundredth of it, and the fewer items there are,

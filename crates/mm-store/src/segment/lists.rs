@@ -1,9 +1,11 @@
 //! Which segments are free, and the queues that sealed ones stand in.
 
+mod find;
 mod keep;
 mod untouched;
 
-use super::{Opened, Place, QUEUES, Queue, Segment, State};
+use super::minima::{KEY_BYTES, Minima, NONE};
+use super::{NEVER, Opened, Place, QUEUES, Queue, Segment, State, WEIGHTS};
 use crate::memory::{SEGMENT_FILL_BYTES, SegmentId};
 use crate::narrow::to_u32;
 use crate::primitive::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -27,6 +29,7 @@ pub(crate) const SEGMENT_BOOK_BYTES: usize = size_of::<Segment>()
     + size_of::<Opened>()
     + size_of::<Links>()
     + 3 * size_of::<SegmentId>()
+    + 3 * KEY_BYTES
     + SEGMENT_FILL_BYTES;
 
 /// What one shard at a time may change.
@@ -65,11 +68,19 @@ pub(crate) struct Segments<S: Sharing> {
     lists: Apart<S::Exclusive<Lists>>,
     next_sequence: Apart<AtomicU64>,
     counts: Apart<Counts>,
+    /// When to search those that are open or sealed, and that nobody searches now, for expired items.
+    due: Minima,
+    /// The sequences of those that have records.
+    sequences: Minima,
+    /// The weights of the sealed ones.
+    weights: Minima,
+    /// Bytes of a part of a segment by which weights are told, as a power of two.
+    part: u32,
 }
 
 impl<S: Sharing> Segments<S> {
-    /// `count` segments without memory, numbered from 1.
-    pub(crate) fn new(count: u32) -> Self {
+    /// `count` segments of so many bytes, without memory, numbered from 1.
+    pub(crate) fn new(count: u32, segment_bytes: usize) -> Self {
         let slots = count as usize + 1;
         let lists = Lists {
             links: vec![Links::default(); slots].into(),
@@ -84,6 +95,10 @@ impl<S: Sharing> Segments<S> {
             lists: Apart(S::Exclusive::new(lists)),
             next_sequence: Apart(AtomicU64::new(1)),
             counts: Apart(Counts { unused: AtomicUsize::new(count as usize), ..Counts::default() }),
+            due: Minima::new(slots),
+            sequences: Minima::new(slots),
+            weights: Minima::new(slots),
+            part: (segment_bytes as u64 / WEIGHTS).ilog2(),
         }
     }
 
@@ -153,6 +168,29 @@ impl<S: Sharing> Segments<S> {
         self.counts.drops.load(Ordering::Relaxed).wrapping_sub(sealed_at)
     }
 
+    /// Sees to it that a segment is found by what it is now, after that has changed.
+    fn put_in_order(&self, _lists: &Lists, id: SegmentId) {
+        let keys = self.keys(id);
+        [&self.due, &self.sequences, &self.weights]
+            .into_iter()
+            .zip(keys)
+            .for_each(|(minima, key)| minima.set(id.index(), key));
+    }
+
+    /// By what a segment is found when it is due, by its sequence and by its weight.
+    fn keys(&self, id: SegmentId) -> [u64; 3] {
+        let segment = self.get(id);
+        let state = segment.state();
+        let is_sealed = matches!(state, State::Sealed(_));
+        let is_due_some_time = (is_sealed || matches!(state, State::Open(_))) && !segment.is_searched();
+        let due = Some(segment.sweep_at_s()).filter(|&at_s| is_due_some_time && at_s != NEVER);
+        [
+            due.map_or(NONE, u64::from),
+            if state.has_records() { segment.sequence() } else { NONE },
+            if is_sealed { u64::from(segment.weight(self.part)) } else { NONE },
+        ]
+    }
+
     fn with<R>(&self, change: impl FnOnce(&mut Lists) -> R) -> R {
         let mut lists = self.lists.lock();
         let result = change(&mut lists);
@@ -164,7 +202,7 @@ impl<S: Sharing> Segments<S> {
 
     /// Opens a free segment, or one without memory where fewer than `most` have some.
     pub(crate) fn open(&self, place: Place, most: usize, now_s: u32) -> Option<SegmentId> {
-        let opened = self.with(|lists| {
+        self.with(|lists| {
             let id = match lists.free.pop() {
                 Some(id) => id,
                 None if self.table.len() - 1 - lists.unused.len() < most => lists.unused.pop()?,
@@ -172,17 +210,20 @@ impl<S: Sharing> Segments<S> {
             };
             let below = self.counts.opened_below.load(Ordering::Relaxed).max(id.index() + 1);
             self.counts.opened_below.store(below, Ordering::Release);
-            Some((id, self.take_sequence()))
-        });
-        let (id, sequence) = opened?;
-        self.opened(id).0.store(now_s, Ordering::Relaxed);
-        self.get(id).open(place, sequence);
-        Some(id)
+            self.opened(id).0.store(now_s, Ordering::Relaxed);
+            self.get(id).open(place, self.take_sequence());
+            self.put_in_order(lists, id);
+            Some(id)
+        })
     }
 
-    /// An open segment is full: it becomes the newest of its queue.
-    pub(crate) fn seal(&self, id: SegmentId) {
-        self.with(|lists| self.append(lists, id));
+    /// An open segment is full, or is to be taken as such: it becomes the newest of its queue. It has records of so
+    /// many bytes.
+    pub(crate) fn seal(&self, id: SegmentId, filled: usize) {
+        self.with(|lists| {
+            self.get(id).fill::<S>(to_u32(filled));
+            self.append(lists, id);
+        });
     }
 
     fn append(&self, lists: &mut Lists, id: SegmentId) {
@@ -196,6 +237,7 @@ impl<S: Sharing> Segments<S> {
         self.change_len(queue, 1);
         self.get(id).sealed_at.store(self.counts.drops.load(Ordering::Relaxed), Ordering::Relaxed);
         self.get(id).set_state(State::Sealed(queue));
+        self.put_in_order(lists, id);
     }
 
     /// Changed only by who has the lists.
@@ -223,6 +265,7 @@ impl<S: Sharing> Segments<S> {
             }
             self.change_len(queue, -1);
             self.get(id).set_state(State::Leaving(queue));
+            self.put_in_order(lists, id);
             true
         })
     }
@@ -234,9 +277,9 @@ impl<S: Sharing> Segments<S> {
         }
     }
 
-    /// Every sealed segment, in no order.
-    pub(crate) fn sealed(&self) -> impl Iterator<Item = (SegmentId, &Segment)> {
-        self.sealed_among(0, usize::MAX)
+    /// How many turns [`Segments::sealed_among`] takes until all had theirs.
+    pub(crate) fn turns(&self, window: usize) -> usize {
+        self.counts.opened_below.load(Ordering::Acquire).div_ceil(window).max(1)
     }
 
     /// The sealed ones among `window` segments at most, in no order. Each `turn` has other segments, until all had
@@ -267,6 +310,7 @@ impl<S: Sharing> Segments<S> {
     pub(crate) fn hold(&self, id: SegmentId) {
         self.with(|lists| {
             self.get(id).set_state(State::Held);
+            self.put_in_order(lists, id);
             lists.held.push(id);
         });
     }
@@ -316,10 +360,10 @@ mod tests {
 
     #[test]
     fn each_turn_has_its_part_of_the_sealed_segments() {
-        let segments = Segments::<Local>::new(2500);
+        let segments = Segments::<Local>::new(2500, 1 << 14);
         for _ in 0..2200 {
             let id = segments.open(Place { queue: Queue::Small, group: 0, generation: 0 }, 2500, 1).unwrap();
-            segments.seal(id);
+            segments.seal(id, 1 << 14);
         }
         let mut seen: Vec<SegmentId> = Vec::new();
         for turn in 7..10 {
@@ -331,6 +375,6 @@ mod tests {
         seen.dedup();
         assert_eq!(seen.len(), 2200);
         assert_eq!(segments.sealed_among(3, 5000).count(), 2200);
-        assert_eq!(segments.sealed().count(), 2200);
+        assert_eq!((segments.turns(1000), segments.turns(5000)), (3, 1));
     }
 }

@@ -12,7 +12,7 @@ use crate::sharing::Shared;
 #[test]
 fn who_opens_a_segment_of_the_time_after_a_flush_knows_of_the_flush() {
     loom::model(|| {
-        let segments = Arc::new(Segments::<Shared>::new(1));
+        let segments = Arc::new(Segments::<Shared>::new(1, 1 << 14));
         let flushed_before = Arc::new(AtomicU64::new(0));
         let (its_segments, its_mark) = (Arc::clone(&segments), Arc::clone(&flushed_before));
         let flusher = thread::spawn(move || its_segments.mark_next(&its_mark));

@@ -81,7 +81,7 @@ impl<S: Sharing> Core<S> {
             hash_seed: config.hash_seed,
             arena,
             index: Index::new(sizes.items_max, sizes.huge_pages, ground)?,
-            segments: Segments::new(sizes.segments),
+            segments: Segments::new(sizes.segments, sizes.segment_bytes),
             ghosts: Ghosts::new(sizes.items_max, sizes.huge_pages, ground)?,
             limit_bytes: AtomicUsize::new(sizes.limit_bytes),
             flushed_before: AtomicU64::new(0),

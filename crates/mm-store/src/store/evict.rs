@@ -9,8 +9,9 @@ use super::{Found, Store};
 use crate::hash::KeyHash;
 use crate::index::mark;
 use crate::limits::{
-    COMPACT_CREDIT_LIVE_PERCENT, COMPACT_LIVE_PERCENT, EVICTION_BATCH, EVICTION_STEP_RECORDS, EXPIRED_SHARE,
-    GAIN_UNIT, LATE_LIVE_PERCENT, SMALL_QUEUE_PERCENT, VICTIM_TRIES, VICTIM_WINDOW,
+    COMPACT_CREDIT_LIVE_PERCENT, COMPACT_LIVE_PERCENT, COMPACT_WEIGHT, EVICTION_BATCH, EVICTION_STEP_BYTES,
+    EVICTION_STEP_RECORDS, EXPIRED_SHARE, GAIN_UNIT, LATE_LIVE_PERCENT, SMALL_QUEUE_PERCENT,
+    VICTIM_CANDIDATES, VICTIM_TRIES, VICTIM_WINDOW,
 };
 use crate::memory::{Location, RecordKind, SegmentId, flag};
 use crate::narrow::to_u32;
@@ -81,35 +82,56 @@ impl<S: Sharing> Store<S> {
 
     /// The same for segments from before a flush only.
     pub(super) fn begin_leaving_flushed(&mut self) -> bool {
-        let is_flushed = |&(id, segment): &(SegmentId, &Segment)| {
-            segment.sequence() < self.core.flushed_before() && self.can_leave(id)
-        };
-        // What lives in it came in while the flush was made, and may find no room elsewhere.
-        let flushed = self.core.segments.sealed().filter(is_flushed);
-        let Some((segment, _)) = flushed.min_by_key(|&(id, _)| self.live_bytes(id)) else {
-            return false;
-        };
-        self.leave(segment, true)
+        self.flushed().is_some_and(|segment| self.leave(segment, true))
     }
 
-    /// The same for the segment with most bytes of expired items, if it has many.
+    /// A segment from before the flush that is being worked off.
+    fn flushed(&self) -> Option<SegmentId> {
+        let before = self.core.flushed_before();
+        // What lives in it is of uploads that ended after the flush, and may find no room elsewhere.
+        self.least_alive(self.core.segments.before(before, self.look_from.get()))
+    }
+
+    /// The same for the segment with most bytes of expired items among a part of them, if it has many.
     pub(super) fn begin_leaving_expired(&mut self) -> bool {
-        let sealed = self.core.segments.sealed().filter(|&(id, _)| self.can_leave(id)).map(|(id, _)| id);
-        let most = sealed.chain(self.heads.into_iter().flatten().filter(|&id| self.can_leave(id)));
+        self.count_window();
+        let sealed = self.core.segments.sealed_among(self.victim_turn, VICTIM_WINDOW).map(|(id, _)| id);
+        let all = sealed.chain(self.heads.into_iter().flatten()).filter(|&id| self.can_leave(id));
         let expired_bytes = |id: SegmentId| self.core.segments.get(id).expired_bytes() as usize;
-        let Some(segment) = most.max_by_key(|&id| expired_bytes(id)) else { return false };
-        if expired_bytes(segment) < self.core.sizes.segment_bytes / EXPIRED_SHARE {
-            return false;
-        }
+        let most = all.max_by_key(|&id| expired_bytes(id));
+        self.victim_turn = self.victim_turn.wrapping_add(1);
+        let least = self.core.sizes.segment_bytes / EXPIRED_SHARE;
+        let Some(segment) = most.filter(|&id| expired_bytes(id) >= least) else { return false };
         self.seal_own(segment);
         self.leave(segment, true)
     }
 
+    fn count_window(&self) {
+        let looked_at = self.core.segments.resident().min(VICTIM_WINDOW);
+        self.counters().segments_examined.add(looked_at as u64);
+    }
+
+    /// Of a few sealed segments that can leave the one in which least lives. The next call looks at others, if there
+    /// are more.
+    pub(super) fn least_alive<'a>(
+        &'a self,
+        segments: impl Iterator<Item = SegmentId> + 'a,
+    ) -> Option<SegmentId> {
+        let mut last = None;
+        let can_leave = |&id: &SegmentId| {
+            self.counters().segments_examined.add(1);
+            last = Some(id);
+            matches!(self.core.segments.get(id).state(), State::Sealed(_)) && self.can_leave(id)
+        };
+        let some = segments.take(VICTIM_WINDOW).filter(can_leave).take(VICTIM_CANDIDATES);
+        let least = some.min_by_key(|&id| self.live_bytes(id));
+        self.look_from.set(last.map_or(0, |id| id.index() + 1));
+        least
+    }
+
     /// Frees a segment in which nothing lives, if there is one: its memory is used again before fresh memory is.
     pub(super) fn free_empty(&mut self) {
-        let is_empty =
-            |(id, _): (SegmentId, &Segment)| (self.live_bytes(id) == 0 && self.can_leave(id)).then_some(id);
-        let empty = self.core.segments.sealed().find_map(is_empty);
+        let empty = self.least_alive(self.core.segments.light(0, self.look_from.get()));
         if let Some(segment) = empty {
             self.leave_empty(segment);
         }
@@ -154,32 +176,24 @@ impl<S: Sharing> Store<S> {
 
     /// The segment to empty next, and whether its live items stay.
     fn choose_victim(&self) -> Option<(SegmentId, bool)> {
+        if self.core.flushed_before() != 0
+            && let Some(flushed) = self.flushed()
+        {
+            return Some((flushed, true));
+        }
         let has_credit = self.core.evicts && self.copy_credit > 0;
         let live_percent = match has_credit {
             _ if self.core.evicts && self.has_bar() => LATE_LIVE_PERCENT,
             true => COMPACT_CREDIT_LIVE_PERCENT,
             false => COMPACT_LIVE_PERCENT,
         };
-        let mut best: Option<(u64, SegmentId)> = None;
-        // What is from before a flush is not to be missed.
-        let window = if self.core.flushed_before() == 0 { VICTIM_WINDOW } else { usize::MAX };
-        for (id, segment) in self.core.segments.sealed_among(self.victim_turn, window) {
-            if segment.uploads() != 0 || self.core.arena.is_held(id) {
-                continue;
-            }
-            if segment.sequence() < self.core.flushed_before() {
-                return Some((id, true));
-            }
-            let gain = self.gain_of_compacting(id, segment, live_percent);
-            if gain > best.map_or(0, |(best, _)| best) {
-                best = Some((gain, id));
-            }
-        }
-        if let Some((_, id)) = best {
+        if let Some(id) = self.worth_most(live_percent) {
             return Some((id, true));
         }
         if !self.core.evicts {
-            return None;
+            // There may be one that this turn has not come to.
+            let light = self.core.segments.light(COMPACT_WEIGHT, self.look_from.get());
+            return self.least_alive(light).map(|id| (id, true));
         }
         let oldest = |queue| self.core.segments.oldest(queue, |id| self.can_leave(id));
         let small_has_its_share =
@@ -190,6 +204,25 @@ impl<S: Sharing> Store<S> {
             (Queue::Main, Queue::Small)
         };
         oldest(first).or_else(|| oldest(second)).map(|id| (id, false))
+    }
+
+    /// Of a part of the sealed segments, and of all the lightest, the one that is worth most to be compacted, if one
+    /// is.
+    fn worth_most(&self, live_percent: usize) -> Option<SegmentId> {
+        self.count_window();
+        let part = self.core.segments.sealed_among(self.victim_turn, VICTIM_WINDOW);
+        let lightest = self.core.segments.lightest().map(|id| (id, self.core.segments.get(id)));
+        let mut best: Option<(u64, SegmentId)> = None;
+        for (id, segment) in part.chain(lightest) {
+            if !self.can_leave(id) {
+                continue;
+            }
+            let gain = self.gain_of_compacting(id, segment, live_percent);
+            if gain > best.map_or(0, |(best, _)| best) {
+                best = Some((gain, id));
+            }
+        }
+        best.map(|(_, id)| id)
     }
 
     /// How much is gained by copying what lives in a sealed segment elsewhere; 0 where that is more than `live_percent`
@@ -210,11 +243,12 @@ impl<S: Sharing> Store<S> {
         self.core.segments.get(id).uploads() == 0 && !self.core.arena.is_held(id)
     }
 
-    /// Looks at records of the leaving segment: at least [`EVICTION_STEP_RECORDS`], and `bytes` of it.
+    /// Looks at records of the leaving segment: `bytes` of it, and at least [`EVICTION_STEP_RECORDS`] or
+    /// [`EVICTION_STEP_BYTES`].
     pub(super) fn empty_some(&mut self, bytes: usize) {
         let (mut examined, mut records) = (0, 0);
         while let Some(segment) = self.leaving.segment
-            && (examined < bytes || records < EVICTION_STEP_RECORDS)
+            && (examined < bytes || records < EVICTION_STEP_RECORDS && examined < EVICTION_STEP_BYTES)
         {
             let before = self.leaving.at;
             let (candidates, count) = self.next_candidates(segment);
@@ -226,6 +260,7 @@ impl<S: Sharing> Store<S> {
             }
             examined += self.leaving.at - before;
             records += count;
+            self.counters().examined.add(count as u64);
             if self.leaving.at >= self.core.arena.used(segment) || self.live_bytes(segment) == 0 {
                 self.finish_leaving(segment);
             }
@@ -236,7 +271,8 @@ impl<S: Sharing> Store<S> {
     fn next_candidates(&mut self, segment: SegmentId) -> ([Option<Candidate>; EVICTION_BATCH], usize) {
         let mut candidates = [None; EVICTION_BATCH];
         let (mut found, mut records) = (0, 0);
-        while found < EVICTION_BATCH && records < 4 * EVICTION_BATCH {
+        let end = self.leaving.at + EVICTION_STEP_BYTES;
+        while found < EVICTION_BATCH && records < 4 * EVICTION_BATCH && self.leaving.at < end {
             let Some((location, record)) = self.core.arena.record_at(segment, self.leaving.at) else { break };
             self.leaving.at += self.core.arena.rounded(record.bytes());
             records += 1;
@@ -380,11 +416,7 @@ impl<S: Sharing> Store<S> {
     /// A flush is worked off when no segment from before it is left.
     pub(super) fn finish_flush(&mut self) {
         let before = self.core.flushed_before();
-        let is_left = |id| {
-            let segment = self.core.segments.get(id);
-            segment.state().has_records() && segment.sequence() < before
-        };
-        if before != 0 && !self.core.segments.ids().any(is_left) {
+        if before != 0 && !self.core.segments.has_before(before) {
             self.core.end_flush(before);
         }
     }

@@ -4,7 +4,7 @@ use super::{Found, Store, is_expired};
 use crate::hash::KeyHash;
 use crate::limits::{
     EVICTION_BATCH, EVICTION_STEP_RECORDS, EXPIRE_FIRST_RECORDS, EXPIRED_SHARE, RECORDS_PER_RECLAIM,
-    RECORDS_PER_RESIZE_STEP,
+    RECORDS_PER_RESIZE_STEP, VICTIM_WINDOW,
 };
 use crate::memory::{Location, RecordKind, SegmentId, flag};
 use crate::narrow::to_u32;
@@ -21,13 +21,11 @@ pub(super) struct Sweep {
     at: Option<usize>,
     /// What was met in it that is still to expire.
     horizon: Horizon,
-    /// The second in which the last round through all segments began.
-    round_s: u32,
 }
 
 impl Default for Sweep {
     fn default() -> Self {
-        Self { segment: SegmentId(0), sequence: 0, at: None, horizon: Horizon::EMPTY, round_s: 0 }
+        Self { segment: SegmentId(0), sequence: 0, at: None, horizon: Horizon::EMPTY }
     }
 }
 
@@ -85,8 +83,8 @@ impl<S: Sharing> Store<S> {
     /// Background work: looks at up to `records` records for expired items, empties segments from before a flush,
     /// and goes on with the index's growth or shrink. Returns false when there is nothing to do for now.
     ///
-    /// A round through the segments begins at most once a second and passes by those in which next to nothing can have
-    /// expired.
+    /// Of the segments those are passed by in which next to nothing can have expired, and each is searched once a
+    /// second at most.
     pub fn maintain(&mut self, records: usize, now_s: u32) -> bool {
         self.begin(now_s);
         self.count_items();
@@ -109,10 +107,15 @@ impl<S: Sharing> Store<S> {
     fn maintain_leaving(&mut self, records: usize) -> bool {
         let is_leaving = self.leaving.segment.is_some()
             || self.core.flushed_before() != 0 && self.begin_leaving_flushed()
-            || self.has_surplus() && self.begin_leaving()
-            || self.garbage_of_expired() > self.core.limit_bytes() / EXPIRED_SHARE
-                && self.begin_leaving_expired();
-        let Some(segment) = self.leaving.segment.filter(|_| is_leaving) else { return false };
+            || self.has_surplus() && self.begin_leaving();
+        if !is_leaving && self.garbage_of_expired() > self.core.limit_bytes() / EXPIRED_SHARE {
+            // Where it is not in this part of the segments, it may be in the next.
+            let parts = self.core.segments.turns(VICTIM_WINDOW);
+            if !self.begin_leaving_expired() && !self.victim_turn.is_multiple_of(parts) {
+                return true;
+            }
+        }
+        let Some(segment) = self.leaving.segment else { return false };
         for _ in 0..records.div_ceil(EVICTION_STEP_RECORDS) {
             self.empty_some(0);
         }
@@ -133,33 +136,17 @@ impl<S: Sharing> Store<S> {
     pub(super) fn give_up_sweep(&mut self) {
         let segment = self.core.segments.get(self.sweep.segment);
         if self.sweep.at.take().is_some() && segment.sequence() == self.sweep.sequence {
-            segment.sweep_by::<S>(0);
+            self.core.segments.end_sweep(self.sweep.segment, 0);
         }
     }
 
     /// Goes on to the next segment in which something may have expired; false where there is none in this second.
     fn begin_sweep(&mut self) -> bool {
-        let due = |store: &Self, after: SegmentId| {
-            // Each shard searches its share of the segments.
-            let is_mine =
-                |id: &SegmentId| !S::IS_SHARED || id.index() % store.core.counters.len() == store.shard;
-            let mut later = store.core.segments.ids().skip(after.index()).filter(is_mine);
-            later.find(|&id| store.core.segments.get(id).is_due(store.now_s))
-        };
-        let mut next = due(self, self.sweep.segment);
-        if next.is_none() && self.sweep.round_s != self.now_s {
-            self.sweep.round_s = self.now_s;
-            next = due(self, SegmentId(0));
-        }
-        let Some(id) = next else {
-            self.sweep.segment = SegmentId(self.core.sizes.segments);
-            return false;
-        };
-        let segment = self.core.segments.get(id);
-        segment.begin_sweep();
-        let (round_s, sequence) = (self.sweep.round_s, segment.sequence());
+        let Some(id) = self.core.segments.begin_sweep(self.now_s) else { return false };
+        self.counters().segments_examined.add(1);
+        let sequence = self.core.segments.get(id).sequence();
         let horizon = Horizon { base_s: self.now_s, ..Horizon::EMPTY };
-        self.sweep = Sweep { segment: id, sequence, at: Some(0), horizon, round_s };
+        self.sweep = Sweep { segment: id, sequence, at: Some(0), horizon };
         true
     }
 
@@ -201,15 +188,13 @@ impl<S: Sharing> Store<S> {
             return left;
         }
         self.sweep.at = None;
-        let again_s = self.sweep.horizon.search_again_s(self.tolerance());
-        let segment = self.core.segments.get(id);
+        if is_same {
+            // One that is being emptied may come back from that: what was found out so far does not count.
+            let again_s = if is_there { self.sweep.horizon.search_again_s(self.tolerance()) } else { 0 };
+            self.core.segments.end_sweep(id, again_s);
+        }
         if is_there && self.live_bytes(id) == 0 {
             self.leave_empty(id);
-        } else if is_there {
-            segment.sweep_by::<S>(again_s);
-        } else if is_same {
-            // It is being emptied, or may come back from that: what was found out so far does not count.
-            segment.sweep_by::<S>(0);
         }
         left
     }
@@ -223,6 +208,7 @@ impl<S: Sharing> Store<S> {
             let Some((location, record)) = self.core.arena.record_at(self.sweep.segment, at) else { break };
             at += self.core.arena.rounded(record.bytes());
             left -= 1;
+            self.counters().examined.add(1);
             let flags = record.flags();
             if record.kind() == RecordKind::Extent || flags & (flag::DEAD | flag::EXPIRES) != flag::EXPIRES {
                 continue;

@@ -2,7 +2,7 @@
 
 use super::{Found, Store, is_expired};
 use crate::index::mark;
-use crate::limits::{BAR_LOW_YIELD, BAR_MAX, BAR_PATIENCE, STAY_AFTER_SMALL, STAY_IN_MAIN};
+use crate::limits::{BAR_LOW_YIELD, BAR_MAX, BAR_PATIENCE, BAR_SEGMENTS, STAY_AFTER_SMALL, STAY_IN_MAIN};
 use crate::memory::Location;
 use crate::segment::Queue;
 use crate::sharing::Sharing;
@@ -26,8 +26,9 @@ pub(super) enum Fate {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Bar {
     height: u64,
-    /// How many records were moved out of segments that gave little.
+    /// How many records were moved out of segments that gave little, and how many such segments there were.
     in_vain: u64,
+    segments_in_vain: u64,
     /// Bytes that lived in the segment when it was begun.
     live: usize,
     /// Bytes and records moved until then.
@@ -55,13 +56,15 @@ impl<S: Sharing> Store<S> {
     /// All of the segment's fates are decided.
     pub(super) fn end_fates(&mut self) {
         if !self.is_late() {
-            (self.bar.height, self.bar.in_vain) = (0, 0);
+            (self.bar.height, self.bar.in_vain, self.bar.segments_in_vain) = (0, 0, 0);
         } else if !self.leaving.compact {
             let moved = self.counters().moved_bytes.get() - self.bar.moved_bytes;
             let has_low_yield = moved * BAR_LOW_YIELD > self.bar.live as u64 * (BAR_LOW_YIELD - 1);
             if has_low_yield {
                 self.bar.in_vain += self.counters().moved.get() - self.bar.moved;
-                self.bar.height = (self.bar.in_vain / BAR_PATIENCE).min(BAR_MAX);
+                self.bar.segments_in_vain += 1;
+                let height = (self.bar.in_vain / BAR_PATIENCE).max(self.bar.segments_in_vain / BAR_SEGMENTS);
+                self.bar.height = height.min(BAR_MAX);
             }
         }
     }

@@ -91,7 +91,7 @@ impl<S: Sharing> Core<S> {
             return Err(Refused::book());
         }
         let expired: u64 =
-            self.segments.sealed().map(|(_, segment)| u64::from(segment.expired_bytes())).sum();
+            self.segments.ids().map(|id| u64::from(self.segments.get(id).expired_bytes())).sum();
         let counters = &self.counters[0];
         counters.items.add(items);
         counters.stored.add(items);

@@ -6,8 +6,7 @@
 //! that fill the segment after it.
 
 use super::Store;
-use crate::limits::{PACE_SEGMENTS_MAX, REUSE_LIVE_SHARE, REUSE_LOOK_SHARE, REUSE_PACE};
-use crate::memory::SegmentId;
+use crate::limits::{PACE_SEGMENTS_MAX, REUSE_PACE, REUSE_WEIGHT};
 use crate::sharing::Sharing;
 
 impl<S: Sharing> Store<S> {
@@ -22,26 +21,13 @@ impl<S: Sharing> Store<S> {
         let has_free = self.core.segments.free() + self.core.segments.held() != 0;
         if has_free {
             self.countdown = soon.min(segment_bytes / 4);
-        } else if let Some(segment) = self.mostly_dead()
+        } else if let Some(segment) =
+            self.least_alive(self.core.segments.light(REUSE_WEIGHT, self.look_from.get()))
             && self.leave(segment, true)
         {
             self.empty_some(bytes * REUSE_PACE);
         } else {
-            // The longer it takes to look at all of them, the more is written before the next look.
-            let look = self.core.segments.resident() / REUSE_LOOK_SHARE + 1;
-            self.countdown = soon.min(look * segment_bytes / 4);
+            self.countdown = soon.min(segment_bytes / 4);
         }
-    }
-
-    /// The sealed segment in which least lives, if that is little.
-    fn mostly_dead(&self) -> Option<SegmentId> {
-        let most = self.core.sizes.segment_bytes / REUSE_LIVE_SHARE;
-        let few = self
-            .core
-            .segments
-            .sealed()
-            .map(|(id, _)| id)
-            .filter(|&id| self.live_bytes(id) <= most && self.can_leave(id));
-        few.min_by_key(|&id| self.live_bytes(id))
     }
 }

@@ -41,8 +41,8 @@ impl<S: Sharing> Store<S> {
         })
     }
 
-    /// The same, or where no other segment may be opened now one that is open at another place of the same queue: that
-    /// items of a kind stand together is not worth to wait until a segment is empty.
+    /// The same, or where no other segment may be opened now one that is open at another place, of the same queue if
+    /// there is one: that items of a kind stand together is not worth to wait until a segment is empty.
     #[inline(always)]
     pub(super) fn open_or_other(&self, place: Place, bytes: usize) -> Option<SegmentId> {
         self.open_with_room(place, bytes).or_else(|| self.other_with_room(place, bytes))
@@ -51,12 +51,7 @@ impl<S: Sharing> Store<S> {
     #[cold]
     #[inline(never)]
     fn other_with_room(&self, place: Place, bytes: usize) -> Option<SegmentId> {
-        if self.available() > self.core.reserve_segments() {
-            return None;
-        }
-        let (small, main) = self.heads.split_at(PLACES / QUEUES);
-        let same = if place.queue == Queue::Small { small } else { main };
-        same.iter().find_map(|&head| self.with_room(head, bytes))
+        if self.available() > self.core.reserve_segments() { None } else { self.any_with_room(place, bytes) }
     }
 
     /// An open segment with room for `bytes`, of the same queue where there is one.
@@ -160,7 +155,7 @@ impl<S: Sharing> Store<S> {
     /// Seals a segment that is no longer among the heads.
     pub(super) fn close_head(&mut self, full: SegmentId) {
         self.core.arena.close(&mut self.writer, full);
-        self.core.segments.seal(full);
+        self.core.segments.seal(full, self.core.arena.used(full));
     }
 
     /// Changes the memory limit. What is too much then is given back step by step, by writes and by
@@ -320,6 +315,7 @@ impl<S: Sharing> Store<S> {
 
     fn move_buckets(&mut self) {
         for _ in 0..2 {
+            self.counters().buckets_moved.add(1);
             self.core.index.prefetch_step(|location| self.core.arena.prefetch(location));
             let (arena, hasher) = (&self.core.arena, &self.core.hasher);
             let lost = self.core.index.step(|at| hasher.hash(arena.record(at).key()));

@@ -3,7 +3,6 @@
 use super::Store;
 use crate::hash::KeyHash;
 use crate::memory::{RecordKind, SegmentId, flag};
-use crate::segment::State;
 use crate::sharing::Sharing;
 
 /// An invariant that does not hold.
@@ -88,7 +87,7 @@ impl<S: Sharing> Store<S> {
     fn verify_segment(&self, id: SegmentId) -> Result<(), Broken> {
         let segment = self.core.segments.get(id);
         let (mut at, mut live_bytes, mut strangers, mut early_bytes) = (0, 0, 0, 0);
-        let has_records = matches!(segment.state(), State::Open(_) | State::Sealed(_) | State::Leaving(_));
+        let (has_records, due_s) = (segment.state().has_records(), segment.sweep_at_s());
         while has_records && let Some((location, record)) = self.core.arena.record_at(id, at) {
             let bytes = self.core.arena.rounded(record.bytes());
             at += bytes;
@@ -106,7 +105,7 @@ impl<S: Sharing> Store<S> {
                 }
             };
             strangers += u32::from(!is_known);
-            let is_early = record.expiry() < segment.sweep_at_s() && !segment.is_searched();
+            let is_early = record.expiry() < due_s && due_s > self.now_s + 1 && !segment.is_searched();
             if record.kind() == RecordKind::Item && record.expiry() != 0 && is_known && is_early {
                 early_bytes += record.layout().value_at() + record.total_len();
             }
@@ -128,6 +127,9 @@ impl<S: Sharing> Store<S> {
             return Err(Broken(format!(
                 "{id:?} does not know of expiries: {early_bytes} bytes, {tolerated} may be"
             )));
+        }
+        if !self.core.segments.is_in_order(id) {
+            return Err(Broken(format!("{id:?} is not found by what it is: {segment:?}")));
         }
         if strangers > segment.uploads() {
             return Err(Broken(format!("{id:?} has {strangers} records of nobody")));

@@ -179,7 +179,7 @@ impl<S: Sharing> Store<S> {
         let core = &*self.core;
         old.change_flags(flag::DEAD, 0);
         let bytes = to_u32(core.arena.rounded(old.item_bytes()));
-        core.segments.get(core.arena.segment_of(location)).add_dead::<S>(bytes);
+        core.segments.add_dead(core.arena.segment_of(location), bytes);
         let counters = self.counters();
         counters.item_bytes.add((value_len as u64).wrapping_sub(old.layout().value_len as u64));
         counters.stored.add(1);

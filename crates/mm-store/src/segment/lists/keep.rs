@@ -6,6 +6,7 @@ use super::super::GENERATIONS;
 use super::{Lists, QUEUES, Queue, Segments, State};
 use crate::kept::{Reading, Refused, Writing};
 use crate::memory::{Arena, SegmentId};
+use crate::narrow::to_u32;
 use crate::sharing::{Exclusive, Sharing};
 
 const ALL_QUEUES: [Queue; QUEUES] = [Queue::Small, Queue::Main];
@@ -98,6 +99,7 @@ impl<S: Sharing> Segments<S> {
                 if self.get(id).dead_bytes() as usize > used {
                     return Err(Refused::book());
                 }
+                self.get(id).fill::<S>(to_u32(used));
                 self.with(|lists| self.append(lists, id));
             }
         }
