@@ -15,6 +15,8 @@ mod hand_over;
 mod handled;
 mod linger;
 mod outputs;
+mod pace;
+mod share;
 mod sweep;
 mod turn;
 
@@ -40,6 +42,7 @@ use balance::Balance;
 use datagrams::Datagrams;
 use handled::Handled;
 use outputs::Outputs;
+use pace::Pace;
 use sweep::Sweep;
 use turn::Batch;
 
@@ -88,6 +91,8 @@ struct Connection<C> {
     output: Option<Box<Output>>,
     /// When bytes last went in the direction that is waited for, on the monotonic clock.
     progress_ms: u64,
+    /// Of what it sends into the service's space.
+    pace: Pace,
     marks: Marks,
     /// Through which listener it came.
     listener: u32,
@@ -248,6 +253,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             stream,
             output: None,
             progress_ms: now.monotonic_ms,
+            pace: Pace::default(),
             marks: Marks::default(),
             listener: u32::try_from(listener).unwrap_or(u32::MAX),
             origin,

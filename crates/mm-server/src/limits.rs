@@ -29,8 +29,12 @@ pub const DATAGRAMS_PER_TURN_MAX: usize = 64;
 /// The longest datagram there is. What were longer would be cut.
 pub const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes that one connection may receive into a service's space in one turn.
-pub const SPACE_BYTES_PER_TURN_MAX: usize = 256 * 1024;
+/// Bytes that one connection may receive into a service's space in one turn: some tens of microseconds, so that
+/// others do not wait for a large value.
+pub const SPACE_BYTES_PER_TURN_MAX: usize = 128 * 1024;
+
+/// Bytes that are sent to one connection in one turn, for the same reason: a socket's buffer takes megabytes.
+pub const SEND_BYTES_PER_TURN_MAX: usize = 128 * 1024;
 
 /// How long accepting is suspended, in milliseconds, when descriptors or memory have run out.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
@@ -55,9 +59,13 @@ pub const SWEEP_MS_MAX: u64 = 1000;
 /// for it.
 pub const STARVED_MS: u64 = 100;
 
-/// How long nothing must have come from a connection before it is closed because what it has begun to send holds memory
-/// that others need. Longer than the pauses of a slow network.
+/// How far a connection must be behind the slowest pace before it is closed because what it has begun to send holds
+/// memory that others need: for so long nothing came, or too little for longer. Longer than the pauses of a slow
+/// network.
 pub const STALLED_MS: u64 = 1000;
+
+/// The slowest pace, in bytes a millisecond: 15 KiB a second, a hundredth of a slow network.
+pub const PACE_BYTES_PER_MS: u64 = 16;
 
 /// How often the watch for stalls looks, per limit that a stall has.
 pub const STALL_LOOKS: u32 = 2;

@@ -147,8 +147,9 @@ pub trait Service {
     }
 
     /// Whether a request was refused since the last call for want of memory that others hold which have not arrived
-    /// whole. The server then closes the connection in [`Step::ReadInto`] from which nothing has come for the longest
-    /// time, if that is a second at least. Called once per turn.
+    /// whole. The server then closes the connection in [`Step::ReadInto`] that is furthest behind the slowest pace
+    /// ([`PACE_BYTES_PER_MS`](crate::limits::PACE_BYTES_PER_MS)), if it is so by a second at least. Called once per
+    /// turn.
     fn lacks_memory(&mut self) -> bool {
         false
     }

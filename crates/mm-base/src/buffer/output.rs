@@ -144,21 +144,30 @@ impl Output {
 
     /// Fills `slices` from the front with what is to be sent next. Returns how many were filled.
     pub fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.gather_some(slices, usize::MAX)
+    }
+
+    /// The same, of the first `bytes` bytes only.
+    pub fn gather_some<'a>(&'a self, slices: &mut [IoSlice<'a>], bytes: usize) -> usize {
         let mut filled = 0;
+        let mut left = bytes;
         let mut buffer = 0;
         for piece in &self.pieces {
-            if filled == slices.len() {
+            if filled == slices.len() || left == 0 {
                 return filled;
             }
-            slices[filled] = IoSlice::new(match piece {
+            let bytes = match piece {
                 Piece::Inline { start, end, .. } => &self.buffer(buffer)[*start..*end],
                 Piece::Pinned { pinned, start, end } => &pinned.bytes()[*start..*end],
-            });
+            };
+            slices[filled] = IoSlice::new(&bytes[..bytes.len().min(left)]);
+            left = left.saturating_sub(bytes.len());
             filled += 1;
             buffer += usize::from(matches!(piece, Piece::Inline { last: true, .. }));
         }
-        if filled < slices.len() && self.tail_start < self.tail_end {
-            slices[filled] = IoSlice::new(self.tail());
+        if filled < slices.len() && left > 0 && self.tail_start < self.tail_end {
+            let tail = self.tail();
+            slices[filled] = IoSlice::new(&tail[..tail.len().min(left)]);
             filled += 1;
         }
         filled

@@ -28,7 +28,7 @@ pub(super) struct Sweep {
     write_timeout_ms: u64,
     /// Since when memory has been short.
     starved_since_ms: Option<u64>,
-    /// When it is next looked who has stopped sending what holds the service's memory.
+    /// When it is next looked who sends too slowly what holds the service's memory.
     stalled_look_ms: u64,
 }
 
@@ -127,21 +127,25 @@ impl<S: Service, D: Driver> Engine<S, D> {
         }
     }
 
-    /// Where the service lacks memory: closes the connection that has stopped sending for the longest time what is
-    /// received into such memory, if that is long enough. One per turn; who is refused next has the next one closed.
+    /// Where the service lacks memory: closes the connection that is furthest behind the slowest pace with what is
+    /// received into such memory, if it is far enough. One per turn; who is refused next has the next one closed.
     fn relieve_service(&mut self, driver: &mut D, now: Now) {
         if !self.service.lacks_memory() || now.monotonic_ms < self.sweep.stalled_look_ms {
             return;
         }
         let sends = |(_, connection): &(Key, &Connection<_>)| connection.machine.want() == Want::Space;
-        let slowest = self.connections.iter().filter(sends).min_by_key(|(_, other)| other.progress_ms);
-        let due = slowest.map_or(now.monotonic_ms, |(_, connection)| connection.progress_ms) + STALLED_MS;
+        let due_ms = |connection: &Connection<_>| connection.pace.due_ms(connection.progress_ms);
+        let sending = self.connections.iter().filter(sends);
+        let slowest =
+            sending.map(|(key, connection)| (due_ms(connection), key)).min_by_key(|&(due_ms, _)| due_ms);
         match slowest {
-            Some((key, _)) if due <= now.monotonic_ms => {
+            Some((due_ms, key)) if due_ms <= now.monotonic_ms => {
+                mark!("slowest sender closed for want of the service's memory");
                 self.stats().memory_timeouts.add(1);
                 self.close(driver, key);
             }
-            _ => self.sweep.stalled_look_ms = due,
+            Some((due_ms, _)) => self.sweep.stalled_look_ms = due_ms,
+            None => self.sweep.stalled_look_ms = now.monotonic_ms + STALLED_MS,
         }
     }
 

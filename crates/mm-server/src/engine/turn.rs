@@ -12,10 +12,12 @@ use mm_base::slab::Key;
 use mm_base::{canary, mark};
 use mm_runtime::driver::{Driver, Received, Sent, Span};
 
+use super::pace::Pace;
+use super::share::Share;
 use super::{Engine, Marks};
 use crate::Service;
 use crate::connection::{Context, Want};
-use crate::limits::{BATCH_MAX, CONNECTIONS_PER_TURN_MAX, SPACE_BYTES_PER_TURN_MAX};
+use crate::limits::{BATCH_MAX, CONNECTIONS_PER_TURN_MAX, SEND_BYTES_PER_TURN_MAX, SPACE_BYTES_PER_TURN_MAX};
 
 /// The connections that go through the stages together, and what has been counted on the way.
 #[derive(Debug, Default)]
@@ -137,6 +139,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         };
         match received {
             Ok(Received::Bytes((bytes, span))) => {
+                connection.pace = Pace::default();
                 connection.progress_ms = now.monotonic_ms;
                 self.batch.bytes_read += count(bytes);
                 Some(Taken::Run(span))
@@ -174,6 +177,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             Ok(Received::Blocked)
         }));
         if bytes > 0 {
+            connection.pace.received(bytes, now.monotonic_ms.saturating_sub(connection.progress_ms));
             connection.progress_ms = now.monotonic_ms;
             self.batch.bytes_read += count(bytes);
         }
@@ -257,16 +261,27 @@ impl<S: Service, D: Driver> Engine<S, D> {
         let Some(connection) = self.connections.get_mut(key) else { return false };
         let Some(mut output) = connection.output.take() else { return true };
         let before = output.len();
-        let sent = driver.send(connection.stream, &mut *output);
+        let sent = if before <= 2 * SEND_BYTES_PER_TURN_MAX {
+            driver.send(connection.stream, &mut *output)
+        } else {
+            driver.send(connection.stream, &mut Share::new(&mut output, SEND_BYTES_PER_TURN_MAX))
+        };
         let bytes = before - output.len();
         self.batch.bytes_written += count(bytes);
         if bytes > 0 {
             connection.progress_ms = now.monotonic_ms;
         }
         match sent {
-            Ok(Sent::All) => {
+            Ok(Sent::All) if output.is_empty() => {
                 connection.marks.clear(Marks::BLOCKED);
                 self.outputs.put(output);
+                true
+            }
+            Ok(Sent::All) => {
+                // Its next share comes with its next turn, behind others.
+                connection.marks.set(Marks::BLOCKED);
+                connection.output = Some(output);
+                self.put_off(key);
                 true
             }
             Ok(Sent::Blocked) => {

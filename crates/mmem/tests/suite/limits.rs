@@ -116,8 +116,8 @@ fn a_full_memory_without_evictions() {
 }
 
 #[test]
-fn values_that_stop_coming_give_way_to_others() {
-    for threads in [1, 2] {
+fn values_that_stop_coming_or_trickle_in_give_way_to_others() {
+    for (threads, trickles) in [(1, false), (2, false), (1, true), (2, true)] {
         let server = Server::start("stalled", &format!("mmem -p -1 -m 2 -t {threads}"));
         let mut client = Client::connect(&server);
         let mut set = || client.ask("set a 0 0 1\n1\n") == "STORED\n";
@@ -128,10 +128,30 @@ fn values_that_stop_coming_give_way_to_others() {
             stalled.push(other);
             assert!(stalled.len() < 500, "it takes no memory");
         }
-        eventually(|| set().then_some(()));
+        eventually(|| {
+            // Those that were closed already cannot send.
+            for other in stalled.iter_mut().filter(|_| trickles) {
+                let _sent = other.try_send("x");
+            }
+            set().then_some(())
+        });
         let closed: usize = client.stat(" server", "memory_timeouts").parse().unwrap();
         assert!((1..stalled.len()).contains(&closed), "{closed} of {}", stalled.len());
     }
+}
+
+#[test]
+fn a_large_answer_is_sent_in_shares() {
+    let server = Server::start("shares", "mmem -p -1 -m 64 -I 8m");
+    let mut client = Client::connect(&server);
+    let len = 6_000_000;
+    assert_eq!(client.ask(format!("set a 0 0 {len}\n{}\n", "v".repeat(len))), "STORED\n");
+    let yields = |client: &mut Client| client.stat(" server", "yields").parse::<usize>().unwrap();
+    let before = yields(&mut client);
+    assert_eq!(client.ask("get a\n"), format!("VALUE a 0 {len}\n"));
+    assert_eq!(client.line(), format!("{}\n", "v".repeat(len)));
+    assert_eq!(client.line(), "END\n");
+    assert!(yields(&mut client) > before, "others had no turn in between");
 }
 
 #[test]

@@ -180,3 +180,24 @@ fn a_short_rest_moves_to_a_small_buffer() {
     output.write(b"!");
     assert_eq!(output.contiguous(), Some(&b"xyz!"[..]));
 }
+
+#[test]
+fn a_part_is_gathered_where_the_whole_is() {
+    let pool = Pool::new(1 << 20);
+    let mut output = Output::new(&pool, 1 << 20);
+    output.write(b"head");
+    let source = Source::new(14);
+    output.pin(pinned(&source, 1, 14));
+    output.write(b"tail");
+    let gathered = |output: &Output, bytes| {
+        let mut slices = [IoSlice::new(&[]); 4];
+        let count = output.gather_some(&mut slices, bytes);
+        assert!(slices[..count].iter().all(|slice| !slice.is_empty()), "no slice is wasted");
+        slices[..count].iter().flat_map(|slice| slice.to_vec()).collect::<Vec<u8>>()
+    };
+    let whole = [b"head", &source.text[..], b"tail"].concat();
+    assert_eq!(gathered(&output, usize::MAX), whole);
+    for bytes in 0..=whole.len() + 1 {
+        assert_eq!(gathered(&output, bytes), whole[..bytes.min(whole.len())]);
+    }
+}
