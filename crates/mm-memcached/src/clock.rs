@@ -1,5 +1,7 @@
 //! Time as memcached counts it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use mm_base::Now;
 
 /// The longest expiration time that counts from now: 30 days. Beyond, it is a date.
@@ -20,6 +22,27 @@ pub(crate) struct Started {
     pub(crate) store_s: u32,
 }
 
+/// The date at which the store's seconds began.
+///
+/// A second of the calendar begins within one of the store's, so in a part of each the difference of the two is one
+/// more than in the rest. Counted from the larger, an item would be gone up to a second before the date it was given;
+/// from the smaller it never is.
+#[derive(Debug, Default)]
+pub(crate) struct Calendar(AtomicU64);
+
+impl Calendar {
+    /// The date, where the clocks differ by this much now.
+    fn started_unix_s(&self, difference_s: u64) -> u64 {
+        let known_s = self.0.load(Ordering::Relaxed);
+        // By more, an operator has moved the calendar.
+        if (known_s..=known_s.saturating_add(1)).contains(&difference_s) {
+            return known_s;
+        }
+        self.0.store(difference_s, Ordering::Relaxed);
+        difference_s
+    }
+}
+
 /// The time of one call, in the store's seconds, which begin when the first server that has the store starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Time {
@@ -33,13 +56,13 @@ pub(crate) struct Time {
 
 impl Time {
     /// The time `now` of a server that started so, whose clock was moved by `moved_s`.
-    pub(crate) fn new(now: Now, started: Started, moved_s: i64) -> Self {
+    pub(crate) fn new(now: Now, started: Started, calendar: &Calendar, moved_s: i64) -> Self {
         let running_s =
             u64::from(started.store_s) + now.monotonic_ms.saturating_sub(started.monotonic_ms) / 1000;
         let now_s = running_s.saturating_add_signed(moved_s).max(u64::from(START_S));
         Self {
             now_s: u32::try_from(now_s).unwrap_or(u32::MAX),
-            started_unix_s: now.unix_s.saturating_sub(running_s),
+            started_unix_s: calendar.started_unix_s(now.unix_s.saturating_sub(running_s)),
             unix_s: now.unix_s,
         }
     }
@@ -136,7 +159,8 @@ mod tests {
 
     #[test]
     fn expiration_times() {
-        let time = Time::new(Now { monotonic_ms: 105_000, unix_s: 1_000_000_000 }, STARTED, 0);
+        let time =
+            Time::new(Now { monotonic_ms: 105_000, unix_s: 1_000_000_000 }, STARTED, &Calendar::default(), 0);
         assert_eq!(time.now_s, 102);
         assert_eq!(time.expiry_s(0), 0);
         assert_eq!(time.expiry_s(-1), OVER_S);
@@ -153,13 +177,63 @@ mod tests {
         assert_eq!((time.left_s(112), time.left_s(100)), (10, 0));
     }
 
+    /// For how many milliseconds what is stored then, with that expiry, lives by this clock.
+    fn lives_ms(clock: impl Fn(u64) -> Time, stored_ms: u64, expiry: impl Fn(&Time) -> u32) -> u64 {
+        let expiry_s = expiry(&clock(stored_ms));
+        (0_u64..).find(|ms| expiry_s <= clock(stored_ms + ms).now_s).unwrap()
+    }
+
+    /// A clock of which the store's seconds begin `phase_ms` after those of the calendar.
+    fn clock(phase_ms: u64) -> impl Fn(u64) -> Time {
+        let calendar = Calendar::default();
+        move |ms| {
+            let now = Now { monotonic_ms: 5_000 + ms, unix_s: (1_000_000_000_000 + phase_ms + ms) / 1000 };
+            Time::new(now, STARTED, &calendar, 0)
+        }
+    }
+
+    #[test]
+    fn a_second_to_live_ends_with_the_stores_second() {
+        for ms in [0, 1, 500, 999, 1000, 60_001] {
+            let lives_ms = lives_ms(clock(300), ms, |time| time.expiry_s(1));
+            assert_eq!(lives_ms, 1000 - ms % 1000, "stored at {ms} ms");
+        }
+        assert_eq!(lives_ms(clock(300), 999, |time| time.expiry_s(2)), 1001);
+    }
+
+    #[test]
+    fn no_item_is_gone_before_its_date_and_none_stays_a_second_longer() {
+        for phase_ms in [0, 300, 700, 999] {
+            let clock = clock(phase_ms);
+            for stored_ms in (0..3000).step_by(37) {
+                let date_s = clock(stored_ms).unix_s + 2;
+                let until_ms = date_s * 1000 - (1_000_000_000_000 + phase_ms + stored_ms);
+                let date = i32::try_from(date_s).unwrap();
+                let lives_ms = lives_ms(&clock, stored_ms, |time| time.expiry_s(date));
+                assert!(
+                    (until_ms..until_ms + 1000).contains(&lives_ms),
+                    "phase {phase_ms}, stored at {stored_ms}: {lives_ms} instead of {until_ms} ms",
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_moved_calendar_moves_dates() {
+        let calendar = Calendar::default();
+        let at = |ms: u64, unix_s| Time::new(Now { monotonic_ms: 5_000 + ms, unix_s }, STARTED, &calendar, 0);
+        assert_eq!(at(0, 1_000_000_000).expiry_s(1_000_000_010), 12);
+        assert_eq!(at(1_000, 1_000_003_601).expiry_s(1_000_003_611), 13);
+        assert_eq!(at(2_000, 1_000_000_002).expiry_s(1_000_000_012), 14);
+    }
+
     #[test]
     fn a_moved_clock_moves_expiry_and_no_dates() {
         let now = Now { monotonic_ms: 5_000, unix_s: 1_000_000_000 };
-        let time = Time::new(now, STARTED, 100);
+        let time = Time::new(now, STARTED, &Calendar::default(), 100);
         assert_eq!((time.now_s, time.expiry_s(10)), (102, 112));
         assert_eq!(time.expiry_s(1_000_000_010), 12);
-        assert_eq!(Time::new(now, STARTED, -100).now_s, 2);
+        assert_eq!(Time::new(now, STARTED, &Calendar::default(), -100).now_s, 2);
     }
 
     #[test]

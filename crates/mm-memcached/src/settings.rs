@@ -9,7 +9,7 @@ use mm_base::Now;
 use mm_proto::memcached::admin::Shutdown;
 
 use crate::classes::Classes;
-use crate::clock::{Left, START_S, Started, Time};
+use crate::clock::{Calendar, Left, START_S, Started, Time};
 use crate::counters::Counters;
 use crate::prefixes::Prefixes;
 use crate::registry::Registry;
@@ -234,6 +234,8 @@ pub struct Shared {
     /// The server's counters when the statistics were last set back.
     pub(crate) server_base: ServerBase,
     started: OnceLock<Started>,
+    /// How dates and the store's seconds go together.
+    calendar: Calendar,
     /// What the server before this one has left.
     left: OnceLock<Left>,
     /// How far `debugtime` has moved the clock.
@@ -260,6 +262,7 @@ impl Shared {
             counters: (0..shards).map(|_| Arc::default()).collect(),
             server_base: ServerBase::default(),
             started: OnceLock::new(),
+            calendar: Calendar::default(),
             left: OnceLock::new(),
             moved_s: AtomicI64::new(0),
             flush_s: AtomicU32::new(0),
@@ -272,7 +275,7 @@ impl Shared {
             monotonic_ms: now.monotonic_ms,
             store_s: self.left.get().map_or(START_S, |left| left.store_s(now)),
         });
-        Time::new(now, started, self.moved_s.load(Ordering::Relaxed))
+        Time::new(now, started, &self.calendar, self.moved_s.load(Ordering::Relaxed))
     }
 
     /// How long the server has been there, in seconds.

@@ -229,7 +229,7 @@ impl Client {
     /// Asks for more, if not too much is under way, and sends.
     fn write<S: Sharing>(&mut self, stage: &mut Stage<'_, S>) {
         let Some(open) = &mut self.open else { return };
-        let moment = stage.world.moment(stage.simulation.network().now());
+        let moment = stage.world.client_moment(stage.simulation.network().now());
         for (key, cas) in stage.world.models.iter_mut().flat_map(|model| model.told.drain(..)) {
             stage.requests.saw_cas(key, cas);
         }

@@ -67,7 +67,7 @@ impl Writer {
         (world, requests): (&mut World, &mut Requests),
         choices: &mut Choices,
     ) {
-        let moment = world.moment(network.now());
+        let moment = world.client_moment(network.now());
         let mut stream = Stream::default();
         stream.is_binary = choices.one_in(3);
         let keys = std::mem::take(&mut world.keys);

@@ -8,13 +8,28 @@ pub(crate) struct Moment {
     /// Seconds since two before the server's start.
     pub(crate) now_s: u32,
     unix_s: u64,
+    /// The date at which these seconds began.
+    began_unix_s: u64,
 }
 
 impl Moment {
     /// The time `now` of a server that was first asked for something at `start_ms`.
     pub(crate) fn new(now: Now, start_ms: u64) -> Self {
         let now_s = 2 + (now.monotonic_ms - start_ms) / 1000;
-        Self { now_s: u32::try_from(now_s).unwrap_or(u32::MAX), unix_s: now.unix_s }
+        Self {
+            now_s: u32::try_from(now_s).unwrap_or(u32::MAX),
+            unix_s: now.unix_s,
+            began_unix_s: now.unix_s.saturating_sub(now_s),
+        }
+    }
+
+    /// Counts dates from when the service took the seconds to have begun, unless the calendar has been set since. Its
+    /// seconds and those counted here do not begin together, so that seems to be now a second earlier, now later; the
+    /// earlier one holds.
+    pub(crate) fn keep_calendar(mut self, began_unix_s: &mut Option<u64>) -> Self {
+        let known_s = began_unix_s.filter(|&known_s| self.began_unix_s.checked_sub(known_s) == Some(1));
+        self.began_unix_s = *began_unix_s.insert(known_s.unwrap_or(self.began_unix_s));
+        self
     }
 
     /// When a server would have started that has reached this moment and as many seconds of the calendar more by now.
@@ -29,10 +44,7 @@ impl Moment {
             0 => return 0,
             ..0 => 1,
             1..=2_592_000 => i64::from(self.now_s) + seconds,
-            _ => {
-                let left_s = seconds - i64::try_from(self.unix_s).unwrap_or(i64::MAX);
-                (i64::from(self.now_s) + left_s).max(1)
-            }
+            _ => (seconds - i64::try_from(self.began_unix_s).unwrap_or(i64::MAX)).max(1),
         };
         u32::try_from(expiry_s).unwrap_or(u32::MAX)
     }

@@ -33,6 +33,8 @@ pub(crate) struct World {
     pub(crate) letters: HashMap<SocketAddr, Letter>,
     /// When the service was first asked for something.
     start_ms: Option<u64>,
+    /// Since when the service counts its seconds, as a date.
+    began_unix_s: Option<u64>,
     /// When the store was left by the server before, and what it knew the time to be.
     left: Option<(Now, Moment)>,
     /// Evictions and refusals counted by each shard's store handle, over resets of the statistics.
@@ -83,6 +85,7 @@ impl World {
             streams: Vec::new(),
             letters: HashMap::new(),
             start_ms: None,
+            began_unix_s: None,
             left: None,
             losses: vec![Losses::default(); shards],
             history: None,
@@ -101,11 +104,13 @@ impl World {
         self.losses.fill(Losses::default());
         self.letters.clear();
         self.start_ms = None;
+        self.began_unix_s = None;
     }
 
     /// Goes on with another server on the same store, which has been left at this time.
     pub(crate) fn go_on(&mut self, left: Now) {
         self.losses.iter_mut().for_each(|losses| losses.last = 0);
+        self.began_unix_s = None;
         self.left = self.start_ms.take().map(|start_ms| (left, Moment::new(left, start_ms)));
     }
 
@@ -171,7 +176,15 @@ impl World {
             None => now.monotonic_ms,
             Some((then, moment)) => moment.start_ms_after(now.unix_s.saturating_sub(then.unix_s), now),
         });
-        Moment::new(now, *start_ms)
+        Moment::new(now, *start_ms).keep_calendar(&mut self.began_unix_s)
+    }
+
+    /// The time for a client, of which the service learns nothing.
+    pub(crate) fn client_moment(&mut self, now: Now) -> Moment {
+        let began_unix_s = self.began_unix_s;
+        let moment = self.moment(now);
+        self.began_unix_s = began_unix_s;
+        moment
     }
 
     /// A shard's store has counted so many losses.
