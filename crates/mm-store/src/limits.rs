@@ -121,15 +121,6 @@ pub(crate) const COMPACT_CREDIT_LIVE_PERCENT: usize = 95;
 /// The same while there is a bar: copying has to give room soon.
 pub(crate) const LATE_LIVE_PERCENT: usize = 50;
 
-/// A segment of which less than one in so many bytes becomes free gives little.
-pub(crate) const BAR_LOW_YIELD: u64 = 4;
-
-/// So many records moved out of such segments raise the bar for staying by one read.
-pub(crate) const BAR_PATIENCE: u64 = 4096;
-
-/// So many such segments do so too: while a write fills a segment, no more than 12 are gone through.
-pub(crate) const BAR_SEGMENTS: u64 = 3;
-
 /// At this height of the bar nothing stays.
 pub(crate) const BAR_MAX: u64 = 3;
 

@@ -100,7 +100,8 @@ pub struct Store<S: Sharing = Local> {
     /// The call's time.
     now_s: u32,
     leaving: evict::Leaving,
-    bar: fate::Bar,
+    /// See [`Store::set_bar`].
+    bar: u64,
     admission: admit::Admission,
     /// Bytes that can be written before segments have to be emptied again.
     countdown: usize,
@@ -167,7 +168,7 @@ impl<S: Sharing> Store<S> {
             is_reading: false,
             now_s: 0,
             leaving: evict::Leaving::default(),
-            bar: fate::Bar::default(),
+            bar: 0,
             admission: admit::Admission::default(),
             countdown: 0,
             copy_credit: 0,

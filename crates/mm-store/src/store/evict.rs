@@ -46,6 +46,7 @@ impl<S: Sharing> Store<S> {
             if self.take_back_held() {
                 continue;
             }
+            self.set_bar();
             if self.leaving.segment.is_none() && !self.begin_leaving() {
                 return false;
             }
@@ -169,7 +170,6 @@ impl<S: Sharing> Store<S> {
             let items = to_u32(self.items() / self.core.counters.len());
             self.admission.begin(oldest.map(|id| segments.stay_of(id)), items);
             self.leaving = Leaving { segment: Some(segment), at: 0, compact, mean_bytes: self.mean_bytes() };
-            self.begin_fates(self.live_bytes(segment));
         }
         is_ours
     }
@@ -399,7 +399,6 @@ impl<S: Sharing> Store<S> {
 
     /// All records of the leaving segment are garbage.
     fn finish_leaving(&mut self, segment: SegmentId) {
-        self.end_fates();
         self.leaving = Leaving::default();
         self.core.segments.count_drops(self.admission.take_drops());
         if self.live_bytes(segment) != 0 {

@@ -2,7 +2,7 @@
 
 use super::{Found, Store, is_expired};
 use crate::index::mark;
-use crate::limits::{BAR_LOW_YIELD, BAR_MAX, BAR_PATIENCE, BAR_SEGMENTS, STAY_AFTER_SMALL, STAY_IN_MAIN};
+use crate::limits::{BAR_MAX, STAY_AFTER_SMALL, STAY_IN_MAIN};
 use crate::memory::Location;
 use crate::segment::Queue;
 use crate::sharing::Sharing;
@@ -18,24 +18,6 @@ pub(super) enum Fate {
     Move(Queue, u8),
 }
 
-/// How much more than usual an item has to be read to stay.
-///
-/// Where all that lives was read lately (a dump, a warm-up), segment after segment would be copied whole, and a write
-/// would wait until all of memory had been gone through. So while only the reserve is left, the bar rises with what was
-/// moved out of segments that gave little, and at its highest nothing stays.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Bar {
-    height: u64,
-    /// How many records were moved out of segments that gave little, and how many such segments there were.
-    in_vain: u64,
-    segments_in_vain: u64,
-    /// Bytes that lived in the segment when it was begun.
-    live: usize,
-    /// Bytes and records moved until then.
-    moved_bytes: u64,
-    moved: u64,
-}
-
 impl<S: Sharing> Store<S> {
     /// Whether the next segment for writes would have to come out of the reserve.
     pub(super) fn is_late(&self) -> bool {
@@ -43,29 +25,20 @@ impl<S: Sharing> Store<S> {
     }
 
     /// Whether more than usual is asked of items.
-    pub(super) fn has_bar(&self) -> bool {
-        self.bar.height != 0 && self.is_late()
+    pub(super) const fn has_bar(&self) -> bool {
+        self.bar != 0
     }
 
-    /// A segment in which so many bytes live begins to be emptied.
-    pub(super) fn begin_fates(&mut self, live: usize) {
-        let (moved_bytes, moved) = (self.counters().moved_bytes.get(), self.counters().moved.get());
-        self.bar = Bar { live, moved_bytes, moved, ..self.bar };
-    }
-
-    /// All of the segment's fates are decided.
-    pub(super) fn end_fates(&mut self) {
-        if !self.is_late() {
-            (self.bar.height, self.bar.in_vain, self.bar.segments_in_vain) = (0, 0, 0);
-        } else if !self.leaving.compact {
-            let moved = self.counters().moved_bytes.get() - self.bar.moved_bytes;
-            let has_low_yield = moved * BAR_LOW_YIELD > self.bar.live as u64 * (BAR_LOW_YIELD - 1);
-            if has_low_yield {
-                self.bar.in_vain += self.counters().moved.get() - self.bar.moved;
-                self.bar.segments_in_vain += 1;
-                let height = (self.bar.in_vain / BAR_PATIENCE).max(self.bar.segments_in_vain / BAR_SEGMENTS);
-                self.bar.height = height.min(BAR_MAX);
-            }
+    /// Sets how much more than usual an item has to be read to stay.
+    ///
+    /// Where all that lives was read lately (a dump, a warm-up), segment after segment would be copied whole, and a
+    /// write would wait until all of memory had been gone through. So while only the reserve is left, the bar rises with
+    /// each quarter of a segment by which there is less room in the open ones, and at its highest nothing stays.
+    pub(super) fn set_bar(&mut self) {
+        self.bar = 0;
+        if self.is_late() {
+            let room: usize = self.heads.iter().flatten().map(|&head| self.core.arena.room(head)).sum();
+            self.bar = BAR_MAX.saturating_sub((room * 4 / self.core.sizes.segment_bytes) as u64);
         }
     }
 
@@ -115,7 +88,7 @@ impl<S: Sharing> Store<S> {
     }
 
     fn is_above_bar(&self, location: Location, frequency: u8, needed: u64) -> bool {
-        match self.bar.height {
+        match self.bar {
             0 => true,
             BAR_MAX.. => false,
             height => self.is_worth(location, frequency, needed + height),
@@ -124,8 +97,7 @@ impl<S: Sharing> Store<S> {
 
     /// Whether an item that was not read enough goes to main all the same.
     fn is_lucky(&mut self, location: Location, frequency: u8) -> bool {
-        let may_be =
-            frequency == 0 && self.bar.height == 0 && self.item_bytes(location) <= self.leaving.mean_bytes;
+        let may_be = frequency == 0 && self.bar == 0 && self.item_bytes(location) <= self.leaving.mean_bytes;
         self.admission.is_lucky(may_be)
     }
 

@@ -228,6 +228,7 @@ impl<S: Sharing> Store<S> {
         if self.leaving.segment.is_none() && self.expire_first() {
             return;
         }
+        self.set_bar();
         if self.leaving.segment.is_some() || self.begin_leaving() {
             self.empty_some(bytes * self.pace(surplus));
         } else {
