@@ -281,7 +281,7 @@ fn data_block(input: &[u8], start: usize, bytes: u32) -> Option<&[u8]> {
 #[inline]
 pub(crate) fn look_ahead<S: Sharing>(batch: &mut Batch<'_>, store: &Store<S>) {
     for slot in batch {
-        let writes = S::IS_SHARED && matches!(slot.work, Work::Store { .. });
+        let writes = matches!(slot.work, Work::Store { .. });
         if let Some(key) = slot.work.key_mut() {
             if writes {
                 store.look_ahead_to_write(key);

@@ -73,6 +73,15 @@ impl<S: Sharing> Ghosts<S> {
         self.backed.store(backed.max(len), Ordering::Relaxed);
     }
 
+    /// Brings the line of a key near that is to be remembered or may be known.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: KeyHash) {
+        let len = self.len.load(Ordering::Relaxed);
+        if len != 0 {
+            self.table.prefetch(scale(hash.second(), len));
+        }
+    }
+
     /// Remembers a key.
     pub(crate) fn add(&self, hash: KeyHash) {
         if let Some(line) = self.line(hash) {

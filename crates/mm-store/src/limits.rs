@@ -121,6 +121,9 @@ pub(crate) const COMPACT_CREDIT_LIVE_PERCENT: usize = 95;
 /// The same while there is a bar: copying has to give room soon.
 pub(crate) const LATE_LIVE_PERCENT: usize = 50;
 
+/// In stores of a lower limit writes rather wait: all of their memory is gone through in some hundred microseconds.
+pub(crate) const BAR_FROM_BYTES: usize = 2 << 20;
+
 /// At this height of the bar nothing stays.
 pub(crate) const BAR_MAX: u64 = 3;
 

@@ -28,6 +28,8 @@ pub(super) struct Leaving {
     pub(super) compact: bool,
     /// [`Store::mean_bytes`] when it was begun.
     pub(super) mean_bytes: u64,
+    /// Live records that are decided upon next: what that needs is on its way into the caches.
+    next: [Option<Candidate>; EVICTION_BATCH],
 }
 
 /// A live record of the segment that is being emptied.
@@ -169,7 +171,8 @@ impl<S: Sharing> Store<S> {
             // Each shard sees its part of them leave.
             let items = to_u32(self.items() / self.core.counters.len());
             self.admission.begin(oldest.map(|id| segments.stay_of(id)), items);
-            self.leaving = Leaving { segment: Some(segment), at: 0, compact, mean_bytes: self.mean_bytes() };
+            let mean_bytes = self.mean_bytes();
+            self.leaving = Leaving { segment: Some(segment), compact, mean_bytes, ..Leaving::default() };
         }
         is_ours
     }
@@ -248,30 +251,40 @@ impl<S: Sharing> Store<S> {
     pub(super) fn empty_some(&mut self, bytes: usize) {
         let (mut examined, mut records) = (0, 0);
         while let Some(segment) = self.leaving.segment
-            && (examined < bytes || records < EVICTION_STEP_RECORDS && examined < EVICTION_STEP_BYTES)
+            && (examined < bytes
+                || records < EVICTION_STEP_RECORDS && examined < EVICTION_STEP_BYTES
+                || self.leaving.at >= self.core.arena.used(segment))
         {
             let before = self.leaving.at;
-            let (candidates, count) = self.next_candidates(segment);
-            for &candidate in candidates.iter().flatten() {
+            let (next, count) = self.next_candidates(segment);
+            let now = std::mem::replace(&mut self.leaving.next, next);
+            // The first ones of a segment are only looked at.
+            let is_first = now[0].is_none() && next[0].is_some();
+            for candidate in now.into_iter().flatten() {
                 self.decide(candidate);
             }
             if self.leaving.segment != Some(segment) {
                 return;
             }
-            examined += self.leaving.at - before;
-            records += count;
+            if !is_first {
+                examined += self.leaving.at - before;
+                records += count;
+            }
             self.counters().examined.add(count as u64);
-            if self.leaving.at >= self.core.arena.used(segment) || self.live_bytes(segment) == 0 {
+            let is_at_end =
+                self.leaving.at >= self.core.arena.used(segment) && self.leaving.next[0].is_none();
+            if is_at_end || self.live_bytes(segment) == 0 {
                 self.finish_leaving(segment);
             }
         }
     }
 
-    /// The next few live records, with their index buckets on the way, and how many records were looked at.
+    /// The next few live records, with what is to be known of them on the way, and how many records were looked at.
     fn next_candidates(&mut self, segment: SegmentId) -> ([Option<Candidate>; EVICTION_BATCH], usize) {
         let mut candidates = [None; EVICTION_BATCH];
         let (mut found, mut records) = (0, 0);
         let end = self.leaving.at + EVICTION_STEP_BYTES;
+        let is_small = self.core.segments.get(segment).queue() == Queue::Small;
         while found < EVICTION_BATCH && records < 4 * EVICTION_BATCH && self.leaving.at < end {
             let Some((location, record)) = self.core.arena.record_at(segment, self.leaving.at) else { break };
             self.leaving.at += self.core.arena.rounded(record.bytes());
@@ -282,6 +295,9 @@ impl<S: Sharing> Store<S> {
             let hash = (record.kind() == RecordKind::Item).then(|| self.core.hasher.hash(record.key()));
             if let Some(hash) = hash {
                 self.core.index.prefetch(hash);
+                if is_small && !self.leaving.compact {
+                    self.core.ghosts.prefetch(hash);
+                }
             }
             candidates[found] = Some(Candidate { location, hash });
             found += 1;

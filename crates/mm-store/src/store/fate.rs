@@ -2,7 +2,7 @@
 
 use super::{Found, Store, is_expired};
 use crate::index::mark;
-use crate::limits::{BAR_MAX, STAY_AFTER_SMALL, STAY_IN_MAIN};
+use crate::limits::{BAR_FROM_BYTES, BAR_MAX, STAY_AFTER_SMALL, STAY_IN_MAIN};
 use crate::memory::Location;
 use crate::segment::Queue;
 use crate::sharing::Sharing;
@@ -32,11 +32,11 @@ impl<S: Sharing> Store<S> {
     /// Sets how much more than usual an item has to be read to stay.
     ///
     /// Where all that lives was read lately (a dump, a warm-up), segment after segment would be copied whole, and a
-    /// write would wait until all of memory had been gone through. So while only the reserve is left, the bar rises with
-    /// each quarter of a segment by which there is less room in the open ones, and at its highest nothing stays.
+    /// write would wait until all of memory had been gone through. So while only the reserve is left, the bar rises
+    /// with each quarter of a segment by which there is less room in the open ones, and at its highest nothing stays.
     pub(super) fn set_bar(&mut self) {
         self.bar = 0;
-        if self.is_late() {
+        if self.core.limit_bytes() >= BAR_FROM_BYTES && self.is_late() {
             let room: usize = self.heads.iter().flatten().map(|&head| self.core.arena.room(head)).sum();
             self.bar = BAR_MAX.saturating_sub((room * 4 / self.core.sizes.segment_bytes) as u64);
         }

@@ -47,17 +47,24 @@ impl<S: Sharing> Store<S> {
         };
     }
 
-    /// The same for a key whose item is about to be replaced or removed: where other shards write it too, their
-    /// processors are asked to let go of it.
+    /// The same for a key that is about to be stored: where other shards write its item too, their processors are asked
+    /// to let go of it. Where there is none, it is to be known whether the key comes back.
     #[inline(always)]
     pub fn look_ahead_to_write(&self, key: &mut Key<'_>) {
         key.hint = match self.core.index.look_ahead(key.hash, key.hint) {
-            Some((hint, location)) => {
+            Some((hint, location)) if S::IS_SHARED => {
                 self.core.index.prefetch_to_write(hint);
                 self.core.arena.prefetch_to_write(location);
                 hint
             }
-            None => Hint::NONE,
+            Some((hint, location)) => {
+                self.core.arena.prefetch(location);
+                hint
+            }
+            None => {
+                self.core.ghosts.prefetch(key.hash);
+                Hint::NONE
+            }
         };
     }
 

@@ -6,7 +6,8 @@
 use super::{PutError, Store};
 use crate::index::BUCKET_BYTES;
 use crate::limits::{
-    COPY_CREDIT_SEGMENTS, FITTING_SHARE, HELP_STEPS, MIN_LIMIT_BYTES, MIN_SEGMENTS, PACE_MAX, YIELDS_MAX,
+    BAR_FROM_BYTES, COPY_CREDIT_SEGMENTS, FITTING_SHARE, HELP_STEPS, MIN_LIMIT_BYTES, MIN_SEGMENTS, PACE_MAX,
+    YIELDS_MAX,
 };
 use crate::memory::SegmentId;
 use crate::primitive::{Ordering, yield_now};
@@ -51,7 +52,12 @@ impl<S: Sharing> Store<S> {
     #[cold]
     #[inline(never)]
     fn other_with_room(&self, place: Place, bytes: usize) -> Option<SegmentId> {
-        if self.available() > self.core.reserve_segments() { None } else { self.any_with_room(place, bytes) }
+        if self.available() > self.core.reserve_segments() {
+            return None;
+        }
+        let other = self.any_with_room(place, bytes)?;
+        let is_of_queue = self.core.segments.get(other).queue() == place.queue;
+        (is_of_queue || self.core.limit_bytes() >= BAR_FROM_BYTES).then_some(other)
     }
 
     /// An open segment with room for `bytes`, of the same queue where there is one.
