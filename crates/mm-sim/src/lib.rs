@@ -20,6 +20,7 @@ mod marks;
 mod model;
 mod op;
 mod plan;
+mod populating;
 mod requests;
 mod run;
 mod stream;

@@ -36,6 +36,7 @@ pub const MARKS: &[&str] = &[
     "short value waited for",
     "upload begun",
     "upload ended with its connection",
+    "upload put off for memory",
     "upload with a bad end",
     "value too large",
     // mm-store

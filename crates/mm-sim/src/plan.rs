@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) unrest: Unrest,
     /// One step in so many the wall clock is set, or the machine sleeps for a while. 0: never.
     pub(crate) clock_jumps: u64,
+    /// One step in so many a piece of the memory that is to be populated is done with. 0: none ever is.
+    pub(crate) populates: u64,
 }
 
 /// When a server ends and another one begins.
@@ -169,7 +171,8 @@ impl Plan {
         let unrest = unrest(&mut choices);
         let hand_over_after = if choices.one_in(3) { choices.between(500, 9000) } else { 0 };
         let ends = ServerEnds { drain_after, hand_over_after };
-        Self { config, settings, faults, clients, keys, work, manners, ends, unrest, clock_jumps }
+        let populates = if choices.one_in(4) { 0 } else { choices.between(1, 20) };
+        Self { config, settings, faults, clients, keys, work, manners, ends, unrest, clock_jumps, populates }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::history::History;
 use crate::letters::Writer;
 use crate::limits::{FAULT_KINDS_MIN, OPS_MIN, PROGRESS_MS_MAX, PROGRESS_STEPS_MIN, SPINS_MAX};
 use crate::plan::Plan;
+use crate::populating;
 use crate::requests::Requests;
 use crate::world::{Shared, World};
 
@@ -340,6 +341,9 @@ impl<S: Sharing> Run<S> {
                 client.check_stall(&self.simulation, &mut world, room);
             }
         }
+        if self.choices.one_in(self.plan.populates) {
+            populating::finish_one();
+        }
         if self.choices.one_in(self.plan.clock_jumps) {
             self.jumps += 1;
             if self.choices.one_in(2) {
@@ -420,8 +424,12 @@ impl<S: Sharing> Start<'_, S> {
     fn stores(&self, kept: Option<&Kept>) -> Result<Vec<Store<S>>, KeptError> {
         let items = &self.plan.settings.items;
         let limit_bytes = usize::try_from(items.limit_bytes).unwrap_or(usize::MAX);
-        let config =
-            mm_store::Config { evict: items.evicts, ..mm_store::Config::new(limit_bytes, self.seed) };
+        populating::forget();
+        let config = mm_store::Config {
+            evict: items.evicts,
+            populate: Some(populating::take),
+            ..mm_store::Config::new(limit_bytes, self.seed)
+        };
         (self.open)(&config, self.plan.config.shards.get(), kept)
     }
 }
