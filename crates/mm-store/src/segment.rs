@@ -148,6 +148,8 @@ pub(crate) struct Segment {
     sweep_at_s: AtomicU32,
     early_bytes: AtomicU32,
     early_s: AtomicU32,
+    /// The second in which the last search of it began.
+    searched_s: AtomicU32,
     uploads: AtomicU32,
     /// [`Segments::stay_of`] counts from here.
     sealed_at: AtomicU32,
@@ -171,6 +173,7 @@ impl Segment {
         for cell in counts {
             cell.store(0, Ordering::Relaxed);
         }
+        self.searched_s.store(0, Ordering::Relaxed);
         for cell in [&self.sweep_at_s, &self.early_s] {
             cell.store(NEVER, Ordering::Relaxed);
         }
@@ -265,6 +268,11 @@ impl Segment {
         self.sweep_at_s.load(Ordering::Relaxed)
     }
 
+    /// When a search of it may begin: it is searched once a second at most, whatever is written there that has expired.
+    fn due_s(&self) -> u32 {
+        self.sweep_at_s().max(self.searched_s.load(Ordering::Relaxed).saturating_add(1))
+    }
+
     /// An item of `bytes` has an expiry now. Items that expire before the next search may wait for it up to
     /// `tolerance.late_s`, as long as they are not more than `tolerance.bytes`. Returns whether that search is to be
     /// earlier than it was.
@@ -299,8 +307,9 @@ impl Segment {
     }
 
     /// A search of it begins: what is noted from now on counts.
-    fn begin_sweep(&self) {
+    fn begin_sweep(&self, now_s: u32) {
         self.is_searched.store(true, Ordering::Relaxed);
+        self.searched_s.store(now_s, Ordering::Relaxed);
         self.sweep_at_s.store(NEVER, Ordering::Relaxed);
         self.early_bytes.store(0, Ordering::Relaxed);
         self.early_s.store(NEVER, Ordering::Relaxed);

@@ -376,8 +376,6 @@ impl<S: Sharing> Store<S> {
     fn note_some_expiry(&self, location: Location, expiry_s: u32) {
         let record = self.core.arena.record(location);
         let bytes = to_u32(record.layout().value_at()).saturating_add(to_u32(record.total_len()));
-        // In this second its segment may have been searched.
-        let expiry_s = expiry_s.max(self.now_s.saturating_add(1));
         let segment = self.core.arena.segment_of(location);
         self.core.segments.note_expiry(segment, expiry_s, bytes, self.tolerance());
     }

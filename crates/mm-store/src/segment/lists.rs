@@ -183,7 +183,7 @@ impl<S: Sharing> Segments<S> {
         let state = segment.state();
         let is_sealed = matches!(state, State::Sealed(_));
         let is_due_some_time = (is_sealed || matches!(state, State::Open(_))) && !segment.is_searched();
-        let due = Some(segment.sweep_at_s()).filter(|&at_s| is_due_some_time && at_s != NEVER);
+        let due = Some(segment.due_s()).filter(|&at_s| is_due_some_time && at_s != NEVER);
         [
             due.map_or(NONE, u64::from),
             if state.has_records() { segment.sequence() } else { NONE },

@@ -87,7 +87,7 @@ impl<S: Sharing> Store<S> {
     fn verify_segment(&self, id: SegmentId) -> Result<(), Broken> {
         let segment = self.core.segments.get(id);
         let (mut at, mut live_bytes, mut strangers, mut early_bytes) = (0, 0, 0, 0);
-        let (has_records, due_s) = (segment.state().has_records(), segment.sweep_at_s());
+        let has_records = segment.state().has_records();
         while has_records && let Some((location, record)) = self.core.arena.record_at(id, at) {
             let bytes = self.core.arena.rounded(record.bytes());
             at += bytes;
@@ -105,7 +105,7 @@ impl<S: Sharing> Store<S> {
                 }
             };
             strangers += u32::from(!is_known);
-            let is_early = record.expiry() < due_s && due_s > self.now_s + 1 && !segment.is_searched();
+            let is_early = record.expiry() < segment.sweep_at_s() && !segment.is_searched();
             if record.kind() == RecordKind::Item && record.expiry() != 0 && is_known && is_early {
                 early_bytes += record.layout().value_at() + record.total_len();
             }

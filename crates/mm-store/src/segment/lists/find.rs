@@ -43,7 +43,7 @@ impl<S: Sharing> Segments<S> {
             return None;
         }
         let id = self.due.at_most(least, 0).next().map(to_id)?;
-        self.get(id).begin_sweep();
+        self.get(id).begin_sweep(now_s);
         self.put_in_order(&lists, id);
         Some(id)
     }
