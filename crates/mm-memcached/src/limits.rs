@@ -84,8 +84,8 @@ pub const WATCH_INTERVAL_MS: u64 = 10;
 pub(crate) const PARK_INTERVAL_MS: u64 = 1;
 
 /// How long uploads wait for memory that a thread of the program populates when none comes, in milliseconds, before the
-/// shard takes a segment itself. The system needs some milliseconds for a huge page at worst; this is longer only where
-/// the thread gets no processor.
+/// shard takes it itself, until some has come. The system needs some milliseconds for a huge page at worst; this is
+/// longer only where the thread gets no processor.
 pub(crate) const MEMORY_PATIENCE_MS: u64 = 20;
 
 /// So many uploads at most go on together when memory has come: they would be back at once.

@@ -23,24 +23,31 @@ pub(crate) struct Waiting {
     seen: usize,
     /// Since when that is so.
     since_ms: Option<u64>,
-    /// They have waited long enough: the next one does not.
-    may_touch: bool,
+    /// What that was when they had waited long enough: nobody waits until it is another.
+    given_up_at: Option<usize>,
 }
 
 impl Waiting {
     /// Whether an upload is put off before its next bytes.
-    pub(crate) fn puts_off<S: Sharing>(&mut self, store: &Store<S>, upload: &Upload) -> bool {
-        store.awaits_memory(upload) && !std::mem::take(&mut self.may_touch)
+    pub(crate) fn puts_off<S: Sharing>(&self, store: &Store<S>, upload: &Upload) -> bool {
+        store.awaits_memory(upload) && self.hopes(store)
+    }
+
+    /// Whether memory is being populated as far as is known.
+    fn hopes<S: Sharing>(&self, store: &Store<S>) -> bool {
+        self.given_up_at != Some(store.populated())
     }
 
     /// The time has come to look. Gives how many may go on.
     fn look(&mut self, populated: usize, now_ms: u64) -> usize {
         let since_ms = *self.since_ms.get_or_insert(now_ms);
-        if self.seen == populated && now_ms < since_ms + MEMORY_PATIENCE_MS {
+        if self.seen != populated {
+            (self.seen, self.since_ms, self.given_up_at) = (populated, Some(now_ms), None);
+        } else if now_ms >= since_ms + MEMORY_PATIENCE_MS {
+            self.given_up_at = Some(populated);
+        } else if self.given_up_at.is_none() {
             return 0;
         }
-        self.may_touch = self.seen == populated;
-        (self.seen, self.since_ms) = (populated, Some(now_ms));
         self.tokens.len().min(MEMORY_WAKES_MAX)
     }
 }
@@ -99,13 +106,13 @@ impl<S: Sharing> Memcached<S> {
     }
 
     /// Whether a value of so many bytes, which is on its way, is put off before its first.
-    fn puts_off(&mut self, bytes: u32) -> bool {
-        self.store.awaits_memory_for(bytes as usize) && !std::mem::take(&mut self.waiting.may_touch)
+    fn puts_off(&self, bytes: u32) -> bool {
+        self.store.awaits_memory_for(bytes as usize) && self.waiting.hopes(&self.store)
     }
 
     /// Whether an upload is still to be put off.
     pub(crate) fn is_put_off(&self, upload: &Upload) -> bool {
-        self.store.awaits_memory(upload) && !self.waiting.may_touch
+        self.waiting.puts_off(&self.store, upload)
     }
 
     /// Puts an upload off until memory was populated.

@@ -341,7 +341,7 @@ impl<S: Sharing> Service for Memcached<S> {
 
     fn space<'a>(&'a mut self, connection: &'a mut Connection) -> &'a mut [u8] {
         match &mut connection.incoming {
-            Some(incoming) => incoming.space(&mut self.store, &mut self.waiting),
+            Some(incoming) => incoming.space(&mut self.store, &self.waiting),
             None => &mut [],
         }
     }

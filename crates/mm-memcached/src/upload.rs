@@ -51,7 +51,7 @@ impl Incoming {
     pub(crate) fn space<'a, S: Sharing>(
         &'a mut self,
         store: &'a mut Store<S>,
-        waiting: &mut Waiting,
+        waiting: &Waiting,
     ) -> &'a mut [u8] {
         let Some(mut upload) = self.upload.take() else { return &mut [] };
         if upload.missing() == 0 || store.must_wait() || waiting.puts_off(store, &upload) {

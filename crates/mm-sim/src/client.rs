@@ -8,7 +8,7 @@ use mm_store::Sharing;
 
 use crate::checked::Checked;
 use crate::history::History;
-use crate::limits::STALL_MS;
+use crate::limits::{LOOKS_MAX, STALL_MS};
 use crate::op::What;
 use crate::plan::{Manners, REFUSAL, Work};
 use crate::requests::{Requests, Surroundings};
@@ -59,6 +59,8 @@ struct Open {
     quit: bool,
     /// It is told what happens, and asks nothing more.
     watches: bool,
+    /// How often it has looked what it is told.
+    looks: u32,
     /// Bytes of the text for refused connections that have been received.
     refusal: usize,
     /// Since when the server could have done something and has not.
@@ -139,8 +141,9 @@ impl Client {
     fn watch<S: Sharing>(&mut self, stage: &mut Stage<'_, S>) {
         self.waits = false;
         self.due_ms = stage.simulation.network().now().monotonic_ms + stage.choices.between(1, 300);
-        if let Some(open) = &mut self.open
-            && stage.choices.one_in(20)
+        let Some(open) = &mut self.open else { return };
+        open.looks += 1;
+        if (stage.choices.one_in(20) || open.looks > LOOKS_MAX)
             && stage.world.stream(open.port).is_some_and(|stream| stream.unwritten().is_empty())
         {
             stage.simulation.network().finish(open.peer);
@@ -161,6 +164,7 @@ impl Client {
             finished: false,
             quit: false,
             watches: false,
+            looks: 0,
             refusal: 0,
             idle_since_ms: None,
         });

@@ -48,6 +48,9 @@ pub const GATHER_MAX: usize = 1024;
 /// How long the server may leave something lying that it could do, in milliseconds of virtual time.
 pub const STALL_MS: u64 = 300;
 
+/// How often whoever watches looks before it ends that. Where it is alone, nothing else happens meanwhile.
+pub const LOOKS_MAX: u32 = 60;
+
 /// How long nothing may happen at all, in milliseconds of virtual time: more than every time-out and pause.
 pub const PROGRESS_MS_MAX: u64 = 200_000;
 
