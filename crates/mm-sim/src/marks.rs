@@ -25,6 +25,7 @@ pub const MARKS: &[&str] = &[
     "request cut",
     "service stopped at the output's cap",
     "slowest connection closed for want of memory",
+    "slowest sender closed for want of the service's memory",
     "write time-out",
     // mm-memcached
     "batch stopped at the output's cap",

@@ -124,18 +124,13 @@ impl Plan {
         settings.items.limit_bytes = if is_pressed { 1 << 20 } else { 1 << choices.between(20, 23) };
         settings.items.evicts = !choices.one_in(8);
         settings.items.item_size_max = if choices.one_in(3) { 8 * 1024 } else { 1 << 18 };
+        if is_pressed && choices.one_in(3) {
+            clients = CLIENTS_MAX;
+            hoard(&mut settings, &mut work, &mut manners, &mut faults);
+        }
         if choices.one_in(10) {
-            // Memory enough for the limit to go up and down at run time, and for values that are long.
-            settings.items.limit_bytes = LARGE_LIMIT_MB << 20;
-            settings.items.item_size_max = 4 << 20;
-            // Segments are then large. A low limit has them emptied while answers are sent from them.
             let is_low = choices.one_in(2);
-            work.limits_mb = Some((8, if is_low { 12 } else { 2 * LARGE_LIMIT_MB }));
-            work.weights[LIMIT] = work.weights[LIMIT].max(4);
-            (work.value_bytes_max, work.long_values) = (2 << 20, 60);
-            manners.write_bytes_max = 64 * 1024;
-            manners.read_bytes_max = 256 * 1024;
-            faults.capacity_bytes = 256 * 1024;
+            enlarge(is_low, &mut settings, &mut work, &mut manners, &mut faults);
         }
         if choices.one_in(8) {
             // Many items, which the memory holds or does not, and answers that keep their values from being moved.
@@ -174,6 +169,33 @@ impl Plan {
         let populates = if choices.one_in(4) { 0 } else { choices.between(1, 20) };
         Self { config, settings, faults, clients, keys, work, manners, ends, unrest, clock_jumps, populates }
     }
+}
+
+/// Values that keep all memory from others while their senders pause.
+fn hoard(settings: &mut Settings, work: &mut Work, manners: &mut Manners, faults: &mut Faults) {
+    (settings.items.evicts, settings.items.item_size_max) = (true, 1 << 18);
+    (work.value_bytes_max, work.long_values, manners.long_pauses) = (200_000, 2, 12);
+    manners.write_bytes_max = manners.write_bytes_max.max(8 * 1024);
+    faults.capacity_bytes = faults.capacity_bytes.max(16 * 1024);
+}
+
+/// Memory enough for the limit to go up and down at run time, and for values that are long. Segments are then large: a
+/// low limit has them emptied while answers are sent from them.
+fn enlarge(
+    is_low: bool,
+    settings: &mut Settings,
+    work: &mut Work,
+    manners: &mut Manners,
+    faults: &mut Faults,
+) {
+    settings.items.limit_bytes = LARGE_LIMIT_MB << 20;
+    settings.items.item_size_max = 4 << 20;
+    work.limits_mb = Some((8, if is_low { 12 } else { 2 * LARGE_LIMIT_MB }));
+    work.weights[LIMIT] = work.weights[LIMIT].max(4);
+    (work.value_bytes_max, work.long_values) = (2 << 20, 60);
+    manners.write_bytes_max = 64 * 1024;
+    manners.read_bytes_max = 256 * 1024;
+    faults.capacity_bytes = 256 * 1024;
 }
 
 /// Nought once in `off` times, else a number up to `max`.
