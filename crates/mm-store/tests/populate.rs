@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::cell::RefCell;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use mm_store::{Config, Put, Store, Untouched};
 
@@ -18,6 +18,23 @@ thread_local! {
 
 /// Tests that look at the memory of the process take turns.
 static TURN: Mutex<()> = Mutex::new(());
+
+/// A test's turn. What it has been given keeps its store's memory, and goes before the turn does.
+struct Turn {
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Turn {
+    fn wait_for() -> Self {
+        Self { _turn: TURN.lock().unwrap() }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        GIVEN.take();
+    }
+}
 
 fn take_note(memory: Untouched) {
     GIVEN.with_borrow_mut(|given| given.push(memory));
@@ -57,7 +74,7 @@ fn resident_bytes() -> usize {
 
 #[test]
 fn little_is_asked_for_ahead_and_all_of_it_once() {
-    let _turn = TURN.lock().unwrap();
+    let _turn = Turn::wait_for();
     let mut store = open();
     fill(&mut store, 0, MIB / 2);
     assert_eq!(populate_given(), 0, "next to nothing is stored");
@@ -76,7 +93,7 @@ fn little_is_asked_for_ahead_and_all_of_it_once() {
 
 #[test]
 fn what_is_populated_stays_as_it_was_written() {
-    let _turn = TURN.lock().unwrap();
+    let _turn = Turn::wait_for();
     let mut store = open();
     fill(&mut store, 0, LIMIT / 4);
     // Given long ago and in use by now.
@@ -91,7 +108,7 @@ fn what_is_populated_stays_as_it_was_written() {
 #[test]
 #[cfg(target_os = "linux")]
 fn all_memory_is_resident_when_asked_for_and_goes_back_with_the_limit() {
-    let _turn = TURN.lock().unwrap();
+    let _turn = Turn::wait_for();
     let mut store = open();
     let before = resident_bytes();
     store.populate().unwrap();
@@ -132,7 +149,7 @@ fn upload(store: &mut Store, len: usize, mut relieve: impl FnMut()) -> usize {
 
 #[test]
 fn an_upload_waits_for_memory_that_is_being_populated() {
-    let _turn = TURN.lock().unwrap();
+    let _turn = Turn::wait_for();
     let mut store = open();
     let waits = upload(&mut store, 16 * MIB, || assert!(populate_given() <= AHEAD));
     assert!(waits >= 8 * MIB / AHEAD, "{waits} waits");
@@ -147,7 +164,7 @@ fn an_upload_waits_for_memory_that_is_being_populated() {
 
 #[test]
 fn no_upload_waits_for_memory_that_was_used() {
-    let _turn = TURN.lock().unwrap();
+    let _turn = Turn::wait_for();
     let mut store = open();
     fill(&mut store, 0, 2 * LIMIT);
     drop(GIVEN.take());
