@@ -83,7 +83,7 @@ impl<T> Exclusive<T> for Mutex<T> {
         Self::new(value)
     }
 
-    // A panic inside the store ends the process, so nobody sees what a poisoned lock guards.
+    // What is guarded so is changed by code that does not panic: there is nothing half done to be seen.
     fn lock(&self) -> MutexGuard<'_, T> {
         self.lock().unwrap_or_else(PoisonError::into_inner)
     }
