@@ -14,7 +14,6 @@ use mm_store::{Config, Put, Stats, Store};
 const NOW_S: u32 = 1;
 
 fn main() {
-    segments();
     buckets();
     expired();
     evicted(10);
@@ -49,26 +48,6 @@ fn large_segments(limit_bytes: usize) -> Store {
     let mut store = Store::open(&Config::new(1 << 30, 1)).unwrap();
     assert!(store.set_limit(limit_bytes));
     store
-}
-
-/// A look at a segment: as many of them as there can be, from the store's beginning to its end, with caches that hold
-/// none of it.
-fn segments() {
-    let mut store = Store::open(&Config::new(64 << 20, 1)).unwrap();
-    assert!(store.set_limit(256 << 20));
-    for number in 0..125_000 {
-        put(&mut store, number, &[b'v'; 2_000], 0);
-    }
-    let mut cold = vec![0_u8; 64 << 20];
-    let mut took = Duration::ZERO;
-    let before = store.stats().segments_examined;
-    for now_s in NOW_S + 1..NOW_S + 101 {
-        cold.fill(u8::try_from(now_s).unwrap());
-        let start = Instant::now();
-        while store.maintain(1_024, now_s) {}
-        took += start.elapsed();
-    }
-    tell("segment looked at, caches cold", took, store.stats().segments_examined - before);
 }
 
 /// A bucket moved: an index that shrinks.

@@ -83,7 +83,7 @@ impl<T> Exclusive<T> for Mutex<T> {
         Self::new(value)
     }
 
-    // What is guarded so is changed by code that does not panic: there is nothing half done to be seen.
+    // Nothing here could mend what a panic has left half done.
     fn lock(&self) -> MutexGuard<'_, T> {
         self.lock().unwrap_or_else(PoisonError::into_inner)
     }
