@@ -121,9 +121,6 @@ pub(crate) const COMPACT_CREDIT_LIVE_PERCENT: usize = 95;
 /// The same while there is a bar: copying has to give room soon.
 pub(crate) const LATE_LIVE_PERCENT: usize = 50;
 
-/// In stores of a lower limit writes rather wait: all of their memory is gone through in some hundred microseconds.
-pub(crate) const BAR_FROM_BYTES: usize = 2 << 20;
-
 /// At this height of the bar nothing stays.
 pub(crate) const BAR_MAX: u64 = 3;
 
@@ -194,8 +191,30 @@ pub(crate) const COPY_CREDIT_SEGMENTS: usize = 4;
 /// Records that one write looks at in the segment being evicted, at least.
 pub(crate) const EVICTION_STEP_RECORDS: usize = 8;
 
-/// Bytes of records after which that is enough: larger ones are to be moved one or two at a time.
+/// Bytes of records that are enough for one batch, and of an extent that are copied at once; the work after which a few
+/// records are enough.
 pub(crate) const EVICTION_STEP_BYTES: usize = 64 << 10;
+
+/// What deciding on a record costs, and removing or moving it, beside the bytes that are copied: so many bytes can be
+/// copied in the time (1.3 us, at 5 bytes a ns; `examples/steps.rs`).
+pub(crate) const WORK_PER_RECORD_BYTES: usize = 7 << 10;
+
+/// The same for a record that is only looked at: 50 ns.
+pub(crate) const WORK_PER_LOOK_BYTES: usize = 256;
+
+/// The same for a segment that is looked at for one to empty: 20 ns.
+pub(crate) const WORK_PER_SEGMENT_BYTES: usize = 100;
+
+/// The most that a write does of this, but for one batch of records more: 50 us. The rest is left to the writes after
+/// it.
+pub(crate) const WORK_MAX_BYTES: usize = 256 << 10;
+
+/// A write of many bytes does so many times as much as it copies itself.
+pub(crate) const WORK_PER_OWN_BYTE: usize = 4;
+
+/// Bytes of segments that a write looks at for each of its own, whatever that costs, where only the reserve is left:
+/// nothing less makes the room that it took.
+pub(crate) const LATE_PACE: usize = 2;
 
 /// Stores with fewer segments than these have one open segment per queue, instead of one for each group of times to
 /// live: open segments are half empty.

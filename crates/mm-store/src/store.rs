@@ -7,6 +7,7 @@ mod condition;
 mod core;
 mod evict;
 mod expire;
+mod extent;
 mod fate;
 mod find;
 #[cfg(feature = "smp")]
@@ -18,6 +19,7 @@ mod relocate;
 mod reuse;
 mod sample;
 mod scan;
+mod share;
 mod space;
 mod upload;
 mod verify;
@@ -100,6 +102,12 @@ pub struct Store<S: Sharing = Local> {
     /// The call's time.
     now_s: u32,
     leaving: evict::Leaving,
+    /// An extent on its way out of it.
+    extent: Option<extent::ExtentCopy>,
+    /// What emptying has cost in this call, in bytes that can be copied in the time.
+    work: Cell<usize>,
+    /// Bytes of segments that writes have still to look at, because it was too much for those that it fell to.
+    owed: usize,
     /// See [`Store::set_bar`].
     bar: u64,
     admission: admit::Admission,
@@ -168,6 +176,9 @@ impl<S: Sharing> Store<S> {
             is_reading: false,
             now_s: 0,
             leaving: evict::Leaving::default(),
+            extent: None,
+            work: Cell::new(0),
+            owed: 0,
             bar: 0,
             admission: admit::Admission::default(),
             countdown: 0,
@@ -447,7 +458,7 @@ impl<S: Sharing> Drop for Store<S> {
         for full in std::mem::replace(&mut self.heads, [None; PLACES]).into_iter().flatten() {
             self.close_head(full);
         }
-        if let Some(segment) = self.leaving.segment {
+        if let Some(segment) = self.end_leaving() {
             self.core.segments.stay(segment);
         }
         self.give_up_sweep();

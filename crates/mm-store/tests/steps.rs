@@ -1,31 +1,39 @@
-//! No write does more than a bounded number of steps, counted: with the price of each step (`examples/steps.rs`,
-//! docs/store.md) that is the longest that a write can take.
+//! No write does more than a bounded amount of work, counted in steps, with the price of each (`examples/steps.rs`,
+//! docs/store.md): that is the longest that a write can take.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use mm_store::{Config, Mode, Put, Store};
+use mm_store::{Config, Mode, Put, Stats, Store};
 
-/// The most steps of each kind that one call did.
+/// The most that one call did.
 #[derive(Debug, Default, Clone, Copy)]
 struct Steps {
+    /// Records and segments looked at, records moved or removed and bytes moved, at their prices.
+    work_ns: u64,
     /// Records looked at.
     records: u64,
-    /// Bytes of records moved.
-    moved_bytes: u64,
     /// Segments looked at.
     segments: u64,
     /// Buckets of the index moved.
     buckets: u64,
 }
 
-/// What a write of a small item may do at most. Of records: 8 of the segment being emptied, or as many as 16 times
-/// its own bytes, where the last batch begins before they are done and has 32, and as many of the batch after it,
-/// which is only looked at; or, instead, 32 in search of expired ones. Of bytes: 64 KiB, those of the batch before,
-/// where it is the segment's last one, and the last record. Of segments: one part of them, and 64 of those that are
-/// light, empty or from before a flush, each time that one is chosen, which is twice where one is empty as soon as
-/// it is chosen.
-const SMALL_WRITE: Steps =
-    Steps { records: 80, moved_bytes: 3 * (64 << 10), segments: 2 * (1024 + 2 * 64), buckets: 2 };
+/// What a write of a small item may do at most. Of work: what `WORK_MAX_BYTES` says, and one batch of records, which
+/// may be 8, or 128 KiB. Of records: as many as 16 times its own bytes, where the last batch begins before they are
+/// done and has 32, and as many of the batch after it, which is only looked at; or, instead, 32 in search of expired
+/// ones. Of segments: one part of them, and 64 of those that are light, empty or from before a flush, each time that
+/// one is chosen, which is twice where one is empty as soon as it is chosen.
+const SMALL_WRITE: Steps = Steps { work_ns: 90_000, records: 80, segments: 2 * (1024 + 2 * 64), buckets: 2 };
+
+/// What the work between two moments costs.
+fn work_ns(before: &Stats, after: &Stats) -> u64 {
+    let removed = |stats: &Stats| stats.moved + stats.evicted + stats.reclaimed;
+    let since = |count: fn(&Stats) -> u64| count(after) - count(before);
+    (removed(after) - removed(before)) * 1_300
+        + since(|stats| stats.moved_bytes) * 190 / 1024
+        + since(|stats| stats.examined) * 50
+        + since(|stats| stats.segments_examined) * 20
+}
 
 struct Load {
     store: Store,
@@ -53,7 +61,7 @@ impl Load {
         let after = self.store.stats();
         let most = &mut self.most;
         most.records = most.records.max(after.examined - before.examined);
-        most.moved_bytes = most.moved_bytes.max(after.moved_bytes - before.moved_bytes);
+        most.work_ns = most.work_ns.max(work_ns(&before, &after));
         most.segments = most.segments.max(after.segments_examined - before.segments_examined);
         most.buckets = most.buckets.max(after.buckets_moved - before.buckets_moved);
     }
@@ -75,9 +83,9 @@ impl Load {
     }
 
     fn assert_within(&self, bound: Steps, name: &str) {
-        let Steps { records, moved_bytes, segments, buckets } = self.most;
+        let Steps { work_ns, records, segments, buckets } = self.most;
         let is_within = records <= bound.records
-            && moved_bytes <= bound.moved_bytes
+            && work_ns <= bound.work_ns
             && segments <= bound.segments
             && buckets <= bound.buckets;
         assert!(is_within, "{name}: {:?} in one write, {bound:?} may be", self.most);
@@ -171,5 +179,114 @@ fn small_writes_among_many_segments() {
     });
     assert!(rounds.count() < 100_000, "there is no end to it");
     let maintained = Steps { records: 64 + 64 + 32 + 8, segments: 3 * 1024 + 64, ..SMALL_WRITE };
-    load.assert_within(Steps { buckets: 8, moved_bytes: 10 << 20, ..maintained }, "background work");
+    load.assert_within(Steps { buckets: 8, work_ns: 200_000, ..maintained }, "background work");
+}
+
+/// Items of one kind: how long their values are, their times to live, and how many writes there are beside those that
+/// fill the memory, in hundredths of these.
+struct Kind {
+    limit_mib: usize,
+    value_bytes: usize,
+    ttls_s: &'static [u32],
+    percent: u64,
+}
+
+/// Fills a store with items of a kind, reads all of them several times, and goes on with writes of the same kind, old
+/// keys and new ones: every item has been read, and old ones leave holes.
+fn overload(kind: &Kind) -> Load {
+    let mut load = Load::new(kind.limit_mib << 20);
+    let value = vec![b'v'; kind.value_bytes];
+    let items = ((kind.limit_mib << 20) / (kind.value_bytes + 60)) as u64;
+    let write = |load: &mut Load, number: u64| {
+        let ttl_s = kind.ttls_s[usize::try_from(number).unwrap() % kind.ttls_s.len()];
+        load.put(number, ttl_s, &value);
+    };
+    (0..items).for_each(|number| write(&mut load, number));
+    for number in 0..4 * items {
+        load.get(number % items);
+    }
+    for number in 0..items * kind.percent / 100 {
+        let old = load.choose(items);
+        write(&mut load, if number % 2 == 0 { old } else { items + number });
+        load.get(old);
+        load.now_s += u32::from(number % (items / 8 + 1) == 0);
+    }
+    load.store.verify().unwrap();
+    load
+}
+
+#[test]
+fn no_write_takes_long_whatever_the_sizes() {
+    const MIXED_S: [u32; 5] = [0, 4, 50, 900, 100_000];
+    for (limit_mib, value_bytes, percent) in [
+        (1, 10, 500),
+        (1, 100, 500),
+        (1, 1_000, 2_000),
+        (4, 10, 200),
+        (4, 1_000, 500),
+        (16, 100, 150),
+        (16, 1_500, 300),
+        (64, 1_000, 150),
+        (64, 10_000, 300),
+        (256, 10_000, 150),
+    ] {
+        for ttls_s in [&[0][..], &MIXED_S[..]] {
+            let kind = Kind { limit_mib, value_bytes, ttls_s, percent };
+            let load = overload(&kind);
+            let stats = load.store.stats();
+            assert!(stats.moved > 100 && stats.evicted + stats.reclaimed > 100, "{stats:?}");
+            let bound = Steps { records: 600, ..SMALL_WRITE };
+            load.assert_within(bound, &format!("{value_bytes} bytes in {limit_mib} MiB, {ttls_s:?}"));
+        }
+    }
+}
+
+/// Values in extents, which are moved in pieces: what a write does is bounded beside what it copies itself.
+#[test]
+fn no_write_of_a_large_value_takes_longer_than_its_own_bytes() {
+    for (limit_mib, value_bytes, percent) in [
+        (1, 3_000, 2_000),
+        (1, 100_000, 5_000),
+        (16, 60_000, 500),
+        (64, 60_000, 300),
+        (64, 500_000, 800),
+        (256, 60_000, 200),
+        (256, 2_000_000, 800),
+    ] {
+        let load = overload(&Kind { limit_mib, value_bytes, ttls_s: &[0], percent });
+        assert!(load.store.stats().moved > 10, "{:?}", load.store.stats());
+        // Each extent of it is a step, and is copied; what goes for it, is at most seven times as much.
+        let extents = value_bytes as u64 / load.store.stats().segment_bytes + 3;
+        let own_ns = 8 * (value_bytes as u64 / 1024) * 190;
+        let work_ns = extents * SMALL_WRITE.work_ns + own_ns;
+        let bound = Steps { work_ns, records: u64::MAX, segments: u64::MAX, buckets: 2 * extents };
+        load.assert_within(bound, &format!("{value_bytes} bytes in {limit_mib} MiB"));
+    }
+}
+
+/// Small writes after large ones have been paid for, and while extents are on their way.
+#[test]
+fn no_small_write_takes_long_among_large_values() {
+    for (limit_mib, value_bytes) in [(1, 20_000), (4, 100_000), (64, 700_000), (256, 2_000_000)] {
+        let mut load = overload(&Kind { limit_mib, value_bytes, ttls_s: &[0], percent: 300 });
+        let items = ((limit_mib << 20) / value_bytes) as u64;
+        let value = vec![b'v'; value_bytes];
+        let (mut moved_bytes, mut small) = (0, Steps::default());
+        for round in 0..4 * items {
+            let number = load.choose(items);
+            load.put(number, 0, &value);
+            load.get(number);
+            let before = load.store.stats().moved_bytes;
+            load.most = small;
+            for number in 0..200 {
+                load.put(1_000_000 + round * 200 + number, 0, &[b'v'; 100]);
+            }
+            small = load.most;
+            moved_bytes += load.store.stats().moved_bytes - before;
+        }
+        load.most = small;
+        assert!(moved_bytes > 0, "{:?}", load.store.stats());
+        load.assert_within(SMALL_WRITE, &format!("beside {value_bytes} bytes in {limit_mib} MiB"));
+        load.store.verify().unwrap();
+    }
 }

@@ -289,9 +289,7 @@ impl<S: Sharing> Store<S> {
         let expiry_s = change.expiry_s.unwrap_or_else(|| record.expiry());
         let queue = self.core.segments.get(self.core.arena.segment_of(found.location)).queue();
         let place = self.place_over(self.segment_at(found.location), queue, expiry_s);
-        if self.open_with_room(place, bytes).is_none() {
-            return Err((place, bytes));
-        }
+        let segment = self.open_or_other(place, bytes).ok_or((place, bytes))?;
         let cas = match change.cas {
             NewCas::Same => {
                 self.core.index.set_seen(found.slot, true);
@@ -301,7 +299,7 @@ impl<S: Sharing> Store<S> {
             NewCas::Given(cas) => Some(cas),
         };
         let rewrite = Rewrite { expiry_s, cas, stale: change.stale };
-        let location = self.rewrite_item(found, place, rewrite);
+        let location = self.rewrite_item(found, segment, rewrite);
         debug_assert!(location.is_some(), "there is room");
         Ok((Found { location: location.unwrap_or(found.location), ..found }, bytes))
     }

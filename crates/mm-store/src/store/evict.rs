@@ -5,13 +5,15 @@
 //! that queue has its share, else the main queue's.
 
 use super::fate::Fate;
+use super::share::Share;
 use super::{Found, Store};
 use crate::hash::KeyHash;
 use crate::index::mark;
 use crate::limits::{
     COMPACT_CREDIT_LIVE_PERCENT, COMPACT_LIVE_PERCENT, COMPACT_WEIGHT, EVICTION_BATCH, EVICTION_STEP_BYTES,
     EVICTION_STEP_RECORDS, EXPIRED_SHARE, GAIN_UNIT, LATE_LIVE_PERCENT, SMALL_QUEUE_PERCENT,
-    VICTIM_CANDIDATES, VICTIM_TRIES, VICTIM_WINDOW,
+    VICTIM_CANDIDATES, VICTIM_TRIES, VICTIM_WINDOW, WORK_PER_LOOK_BYTES, WORK_PER_RECORD_BYTES,
+    WORK_PER_SEGMENT_BYTES,
 };
 use crate::memory::{Location, RecordKind, SegmentId, flag};
 use crate::narrow::to_u32;
@@ -30,6 +32,8 @@ pub(super) struct Leaving {
     pub(super) mean_bytes: u64,
     /// Live records that are decided upon next: what that needs is on its way into the caches.
     next: [Option<Candidate>; EVICTION_BATCH],
+    /// How many bytes and records were looked at for these.
+    looked: (usize, usize),
 }
 
 /// A live record of the segment that is being emptied.
@@ -54,7 +58,7 @@ impl<S: Sharing> Store<S> {
             }
             let (segment, had) = (self.leaving.segment, self.core.segments.resident());
             while self.leaving.segment == segment {
-                self.empty_some(self.core.sizes.segment_bytes);
+                self.empty_some(Share::ALL);
             }
             if self.waiting != 0 {
                 // It is free as soon as nobody can be reading it.
@@ -112,6 +116,12 @@ impl<S: Sharing> Store<S> {
     fn count_window(&self) {
         let looked_at = self.core.segments.resident().min(VICTIM_WINDOW);
         self.counters().segments_examined.add(looked_at as u64);
+        self.count_work(looked_at * WORK_PER_SEGMENT_BYTES);
+    }
+
+    /// Emptying has cost as much as to copy so many bytes.
+    pub(super) fn count_work(&self, bytes: usize) {
+        self.work.set(self.work.get() + bytes);
     }
 
     /// Of a few sealed segments that can leave the one in which least lives. The next call looks at others, if there
@@ -123,6 +133,7 @@ impl<S: Sharing> Store<S> {
         let mut last = None;
         let can_leave = |&id: &SegmentId| {
             self.counters().segments_examined.add(1);
+            self.count_work(WORK_PER_SEGMENT_BYTES);
             last = Some(id);
             matches!(self.core.segments.get(id).state(), State::Sealed(_)) && self.can_leave(id)
         };
@@ -145,7 +156,7 @@ impl<S: Sharing> Store<S> {
         if self.leaving.segment.is_none() && self.can_leave(segment) {
             self.seal_own(segment);
             if self.leave(segment, true) {
-                self.empty_some(0);
+                self.empty_some(Share::LEAST);
             }
         }
     }
@@ -246,37 +257,46 @@ impl<S: Sharing> Store<S> {
         self.core.segments.get(id).uploads() == 0 && !self.core.arena.is_held(id)
     }
 
-    /// Looks at records of the leaving segment: `bytes` of it, and at least [`EVICTION_STEP_RECORDS`] or
-    /// [`EVICTION_STEP_BYTES`].
-    pub(super) fn empty_some(&mut self, bytes: usize) {
-        let (mut examined, mut records) = (0, 0);
+    /// Does a share of emptying the leaving segment. Returns how many bytes were looked at.
+    pub(super) fn empty_some(&mut self, share: Share) -> usize {
+        let (mut examined, mut records, before) = (0, 0, self.work.get());
         while let Some(segment) = self.leaving.segment
-            && (examined < bytes
-                || records < EVICTION_STEP_RECORDS && examined < EVICTION_STEP_BYTES
-                || self.leaving.at >= self.core.arena.used(segment))
+            && (share.goes_on(examined, self.work.get())
+                || records < EVICTION_STEP_RECORDS && self.work.get() - before < EVICTION_STEP_BYTES)
         {
-            let before = self.leaving.at;
-            let (next, count) = self.next_candidates(segment);
-            let now = std::mem::replace(&mut self.leaving.next, next);
-            // The first ones of a segment are only looked at.
-            let is_first = now[0].is_none() && next[0].is_some();
-            for candidate in now.into_iter().flatten() {
-                self.decide(candidate);
-            }
-            if self.leaving.segment != Some(segment) {
-                return;
-            }
-            if !is_first {
-                examined += self.leaving.at - before;
+            if self.extent.is_some() {
+                examined += self.go_on_with_extent();
+            } else {
+                let (bytes, count) = self.decide_some(segment);
+                examined += bytes;
                 records += count;
             }
-            self.counters().examined.add(count as u64);
+            if self.leaving.segment != Some(segment) {
+                break;
+            }
             let is_at_end =
                 self.leaving.at >= self.core.arena.used(segment) && self.leaving.next[0].is_none();
-            if is_at_end || self.live_bytes(segment) == 0 {
+            if is_at_end && self.extent.is_none() || self.live_bytes(segment) == 0 {
                 self.finish_leaving(segment);
             }
         }
+        examined
+    }
+
+    /// Decides on the records that were looked at last, and looks at the next ones. Returns how many bytes and records
+    /// were decided on, without what is left of an extent.
+    fn decide_some(&mut self, segment: SegmentId) -> (usize, usize) {
+        let at = self.leaving.at;
+        let (next, count) = self.next_candidates(segment);
+        let now = std::mem::replace(&mut self.leaving.next, next);
+        let (bytes, records) = std::mem::replace(&mut self.leaving.looked, (self.leaving.at - at, count));
+        self.count_work(count * WORK_PER_LOOK_BYTES);
+        self.counters().examined.add(count as u64);
+        for candidate in now.into_iter().flatten() {
+            self.count_work(WORK_PER_RECORD_BYTES);
+            self.decide(candidate);
+        }
+        (bytes.saturating_sub(self.left_of_extent()), records)
     }
 
     /// The next few live records, with what is to be known of them on the way, and how many records were looked at.
@@ -331,47 +351,7 @@ impl<S: Sharing> Store<S> {
         }
     }
 
-    /// Moves an extent of the leaving segment behind its item, whose fate was decided when its own record's turn
-    /// came. Only where that was passed by, because an upload holds its segment, it is decided here.
-    fn decide_extent(&mut self, location: Location) {
-        loop {
-            let record = self.core.arena.record(location);
-            let Some(owner) = record.owner() else { return };
-            let hash = self.core.hasher.hash(self.core.arena.record(owner).key());
-            let locked = self.core.index.lock(hash);
-            // Until now another shard may have moved the owner, or removed both.
-            let is_current = record.owner() == Some(owner);
-            let slot = self.core.index.find(hash, |at| at == owner);
-            if is_current
-                && record.flags() & flag::DEAD == 0
-                && let Some(slot) = slot
-            {
-                self.decide_extent_of(location, Found { slot, location: owner }, hash);
-            }
-            self.core.index.unlock(locked);
-            if is_current {
-                return;
-            }
-        }
-    }
-
-    fn decide_extent_of(&mut self, location: Location, found: Found, hash: KeyHash) {
-        let segment = |at| self.core.segments.get(self.core.arena.segment_of(at));
-        let queue = segment(found.location).queue();
-        if self.leaving.compact || segment(found.location).sequence() >= segment(location).sequence() {
-            return self.move_extent(location, found.location, queue);
-        }
-        match self.fate(found) {
-            Fate::Reclaim => self.reclaim(found),
-            Fate::Evict => self.evict_to_ghosts(found, hash),
-            Fate::Move(queue, mark) => {
-                self.core.index.set_mark(found.slot, mark);
-                self.move_extent(location, found.location, queue);
-            }
-        }
-    }
-
-    fn evict_to_ghosts(&mut self, found: Found, hash: KeyHash) {
+    pub(super) fn evict_to_ghosts(&mut self, found: Found, hash: KeyHash) {
         if self.core.segments.get(self.core.arena.segment_of(found.location)).queue() == Queue::Small {
             self.core.ghosts.add(hash);
             self.admission.dropped();
@@ -383,8 +363,7 @@ impl<S: Sharing> Store<S> {
     pub(super) fn evict_or_stay(&mut self, found: Found) {
         if self.core.evicts {
             self.evict(found);
-        } else if let Some(segment) = self.leaving.segment {
-            self.leaving = Leaving::default();
+        } else if let Some(segment) = self.end_leaving() {
             self.core.segments.stay(segment);
         }
     }
@@ -415,7 +394,7 @@ impl<S: Sharing> Store<S> {
 
     /// All records of the leaving segment are garbage.
     fn finish_leaving(&mut self, segment: SegmentId) {
-        self.leaving = Leaving::default();
+        self.end_leaving();
         self.core.segments.count_drops(self.admission.take_drops());
         if self.live_bytes(segment) != 0 {
             // A record lives that is in no index: another shard is about to remove it.

@@ -1,10 +1,11 @@
 //! Giving the memory of expired items back without waiting for an access.
 
+use super::share::Share;
 use super::{Found, Store, is_expired};
 use crate::hash::KeyHash;
 use crate::limits::{
     EVICTION_BATCH, EVICTION_STEP_RECORDS, EXPIRE_FIRST_RECORDS, EXPIRED_SHARE, RECORDS_PER_RECLAIM,
-    RECORDS_PER_RESIZE_STEP, VICTIM_WINDOW,
+    RECORDS_PER_RESIZE_STEP, VICTIM_WINDOW, WORK_MAX_BYTES,
 };
 use crate::memory::{Location, RecordKind, SegmentId, flag};
 use crate::narrow::to_u32;
@@ -105,6 +106,7 @@ impl<S: Sharing> Store<S> {
     /// Empties segments from before a flush, those too many, and those of expired items where there are many of them.
     /// False where there is none that can be emptied.
     fn maintain_leaving(&mut self, records: usize) -> bool {
+        self.work.set(0);
         let is_leaving = self.leaving.segment.is_some()
             || self.core.flushed_before() != 0 && self.begin_leaving_flushed()
             || self.has_surplus() && self.begin_leaving();
@@ -117,7 +119,9 @@ impl<S: Sharing> Store<S> {
         }
         let Some(segment) = self.leaving.segment else { return false };
         for _ in 0..records.div_ceil(EVICTION_STEP_RECORDS) {
-            self.empty_some(0);
+            if self.work.get() < WORK_MAX_BYTES {
+                self.empty_some(Share::LEAST);
+            }
         }
         // One that stays, because there is no room for what lives in it, would stay again if it were tried at once.
         !matches!(self.core.segments.get(segment).state(), State::Sealed(_))

@@ -2,7 +2,7 @@
 
 use super::{Found, Store, is_expired};
 use crate::index::mark;
-use crate::limits::{BAR_FROM_BYTES, BAR_MAX, STAY_AFTER_SMALL, STAY_IN_MAIN};
+use crate::limits::{BAR_MAX, STAY_AFTER_SMALL, STAY_IN_MAIN};
 use crate::memory::Location;
 use crate::segment::Queue;
 use crate::sharing::Sharing;
@@ -36,9 +36,11 @@ impl<S: Sharing> Store<S> {
     /// with each quarter of a segment by which there is less room in the open ones, and at its highest nothing stays.
     pub(super) fn set_bar(&mut self) {
         self.bar = 0;
-        if self.core.limit_bytes() >= BAR_FROM_BYTES && self.is_late() {
-            let room: usize = self.heads.iter().flatten().map(|&head| self.core.arena.room(head)).sum();
-            self.bar = BAR_MAX.saturating_sub((room * 4 / self.core.sizes.segment_bytes) as u64);
+        if self.is_late() {
+            // A rest that may be too short for a record is none.
+            let record = (self.core.sizes.record_max_bytes as u64).min(2 * self.mean_bytes());
+            let room: u64 = self.rooms().map(|room| (room as u64).saturating_sub(record)).sum();
+            self.bar = BAR_MAX.saturating_sub(room * 4 / self.core.sizes.segment_bytes as u64);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Moving records to another segment.
 
 use super::{CAS_BYTES, Found, Store};
-use crate::limits::{KEY_MAX_BYTES, MIN_EXTENT_BYTES};
+use crate::limits::KEY_MAX_BYTES;
 use crate::memory::{Head, Location, SegmentId, flag};
 use crate::segment::{Place, Queue};
 use crate::sharing::Sharing;
@@ -44,7 +44,7 @@ impl<S: Sharing> Store<S> {
 
     /// Where a copy goes of a record at `location` that belongs to an item with this expiry and will be of `queue`: one
     /// generation on. Records that are to expire soon are not told apart by generation.
-    fn place_of_copy(&self, location: Location, queue: Queue, expiry_s: u32) -> Place {
+    pub(super) fn place_of_copy(&self, location: Location, queue: Queue, expiry_s: u32) -> Place {
         let place = self.place(queue, expiry_s);
         let groups = self.core.sizes.ttl_groups;
         if self.core.sizes.generations == 1 || place.group != 0 && place.group != groups - 1 {
@@ -56,7 +56,7 @@ impl<S: Sharing> Store<S> {
 
     /// The segment for a copy of `bytes` at `place`: it may come out of the reserve. When that is used up, another
     /// place will do.
-    fn room_for_copy(&mut self, place: Place, bytes: usize) -> Option<SegmentId> {
+    pub(super) fn room_for_copy(&mut self, place: Place, bytes: usize) -> Option<SegmentId> {
         let room = self.open_with_room(place, bytes).or_else(|| self.open_head(place));
         room.or_else(|| self.any_with_room(place, bytes))
     }
@@ -66,22 +66,27 @@ impl<S: Sharing> Store<S> {
         let record = self.core.arena.record(found.location);
         let (expiry_s, cas, bytes) = (record.expiry(), None, record.bytes());
         let place = self.place_of_copy(found.location, queue, expiry_s);
-        let location = self.rewrite_item(found, place, Rewrite { expiry_s, cas, stale: false })?;
+        // It may need eight bytes more for its CAS value, which depends on where the copy will be.
+        let segment = self.room_for_copy(place, bytes + CAS_BYTES)?;
+        let location = self.rewrite_item(found, segment, Rewrite { expiry_s, cas, stale: false })?;
         self.count_moved(bytes);
         Some(Found { location, ..found })
     }
 
-    /// Copies an item's own record to `place` with changes that it may have had no room for. Returns where it is then;
-    /// `None` where there is no room for the copy.
-    pub(super) fn rewrite_item(&mut self, found: Found, place: Place, change: Rewrite) -> Option<Location> {
+    /// Copies an item's own record to `segment` with changes that it may have had no room for. Returns where it is
+    /// then; `None` where there is no room for the copy.
+    pub(super) fn rewrite_item(
+        &mut self,
+        found: Found,
+        segment: SegmentId,
+        change: Rewrite,
+    ) -> Option<Location> {
         let mut key = [0; KEY_MAX_BYTES];
         let record = self.core.arena.record(found.location);
         let key = &mut key[..record.layout().key_len];
         key.copy_from_slice(record.key());
         let mut head = self.head_of_copy(found, key);
         change.apply(&mut head);
-        // It may need eight bytes more for its CAS value, which depends on where the copy will be.
-        let segment = self.room_for_copy(place, head.layout().bytes() + CAS_BYTES)?;
         if head.flags & flag::CAS == 0 {
             let (old, new) = (self.derived_cas(found.location), self.next_derived_cas(segment));
             if new < old {
@@ -110,7 +115,7 @@ impl<S: Sharing> Store<S> {
     ) -> Option<Location> {
         let record = self.core.arena.record(from);
         let segment =
-            self.open_with_room(self.place_of_rewritten(from, change), record.bytes() + OPTIONS_BYTES)?;
+            self.open_or_other(self.place_of_rewritten(from, change), record.bytes() + OPTIONS_BYTES)?;
         let layout = record.layout();
         let mut head = Head {
             key,
@@ -141,6 +146,11 @@ impl<S: Sharing> Store<S> {
     fn count_moved(&mut self, bytes: usize) {
         mm_base::mark!("record moved");
         self.counters().moved.add(1);
+        self.count_moved_bytes(bytes);
+    }
+
+    pub(super) fn count_moved_bytes(&mut self, bytes: usize) {
+        self.count_work(bytes);
         self.counters().moved_bytes.add(bytes as u64);
         if self.leaving.compact {
             self.copy_credit = self.copy_credit.saturating_sub_unsigned(bytes);
@@ -176,48 +186,6 @@ impl<S: Sharing> Store<S> {
         while let Some(extent) = next {
             self.core.arena.record(extent).set_owner(to);
             next = self.core.arena.record(extent).next();
-        }
-    }
-
-    /// Moves an extent of the item at `owner` to the end of `queue`. The copy may be in several extents, as the
-    /// room is.
-    pub(super) fn move_extent(&mut self, location: Location, owner: Location, queue: Queue) {
-        mm_base::mark!("extent moved");
-        let record = self.core.arena.record(location);
-        let (len, next) = (record.value().len(), record.next());
-        let place = self.place_of_copy(location, queue, self.core.arena.record(owner).expiry());
-        let mut previous = owner;
-        while let Some(at) = self.core.arena.record(previous).next()
-            && at != location
-        {
-            previous = at;
-        }
-        let mut copied = 0;
-        while copied < len {
-            let Some(segment) = self.room_for_copy(place, MIN_EXTENT_BYTES) else {
-                return self.evict_owner(owner);
-            };
-            let piece = (len - copied).min(self.core.arena.extent_room(segment));
-            let Some(mut open) = self.core.arena.append_extent(&mut self.writer, segment, piece) else {
-                return self.evict_owner(owner);
-            };
-            self.core.arena.copy_value(&mut open, 0, location, copied..copied + piece);
-            let copy = self.core.arena.publish(open);
-            self.core.arena.record(copy).set_owner(owner);
-            self.core.arena.record(copy).set_next(Some(location));
-            self.core.arena.record(previous).set_next(Some(copy));
-            previous = copy;
-            copied += piece;
-        }
-        self.core.arena.record(previous).set_next(next);
-        self.bury_record(location);
-        self.count_moved(len);
-    }
-
-    fn evict_owner(&mut self, owner: Location) {
-        let hash = self.core.hasher.hash(self.core.arena.record(owner).key());
-        if let Some(slot) = self.core.index.find(hash, |location| location == owner) {
-            self.evict_or_stay(Found { slot, location: owner });
         }
     }
 }

@@ -16,7 +16,7 @@ impl<S: Sharing> Store<S> {
         let segment_bytes = self.core.sizes.segment_bytes;
         let soon = spare.min(PACE_SEGMENTS_MAX) * segment_bytes / 4;
         if self.leaving.segment.is_some() {
-            return self.empty_some(bytes * REUSE_PACE);
+            return self.empty_beside(bytes, REUSE_PACE, 0);
         }
         let has_free = self.core.segments.free() + self.core.segments.held() != 0;
         if has_free {
@@ -25,7 +25,7 @@ impl<S: Sharing> Store<S> {
             self.least_alive(self.core.segments.light(REUSE_WEIGHT, self.look_from.get()))
             && self.leave(segment, true)
         {
-            self.empty_some(bytes * REUSE_PACE);
+            self.empty_beside(bytes, REUSE_PACE, 0);
         } else {
             self.countdown = soon.min(segment_bytes / 4);
         }

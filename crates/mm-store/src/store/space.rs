@@ -3,10 +3,11 @@
 //! The limit is shared by segments, index and ghosts: as the index grows, fewer segments have room, and those
 //! above are emptied and their memory given back, step by step, before the larger index is used.
 
+use super::share::Share;
 use super::{PutError, Store};
 use crate::index::BUCKET_BYTES;
 use crate::limits::{
-    BAR_FROM_BYTES, COPY_CREDIT_SEGMENTS, FITTING_SHARE, HELP_STEPS, MIN_LIMIT_BYTES, MIN_SEGMENTS, PACE_MAX,
+    COPY_CREDIT_SEGMENTS, FITTING_SHARE, HELP_STEPS, LATE_PACE, MIN_LIMIT_BYTES, MIN_SEGMENTS, PACE_MAX,
     YIELDS_MAX,
 };
 use crate::memory::SegmentId;
@@ -55,9 +56,7 @@ impl<S: Sharing> Store<S> {
         if self.available() > self.core.reserve_segments() {
             return None;
         }
-        let other = self.any_with_room(place, bytes)?;
-        let is_of_queue = self.core.segments.get(other).queue() == place.queue;
-        (is_of_queue || self.core.limit_bytes() >= BAR_FROM_BYTES).then_some(other)
+        self.any_with_room(place, bytes)
     }
 
     /// An open segment with room for `bytes`, of the same queue where there is one.
@@ -77,7 +76,7 @@ impl<S: Sharing> Store<S> {
         let mut rounds = 4 * self.core.segments.resident() + 16;
         let mut waits = 0;
         loop {
-            if let Some(segment) = self.open_with_room(place, bytes) {
+            if let Some(segment) = self.open_or_other(place, bytes) {
                 return Ok(segment);
             }
             if self.available() > self.core.reserve_segments() && self.open_head(place).is_some() {
@@ -215,6 +214,7 @@ impl<S: Sharing> Store<S> {
 
     #[inline(never)]
     fn keep_pace_slowly(&mut self, bytes: usize) {
+        self.work.set(0);
         self.count_items();
         if S::IS_SHARED && self.core.segments.held() != 0 {
             self.refresh();
@@ -236,11 +236,27 @@ impl<S: Sharing> Store<S> {
         }
         self.set_bar();
         if self.leaving.segment.is_some() || self.begin_leaving() {
-            self.empty_some(bytes * self.pace(surplus));
+            let least_pace = if self.is_late() { LATE_PACE } else { 0 };
+            self.empty_beside(bytes, self.pace(surplus), least_pace);
         } else {
             // Nothing can be emptied for now; it need not be tried at each write.
             self.countdown = self.core.sizes.segment_bytes / 4;
         }
+    }
+
+    /// The room of each open segment.
+    pub(super) fn rooms(&self) -> impl Iterator<Item = usize> + '_ {
+        self.heads.iter().flatten().map(|&head| self.core.arena.room(head))
+    }
+
+    /// Beside a write of `bytes`: looks at `pace` bytes of segments for each of them, as far as its work is bounded;
+    /// what is left falls to the writes after it. It looks at `least_pace` whatever that costs.
+    pub(super) fn empty_beside(&mut self, bytes: usize, pace: usize, least_pace: usize) {
+        let wanted = self.owed + bytes * pace;
+        let examined = self.empty_some(Share::of_write(bytes, wanted, bytes * least_pace));
+        let is_done = self.leaving.segment.is_none();
+        let left = if is_done { 0 } else { wanted.saturating_sub(examined) };
+        self.owed = left.min(self.core.sizes.segment_bytes);
     }
 
     /// Bytes of segments to look at for each byte written: the more, the nearer the moment when a write would have to
@@ -251,7 +267,7 @@ impl<S: Sharing> Store<S> {
             1.. => return 4,
             0 => {}
         }
-        let room = self.heads.iter().flatten().map(|&head| self.core.arena.room(head)).min().unwrap_or(0);
+        let room = self.rooms().min().unwrap_or(0);
         if room * 2 > self.core.sizes.segment_bytes { PACE_MAX / 2 } else { PACE_MAX }
     }
 

@@ -284,7 +284,7 @@ impl<S: Sharing> Store<S> {
         let copy = self.copy_of_upload(at, upload.stale);
         let (place, bytes) = (self.place_of_rewritten(at, copy), self.core.arena.record(at).bytes());
         let bytes = bytes + OPTIONS_BYTES;
-        self.open_with_room(place, bytes).is_none().then_some((Short::OfRoom(place), bytes))
+        self.open_or_other(place, bytes).is_none().then_some((Short::OfRoom(place), bytes))
     }
 
     /// What the own record of an upload has when it is written anew.
