@@ -38,6 +38,8 @@ pub(crate) mod mark {
     pub(crate) const FREQUENCY: u8 = 3;
     /// The item was read since it was stored.
     pub(crate) const FETCHED: u8 = 1 << 2;
+    /// The item is in the main queue because its key came back, and its turn there has not come yet.
+    pub(crate) const RETURNED: u8 = 1 << 3;
 }
 
 /// A slot of the index.

@@ -161,6 +161,18 @@ pub(crate) const LUCKY_ONE_IN_WHILE_READ: u32 = 1024;
 /// that is read stays for more than one turn.
 pub(crate) const TOLERATED_STAYS: u64 = 2;
 
+/// After the turns of so many items that came back it is judged whether those let in are the right ones.
+pub(crate) const RETURNED_TRIED: u32 = 64;
+
+/// If fewer of them were read in main, half the time is tolerated (measured: decision 0002).
+pub(crate) const RETURNED_READ_LEAST: u32 = 39;
+
+/// If so many were, twice the time, up to [`TOLERATED_STAYS`].
+pub(crate) const RETURNED_READ_ENOUGH: u32 = 43;
+
+/// How often it is halved at most: what is left is about the age that ghosts cannot tell from none.
+pub(crate) const TOLERANCE_HALVINGS_MAX: u32 = 6;
+
 /// A segment of which no more sixteenths live is emptied and used again rather than fresh memory.
 pub(crate) const REUSE_WEIGHT: u64 = 1;
 

@@ -35,3 +35,36 @@ fn a_loop_longer_than_the_memory_keeps_a_part_of_itself() {
         store.verify().unwrap();
     }
 }
+
+/// Asks for one key, storing a value of this length where it is missing. Returns the hits.
+fn ask(store: &mut Store, number: u32, len: usize) -> u32 {
+    let bytes = format!("key{number}");
+    let key = store.key(bytes.as_bytes()).unwrap();
+    if store.get(key, 1).is_ok() {
+        return 1;
+    }
+    store.put(key, &Put::default(), &vec![7; len], 1).unwrap();
+    0
+}
+
+#[test]
+fn keys_asked_for_to_and_fro_keep_a_part_of_themselves() {
+    // At each turn those asked for last come back at once, and then not before the next time but one.
+    const KEYS: u32 = 2_000;
+    let lens = [1 << 10, 2 << 10, 4 << 10, 8 << 10, 16 << 10];
+    let len = |number: u32| lens[(number.wrapping_mul(0x9e37_79b9) >> 16) as usize % lens.len()];
+    for (limit_bytes, least) in [(2 << 20, 17), (4 << 20, 36)] {
+        let mut store = Store::open(&Config::new(limit_bytes, 3)).unwrap();
+        let mut hits = 0;
+        for pass in 0..40 {
+            let counted = u32::from(pass >= 20);
+            for i in 0..KEYS {
+                let number = if pass % 2 == 0 { i } else { KEYS - 1 - i };
+                hits += counted * ask(&mut store, number, len(number));
+            }
+        }
+        let percent = hits * 100 / (20 * KEYS);
+        assert!(percent >= least, "{percent} % at {limit_bytes} bytes");
+        store.verify().unwrap();
+    }
+}

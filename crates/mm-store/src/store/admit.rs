@@ -1,14 +1,16 @@
 //! What goes to the main queue without having been read enough in the small one.
 //!
 //! A key that comes back soon after the small queue dropped it belongs in main if main keeps items for about as long as
-//! it took to come back: what is asked for less often would be dropped again before it is read. Where next to nothing
+//! it took to come back: what is asked for less often would be dropped again before it is read. How long is too long is
+//! learnt from those that came back before: most of them should be read while they are in main. Where next to nothing
 //! comes back, as in a loop that is longer than the memory, any part that stays is better than none, and small items
 //! are most hits for the memory.
 //!
 //! Time is counted in *drops*, items that the small queue gave up: that is what the order of ghosts tells.
 
 use crate::limits::{
-    LUCKY_ONE_IN, LUCKY_ONE_IN_WHILE_READ, LUCKY_RARER_MAX, MAIN_WEIGHT, SHARE_UNIT, TIDE_LOW, TIDE_WEIGHT,
+    LUCKY_ONE_IN, LUCKY_ONE_IN_WHILE_READ, LUCKY_RARER_MAX, MAIN_WEIGHT, RETURNED_READ_ENOUGH,
+    RETURNED_READ_LEAST, RETURNED_TRIED, SHARE_UNIT, TIDE_LOW, TIDE_WEIGHT, TOLERANCE_HALVINGS_MAX,
     TOLERATED_STAYS,
 };
 
@@ -32,6 +34,34 @@ impl<const WEIGHT: u32> Share<WEIGHT> {
     }
 }
 
+/// What became in main of those that came back.
+#[derive(Debug, Clone, Copy, Default)]
+struct Returned {
+    /// Whose turn has come.
+    tried: u32,
+    /// Those of them that were read.
+    read: u32,
+    /// How often the time that is tolerated was halved for it.
+    halvings: u32,
+}
+
+impl Returned {
+    /// The turn of one has come.
+    fn note(&mut self, was_read: bool) {
+        self.tried += 1;
+        self.read += u32::from(was_read);
+        if self.tried < RETURNED_TRIED {
+            return;
+        }
+        if self.read < RETURNED_READ_LEAST {
+            self.halvings = (self.halvings + 1).min(TOLERANCE_HALVINGS_MAX);
+        } else if self.read >= RETURNED_READ_ENOUGH {
+            self.halvings = self.halvings.saturating_sub(1);
+        }
+        (self.tried, self.read) = (0, 0);
+    }
+}
+
 /// What a shard knows for it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Admission {
@@ -51,6 +81,8 @@ pub(super) struct Admission {
     in_vain: u32,
     /// About how many main has.
     main_items: u32,
+    /// Those that came back.
+    returned: Returned,
 }
 
 impl Admission {
@@ -93,6 +125,11 @@ impl Admission {
         self.unlucky == 0
     }
 
+    /// The first turn has come of an item that is in main because its key came back.
+    pub(super) fn returned_decided(&mut self, was_read: bool) {
+        self.returned.note(was_read);
+    }
+
     /// An item was dropped from the small queue.
     pub(super) const fn dropped(&mut self) {
         self.uncounted += 1;
@@ -106,8 +143,9 @@ impl Admission {
         self.tide.add();
         let Some(main_took) = self.main_took else { return true };
         let longest = TOLERATED_STAYS * u64::from(main_took);
-        // `age * sqrt(size / mean size) <= longest`, squared.
+        // `age * sqrt(size / mean size) <= longest / 2^halvings`, squared.
         let square = |number: u64| u128::from(number) * u128::from(number);
+        let age = age.saturating_mul(1 << self.returned.halvings);
         square(age) * u128::from(bytes.max(mean_bytes)) <= square(longest) * u128::from(mean_bytes)
     }
 
@@ -136,6 +174,30 @@ mod tests {
         assert!(!admission.comes_back(TOLERATED_STAYS * 1000 + 1, 1, 100), "small, and gone all the same");
         assert!(admission.comes_back(TOLERATED_STAYS * 250, 1600, 100));
         assert!(!admission.comes_back(TOLERATED_STAYS * 250 + 1, 1600, 100), "large");
+    }
+
+    #[test]
+    fn what_comes_back_and_is_not_read_then_has_to_come_back_sooner() {
+        let mut admission = Admission::default();
+        admission.begin(Some(1000), 100);
+        let longest = TOLERATED_STAYS * 1000;
+        let try_all = |admission: &mut Admission, read: u32| {
+            (0..RETURNED_TRIED).for_each(|i| admission.returned_decided(i < read));
+        };
+        try_all(&mut admission, RETURNED_READ_LEAST);
+        assert!(admission.comes_back(longest, 1, 1), "as many were read as should be");
+        try_all(&mut admission, RETURNED_READ_LEAST - 1);
+        assert!(admission.comes_back(longest / 2, 1, 1));
+        assert!(!admission.comes_back(longest / 2 + 1, 1, 1), "too few were");
+        for _ in 0..2 * TOLERANCE_HALVINGS_MAX {
+            try_all(&mut admission, 0);
+        }
+        assert!(admission.comes_back(longest >> TOLERANCE_HALVINGS_MAX, 1, 1), "some always");
+        for _ in 0..TOLERANCE_HALVINGS_MAX {
+            assert!(!admission.comes_back(longest, 1, 1));
+            try_all(&mut admission, RETURNED_READ_ENOUGH);
+        }
+        assert!(admission.comes_back(longest, 1, 1), "forgiven");
     }
 
     #[test]

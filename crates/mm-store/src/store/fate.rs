@@ -50,10 +50,13 @@ impl<S: Sharing> Store<S> {
         }
         let old_mark = self.core.index.mark(found.slot);
         let frequency = old_mark & mark::FREQUENCY;
-        let others = old_mark & !mark::FREQUENCY;
+        let others = old_mark & !(mark::FREQUENCY | mark::RETURNED);
         let queue = self.core.segments.get(self.core.arena.segment_of(found.location)).queue();
         if self.leaving.compact {
             return Fate::Move(queue, old_mark);
+        }
+        if old_mark & mark::RETURNED != 0 {
+            self.admission.returned_decided(frequency != 0);
         }
         match queue {
             Queue::Small if self.is_worth(found.location, frequency, STAY_AFTER_SMALL) => {

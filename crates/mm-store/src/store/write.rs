@@ -1,7 +1,7 @@
 //! Storing whole values.
 
 use super::{CAS_BYTES, Found, Key, Miss, Mode, Store};
-use crate::index::{Full, Locked, Seat};
+use crate::index::{Full, Locked, Seat, mark};
 use crate::limits::SLOT_TRIES_MAX;
 use crate::memory::{Head, Location, Record, SegmentId, flag};
 use crate::narrow::to_u32;
@@ -370,7 +370,10 @@ impl<S: Sharing> Store<S> {
             let (arena, hasher) = (&self.core.arena, &self.core.hasher);
             let hash_of = |at| hasher.hash(arena.record(at).key());
             match self.core.index.insert(locked, key.hash, location, hash_of) {
-                Ok(_) => {
+                Ok(slot) => {
+                    if self.segment_at(location).queue() == Queue::Main {
+                        self.core.index.set_mark(slot, mark::RETURNED);
+                    }
                     self.counters().items.add(1);
                     return Ok(());
                 }
