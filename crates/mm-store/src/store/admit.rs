@@ -46,17 +46,17 @@ struct Returned {
 }
 
 impl Returned {
-    /// The turn of one has come.
-    fn note(&mut self, was_read: bool) {
+    /// The turn of one has come. Where main's items are not read any more, newer ones are not to be kept out.
+    fn note(&mut self, was_read: bool, is_main_read: bool) {
         self.tried += 1;
         self.read += u32::from(was_read);
         if self.tried < RETURNED_TRIED {
             return;
         }
-        if self.read < RETURNED_READ_LEAST {
-            self.halvings = (self.halvings + 1).min(TOLERANCE_HALVINGS_MAX);
-        } else if self.read >= RETURNED_READ_ENOUGH {
+        if self.read >= RETURNED_READ_ENOUGH || !is_main_read {
             self.halvings = self.halvings.saturating_sub(1);
+        } else if self.read < RETURNED_READ_LEAST {
+            self.halvings = (self.halvings + 1).min(TOLERANCE_HALVINGS_MAX);
         }
         (self.tried, self.read) = (0, 0);
     }
@@ -127,7 +127,8 @@ impl Admission {
 
     /// The first turn has come of an item that is in main because its key came back.
     pub(super) fn returned_decided(&mut self, was_read: bool) {
-        self.returned.note(was_read);
+        let is_main_read = self.stay.0 > SHARE_UNIT / 4;
+        self.returned.note(was_read, is_main_read);
     }
 
     /// An item was dropped from the small queue.
@@ -186,6 +187,9 @@ mod tests {
         };
         try_all(&mut admission, RETURNED_READ_LEAST);
         assert!(admission.comes_back(longest, 1, 1), "as many were read as should be");
+        try_all(&mut admission, 0);
+        assert!(admission.comes_back(longest, 1, 1), "main is not read either");
+        (0..MAIN_WEIGHT).for_each(|_| admission.main_decided(true));
         try_all(&mut admission, RETURNED_READ_LEAST - 1);
         assert!(admission.comes_back(longest / 2, 1, 1));
         assert!(!admission.comes_back(longest / 2 + 1, 1, 1), "too few were");
