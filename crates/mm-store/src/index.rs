@@ -27,6 +27,7 @@ use crate::memory::{Bucket, Ground, Location, SLOTS, Table};
 use crate::narrow::to_u32;
 use crate::primitive::{AtomicU32, Ordering, fence};
 use crate::sharing::{Exclusive, Sharing};
+use crate::whole::is_changing;
 use geometry::Layout;
 
 /// Bytes of a bucket.
@@ -305,6 +306,7 @@ impl<S: Sharing> Index<S> {
     /// Locks the buckets of `hash`: until they are unlocked nobody else changes, adds or moves its item.
     #[inline]
     pub(crate) fn lock(&self, hash: KeyHash) -> Locked {
+        debug_assert!(cfg!(test) || is_changing(), "a panic would leave this locked");
         if !S::IS_SHARED {
             return Locked { positions: [0; 2] };
         }
@@ -329,6 +331,7 @@ impl<S: Sharing> Index<S> {
     /// they leave and go to, so none stands in two of them while one of the two is locked by somebody else.
     #[inline(always)]
     pub(crate) fn lock_hinted(&self, hint: Hint, patience: &Patience) -> Option<(Locked, Seat<'_>)> {
+        debug_assert!(cfg!(test) || is_changing(), "a panic would leave this locked");
         // Memory that a shrink has given back is not to be touched by a lock.
         let seat = self.at_hint(hint)?;
         if !S::IS_SHARED {

@@ -27,6 +27,7 @@ mod segment;
 mod sharing;
 mod stats;
 mod store;
+mod whole;
 
 pub use config::Config;
 pub use hash::KeyHash;

@@ -83,7 +83,7 @@ impl<T> Exclusive<T> for Mutex<T> {
         Self::new(value)
     }
 
-    // Nothing here could mend what a panic has left half done.
+    // Nothing is half done: a panic in a change has ended the process.
     fn lock(&self) -> MutexGuard<'_, T> {
         self.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -41,6 +41,7 @@ use crate::narrow::to_u32;
 use crate::segment::{PLACES, Place, Queue, Segment, Tolerance};
 use crate::sharing::{Exclusive, Local, Sharing};
 use crate::stats::Stats;
+use crate::whole::whole;
 
 use self::core::Core;
 use self::find::is_expired;
@@ -455,16 +456,18 @@ impl<S: Sharing> Store<S> {
 impl<S: Sharing> Drop for Store<S> {
     /// What the handle had open is left to the others.
     fn drop(&mut self) {
-        for full in std::mem::replace(&mut self.heads, [None; PLACES]).into_iter().flatten() {
-            self.close_head(full);
-        }
-        if let Some(segment) = self.end_leaving() {
-            self.core.segments.stay(segment);
-        }
-        self.give_up_sweep();
-        self.rest();
-        if S::IS_SHARED {
-            self.core.idle.lock().push(self.shard);
-        }
+        whole(|| {
+            for full in std::mem::replace(&mut self.heads, [None; PLACES]).into_iter().flatten() {
+                self.close_head(full);
+            }
+            if let Some(segment) = self.end_leaving() {
+                self.core.segments.stay(segment);
+            }
+            self.give_up_sweep();
+            self.rest();
+            if S::IS_SHARED {
+                self.core.idle.lock().push(self.shard);
+            }
+        });
     }
 }

@@ -11,6 +11,7 @@ use super::{Store, Upload};
 use crate::limits::{AHEAD_SEGMENTS_MAX, AHEAD_SHARE, AHEAD_USED_SHARE, UPLOAD_HEAD_BYTES};
 use crate::memory::SegmentId;
 use crate::sharing::Sharing;
+use crate::whole::whole;
 
 impl<S: Sharing> Store<S> {
     /// A segment was opened: has those populated that come next.
@@ -60,7 +61,7 @@ impl<S: Sharing> Store<S> {
     /// of value want.
     fn opens_awaited(&self, bytes: usize) -> bool {
         let core = &*self.core;
-        self.populate_at_most(bytes.div_ceil(core.sizes.segment_bytes));
+        whole(|| self.populate_at_most(bytes.div_ceil(core.sizes.segment_bytes)));
         let next = core.segments.next_untouched().filter(|_| self.growth() > 0);
         next.is_some_and(|next| core.arena.is_being_populated(next))
     }

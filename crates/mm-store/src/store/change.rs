@@ -7,6 +7,7 @@ use crate::index::Locked;
 use crate::memory::{Head, Location, flag};
 use crate::segment::{PLACES, Place, Queue};
 use crate::sharing::Sharing;
+use crate::whole::whole;
 
 /// What to do with a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +103,10 @@ impl<S: Sharing> Store<S> {
     /// Why it is not removed.
     pub fn delete(&mut self, key: Key<'_>, cas: Option<u64>, now_s: u32) -> Result<(), DeleteError> {
         self.begin(now_s);
+        whole(|| self.remove_key(key, cas))
+    }
+
+    fn remove_key(&self, key: Key<'_>, cas: Option<u64>) -> Result<(), DeleteError> {
         let locked = self.core.index.lock(key.hash);
         let deleted = match self.find_locked(key, &locked) {
             Ok(found) if cas.is_some_and(|cas| cas != self.cas_at(found.location)) => {
@@ -123,14 +128,18 @@ impl<S: Sharing> Store<S> {
     /// Why there is no item; no memory for it where it had no expiry before and has to be written anew.
     pub fn touch(&mut self, key: Key<'_>, expiry_s: u32, now_s: u32) -> Result<Result<(), PutError>, Miss> {
         self.begin(now_s);
-        let locked = self.core.index.lock(key.hash);
-        let is_done = self.find_locked(key, &locked).map(|found| self.touch_in_place(found, expiry_s));
-        self.core.index.unlock(locked);
+        let is_done = whole(|| {
+            let locked = self.core.index.lock(key.hash);
+            let is_done = self.find_locked(key, &locked).map(|found| self.touch_in_place(found, expiry_s));
+            self.core.index.unlock(locked);
+            is_done
+        });
         if is_done? {
             return Ok(Ok(()));
         }
         // The record has no room for an expiry, or no use for it any more: it is written anew, CAS value kept.
-        match self.rewrite(key, &Change { expiry_s: Some(expiry_s), ..Change::default() }) {
+        let change = Change { expiry_s: Some(expiry_s), ..Change::default() };
+        match self.rewrite(key, &change) {
             Ok(done) => Ok(done),
             Err(DeleteError::Miss(miss)) => Err(miss),
             Err(DeleteError::Exists) => unreachable!("nothing was compared"),
@@ -175,6 +184,15 @@ impl<S: Sharing> Store<S> {
         notes: impl Fn(&Item<'_, S>, u32) -> Notes,
     ) -> Result<(Item<'_, S>, u32, bool), Miss> {
         self.begin(now_s);
+        whole(move || self.touch_noting(key, expiry_s, notes))
+    }
+
+    fn touch_noting(
+        &mut self,
+        key: Key<'_>,
+        expiry_s: u32,
+        notes: impl Fn(&Item<'_, S>, u32) -> Notes,
+    ) -> Result<(Item<'_, S>, u32, bool), Miss> {
         let change = Change { expiry_s: Some(expiry_s), ..Change::default() };
         loop {
             let locked = self.core.index.lock(key.hash);
@@ -202,7 +220,7 @@ impl<S: Sharing> Store<S> {
                 }
                 (Err((place, bytes)), _) => {
                     if self.make_room(place, bytes).is_err() {
-                        return self.get_noting(key, now_s, notes);
+                        return self.get_noting(key, notes);
                     }
                 }
             }
@@ -213,10 +231,8 @@ impl<S: Sharing> Store<S> {
     fn get_noting(
         &mut self,
         key: Key<'_>,
-        now_s: u32,
         notes: impl Fn(&Item<'_, S>, u32) -> Notes,
     ) -> Result<(Item<'_, S>, u32, bool), Miss> {
-        self.begin(now_s);
         let locked = self.core.index.lock(key.hash);
         let found = self.find_locked(key, &locked);
         let noted = found.is_ok_and(|found| self.note(found, |item| notes(item, item.expiry_s())));
@@ -242,6 +258,10 @@ impl<S: Sharing> Store<S> {
 
     /// Writes an item anew.
     fn rewrite(&mut self, key: Key<'_>, change: &Change) -> Result<Result<(), PutError>, DeleteError> {
+        whole(|| self.write_anew(key, change))
+    }
+
+    fn write_anew(&mut self, key: Key<'_>, change: &Change) -> Result<Result<(), PutError>, DeleteError> {
         loop {
             let locked = self.core.index.lock(key.hash);
             let written = match self.find_locked(key, &locked) {
@@ -319,6 +339,10 @@ impl<S: Sharing> Store<S> {
         now_s: u32,
     ) -> Result<u64, ArithmeticError> {
         self.begin(now_s);
+        whole(|| self.count(key, operation, cas))
+    }
+
+    fn count(&mut self, key: Key<'_>, operation: Operation, cas: CasRule) -> Result<u64, ArithmeticError> {
         let mut queue = None;
         loop {
             let locked = self.core.index.lock(key.hash);
@@ -375,6 +399,10 @@ impl<S: Sharing> Store<S> {
     /// Notes that somebody was told to fetch a new value of the item that was found; false where somebody was before,
     /// `None` where it is no longer there.
     pub(super) fn take_win(&self, found: Found) -> Option<bool> {
+        whole(|| self.send_win(found))
+    }
+
+    fn send_win(&self, found: Found) -> Option<bool> {
         let hash = self.core.hasher.hash(self.core.arena.record(found.location).key());
         let locked = self.core.index.lock(hash);
         let is_first = self.current(found, hash).map(|now| {
@@ -411,12 +439,14 @@ impl<S: Sharing> Store<S> {
     pub fn flush_all(&mut self) {
         mm_base::mark!("flush");
         self.begin(self.now_s);
-        for full in std::mem::replace(&mut self.heads, [None; PLACES]).into_iter().flatten() {
-            self.close_head(full);
-        }
-        self.core.segments.mark_next(&self.core.flushed_before);
-        self.finish_flush();
-        self.countdown = 0;
+        whole(|| {
+            for full in std::mem::replace(&mut self.heads, [None; PLACES]).into_iter().flatten() {
+                self.close_head(full);
+            }
+            self.core.segments.mark_next(&self.core.flushed_before);
+            self.finish_flush();
+            self.countdown = 0;
+        });
     }
 
     /// How to store the item at `location` again, its CAS value left out.

@@ -14,6 +14,7 @@ use crate::primitive::{AtomicU64, AtomicUsize, Ordering};
 use crate::segment::Segments;
 use crate::sharing::{Exclusive, Sharing};
 use crate::stats::Stats;
+use crate::whole::watch_panics;
 
 /// What all shards of a store share.
 #[derive(Debug)]
@@ -64,6 +65,7 @@ impl<S: Sharing> Core<S> {
         shards: usize,
         ground: &mut Ground<'_>,
     ) -> io::Result<Self> {
+        watch_panics();
         let sizes = sizes.shared_by(shards);
         let arena_config = ArenaConfig {
             segments: sizes.segments,

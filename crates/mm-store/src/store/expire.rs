@@ -11,6 +11,7 @@ use crate::memory::{Location, RecordKind, SegmentId, flag};
 use crate::narrow::to_u32;
 use crate::segment::{NEVER, State, Tolerance};
 use crate::sharing::Sharing;
+use crate::whole::whole;
 
 /// Where the search for expired items stands.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +89,10 @@ impl<S: Sharing> Store<S> {
     /// second at most.
     pub fn maintain(&mut self, records: usize, now_s: u32) -> bool {
         self.begin(now_s);
+        whole(|| self.do_upkeep(records))
+    }
+
+    fn do_upkeep(&mut self, records: usize) -> bool {
         self.count_items();
         self.fitting_items = usize::MAX;
         for _ in 0..records.div_ceil(RECORDS_PER_RESIZE_STEP) {

@@ -8,6 +8,7 @@ use crate::hash::KeyHash;
 use crate::index::{Hint, Locked, Patience, Seat};
 use crate::memory::{Location, Record, flag};
 use crate::sharing::Sharing;
+use crate::whole::whole;
 
 impl<S: Sharing> Store<S> {
     /// First step of a look-up: brings the key's index buckets near. No other effect.
@@ -98,9 +99,11 @@ impl<S: Sharing> Store<S> {
     #[cold]
     #[inline(never)]
     pub(super) fn reclaim_unlocked(&self, bytes: &[u8], hash: KeyHash, miss: Miss) -> Miss {
-        let locked = self.core.index.lock(hash);
-        let _removed = self.find_locked(Key { bytes, hash, hint: Hint::NONE }, &locked);
-        self.core.index.unlock(locked);
+        whole(|| {
+            let locked = self.core.index.lock(hash);
+            let _removed = self.find_locked(Key { bytes, hash, hint: Hint::NONE }, &locked);
+            self.core.index.unlock(locked);
+        });
         miss
     }
 

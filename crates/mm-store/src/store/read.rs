@@ -8,6 +8,7 @@ use crate::index::{Hint, mark};
 use crate::memory::{Location, Record, flag};
 use crate::segment::{Opened, Segment};
 use crate::sharing::{Local, Sharing};
+use crate::whole::whole;
 
 /// Why there is no item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -241,12 +242,15 @@ impl<S: Sharing> Store<S> {
             return Some(stored);
         }
         let hash = self.core.hasher.hash(record.key());
-        let locked = index.lock(hash);
-        let now = self.current(found, hash);
-        if let Some(now) = now {
-            index.set_seen(now.slot, true);
-        }
-        index.unlock(locked);
+        let now = whole(|| {
+            let locked = index.lock(hash);
+            let now = self.current(found, hash);
+            if let Some(now) = now {
+                index.set_seen(now.slot, true);
+            }
+            index.unlock(locked);
+            now
+        });
         now.map(|now| self.cas_at(now.location))
     }
 

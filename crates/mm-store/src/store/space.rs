@@ -14,6 +14,7 @@ use crate::memory::SegmentId;
 use crate::primitive::{Ordering, yield_now};
 use crate::segment::{PLACES, Place, QUEUES, Queue, SEGMENT_BOOK_BYTES};
 use crate::sharing::Sharing;
+use crate::whole::whole;
 
 /// What has come of waiting for other shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +136,7 @@ impl<S: Sharing> Store<S> {
     #[cold]
     fn is_waiting(&mut self) -> bool {
         self.refresh();
-        let is_waiting = !self.take_back_held() && self.waiting != 0;
+        let is_waiting = !whole(|| self.take_back_held()) && self.waiting != 0;
         if is_waiting {
             mm_base::mark!("write put off for readers");
             self.counters().waited.add(1);

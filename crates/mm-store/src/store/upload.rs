@@ -1,15 +1,18 @@
 //! Values that arrive in pieces, and values longer than a record: reserve, fill, commit.
 
+mod join;
+
 use std::collections::VecDeque;
 
 use super::relocate::{OPTIONS_BYTES, Rewrite};
 use super::write::{Short, head_of};
 use super::{Found, Key, Mode, Outcome, Put, PutError, Store};
 use crate::index::{Hint, Locked};
-use crate::limits::{JOIN_TRIES, KEY_MAX_BYTES, MIN_EXTENT_BYTES};
+use crate::limits::{KEY_MAX_BYTES, MIN_EXTENT_BYTES};
 use crate::memory::{EXTENT_HEADER_BYTES, Head, Location, OpenRecord, SegmentId, flag};
 use crate::segment::Place;
 use crate::sharing::Sharing;
+use crate::whole::whole;
 
 /// A value on its way into the store. Ends by [`Store::commit`] or [`Store::abort`]; until then nobody sees it, and the
 /// memory that it takes stays taken.
@@ -102,6 +105,10 @@ impl<S: Sharing> Store<S> {
         if len > self.core.limit_bytes() / 2 {
             return Err(PutError::TooLarge);
         }
+        whole(|| self.begin_upload(key, put, len))
+    }
+
+    fn begin_upload(&mut self, key: Key<'_>, put: &Put, len: usize) -> Result<Upload, PutError> {
         let mut head = head_of(key, put);
         head.flags |= flag::CAS;
         head.value_len = len;
@@ -113,7 +120,7 @@ impl<S: Sharing> Store<S> {
         let queue = self.queue_for(key, old, key.bytes.len() + len);
         let bytes = head.layout().bytes();
         let segment = self.make_room(self.place(queue, put.expiry_s), bytes)?;
-        head.last_access = self.core.segments.opened(segment).encode_time(now_s);
+        head.last_access = self.core.segments.opened(segment).encode_time(self.now_s);
         let inline_bytes = head.value_len;
         let head = self.open_for_upload(segment, &head)?;
         self.keep_pace(bytes - inline_bytes);
@@ -144,7 +151,7 @@ impl<S: Sharing> Store<S> {
     pub fn space<'a>(&'a mut self, upload: &'a mut Upload, now_s: u32) -> Result<&'a mut [u8], PutError> {
         self.begin(now_s);
         if upload.filled == upload.piece_len() && upload.missing() != 0 {
-            self.next_extent(upload)?;
+            whole(|| self.next_extent(upload))?;
         }
         let filled = upload.filled;
         Ok(&mut self.core.arena.value_mut(upload.piece())[filled..])
@@ -158,7 +165,7 @@ impl<S: Sharing> Store<S> {
         assert!(len <= upload.piece_len() - upload.filled, "more bytes than space");
         upload.filled += len;
         self.begin(self.now_s);
-        self.keep_pace(len);
+        whole(|| self.keep_pace(len));
     }
 
     fn next_extent(&mut self, upload: &mut Upload) -> Result<(), PutError> {
@@ -236,6 +243,12 @@ impl<S: Sharing> Store<S> {
             self.abort(upload);
             return Ok(Ok(Outcome::NotStored));
         }
+        whole(|| self.end_upload(upload))
+    }
+
+    /// Makes an upload with all its bytes an item, if it may become one.
+    #[expect(clippy::result_large_err, reason = "as in `try_commit`")]
+    fn end_upload(&mut self, upload: Upload) -> Result<Result<Outcome, PutError>, Upload> {
         let mut bytes = [0; KEY_MAX_BYTES];
         let record = self.core.arena.record(upload.head.location());
         let bytes = &mut bytes[..record.layout().key_len];
@@ -332,9 +345,11 @@ impl<S: Sharing> Store<S> {
     /// Gives an upload up and its memory back.
     pub fn abort(&mut self, upload: Upload) {
         self.begin(self.now_s);
-        let location = self.publish(upload);
-        self.discard_chain(location);
-        self.release_chain(location);
+        whole(|| {
+            let location = self.publish(upload);
+            self.discard_chain(location);
+            self.release_chain(location);
+        });
     }
 
     /// Publishes the records of an upload. They are in no index yet, and their segments are kept.
@@ -353,97 +368,6 @@ impl<S: Sharing> Store<S> {
         location
     }
 
-    /// Stores the value of an item and that of an upload as one.
-    fn join(&mut self, key: Key<'_>, upload: Upload) -> Result<Outcome, PutError> {
-        mm_base::mark!("values joined");
-        let mode = upload.mode;
-        let own_cas =
-            self.core.arena.record(upload.head.location()).stored_cas().filter(|_| upload.has_own_cas);
-        let added = self.publish(upload);
-        let mut joined = Ok(None);
-        for _ in 0..JOIN_TRIES {
-            joined = self.try_join(key, added, (mode, own_cas));
-            if !matches!(joined, Ok(None)) {
-                break;
-            }
-        }
-        self.discard_chain(added);
-        self.release_chain(added);
-        joined.and_then(|outcome| outcome.ok_or(PutError::NoMemory))
-    }
-
-    /// The same; `None` where the item has changed meanwhile.
-    fn try_join(
-        &mut self,
-        key: Key<'_>,
-        added: Location,
-        (mode, cas): (Mode, Option<u64>),
-    ) -> Result<Option<Outcome>, PutError> {
-        let Ok(before) = self.find(key) else { return Ok(Some(Outcome::NotStored)) };
-        if mode.compared().is_some_and(|cas| cas != self.cas_at(before.location)) {
-            return Ok(Some(Outcome::Exists));
-        }
-        let put = self.put_joined(before.location, cas);
-        let len = self.total_len(before.location) + self.total_len(added);
-        let mut upload = self.reserve(key, &put, len, self.now_s)?;
-        if let Err(error) = self.open_extents(&mut upload) {
-            self.abort(upload);
-            return Err(error);
-        }
-        // From here on nothing is emptied, so what is found now can be read. Making room may have moved it.
-        let old = self.find(key).ok().filter(|old| {
-            let now = self.put_joined(old.location, cas);
-            let is_it = mode.compared().is_none_or(|cas| cas == self.cas_at(old.location));
-            is_it && now == put && self.total_len(old.location) + self.total_len(added) == len
-        });
-        let Some(old) = old else {
-            self.abort(upload);
-            return Ok(None);
-        };
-        for part in if mode.appends() { [old.location, added] } else { [added, old.location] } {
-            self.copy_chain(&mut upload, part)?;
-        }
-        let locked = self.core.index.lock(key.hash);
-        // It may be in another slot by now, and have another expiry.
-        let now = self.find_locked(key, &locked).ok();
-        let Some(now) =
-            now.filter(|now| now.location == old.location && self.put_joined(now.location, cas) == put)
-        else {
-            self.core.index.unlock(locked);
-            self.abort(upload);
-            return Ok(None);
-        };
-        self.finish((key, locked), upload, Some(now))?;
-        Ok(Some(Outcome::Stored))
-    }
-
-    /// How to store the item at `location` joined with another value.
-    fn put_joined(&self, location: Location, cas: Option<u64>) -> Put {
-        Put { stale: false, win_sent: false, cas, ..self.put_of(location) }
-    }
-
-    /// Copies the value of the item at `from` to an upload whose extents are open.
-    fn copy_chain(&mut self, upload: &mut Upload, from: Location) -> Result<(), PutError> {
-        let mut next = Some(from);
-        while let Some(at) = next {
-            let record = self.core.arena.record(at);
-            let len = record.value().len();
-            next = record.next();
-            let mut copied = 0;
-            while copied < len {
-                if upload.filled == upload.piece_len() {
-                    self.next_extent(upload)?;
-                }
-                let filled = upload.filled;
-                let piece = (upload.piece_len() - filled).min(len - copied);
-                self.core.arena.copy_value(upload.piece(), filled, at, copied..copied + piece);
-                upload.filled += piece;
-                copied += piece;
-            }
-        }
-        Ok(())
-    }
-
     /// The segments of an upload's records may be emptied again.
     fn release_chain(&self, location: Location) {
         let mut next = Some(location);
@@ -451,10 +375,6 @@ impl<S: Sharing> Store<S> {
             next = self.core.arena.record(at).next();
             self.core.segments.get(self.core.arena.segment_of(at)).subtract_upload::<S>();
         }
-    }
-
-    fn total_len(&self, location: Location) -> usize {
-        self.core.arena.record(location).total_len()
     }
 
     /// Makes the records of a value that is in no index garbage.

@@ -7,6 +7,7 @@ use crate::memory::{Head, Location, Record, SegmentId, flag};
 use crate::narrow::to_u32;
 use crate::segment::{Place, Queue};
 use crate::sharing::Sharing;
+use crate::whole::whole;
 
 /// How a value is stored, and what is stored beside it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,7 +89,7 @@ impl<S: Sharing> Store<S> {
     /// # Errors
     /// [`PutError`]; nothing is changed then.
     pub fn put(&mut self, key: Key<'_>, put: &Put, value: &[u8], now_s: u32) -> Result<Outcome, PutError> {
-        self.put_in_place(key, put, value, now_s)
+        whole(|| self.put_in_place(key, put, value, now_s))
     }
 
     /// The same for a value that is always stored, without client flags, and never expires: the common case, compiled
@@ -98,7 +99,7 @@ impl<S: Sharing> Store<S> {
     /// [`PutError`]; nothing is changed then.
     #[inline(always)]
     pub fn set(&mut self, key: Key<'_>, value: &[u8], now_s: u32) -> Result<Outcome, PutError> {
-        self.put_in_place(key, &Put::PLAIN, value, now_s)
+        whole(|| self.put_in_place(key, &Put::PLAIN, value, now_s))
     }
 
     #[inline(always)]

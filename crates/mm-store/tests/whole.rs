@@ -1,0 +1,134 @@
+//! A panic while the store is being changed ends the process, also where somebody contains panics; one beside a change
+//! does not. What ends runs in a process of its own: this program again, with one test of it.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::exit, reason = "a test")]
+
+use std::env;
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, Stdio};
+
+use mm_store::{Config, Cursor, Key, Mode, Put, Sharing, Store, StoreHandles, Untouched};
+
+const NOW_S: u32 = 1;
+const LIMIT_BYTES: usize = 16 << 20;
+/// Bytes of a value that goes into extents.
+const LARGE_BYTES: usize = 1 << 20;
+/// In the environment of a child: which change is to panic.
+const CHANGE: &str = "MM_CHANGE";
+/// Changes in which a child's store calls something of the caller's.
+const CHANGES: [&str; 5] = ["note", "set", "put", "upload", "await"];
+
+fn panic_in_store(_memory: Untouched) {
+    panic!("made on purpose");
+}
+
+fn config(populates: bool) -> Config {
+    let populate: Option<fn(Untouched)> = if populates { Some(panic_in_store) } else { None };
+    Config { populate, ..Config::new(LIMIT_BYTES, 1) }
+}
+
+fn key<'a, S: Sharing>(store: &Store<S>, name: &'a [u8]) -> Key<'a> {
+    store.key(name).unwrap()
+}
+
+/// Does what `change` names, over and over, until something of the caller's that the store calls has panicked.
+fn change<S: Sharing>(store: &mut Store<S>, change: &str) {
+    for number in 0..100_000 {
+        let name = format!("key {number}");
+        let key = key(store, name.as_bytes());
+        match change {
+            "note" => {
+                store.set(key, b"value", NOW_S).unwrap();
+                let _noted = store.get_touching_noting(key, 0, NOW_S, |_, _| panic!("made on purpose"));
+            }
+            "set" => drop(store.set(key, &[0; 1000], NOW_S)),
+            "put" => drop(store.put(key, &Put { mode: Mode::Add, ..Put::default() }, &[0; 1000], NOW_S)),
+            "upload" => {
+                let mut upload = store.reserve(key, &Put::default(), LARGE_BYTES, NOW_S).unwrap();
+                while upload.missing() != 0 {
+                    let len = store.space(&mut upload, NOW_S).unwrap().len();
+                    store.filled(&mut upload, len);
+                }
+                store.commit(upload, NOW_S).unwrap();
+            }
+            "await" => {
+                let _awaits = store.awaits_memory_for(LARGE_BYTES);
+                // Nothing that would populate by itself: it fills what is open.
+                store.set(key, b"value", NOW_S).unwrap();
+            }
+            _ => panic!("no change has this name"),
+        }
+    }
+}
+
+/// The child: contains whatever panics, as a server does, and says that it lives.
+#[test]
+fn a_child_that_contains_panics() {
+    let Ok(named) = env::var(CHANGE) else { return };
+    let (shards, name) = named.split_once(' ').unwrap();
+    let config = config(name != "note");
+    let contained = if shards == "one" {
+        let mut store = Store::open(&config).unwrap();
+        catch_unwind(AssertUnwindSafe(|| change(&mut store, name))).is_err()
+    } else {
+        let mut store = StoreHandles::open(&config, 2).unwrap().take().unwrap();
+        catch_unwind(AssertUnwindSafe(|| change(&mut store, name))).is_err()
+    };
+    assert!(contained, "nothing has panicked");
+    std::process::exit(0);
+}
+
+#[test]
+fn a_panic_in_a_change_ends_the_process() {
+    const SIGABRT: i32 = 6;
+    for named in ["one", "two"].iter().flat_map(|shards| CHANGES.map(|name| format!("{shards} {name}"))) {
+        let mut child = Command::new(env::current_exe().unwrap());
+        child.args(["--exact", "a_child_that_contains_panics", "--nocapture"]).env(CHANGE, &named);
+        let ended = child.stdin(Stdio::null()).output().unwrap();
+        let told = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.signal(), Some(SIGABRT), "{named}: {:?}: {told}", ended.status);
+        assert!(told.contains("made on purpose"), "{named}: what has panicked is not told: {told}");
+        assert!(
+            told.contains("while the store was being changed"),
+            "{named}: why it ends is not told: {told}"
+        );
+    }
+}
+
+type Panic<'a, S> = &'a mut dyn FnMut(&mut Store<S>);
+
+/// Panics of who uses the store, between its calls and in what it only shows.
+fn panic_beside_changes<S: Sharing>(store: &mut Store<S>) {
+    let (first, second) = (key(store, b"first"), key(store, b"second"));
+    store.set(first, b"value", NOW_S).unwrap();
+    let mut upload = store.reserve(second, &Put::default(), LARGE_BYTES, NOW_S).unwrap();
+    let mut cursor = Cursor::default();
+    let panics: [Panic<'_, S>; 3] = [
+        &mut |store| {
+            let item = store.get(first, NOW_S).unwrap();
+            assert_eq!(item.value(), None, "made on purpose");
+        },
+        &mut |store| {
+            while store.scan(&mut cursor, 100, NOW_S, |_| panic!("made on purpose")) {}
+        },
+        &mut |store| {
+            store.space(&mut upload, NOW_S).unwrap()[0] = 1;
+            panic!("made on purpose");
+        },
+    ];
+    for panic in panics {
+        assert!(catch_unwind(AssertUnwindSafe(|| panic(store))).is_err());
+        store.verify().unwrap();
+    }
+    store.abort(upload);
+    store.set(first, b"other", NOW_S).unwrap();
+    assert_eq!(store.get(first, NOW_S).unwrap().value(), Some(&b"other"[..]));
+    store.verify().unwrap();
+}
+
+#[test]
+fn a_panic_beside_a_change_ends_nothing() {
+    panic_beside_changes(&mut Store::open(&config(false)).unwrap());
+    panic_beside_changes(&mut StoreHandles::open(&config(false), 2).unwrap().take().unwrap());
+}
