@@ -280,10 +280,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         if let Some(output) = connection.output {
             self.outputs.put(output);
         }
-        let state = connection.machine.into_state();
-        if catch_unwind(AssertUnwindSafe(|| self.service.disconnect(state))).is_err() {
-            self.stats().panics.add(1);
-        }
+        self.disconnect(connection.machine.into_state());
         self.stats().connections.sub(1);
         self.left(connection.origin);
     }

@@ -156,8 +156,14 @@ impl<S: Service, D: Driver> Engine<S, D> {
     /// Moves a connection to the shard with the least to do. `false`: not now.
     fn try_move(&mut self, driver: &mut D, key: Key) -> bool {
         let Some(connection) = self.connections.get(key) else { return true };
-        if !connection.may_leave() || !self.service.may_move(connection.machine.state()) {
-            return false;
+        let (service, state) = (&self.service, connection.machine.state());
+        match catch_unwind(AssertUnwindSafe(|| connection.may_leave() && service.may_move(state))) {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(_panic) => {
+                self.end_panicked(driver, key);
+                return true;
+            }
         }
         let Some((socket, peer)) = driver.release(connection.stream) else { return false };
         let Some(connection) = self.connections.remove(key) else { return true };

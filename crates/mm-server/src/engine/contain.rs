@@ -4,6 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mm_base::Now;
+use mm_base::slab::Key;
 use mm_runtime::driver::Driver;
 use mm_runtime::shard::Next;
 use mm_runtime::task::JoinError;
@@ -27,6 +28,35 @@ impl<S: Service, D: Driver> Engine<S, D> {
                 self.told_of_panic("the service's background work", panic);
                 self.background_from_ms = now.monotonic_ms + BACKGROUND_PAUSE_MS;
                 Next::At(self.background_from_ms)
+            }
+        }
+    }
+
+    /// Ends a connection whose service has panicked.
+    pub(super) fn end_panicked(&mut self, driver: &mut D, key: Key) {
+        self.stats().panics.add(1);
+        self.close(driver, key);
+    }
+
+    /// Tells the service that a connection has ended.
+    pub(super) fn disconnect(&mut self, state: S::Connection) {
+        let service = &mut self.service;
+        let ended = catch_unwind(AssertUnwindSafe(|| service.disconnect(state)));
+        self.stats().panics.add(u64::from(ended.is_err()));
+    }
+
+    /// Whether the service lacks memory. One that panics when it is asked is not asked for a while.
+    pub(super) fn service_lacks_memory(&mut self, now: Now) -> bool {
+        if now.monotonic_ms < self.sweep.ask_from_ms {
+            return false;
+        }
+        let service = &mut self.service;
+        match catch_unwind(AssertUnwindSafe(|| service.lacks_memory())) {
+            Ok(lacks) => lacks,
+            Err(panic) => {
+                self.told_of_panic("the service, asked whether it lacks memory,", panic);
+                self.sweep.ask_from_ms = now.monotonic_ms + BACKGROUND_PAUSE_MS;
+                false
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Connections that leave for another server, or come from one.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use mm_base::slab::Key;
 use mm_runtime::driver::Driver;
 
@@ -36,7 +38,12 @@ impl<S: Service, D: Driver> Engine<S, D> {
         {
             return false;
         }
-        let Some(state) = self.service.pack(connection.machine.state()) else { return false };
+        let (service, state) = (&self.service, connection.machine.state());
+        let Ok(packed) = catch_unwind(AssertUnwindSafe(|| service.pack(state))) else {
+            self.end_panicked(driver, key);
+            return true;
+        };
+        let Some(state) = packed else { return false };
         let Some((socket, peer)) = driver.release(connection.stream) else { return false };
         let Some(mut connection) = self.connections.remove(key) else { return false };
         let mut packed =
@@ -48,7 +55,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         let Connection { machine, origin, listener, .. } = connection;
         let (listener, packed) = (listener as usize, Some(Box::new(packed)));
         self.exchange.send_off(Arrival { socket, peer, origin: None, listener, luggage: None, packed });
-        self.service.disconnect(machine.into_state());
+        self.disconnect(machine.into_state());
         self.stats().connections.sub(1);
         self.left(origin);
         true

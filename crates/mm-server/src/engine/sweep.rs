@@ -30,6 +30,8 @@ pub(super) struct Sweep {
     starved_since_ms: Option<u64>,
     /// When it is next looked who sends too slowly what holds the service's memory.
     stalled_look_ms: u64,
+    /// From when on the service is asked again whether it lacks memory.
+    pub(super) ask_from_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,7 @@ impl Sweep {
             write_timeout_ms: config.write_timeout_ms.unwrap_or(u64::MAX),
             starved_since_ms: None,
             stalled_look_ms: 0,
+            ask_from_ms: 0,
         }
     }
 
@@ -130,7 +133,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
     /// Where the service lacks memory: closes the connection that is furthest behind the slowest pace with what is
     /// received into such memory, if it is far enough. One per turn; who is refused next has the next one closed.
     fn relieve_service(&mut self, driver: &mut D, now: Now) {
-        if !self.service.lacks_memory() || now.monotonic_ms < self.sweep.stalled_look_ms {
+        if !self.service_lacks_memory(now) || now.monotonic_ms < self.sweep.stalled_look_ms {
             return;
         }
         let sends = |(_, connection): &(Key, &Connection<_>)| connection.machine.want() == Want::Space;
