@@ -47,13 +47,13 @@ struct Returned {
 
 impl Returned {
     /// The turn of one has come. Where main's items are not read any more, newer ones are not to be kept out.
-    fn note(&mut self, was_read: bool, is_main_read: bool) {
+    fn note(&mut self, was_read: bool, main_stay: Share<MAIN_WEIGHT>) {
         self.tried += 1;
         self.read += u32::from(was_read);
         if self.tried < RETURNED_TRIED {
             return;
         }
-        if self.read >= RETURNED_READ_ENOUGH || !is_main_read {
+        if self.read >= RETURNED_READ_ENOUGH || main_stay.0 <= SHARE_UNIT / 4 {
             self.halvings = self.halvings.saturating_sub(1);
         } else if self.read < RETURNED_READ_LEAST {
             self.halvings = (self.halvings + 1).min(TOLERANCE_HALVINGS_MAX);
@@ -127,8 +127,7 @@ impl Admission {
 
     /// The first turn has come of an item that is in main because its key came back.
     pub(super) fn returned_decided(&mut self, was_read: bool) {
-        let is_main_read = self.stay.0 > SHARE_UNIT / 4;
-        self.returned.note(was_read, is_main_read);
+        self.returned.note(was_read, self.stay);
     }
 
     /// An item was dropped from the small queue.
