@@ -2,7 +2,8 @@
 //!
 //! Every server runs on one core and the load on another. A row is one kind of work; its rounds load one server after
 //! the other for a fraction of a second, the floor before and after each, so that all meet the same weather on the
-//! host, and medians are taken. Where a row stores, each cache is at rest before: see [`rest`].
+//! host, and medians are taken. Rows on the same keys take turns, a round each, so that each row meets the weather of
+//! minutes. Where a row stores, each cache is at rest before: see [`rest`].
 
 mod chart;
 mod contenders;
@@ -125,8 +126,7 @@ fn wanted(arguments: &CompareArguments) -> Wanted<'_> {
     wanted
 }
 
-/// All rows, one after the other; each is printed when it has been measured, if it is to be. The first time latency
-/// is measured too.
+/// All rows; each is printed when it has been measured, if it is to be. The first time latency is measured too.
 fn measure_all<'a>(
     arguments: &CompareArguments,
     contenders: &mut Contenders,
@@ -135,20 +135,27 @@ fn measure_all<'a>(
 ) -> Result<Vec<Measured<'a>>, String> {
     let began = Instant::now();
     let mut all = Vec::new();
-    for (number, row) in (1..).zip(rows) {
+    for group in rows.chunk_by(|row, next| row.values == next.values) {
         let so_far_s = began.elapsed().as_secs();
-        announce(&format!("row {number} of {}, {}, after {so_far_s} s", rows.len(), row.name));
-        let pace = Pace::of(row, arguments);
-        contenders.fill(row)?;
-        let figures = measure(row, contenders, &pace)?;
-        let paced = row.paced && arguments.all && is_first;
-        let latencies = if paced { latency::measure(row, contenders, &figures)? } else { Vec::new() };
-        let measured = Measured { row, figures, latencies };
-        tell("");
-        if is_first {
-            report::print_row(&measured)?;
+        announce(&format!(
+            "rows {} to {} of {}, after {so_far_s} s",
+            all.len() + 1,
+            all.len() + group.len(),
+            rows.len()
+        ));
+        for row in group {
+            contenders.fill(row)?;
         }
-        all.push(measured);
+        for (row, figures) in group.iter().zip(measure_group(group, contenders, arguments)?) {
+            let paced = row.paced && arguments.all && is_first;
+            let latencies = if paced { latency::measure(row, contenders, &figures)? } else { Vec::new() };
+            let measured = Measured { row, figures, latencies };
+            tell("");
+            if is_first {
+                report::print_row(&measured)?;
+            }
+            all.push(measured);
+        }
     }
     Ok(all)
 }
@@ -175,19 +182,48 @@ impl Pace {
     }
 }
 
-/// One row: all contenders, round by round. The floor is loaded before and after each of them, as what the host does
-/// changes within a round.
-fn measure(row: &Row, contenders: &Contenders, pace: &Pace) -> Result<Vec<Figures>, String> {
-    let mut entries = Vec::new();
-    for contender in contenders.of(row) {
-        entries.push(Entry::new(row, contender, pace)?);
+/// Rows that work on the same keys and values, round by round: what the host does for a minute meets one round of each
+/// row, and not all rounds of one.
+fn measure_group(
+    rows: &[&Row],
+    contenders: &Contenders,
+    arguments: &CompareArguments,
+) -> Result<Vec<Vec<Figures>>, String> {
+    let mut contests = Vec::new();
+    for row in rows {
+        contests.push(Contest::new(row, contenders, Pace::of(row, arguments))?);
     }
-    let Some((floor, others)) = entries.split_first_mut() else { return Ok(Vec::new()) };
-    for round in 1..=pace.rounds {
+    let most = contests.iter().map(|contest| contest.pace.rounds).max().unwrap_or(0);
+    for round in 1..=most {
+        for contest in contests.iter_mut().filter(|contest| round <= contest.pace.rounds) {
+            contest.measure(round)?;
+        }
+    }
+    Ok(contests.into_iter().map(Contest::into_figures).collect())
+}
+
+/// A row, and all servers that take part in it.
+struct Contest<'a> {
+    pace: Pace,
+    floor: Entry<'a>,
+    others: Vec<Entry<'a>>,
+}
+
+impl<'a> Contest<'a> {
+    fn new(row: &'a Row, contenders: &'a Contenders, pace: Pace) -> Result<Self, String> {
+        let mut entries = contenders.of(row).map(|contender| Entry::new(row, contender, &pace));
+        let floor = entries.next().ok_or_else(|| format!("{}: there is no floor", row.name))??;
+        let others = entries.collect::<Result<_, String>>()?;
+        Ok(Self { pace, floor, others })
+    }
+
+    /// One round. The floor is loaded before and after each of the others, as what the host does changes within a round.
+    fn measure(&mut self, round: usize) -> Result<(), String> {
+        let Self { pace, floor, others } = self;
         let mut before = floor.load_for(pace, round)?;
-        for other in &mut *others {
+        for other in others {
             let own = other.load_for(pace, round)?;
-            let after = if row.connects_anew() { None } else { Some(floor.load_for(pace, round)?) };
+            let after = if other.row.connects_anew() { None } else { Some(floor.load_for(pace, round)?) };
             let floor_ns =
                 after.as_ref().map_or(before.cpu_ns, |after| f64::midpoint(before.cpu_ns, after.cpu_ns));
             own.note(&mut other.figures, own.cpu_ns / floor_ns);
@@ -197,8 +233,12 @@ fn measure(row: &Row, contenders: &Contenders, pace: &Pace) -> Result<Vec<Figure
             }
         }
         before.note(&mut floor.figures, 1.0);
+        Ok(())
     }
-    Ok(entries.into_iter().map(|entry| entry.figures).collect())
+
+    fn into_figures(self) -> Vec<Figures> {
+        std::iter::once(self.floor).chain(self.others).map(|entry| entry.figures).collect()
+    }
 }
 
 /// What one server did for a moment.
