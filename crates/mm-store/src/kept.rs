@@ -19,7 +19,7 @@ const ORDER: u64 = 0x0102_0304_0506_0708;
 
 /// The version of books and of what they describe: to be raised whenever either changes in a way that sizes do not
 /// tell.
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 
 /// How a store is to leave its memory when its last handle goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -134,17 +134,14 @@ pub(crate) const WEIGHTS: u64 = 16;
 /// An expiry later than all others.
 pub(crate) const NEVER: u32 = u32::MAX;
 
-/// One segment's book-keeping, which every shard may read, in a cache line of its own.
+/// One segment's book-keeping, which every shard may read, in cache lines of its own.
 #[repr(align(64))]
 #[derive(Debug, Default)]
 pub(crate) struct Segment {
     state: AtomicU8,
     generation: AtomicU8,
     sequence: AtomicU64,
-    dead_bytes: AtomicU32,
-    /// Bytes of its records when it was sealed; 0 before.
-    filled: AtomicU32,
-    expired_bytes: AtomicU32,
+    garbage: Garbage,
     sweep_at_s: AtomicU32,
     early_bytes: AtomicU32,
     early_s: AtomicU32,
@@ -154,6 +151,16 @@ pub(crate) struct Segment {
     /// [`Segments::stay_of`] counts from here.
     sealed_at: AtomicU32,
     is_searched: AtomicBool,
+}
+
+/// What is written whenever a record dies, by any shard; apart from what a shard reads that appends to the segment.
+#[repr(align(64))]
+#[derive(Debug, Default)]
+struct Garbage {
+    dead_bytes: AtomicU32,
+    /// Bytes of the segment's records when it was sealed; 0 before.
+    filled: AtomicU32,
+    expired_bytes: AtomicU32,
 }
 
 impl Segment {
@@ -169,7 +176,13 @@ impl Segment {
 
     /// Begins a new life.
     fn open(&self, place: Place, sequence: u64) {
-        let counts = [&self.dead_bytes, &self.filled, &self.expired_bytes, &self.early_bytes, &self.uploads];
+        let counts = [
+            &self.garbage.dead_bytes,
+            &self.garbage.filled,
+            &self.garbage.expired_bytes,
+            &self.early_bytes,
+            &self.uploads,
+        ];
         for cell in counts {
             cell.store(0, Ordering::Relaxed);
         }
@@ -197,39 +210,39 @@ impl Segment {
     /// Bytes of records that are dead, rounded to granules. Whoever sees them has seen the records leave the index.
     #[inline]
     pub(crate) fn dead_bytes(&self) -> u32 {
-        self.dead_bytes.load(Ordering::Acquire)
+        self.garbage.dead_bytes.load(Ordering::Acquire)
     }
 
     /// More bytes are garbage now. Returns whether its weight has changed by that, where a part is so large a power of
     /// two.
     #[inline(always)]
     fn add_dead<S: Sharing>(&self, bytes: u32, part: u32) -> bool {
-        let before = take_some::<S>(&self.dead_bytes, bytes);
-        let filled = self.filled.load(Ordering::Relaxed);
+        let before = take_some::<S>(&self.garbage.dead_bytes, bytes);
+        let filled = self.garbage.filled.load(Ordering::Relaxed);
         let weight = |dead: u32| filled.saturating_sub(dead).wrapping_sub(1) >> part;
         weight(before) != weight(before.wrapping_add(bytes))
     }
 
     /// Records of so many bytes will stay in it, and no more will come.
     fn fill<S: Sharing>(&self, bytes: u32) {
-        self.filled.store(bytes, Ordering::Relaxed);
+        self.garbage.filled.store(bytes, Ordering::Relaxed);
         // Of this and a count of more dead bytes the later one has seen the other.
-        take_some::<S>(&self.dead_bytes, 0);
+        take_some::<S>(&self.garbage.dead_bytes, 0);
     }
 
     /// In how many parts, each of a power of two of bytes, what lives in it would have room, once it is filled.
     fn weight(&self, part: u32) -> u32 {
-        self.filled.load(Ordering::Relaxed).saturating_sub(self.dead_bytes()).div_ceil(1 << part)
+        self.garbage.filled.load(Ordering::Relaxed).saturating_sub(self.dead_bytes()).div_ceil(1 << part)
     }
 
     /// Of the dead bytes those of items that had expired.
     pub(crate) fn expired_bytes(&self) -> u32 {
-        self.expired_bytes.load(Ordering::Relaxed)
+        self.garbage.expired_bytes.load(Ordering::Relaxed)
     }
 
     /// More of them.
     pub(crate) fn add_expired<S: Sharing>(&self, bytes: u32) {
-        add::<S>(&self.expired_bytes, bytes);
+        add::<S>(&self.garbage.expired_bytes, bytes);
     }
 
     /// Records of uploads under way. The segment does not leave its queue before they are done.

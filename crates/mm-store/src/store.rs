@@ -21,6 +21,7 @@ mod sample;
 mod scan;
 mod share;
 mod space;
+mod untold;
 mod upload;
 mod verify;
 mod write;
@@ -59,6 +60,9 @@ pub use write::{Outcome, Put, PutError};
 
 /// Room that a record may need beside what its attributes ask for: a CAS value.
 const CAS_BYTES: usize = 8;
+
+/// CAS values from that of one place to that of the next: a place's own, and those that may come after it.
+const SUCCESSORS: u64 = 16;
 
 /// A key with its hash, of 1 to 250 bytes.
 #[derive(Debug, Clone, Copy)]
@@ -134,6 +138,7 @@ pub struct Store<S: Sharing = Local> {
     /// CAS values of a sequence of the shard's own that no item has yet: the next one, and where they end.
     fresh: Cell<[u64; 2]>,
     patience: Patience,
+    untold: untold::Untold,
     /// Somebody wants to know the CAS value of the next item stored, and what that was.
     wants_cas: bool,
     told_cas: Option<u64>,
@@ -195,6 +200,7 @@ impl<S: Sharing> Store<S> {
             fitting_items: usize::MAX,
             fresh: Cell::new([0; 2]),
             patience: Patience::default(),
+            untold: untold::Untold::default(),
             wants_cas: false,
             told_cas: None,
             core,
@@ -217,7 +223,16 @@ impl<S: Sharing> Store<S> {
     pub fn rest(&mut self) {
         if S::IS_SHARED && self.is_working {
             self.is_working = false;
+            self.tell_dead();
             self.core.arena.epochs().rest(self.shard);
+        }
+    }
+
+    /// Tells the segments what is garbage in them, before it matters how much that is.
+    #[inline]
+    fn tell_dead(&self) {
+        if S::IS_SHARED {
+            self.untold.tell(&self.core.segments);
         }
     }
 
@@ -423,7 +438,7 @@ impl<S: Sharing> Store<S> {
 
     #[inline]
     fn cas_of(&self, sequence: u64, granule: u32) -> u64 {
-        sequence * u64::from(self.core.arena.granules_per_segment()) + u64::from(granule)
+        (sequence * u64::from(self.core.arena.granules_per_segment()) + u64::from(granule)) * SUCCESSORS
     }
 
     /// The value that will be derived for the next record of `segment`.
@@ -434,21 +449,22 @@ impl<S: Sharing> Store<S> {
 
     /// A CAS value of no place that is greater than that of `old`.
     ///
-    /// A sequence that no segment has got is as many values. A shard uses one up before it takes another, unless
-    /// `old` is beyond: the count of sequences is one for all shards.
+    /// A sequence that no segment has got is as many values. A shard uses one up before it takes another: the count of
+    /// sequences is one for all shards. If `old` is beyond, it has successors, which only that item's next values are.
     fn fresh_cas(&self, old: Option<Found>) -> u64 {
         let exceeded = old.map_or(0, |old| self.cas_at(old.location).wrapping_add(1));
         let [mut next, mut end] = self.fresh.get();
-        if next == end || next < exceeded {
+        let has_successor = !exceeded.is_multiple_of(SUCCESSORS);
+        if next == end || (next < exceeded && !has_successor) {
             let sequence = self.core.segments.take_sequence();
             [next, end] = [self.cas_of(sequence, 0), self.cas_of(sequence + 1, 0)];
         }
         if next < exceeded {
-            // A client gave the old one.
+            // A successor, or a client gave the old one.
             self.fresh.set([next, end]);
             return exceeded;
         }
-        self.fresh.set([next + 1, end]);
+        self.fresh.set([next + SUCCESSORS, end]);
         next
     }
 }
@@ -457,6 +473,7 @@ impl<S: Sharing> Drop for Store<S> {
     /// What the handle had open is left to the others.
     fn drop(&mut self) {
         whole(|| {
+            self.tell_dead();
             for full in std::mem::replace(&mut self.heads, [None; PLACES]).into_iter().flatten() {
                 self.close_head(full);
             }

@@ -4,6 +4,7 @@
 #![cfg(feature = "smp")]
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+use std::collections::HashSet;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -211,6 +212,35 @@ fn counting_adding_and_comparing_are_atomic() {
     let counted = store.arithmetic(missing, Operation::Increment(1), CasRule::default(), 1);
     assert!(matches!(counted, Err(ArithmeticError::Miss(_))));
     store.verify().unwrap();
+}
+
+#[test]
+fn values_of_keys_that_shards_write_by_turns_go_up_and_never_repeat() {
+    const KEYS: usize = 3;
+    let handles = open(1 << 20, true);
+    let mut shards: Vec<Store<Shared>> = (0..THREADS).map(|_| handles.take().unwrap()).collect();
+    let mut choice = Choice(17);
+    let (mut all, mut last) = (HashSet::new(), [None; KEYS]);
+    for _ in 0..100_000 {
+        let shard = usize::try_from(choice.next(THREADS)).unwrap();
+        let number = usize::try_from(choice.next(KEYS as u64)).unwrap();
+        let store = &mut shards[shard];
+        let bytes = [b'k', b'0' + u8::try_from(number).unwrap()];
+        let key = store.key(&bytes).unwrap();
+        if choice.next(10) == 0 {
+            let was_there = store.delete(key, None, 1).is_ok();
+            assert_eq!(was_there, last[number].take().is_some());
+        } else {
+            assert_eq!(store.set(key, b"value", 1), Ok(Outcome::Stored));
+            let cas = store.peek(store.key(&bytes).unwrap(), 1).unwrap().cas();
+            assert!(all.insert(cas), "{cas} for the second time");
+            assert!(last[number].is_none_or(|last| last < cas), "{cas} after {last:?}");
+            last[number] = Some(cas);
+        }
+        store.rest();
+    }
+    drop(shards);
+    verify(&handles);
 }
 
 #[test]

@@ -93,6 +93,7 @@ impl<S: Sharing> Store<S> {
     }
 
     fn do_upkeep(&mut self, records: usize) -> bool {
+        self.tell_dead();
         self.count_items();
         self.fitting_items = usize::MAX;
         for _ in 0..records.div_ceil(RECORDS_PER_RESIZE_STEP) {

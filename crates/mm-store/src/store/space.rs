@@ -72,6 +72,7 @@ impl<S: Sharing> Store<S> {
         if self.core.arena.rounded(bytes) > self.core.arena.segment_bytes() {
             return Err(PutError::TooLarge);
         }
+        self.tell_dead();
         // Each round empties a segment. Survivors have their frequency lowered, so four rounds through all segments
         // leave none.
         let mut rounds = 4 * self.core.segments.resident() + 16;
@@ -216,6 +217,7 @@ impl<S: Sharing> Store<S> {
     #[inline(never)]
     fn keep_pace_slowly(&mut self, bytes: usize) {
         self.work.set(0);
+        self.tell_dead();
         self.count_items();
         if S::IS_SHARED && self.core.segments.held() != 0 {
             self.refresh();

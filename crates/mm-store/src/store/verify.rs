@@ -23,6 +23,7 @@ impl<S: Sharing> Store<S> {
     /// # Errors
     /// The first invariant found broken.
     pub fn verify(&self) -> Result<(), Broken> {
+        self.tell_dead();
         self.verify_index()?;
         for id in self.core.segments.ids() {
             self.verify_segment(id)?;

@@ -180,7 +180,12 @@ impl<S: Sharing> Store<S> {
         let core = &*self.core;
         old.change_flags(flag::DEAD, 0);
         let bytes = to_u32(core.arena.rounded(old.item_bytes()));
-        core.segments.add_dead(core.arena.segment_of(location), bytes);
+        let segment = core.arena.segment_of(location);
+        if S::IS_SHARED {
+            self.untold.add(&core.segments, segment, bytes);
+        } else {
+            core.segments.add_dead(segment, bytes);
+        }
         let counters = self.counters();
         counters.item_bytes.add((value_len as u64).wrapping_sub(old.layout().value_len as u64));
         counters.stored.add(1);

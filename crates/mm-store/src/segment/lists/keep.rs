@@ -50,8 +50,8 @@ impl<S: Sharing> Segments<S> {
         let segment = self.get(id);
         [
             &self.opened(id).0,
-            &segment.dead_bytes,
-            &segment.expired_bytes,
+            &segment.garbage.dead_bytes,
+            &segment.garbage.expired_bytes,
             &segment.sweep_at_s,
             &segment.early_bytes,
             &segment.early_s,
