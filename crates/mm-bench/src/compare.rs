@@ -217,7 +217,7 @@ impl<'a> Contest<'a> {
         Ok(Self { pace, floor, others })
     }
 
-    /// One round. The floor is loaded before and after each of the others, as what the host does changes within a round.
+    /// One round. The floor is loaded before and after each of the others: what the host does changes within a round.
     fn measure(&mut self, round: usize) -> Result<(), String> {
         let Self { pace, floor, others } = self;
         let mut before = floor.load_for(pace, round)?;
