@@ -148,6 +148,8 @@ pub(crate) struct Segment {
     /// The second in which the last search of it began.
     searched_s: AtomicU32,
     uploads: AtomicU32,
+    /// See [`Segment::wait_for_dead`]; one more than these bytes, 0 where it does not.
+    waits_from: AtomicU32,
     /// [`Segments::stay_of`] counts from here.
     sealed_at: AtomicU32,
     is_searched: AtomicBool,
@@ -182,6 +184,7 @@ impl Segment {
             &self.garbage.expired_bytes,
             &self.early_bytes,
             &self.uploads,
+            &self.waits_from,
         ];
         for cell in counts {
             cell.store(0, Ordering::Relaxed);
@@ -258,6 +261,17 @@ impl Segment {
     /// It has not any more.
     pub(crate) fn subtract_upload<S: Sharing>(&self) {
         subtract::<S>(&self.uploads, 1);
+    }
+
+    /// It was emptied when it had so many dead bytes, but others had still to be counted: it does not leave its queue
+    /// again before some are.
+    pub(crate) fn wait_for_dead(&self, dead_bytes: u32) {
+        self.waits_from.store(dead_bytes.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Whether it does so.
+    pub(crate) fn is_waiting_for_dead(&self) -> bool {
+        self.waits_from.load(Ordering::Relaxed) == self.dead_bytes().wrapping_add(1)
     }
 
     /// The queue that its items belong to.

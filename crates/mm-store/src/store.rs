@@ -349,12 +349,13 @@ impl<S: Sharing> Store<S> {
         let record = self.core.arena.record(location);
         let layout = record.layout();
         self.counters().item_bytes.subtract((layout.key_len + record.total_len()) as u64);
-        record.change_flags(flag::DEAD, 0);
-        let bytes = to_u32(self.core.arena.rounded(layout.bytes()));
-        self.core.segments.add_dead(self.core.arena.segment_of(location), bytes);
+        // First: until the item's own record counts as dead, who meets a live extent can look at its owner.
         if layout.flags & flag::CHAINED != 0 {
             self.bury_extents(record.next());
         }
+        record.change_flags(flag::DEAD, 0);
+        let bytes = to_u32(self.core.arena.rounded(layout.bytes()));
+        self.core.segments.add_dead(self.core.arena.segment_of(location), bytes);
     }
 
     #[cold]

@@ -332,3 +332,41 @@ fn another_thread_looks_at_everything_and_goes_again_while_shards_write() {
     });
     verify(&handles);
 }
+
+#[test]
+fn what_another_shard_has_overwritten_in_its_turn_refuses_nobody_room() {
+    const LIMIT_BYTES: u64 = 2 << 20;
+    let handles = open(usize::try_from(LIMIT_BYTES).unwrap(), true);
+    // One has short turns and large values, the other one goes on for long.
+    let (mut first, mut second) = (handles.take().unwrap(), handles.take().unwrap());
+    let (mut choice, mut stored) = (Choice(3), 0);
+    for round in 0..200_000 {
+        let store = if round % 40 < 20 { &mut first } else { &mut second };
+        if store.must_wait() {
+            first.rest();
+            second.rest();
+            continue;
+        }
+        let name = format!("key-{}", choice.next(LIMIT_BYTES / 300));
+        let mut key = store.key_ahead(name.as_bytes()).unwrap();
+        store.look_ahead(&mut key);
+        let value = vec![b'v'; usize::try_from(100 + choice.next(300)).unwrap()];
+        assert_eq!(store.set(key, &value, 1), Ok(Outcome::Stored), "round {round}");
+        if round % 40 == 30 {
+            let name = format!("large-{}", choice.next(6));
+            let value = vec![b'l'; usize::try_from(choice.next(LIMIT_BYTES / 12)).unwrap()];
+            let key = second.key(name.as_bytes()).unwrap();
+            // It may be refused for memory that the first one could be reading.
+            stored += u32::from(second.put(key, &Put::default(), &value, 1) == Ok(Outcome::Stored));
+        }
+        if round % 40 == 39 {
+            second.rest();
+        }
+        if round % 400 == 399 {
+            first.rest();
+        }
+    }
+    assert!(stored > 1_000, "{stored} large values were stored");
+    drop((first, second));
+    verify(&handles);
+}

@@ -28,6 +28,8 @@ pub(super) struct Leaving {
     at: usize,
     /// Whether its live items stay in the store because it is only compacted.
     pub(super) compact: bool,
+    /// The last one stayed, because there was no room for what lives in it.
+    lacks_room: bool,
     /// [`Store::mean_bytes`] when it was begun.
     pub(super) mean_bytes: u64,
     /// Live records that are decided upon next: what that needs is on its way into the caches.
@@ -64,11 +66,9 @@ impl<S: Sharing> Store<S> {
                 // It is free as soon as nobody can be reading it.
                 return true;
             }
-            let stayed =
-                segment.is_some_and(|id| matches!(self.core.segments.get(id).state(), State::Sealed(_)));
             if self.counters().segments_reused.get() == before && self.core.segments.resident() == had {
-                // A pin holds it: another one has to go. One that stayed found no room for what lives in it.
-                return !stayed && self.begin_leaving();
+                // A pin holds it, or not all that is dead in it is counted yet: another one has to go.
+                return !self.leaving.lacks_room && self.begin_leaving();
             }
         }
         true
@@ -254,7 +254,8 @@ impl<S: Sharing> Store<S> {
     }
 
     pub(super) fn can_leave(&self, id: SegmentId) -> bool {
-        self.core.segments.get(id).uploads() == 0 && !self.core.arena.is_held(id)
+        let segment = self.core.segments.get(id);
+        segment.uploads() == 0 && !segment.is_waiting_for_dead() && !self.core.arena.is_held(id)
     }
 
     /// Does a share of emptying the leaving segment. Returns how many bytes were looked at.
@@ -364,6 +365,7 @@ impl<S: Sharing> Store<S> {
         if self.core.evicts {
             self.evict(found);
         } else if let Some(segment) = self.end_leaving() {
+            self.leaving.lacks_room = true;
             self.core.segments.stay(segment);
         }
     }
@@ -396,8 +398,11 @@ impl<S: Sharing> Store<S> {
     fn finish_leaving(&mut self, segment: SegmentId) {
         self.end_leaving();
         self.core.segments.count_drops(self.admission.take_drops());
+        let book = self.core.segments.get(segment);
+        let dead_bytes = book.dead_bytes();
         if self.live_bytes(segment) != 0 {
-            // A record lives that is in no index: another shard is about to remove it.
+            // What counts as alive is in no index: another shard is about to remove it, or to tell that it did.
+            book.wait_for_dead(dead_bytes);
             return self.core.segments.stay(segment);
         }
         self.core.arena.retire::<S>(segment);

@@ -32,6 +32,7 @@ impl<S: Sharing> Store<S> {
             self.with_owner(location, |store, found, hash| store.queue_of_extent(location, found, hash));
         if let Some(queue) = begins.flatten() {
             mm_base::mark!("extent moved");
+            debug_assert!(self.extent.is_none(), "one that takes several steps is the last of its batch");
             self.extent = Some(ExtentCopy { from: location, queue, copied: 0, ends: None, open: None });
             self.go_on_with_extent();
         }
@@ -44,7 +45,9 @@ impl<S: Sharing> Store<S> {
         mut work: impl FnMut(&mut Self, Found, KeyHash) -> T,
     ) -> Option<T> {
         loop {
-            let owner = self.core.arena.record(location).owner()?;
+            let record = self.core.arena.record(location);
+            // The memory of the owner of a dead one may be another record's by now.
+            let owner = record.owner().filter(|_| record.flags() & flag::DEAD == 0)?;
             let hash = self.core.hasher.hash(self.core.arena.record(owner).key());
             let locked = self.core.index.lock(hash);
             let record = self.core.arena.record(location);
