@@ -42,7 +42,7 @@ use crate::narrow::to_u32;
 use crate::segment::{PLACES, Place, Queue, Segment, Tolerance};
 use crate::sharing::{Exclusive, Local, Sharing};
 use crate::stats::Stats;
-use crate::whole::whole;
+use crate::whole::{assert_whole, whole};
 
 use self::core::Core;
 use self::find::is_expired;
@@ -219,8 +219,11 @@ impl<S: Sharing> Store<S> {
 
     /// The shard has nothing to do for a while, or a turn of its loop is over: what others removed while it worked
     /// need not be kept for it any longer. The next call begins to work again.
+    ///
+    /// Ends the process where a panic has left a change half made, and was contained.
     #[inline]
     pub fn rest(&mut self) {
+        assert_whole();
         if S::IS_SHARED && self.is_working {
             self.is_working = false;
             self.tell_dead();
@@ -473,6 +476,7 @@ impl<S: Sharing> Store<S> {
 impl<S: Sharing> Drop for Store<S> {
     /// What the handle had open is left to the others.
     fn drop(&mut self) {
+        assert_whole();
         whole(|| {
             self.tell_dead();
             for full in std::mem::replace(&mut self.heads, [None; PLACES]).into_iter().flatten() {
@@ -482,10 +486,10 @@ impl<S: Sharing> Drop for Store<S> {
                 self.core.segments.stay(segment);
             }
             self.give_up_sweep();
-            self.rest();
-            if S::IS_SHARED {
-                self.core.idle.lock().push(self.shard);
-            }
         });
+        self.rest();
+        if S::IS_SHARED {
+            self.core.idle.lock().push(self.shard);
+        }
     }
 }

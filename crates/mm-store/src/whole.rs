@@ -34,6 +34,15 @@ pub(crate) fn is_changing() -> bool {
     IS_CHANGING.try_with(Cell::get).unwrap_or(false)
 }
 
+/// Ends the process where a change was left in its middle: somebody has put another hook in the place of ours, and
+/// contained what panicked. To be called where no change can be under way.
+#[inline]
+pub(crate) fn assert_whole() {
+    if is_changing() {
+        end_process();
+    }
+}
+
 /// Sees to it that panics in changes end the process. What else is to be done on a panic is done before.
 pub(crate) fn watch_panics() {
     static WATCHED: Once = Once::new();

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::exit, reason = "a test")]
 
 use std::env;
+use std::io::Write;
+use std::mem::ManuallyDrop;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
@@ -16,6 +18,8 @@ const LIMIT_BYTES: usize = 16 << 20;
 const LARGE_BYTES: usize = 1 << 20;
 /// In the environment of a child: which change is to panic.
 const CHANGE: &str = "MM_CHANGE";
+/// In the environment of a child that puts another panic hook in the place of the store's: what the store does next.
+const AFTER: &str = "MM_AFTER";
 /// Changes in which a child's store calls something of the caller's.
 const CHANGES: [&str; 5] = ["note", "set", "put", "upload", "await"];
 
@@ -68,31 +72,57 @@ fn a_child_that_contains_panics() {
     let Ok(named) = env::var(CHANGE) else { return };
     let (shards, name) = named.split_once(' ').unwrap();
     let config = config(name != "note");
-    let contained = if shards == "one" {
-        let mut store = Store::open(&config).unwrap();
-        catch_unwind(AssertUnwindSafe(|| change(&mut store, name))).is_err()
+    if shards == "one" {
+        contain(Store::open(&config).unwrap(), name);
     } else {
-        let mut store = StoreHandles::open(&config, 2).unwrap().take().unwrap();
-        catch_unwind(AssertUnwindSafe(|| change(&mut store, name))).is_err()
-    };
-    assert!(contained, "nothing has panicked");
+        contain(StoreHandles::open(&config, 2).unwrap().take().unwrap(), name);
+    }
     std::process::exit(0);
+}
+
+fn contain<S: Sharing>(mut store: Store<S>, name: &str) {
+    let after = env::var(AFTER);
+    if after.is_ok() {
+        std::panic::set_hook(Box::new(|_| {
+            let _told = std::io::stderr().write_all(b"made on purpose");
+        }));
+    }
+    let contained = catch_unwind(AssertUnwindSafe(|| change(&mut store, name))).is_err();
+    assert!(contained, "nothing has panicked");
+    match after.as_deref() {
+        Ok("drop") => drop(store),
+        // Not dropped: that ends the process as well.
+        Ok("rest") => ManuallyDrop::new(store).rest(),
+        _ => {}
+    }
+}
+
+/// A child with this environment is ended by its store, and tells why.
+fn assert_ended(environment: &[(&str, &str)]) {
+    const SIGABRT: i32 = 6;
+    let mut child = Command::new(env::current_exe().unwrap());
+    child.args(["--exact", "a_child_that_contains_panics", "--nocapture"]).envs(environment.iter().copied());
+    let ended = child.stdin(Stdio::null()).output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.signal(), Some(SIGABRT), "{environment:?}: {:?}: {told}", ended.status);
+    for text in ["made on purpose", "while the store was being changed"] {
+        assert!(told.contains(text), "{environment:?}: not told: {text}: {told}");
+    }
 }
 
 #[test]
 fn a_panic_in_a_change_ends_the_process() {
-    const SIGABRT: i32 = 6;
     for named in ["one", "two"].iter().flat_map(|shards| CHANGES.map(|name| format!("{shards} {name}"))) {
-        let mut child = Command::new(env::current_exe().unwrap());
-        child.args(["--exact", "a_child_that_contains_panics", "--nocapture"]).env(CHANGE, &named);
-        let ended = child.stdin(Stdio::null()).output().unwrap();
-        let told = String::from_utf8_lossy(&ended.stderr);
-        assert_eq!(ended.status.signal(), Some(SIGABRT), "{named}: {:?}: {told}", ended.status);
-        assert!(told.contains("made on purpose"), "{named}: what has panicked is not told: {told}");
-        assert!(
-            told.contains("while the store was being changed"),
-            "{named}: why it ends is not told: {told}"
-        );
+        assert_ended(&[(CHANGE, &named)]);
+    }
+}
+
+#[test]
+fn where_another_hook_is_in_the_place_of_the_stores_the_process_ends_when_the_turn_does() {
+    for shards in ["one set", "two set"] {
+        for after in ["rest", "drop"] {
+            assert_ended(&[(CHANGE, shards), (AFTER, after)]);
+        }
     }
 }
 
