@@ -34,11 +34,8 @@ const USUAL: [&str; 9] = [
 ];
 /// memcached has a page of 1 MiB for each size of items at least: below this that is most of its memory.
 const LIMIT_MIN_MIB: u64 = 24;
-/// How often mmem is run to find the limit with which it holds what memcached holds.
-const FITS_MAX: usize = 4;
-/// By how much mmem may stay below memcached: what its memory grows by at a time, in MiB, or a hundredth.
-const SLACK_MIB: f64 = 2.0;
-const SLACK: f64 = 0.01;
+/// How often mmem is run at most to find the highest limit with which it holds no more than memcached holds.
+const FITS_MAX: usize = 6;
 /// What mmem holds beside its limit, to begin with, in MiB.
 const BESIDE_MIB: u64 = 6;
 
@@ -106,17 +103,22 @@ impl Pair {
         let theirs = self.replay(trace, Kind::Memcached, limit_mib)?;
         let mut limit_mib = whole(theirs.resident_mib).saturating_sub(BESIDE_MIB).max(1);
         let mut best: Option<Run> = None;
+        let mut too_much = u64::MAX;
         for _ in 0..FITS_MAX {
             let ours = self.replay(trace, Kind::Mmem, limit_mib)?;
             let room = theirs.resident_mib - ours.resident_mib;
-            if room >= 0.0 && best.as_ref().is_none_or(|best| best.resident_mib < ours.resident_mib) {
+            if room < 0.0 {
+                too_much = too_much.min(limit_mib);
+            } else if best.as_ref().is_none_or(|best| best.limit_mib < limit_mib) {
                 best = Some(ours);
             }
-            if (0.0..SLACK_MIB.max(SLACK * theirs.resident_mib)).contains(&room) {
+            let fits = best.as_ref().map_or(0, |best| best.limit_mib);
+            if fits + 1 >= too_much {
                 break;
             }
-            let step = whole(room.abs().ceil()).max(1);
-            limit_mib = if room < 0.0 { limit_mib.saturating_sub(step).max(1) } else { limit_mib + step };
+            let step = whole(room.abs()).max(1);
+            let wanted = if room < 0.0 { limit_mib.saturating_sub(step) } else { limit_mib + step };
+            limit_mib = wanted.clamp(fits + 1, too_much - 1);
         }
         let ours = best.ok_or_else(|| format!("{}: mmem holds more than memcached at any -m", trace.name))?;
         Ok(Row { trace: trace.name.clone(), percent, theirs, ours })
