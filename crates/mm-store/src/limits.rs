@@ -121,6 +121,13 @@ pub(crate) const COMPACT_CREDIT_LIVE_PERCENT: usize = 95;
 /// The same while there is a bar: copying has to give room soon.
 pub(crate) const LATE_LIVE_PERCENT: usize = 50;
 
+/// The same for segments of a queue that were opened before this part of the time since its oldest one was: their turn
+/// is near, and what is copied to the queue's end would have another round that it was not read for.
+pub(crate) const TURN_NEAR_LIVE_PERCENT: usize = 50;
+
+/// See [`TURN_NEAR_LIVE_PERCENT`].
+pub(crate) const TURN_NEAR_SHARE: u64 = 2;
+
 /// At this height of the bar nothing stays.
 pub(crate) const BAR_MAX: u64 = 3;
 
@@ -165,10 +172,10 @@ pub(crate) const TOLERATED_STAYS: u64 = 2;
 pub(crate) const RETURNED_TRIED: u32 = 64;
 
 /// If fewer of them were read in main, half the time is tolerated (measured: decision 0002).
-pub(crate) const RETURNED_READ_LEAST: u32 = 39;
+pub(crate) const RETURNED_READ_LEAST: u32 = 33;
 
 /// If so many were, twice the time, up to [`TOLERATED_STAYS`].
-pub(crate) const RETURNED_READ_ENOUGH: u32 = 43;
+pub(crate) const RETURNED_READ_ENOUGH: u32 = 38;
 
 /// How often it is halved at most: what is left is about the age that ghosts cannot tell from none.
 pub(crate) const TOLERANCE_HALVINGS_MAX: u32 = 6;
@@ -190,6 +197,9 @@ pub(crate) const AHEAD_USED_SHARE: usize = 4;
 
 /// What an upload has beside its value at most: its key, and the head and options of its record.
 pub(crate) const UPLOAD_HEAD_BYTES: usize = KEY_MAX_BYTES + 64;
+
+/// Room for a large value is made ahead with no more than this part of the segments.
+pub(crate) const AHEAD_VALUE_SHARE: usize = 32;
 
 /// With this many segments to spare or more, writes look again after a quarter of them.
 pub(crate) const PACE_SEGMENTS_MAX: usize = 8;

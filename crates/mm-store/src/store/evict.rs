@@ -12,8 +12,8 @@ use crate::index::mark;
 use crate::limits::{
     COMPACT_CREDIT_LIVE_PERCENT, COMPACT_LIVE_PERCENT, COMPACT_WEIGHT, EVICTION_BATCH, EVICTION_STEP_BYTES,
     EVICTION_STEP_RECORDS, EXPIRED_SHARE, GAIN_UNIT, LATE_LIVE_PERCENT, SMALL_QUEUE_PERCENT,
-    VICTIM_CANDIDATES, VICTIM_TRIES, VICTIM_WINDOW, WORK_PER_LOOK_BYTES, WORK_PER_RECORD_BYTES,
-    WORK_PER_SEGMENT_BYTES,
+    TURN_NEAR_LIVE_PERCENT, TURN_NEAR_SHARE, VICTIM_CANDIDATES, VICTIM_TRIES, VICTIM_WINDOW,
+    WORK_PER_LOOK_BYTES, WORK_PER_RECORD_BYTES, WORK_PER_SEGMENT_BYTES,
 };
 use crate::memory::{Location, RecordKind, SegmentId, flag};
 use crate::narrow::to_u32;
@@ -220,23 +220,38 @@ impl<S: Sharing> Store<S> {
         oldest(first).or_else(|| oldest(second)).map(|id| (id, false))
     }
 
-    /// Of a part of the sealed segments, and of all the lightest, the one that is worth most to be compacted, if one
-    /// is.
+    /// One in which nothing lives, if the lightest is such; else of a part of the sealed segments, and of all the
+    /// lightest, the one that is worth most to be compacted, if one is.
     fn worth_most(&self, live_percent: usize) -> Option<SegmentId> {
+        let lightest = self.core.segments.lightest().filter(|&id| self.can_leave(id));
+        if let Some(empty) = lightest.filter(|&id| self.live_bytes(id) == 0) {
+            return Some(empty);
+        }
         self.count_window();
         let part = self.core.segments.sealed_among(self.victim_turn, VICTIM_WINDOW);
-        let lightest = self.core.segments.lightest().map(|id| (id, self.core.segments.get(id)));
+        let lightest = lightest.map(|id| (id, self.core.segments.get(id)));
+        let near = [Queue::Small, Queue::Main].map(|queue| self.turn_is_near_before(queue));
         let mut best: Option<(u64, SegmentId)> = None;
         for (id, segment) in part.chain(lightest) {
             if !self.can_leave(id) {
                 continue;
             }
+            let is_near = segment.sequence() < near[segment.queue().index()];
+            let live_percent = if is_near { live_percent.min(TURN_NEAR_LIVE_PERCENT) } else { live_percent };
             let gain = self.gain_of_compacting(id, segment, live_percent);
             if gain > best.map_or(0, |(best, _)| best) {
                 best = Some((gain, id));
             }
         }
         best.map(|(_, id)| id)
+    }
+
+    /// Segments of `queue` that were opened before this sequence are to be decided upon soon.
+    fn turn_is_near_before(&self, queue: Queue) -> u64 {
+        let segments = &self.core.segments;
+        let Some(oldest) = segments.oldest(queue, |_| true).filter(|_| self.core.evicts) else { return 0 };
+        let oldest = segments.get(oldest).sequence();
+        oldest + segments.next_sequence().saturating_sub(oldest) / TURN_NEAR_SHARE
     }
 
     /// How much is gained by copying what lives in a sealed segment elsewhere; 0 where that is more than `live_percent`

@@ -7,8 +7,8 @@ use super::share::Share;
 use super::{PutError, Store};
 use crate::index::BUCKET_BYTES;
 use crate::limits::{
-    COPY_CREDIT_SEGMENTS, FITTING_SHARE, HELP_STEPS, LATE_PACE, MIN_LIMIT_BYTES, MIN_SEGMENTS, PACE_MAX,
-    YIELDS_MAX,
+    AHEAD_VALUE_SHARE, COPY_CREDIT_SEGMENTS, FITTING_SHARE, HELP_STEPS, LATE_PACE, MIN_LIMIT_BYTES,
+    MIN_SEGMENTS, PACE_MAX, YIELDS_MAX,
 };
 use crate::memory::SegmentId;
 use crate::primitive::{Ordering, yield_now};
@@ -225,7 +225,8 @@ impl<S: Sharing> Store<S> {
         }
         let reserve = self.core.reserve_segments();
         let coming = self.available() + self.waiting;
-        let (spare, surplus) = (coming.saturating_sub(reserve + 2), self.has_surplus());
+        let (spare, surplus) =
+            (coming.saturating_sub(reserve + 2 + self.ahead_segments()), self.has_surplus());
         if spare > 0 && !surplus {
             return self.reuse_memory(bytes, spare);
         }
@@ -245,6 +246,13 @@ impl<S: Sharing> Store<S> {
             // Nothing can be emptied for now; it need not be tried at each write.
             self.countdown = self.core.sizes.segment_bytes / 4;
         }
+    }
+
+    /// Segments to have free, besides the reserve and two, before a value comes that is as large as the mean: none of
+    /// its kind is worth less then only because it meets no room. What has few items counts garbage in that mean.
+    fn ahead_segments(&self) -> usize {
+        let mean = usize::try_from(self.mean_bytes()).unwrap_or(usize::MAX) / self.core.sizes.segment_bytes;
+        mean.min(self.core.segments.resident() / AHEAD_VALUE_SHARE)
     }
 
     /// The room of each open segment.
