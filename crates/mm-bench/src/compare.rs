@@ -135,18 +135,14 @@ fn measure_all<'a>(
 ) -> Result<Vec<Measured<'a>>, String> {
     let began = Instant::now();
     let mut all = Vec::new();
-    for group in rows.chunk_by(|row, next| row.values == next.values) {
-        let so_far_s = began.elapsed().as_secs();
-        announce(&format!(
-            "rows {} to {} of {}, after {so_far_s} s",
-            all.len() + 1,
-            all.len() + group.len(),
-            rows.len()
-        ));
-        for row in group {
+    for group in by_values(rows) {
+        let (so_far_s, first) = (began.elapsed().as_secs(), all.len() + 1);
+        let last = all.len() + group.len();
+        announce(&format!("rows {first} to {last} of {}, after {so_far_s} s", rows.len()));
+        for row in &group {
             contenders.fill(row)?;
         }
-        for (row, figures) in group.iter().zip(measure_group(group, contenders, arguments)?) {
+        for (&row, figures) in group.iter().zip(measure_group(&group, contenders, arguments)?) {
             let paced = row.paced && arguments.all && is_first;
             let latencies = if paced { latency::measure(row, contenders, &figures)? } else { Vec::new() };
             let measured = Measured { row, figures, latencies };
@@ -158,6 +154,18 @@ fn measure_all<'a>(
         }
     }
     Ok(all)
+}
+
+/// The rows that work on the same keys and values together, in the order of the first of each kind.
+fn by_values<'a>(rows: &[&'a Row]) -> Vec<Vec<&'a Row>> {
+    let mut groups: Vec<Vec<&Row>> = Vec::new();
+    for &row in rows {
+        match groups.iter_mut().find(|group| group[0].values == row.values) {
+            Some(group) => group.push(row),
+            None => groups.push(vec![row]),
+        }
+    }
+    groups
 }
 
 /// How long and how often.
@@ -317,4 +325,20 @@ fn plan(row: &Row, contender: &Contender) -> Plan {
     plan.prefix = row.values.prefix.to_owned();
     plan.sizes = Sizes::fixed(row.values.bytes);
     plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_on_the_same_keys_are_measured_together_wherever_they_stand() {
+        let rows: Vec<&Row> = ROWS.iter().collect();
+        let groups = by_values(&rows);
+        assert_eq!(groups.iter().map(Vec::len).sum::<usize>(), rows.len());
+        for (number, group) in groups.iter().enumerate() {
+            assert!(group.iter().all(|row| row.values == group[0].values));
+            assert!(groups[..number].iter().all(|other| other[0].values != group[0].values));
+        }
+    }
 }
