@@ -231,9 +231,10 @@ impl<S: Sharing> Store<S> {
         }
     }
 
-    /// Tells the segments what is garbage in them, before it matters how much that is.
+    /// Tells the segments what this handle has made garbage in them since it rested, before it matters how much that is.
+    /// For checks: [`Store::verify`] of one handle counts what another has yet to tell as alive.
     #[inline]
-    fn tell_dead(&self) {
+    pub fn tell_dead(&self) {
         if S::IS_SHARED {
             self.untold.tell(&self.core.segments);
         }

@@ -65,6 +65,8 @@ impl<S: Sharing> Run<S> {
     }
 
     pub(super) fn check_store(&self) -> Result<(), String> {
+        // A shard may be in the middle of its turn.
+        self.simulation.services().for_each(|service| service.inner().store().tell_dead());
         for service in self.simulation.services() {
             let store = service.inner().store();
             store.verify().map_err(|broken| broken.to_string())?;

@@ -18,7 +18,8 @@ impl std::fmt::Display for Broken {
 impl std::error::Error for Broken {}
 
 impl<S: Sharing> Store<S> {
-    /// Walks the whole store and checks every invariant. Takes time in proportion to the memory.
+    /// Walks the whole store and checks every invariant. Takes time in proportion to the memory. Handles that have not
+    /// rested tell first what they know ([`Store::tell_dead`]).
     ///
     /// # Errors
     /// The first invariant found broken.
