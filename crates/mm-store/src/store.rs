@@ -231,8 +231,8 @@ impl<S: Sharing> Store<S> {
         }
     }
 
-    /// Tells the segments what this handle has made garbage in them since it rested, before it matters how much that is.
-    /// For checks: [`Store::verify`] of one handle counts what another has yet to tell as alive.
+    /// Tells the segments what this handle has made garbage in them since it rested, before it matters how much that
+    /// is. For checks: [`Store::verify`] of one handle counts what another has yet to tell as alive.
     #[inline]
     pub fn tell_dead(&self) {
         if S::IS_SHARED {
