@@ -7,6 +7,7 @@
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use mm_base::choice::Choices;
 use mm_store::{Config, Mode, Outcome, Put, PutError, Shared, Store, StoreHandles};
 
 const THREADS: usize = 4;
@@ -16,17 +17,6 @@ const KEYS: u64 = 600;
 const ROUNDS: u64 = 2_500;
 /// What is appended to no more.
 const LONG_BYTES: usize = 2 << 20;
-
-struct Choice(u64);
-
-impl Choice {
-    fn next(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % below
-    }
-}
 
 /// A part of a value: which one it is, how many words it has, and these, each of which tells its place.
 fn part(number: u64, version: u64, words: u64) -> Vec<u8> {
@@ -86,35 +76,35 @@ struct Found {
 }
 
 fn work(store: &mut Store<Shared>, thread: u64, found: &Found) {
-    let mut choice = Choice(thread * 7 + 3);
+    let mut choices = Choices::new(thread);
     let mut value = Vec::new();
     let add = |count: &AtomicU64, is_so: bool| count.fetch_add(u64::from(is_so), Ordering::Relaxed);
     for round in 0..ROUNDS {
-        let number = choice.next(KEYS);
+        let number = choices.below(KEYS);
         let name = format!("large:{number}");
         let version = round * THREADS as u64 + thread;
-        match choice.next(8) {
+        match choices.below(8) {
             0 => {
                 let key = store.key(name.as_bytes()).unwrap();
                 add(&found.deleted, store.delete(key, None, 1).is_ok());
             }
             1..=3 => {
-                let words = 20_000 + choice.next(60_000);
+                let words = 20_000 + choices.below(60_000);
                 let stored = write(store, &name, Mode::Set, &part(number, version, words));
                 add(&found.stored, stored == Ok(Outcome::Stored));
             }
             4 if read(store, number, &mut value) && value.len() < LONG_BYTES => {
-                let mode = if choice.next(2) == 0 { Mode::Append } else { Mode::Prepend };
-                let joined = write(store, &name, mode, &part(number, version, choice.next(20_000)));
+                let mode = if choices.below(2) == 0 { Mode::Append } else { Mode::Prepend };
+                let joined = write(store, &name, mode, &part(number, version, choices.below(20_000)));
                 add(&found.stored, joined == Ok(Outcome::Stored));
             }
             _ => {}
         }
-        for _ in 0..choice.next(20) {
-            let small = format!("small:{}", choice.next(20_000));
+        for _ in 0..choices.below(20) {
+            let small = format!("small:{}", choices.below(20_000));
             let _one_of_many = write(store, &small, Mode::Set, &[b'v'; 100]);
         }
-        let number = choice.next(KEYS);
+        let number = choices.below(KEYS);
         if read(store, number, &mut value) {
             add(&found.whole, true);
             add(&found.joined, check(&value, number) > 1);
