@@ -177,10 +177,16 @@ impl Control {
     pub(crate) fn enter(&self, max: usize, here: usize) -> Option<usize> {
         let below = |open: usize| (open < max).then_some(open + 1);
         self.connections.try_update(Ordering::Relaxed, Ordering::Relaxed, below).ok()?;
-        let load = |shard: &usize| (self.loads[*shard].load(Ordering::Relaxed), *shard != here);
-        let shard = (0..self.loads.len()).min_by_key(load).unwrap_or(here);
-        self.loads[shard].fetch_add(1, Ordering::Relaxed);
-        Some(shard)
+        loop {
+            let loads = self.loads.iter().map(|load| load.load(Ordering::Relaxed)).enumerate();
+            let (shard, load) = loads.min_by_key(|(shard, load)| (*load, *shard != here))?;
+            // While its load is the one that was seen, no other has fewer, unless one has just lost some.
+            let taken =
+                self.loads[shard].compare_exchange(load, load + 1, Ordering::Relaxed, Ordering::Relaxed);
+            if taken.is_ok() {
+                return Some(shard);
+            }
+        }
     }
 
     /// One connection less on a shard. Says whether there were `max`, so that somebody may wait for the
@@ -194,5 +200,27 @@ impl Control {
     pub(crate) fn moved(&self, from: usize, to: usize) {
         self.loads[from].fetch_sub(1, Ordering::Relaxed);
         self.loads[to].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_that_accept_at_once_spread_evenly() {
+        let control = Control::new(3);
+        std::thread::scope(|scope| {
+            for here in 0..3 {
+                let control = &control;
+                scope.spawn(move || {
+                    for _ in 0..10_000 {
+                        control.enter(usize::MAX, here).unwrap();
+                    }
+                });
+            }
+        });
+        let loads: Vec<usize> = control.loads.iter().map(|load| load.load(Ordering::Relaxed)).collect();
+        assert_eq!(loads, [10_000; 3]);
     }
 }
