@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn shards_that_accept_at_once_spread_evenly() {
-        let rounds: Vec<Control> = (0..10_000).map(|_| Control::new(3)).collect();
+        let rounds: Vec<Control> = (0..100_000).map(|_| Control::new(3)).collect();
         let started = AtomicUsize::new(0);
         let accept = |here: usize| {
             for (round, control) in rounds.iter().enumerate() {
