@@ -69,10 +69,14 @@ fn main() -> ExitCode {
 
 /// Runs the command named by the first argument with the rest as its arguments; no name at all means help.
 fn dispatch(arguments: &[String]) -> command::Outcome {
-    let Some((name, rest)) = arguments.split_first() else {
+    let Some((name, rest)) = arguments.split_first().filter(|_| !help::is_flag(arguments.first())) else {
         return (help::COMMAND.run)(&[]);
     };
     match COMMANDS.iter().find(|command| command.name == name) {
+        Some(command) if help::is_asked(command, rest) => {
+            help::explain(command);
+            Ok(())
+        }
         Some(command) => (command.run)(rest),
         None => Err(Failure::Usage(format!("there is no command '{name}'; `cargo xtask help` lists them"))),
     }
@@ -82,7 +86,7 @@ fn dispatch(arguments: &[String]) -> command::Outcome {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{COMMANDS, dispatch};
+    use super::{COMMANDS, dispatch, help};
 
     #[test]
     fn an_unknown_command_is_a_usage_error_that_names_it() {
@@ -95,6 +99,16 @@ mod tests {
     fn help_answers_with_and_without_its_name() {
         assert!(dispatch(&[]).is_ok());
         assert!(dispatch(&["help".to_owned()]).is_ok());
+        assert!(dispatch(&["--help".to_owned()]).is_ok());
+    }
+
+    #[test]
+    fn a_command_says_what_it_does_instead_of_doing_it() {
+        for command in COMMANDS.iter().map(|command| command.name) {
+            if !help::EXPLAINED_ELSEWHERE.contains(&command) {
+                assert!(dispatch(&[command.to_owned(), "--help".to_owned()]).is_ok(), "{command}");
+            }
+        }
     }
 
     #[test]

@@ -5,10 +5,13 @@ use std::process::Command as Program;
 
 use crate::command::{Failure, Outcome};
 
-/// The workspace's root folder.
+/// The workspace's root folder: of the tree that cargo runs us for, as trees may share a target folder.
 pub(crate) fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest).to_path_buf()
+    let manifest =
+        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let mut root = PathBuf::from(manifest);
+    root.pop();
+    root
 }
 
 /// A program that will run in the workspace's root folder.
