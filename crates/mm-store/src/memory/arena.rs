@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::epoch::Epochs;
 use crate::primitive::{AtomicU32, AtomicU64, AtomicUsize, Ordering, StaticU64};
 
-use super::record::Record;
+use super::record::{Record, flag};
 use super::region::{Ground, Region};
 use crate::narrow::to_u32;
 use crate::sharing::{Apart, Sharing};
@@ -382,6 +382,22 @@ impl Arena {
         }
         let location = self.location_at((segment.index() << self.segment_shift) + at);
         Some((location, self.record(location)))
+    }
+
+    /// Goes from the record that stands `at` bytes into `segment` over dead ones, `max` of them at most and only such
+    /// as begin before `end`: where it comes to, and how many it has gone over.
+    pub(crate) fn pass_dead(&self, segment: SegmentId, at: usize, end: usize, max: usize) -> (usize, usize) {
+        let (start, end) = (segment.index() << self.segment_shift, end.min(self.used(segment)));
+        let (mut at, mut passed) = (at, 0);
+        while at < end && passed < max {
+            let record = self.record(self.location_at(start + at));
+            if record.flags() & flag::DEAD == 0 {
+                break;
+            }
+            at += self.rounded(record.bytes());
+            passed += 1;
+        }
+        (at, passed)
     }
 
     /// Nobody finds records of `segment` any more: the index has none of them.

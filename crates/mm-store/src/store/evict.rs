@@ -321,13 +321,17 @@ impl<S: Sharing> Store<S> {
         let (mut found, mut records) = (0, 0);
         let end = self.leaving.at + EVICTION_STEP_BYTES;
         let is_small = self.core.segments.get(segment).queue() == Queue::Small;
-        while found < EVICTION_BATCH && records < 4 * EVICTION_BATCH && self.leaving.at < end {
-            let Some((location, record)) = self.core.arena.record_at(segment, self.leaving.at) else { break };
+        while found < EVICTION_BATCH {
+            let left = 4 * EVICTION_BATCH - records;
+            let (at, passed) = self.core.arena.pass_dead(segment, self.leaving.at, end, left);
+            self.leaving.at = at;
+            records += passed;
+            if passed == left || at >= end {
+                break;
+            }
+            let Some((location, record)) = self.core.arena.record_at(segment, at) else { break };
             self.leaving.at += self.core.arena.rounded(record.bytes());
             records += 1;
-            if record.flags() & flag::DEAD != 0 {
-                continue;
-            }
             let hash = (record.kind() == RecordKind::Item).then(|| self.core.hasher.hash(record.key()));
             if let Some(hash) = hash {
                 self.core.index.prefetch(hash);
