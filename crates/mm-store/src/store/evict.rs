@@ -12,8 +12,8 @@ use crate::index::mark;
 use crate::limits::{
     COMPACT_CREDIT_LIVE_PERCENT, COMPACT_LIVE_PERCENT, COMPACT_WEIGHT, EVICTION_BATCH, EVICTION_STEP_BYTES,
     EVICTION_STEP_RECORDS, EXPIRED_SHARE, GAIN_UNIT, LATE_LIVE_PERCENT, SMALL_QUEUE_PERCENT,
-    TURN_NEAR_LIVE_PERCENT, TURN_NEAR_SHARE, VICTIM_CANDIDATES, VICTIM_TRIES, VICTIM_WINDOW,
-    WORK_PER_LOOK_BYTES, WORK_PER_RECORD_BYTES, WORK_PER_SEGMENT_BYTES,
+    TOLERATED_GARBAGE_SHARE, TURN_NEAR_LIVE_PERCENT, TURN_NEAR_SHARE, VICTIM_CANDIDATES, VICTIM_TRIES,
+    VICTIM_WINDOW, WORK_PER_LOOK_BYTES, WORK_PER_RECORD_BYTES, WORK_PER_SEGMENT_BYTES,
 };
 use crate::memory::{Location, RecordKind, SegmentId, flag};
 use crate::narrow::to_u32;
@@ -221,7 +221,8 @@ impl<S: Sharing> Store<S> {
     }
 
     /// One in which nothing lives, if the lightest is such; else of a part of the sealed segments, and of all the
-    /// lightest, the one that is worth most to be compacted, if one is.
+    /// lightest, the one that is worth most to be compacted, if one is. Those whose turn is near are left out while
+    /// little is garbage.
     fn worth_most(&self, live_percent: usize) -> Option<SegmentId> {
         let lightest = self.core.segments.lightest().filter(|&id| self.can_leave(id));
         if let Some(empty) = lightest.filter(|&id| self.live_bytes(id) == 0) {
@@ -231,19 +232,24 @@ impl<S: Sharing> Store<S> {
         let part = self.core.segments.sealed_among(self.victim_turn, VICTIM_WINDOW);
         let lightest = lightest.map(|id| (id, self.core.segments.get(id)));
         let near = [Queue::Small, Queue::Main].map(|queue| self.turn_is_near_before(queue));
-        let mut best: Option<(u64, SegmentId)> = None;
+        let (mut best, mut best_late) = ((0, None), (0, None));
+        let (mut used, mut live) = (0, 0);
         for (id, segment) in part.chain(lightest) {
             if !self.can_leave(id) {
                 continue;
             }
-            let is_near = segment.sequence() < near[segment.queue().index()];
-            let live_percent = if is_near { live_percent.min(TURN_NEAR_LIVE_PERCENT) } else { live_percent };
+            let (its_used, its_live) = (self.core.arena.used(id), self.live_bytes(id));
+            (used, live) = (used + its_used, live + its_live);
+            let is_late = segment.sequence() < near[segment.queue().index()]
+                && its_live * 100 >= its_used * TURN_NEAR_LIVE_PERCENT;
             let gain = self.gain_of_compacting(id, segment, live_percent);
-            if gain > best.map_or(0, |(best, _)| best) {
-                best = Some((gain, id));
+            let best = if is_late { &mut best_late } else { &mut best };
+            if gain > best.0 {
+                *best = (gain, Some(id));
             }
         }
-        best.map(|(_, id)| id)
+        let is_wasteful = used.saturating_sub(live) * TOLERATED_GARBAGE_SHARE > used;
+        if is_wasteful && best_late.0 > best.0 { best_late.1 } else { best.1 }
     }
 
     /// Segments of `queue` that were opened before this sequence are to be decided upon soon.
