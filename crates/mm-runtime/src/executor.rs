@@ -77,7 +77,7 @@ pub(crate) struct Local {
     pub(crate) polled: Polled,
     pub(crate) timers: Timers,
     pub(crate) stall: Stall,
-    pub(crate) net: RefCell<Option<Rc<dyn Net>>>,
+    pub(crate) net: RefCell<Option<Rc<Net>>>,
     pub(crate) shards: RefCell<Option<Shards>>,
     /// This shard's values of what is [`Sharded`](crate::shards::Sharded), by its number.
     pub(crate) sharded: RefCell<Vec<Option<Rc<dyn Any>>>>,
@@ -189,7 +189,7 @@ impl Executor {
         &self.local.stall
     }
 
-    pub(crate) fn set_net(&self, net: Rc<dyn Net>) {
+    pub(crate) fn set_net(&self, net: Rc<Net>) {
         *self.local.net.borrow_mut() = Some(net);
     }
 

@@ -58,14 +58,34 @@ use served::Note;
 /// The length of a datagram, and the path of its sender unless that is nameless.
 type UnixReceived = (usize, Option<PathBuf>);
 
-/// A shard's driver and pool as tasks use them, whatever the driver's type.
-pub(crate) trait Net {
-    fn pool(&self) -> &Pool;
-    /// An empty output; streams have one only while they write.
-    fn take_output(&self) -> Box<Output>;
-    fn put_output(&self, output: Box<Output>);
+/// What the sockets of a shard's tasks have in common.
+pub(crate) struct Net {
+    pub(crate) pool: Pool,
+    #[expect(clippy::vec_box, reason = "a stream has room for a pointer only")]
+    outputs: RefCell<Vec<Box<Output>>>,
     /// What served streams note for their server.
-    fn note(&self) -> &Note;
+    note: Note,
+    driver: Box<dyn Calls>,
+}
+
+impl Net {
+    /// An empty output; streams have one only while they write.
+    fn take_output(&self) -> Box<Output> {
+        let kept = self.outputs.borrow_mut().pop();
+        kept.unwrap_or_else(|| Box::new(Output::new(&self.pool, WRITE_QUEUE_BYTES)))
+    }
+
+    fn put_output(&self, mut output: Box<Output>) {
+        output.clear();
+        let mut outputs = self.outputs.borrow_mut();
+        if outputs.len() < OUTPUTS_KEPT_MAX {
+            outputs.push(output);
+        }
+    }
+}
+
+/// The calls of a shard's driver that tasks make, whatever the driver's type.
+trait Calls {
     fn listen(&self, address: &ListenAddress, backlog: u32) -> io::Result<(SourceId, ListenAddress)>;
     fn accept(&self, listener: SourceId) -> io::Result<Option<(SourceId, Address)>>;
     fn connect(&self, endpoint: &Endpoint) -> io::Result<SourceId>;
@@ -97,134 +117,106 @@ pub(crate) enum Direction {
     Output,
 }
 
-struct ShardNet<D> {
-    io: Io<D>,
-    pool: Pool,
-    #[expect(clippy::vec_box, reason = "a stream has room for a pointer only")]
-    outputs: RefCell<Vec<Box<Output>>>,
-    note: Note,
-}
-
-impl<D: Sockets> Net for ShardNet<D> {
-    fn pool(&self) -> &Pool {
-        &self.pool
-    }
-
-    fn take_output(&self) -> Box<Output> {
-        let kept = self.outputs.borrow_mut().pop();
-        kept.unwrap_or_else(|| Box::new(Output::new(&self.pool, WRITE_QUEUE_BYTES)))
-    }
-
-    fn put_output(&self, mut output: Box<Output>) {
-        output.clear();
-        let mut outputs = self.outputs.borrow_mut();
-        if outputs.len() < OUTPUTS_KEPT_MAX {
-            outputs.push(output);
-        }
-    }
-
-    fn note(&self) -> &Note {
-        &self.note
-    }
-
+impl<D: Sockets> Calls for Io<D> {
     fn listen(&self, address: &ListenAddress, backlog: u32) -> io::Result<(SourceId, ListenAddress)> {
-        self.io.driver().listen(address, backlog)
+        self.driver().listen(address, backlog)
     }
 
     fn accept(&self, listener: SourceId) -> io::Result<Option<(SourceId, Address)>> {
-        let mut driver = self.io.driver();
+        let mut driver = self.driver();
         let Some((socket, peer)) = driver.accept(listener)? else { return Ok(None) };
         Ok(Some((driver.add_stream(socket, crate::driver::Owner::Task)?, peer)))
     }
 
     fn connect(&self, endpoint: &Endpoint) -> io::Result<SourceId> {
-        self.io.driver().connect(endpoint)
+        self.driver().connect(endpoint)
     }
 
     fn connected(&self, stream: SourceId) -> io::Result<bool> {
-        self.io.driver().connected(stream)
+        self.driver().connected(stream)
     }
 
     fn local_address(&self, stream: SourceId) -> Option<Address> {
-        self.io.driver().local_address(stream)
+        self.driver().local_address(stream)
     }
 
     fn may_have_input(&self, stream: SourceId) -> bool {
-        self.io.driver().may_have_input(stream)
+        self.driver().may_have_input(stream)
     }
 
     fn receive(&self, stream: SourceId, space: &mut [u8]) -> io::Result<Received<usize>> {
-        self.io.driver().receive_into(stream, space)
+        self.driver().receive_into(stream, space)
     }
 
     fn send(&self, stream: SourceId, output: &mut Output) -> io::Result<Sent> {
-        self.io.driver().send(stream, output)
+        self.driver().send(stream, output)
     }
 
     fn send_bytes(&self, stream: SourceId, bytes: &mut &[u8]) -> io::Result<Sent> {
-        self.io.driver().send(stream, bytes)
+        self.driver().send(stream, bytes)
     }
 
     fn send_pieces(&self, stream: SourceId, pieces: &mut Pieces<'_>) -> io::Result<Sent> {
-        self.io.driver().send(stream, pieces)
+        self.driver().send(stream, pieces)
     }
 
     fn shutdown_output(&self, stream: SourceId) -> io::Result<()> {
-        self.io.driver().shutdown_output(stream)
+        self.driver().shutdown_output(stream)
     }
 
     fn close(&self, source: SourceId) {
-        self.io.close(source);
+        Self::close(self, source);
     }
 
     fn reset(&self, stream: SourceId) {
-        self.io.driver().reset(stream);
-        self.io.close(stream);
+        self.driver().reset(stream);
+        Self::close(self, stream);
     }
 
     fn bind_datagram(&self, address: SocketAddr) -> io::Result<(SourceId, SocketAddr)> {
-        self.io.driver().bind_datagram(address)
+        self.driver().bind_datagram(address)
     }
 
     fn receive_from(&self, socket: SourceId, space: &mut [u8]) -> io::Result<Option<(usize, SocketAddr)>> {
-        self.io.driver().receive_from(socket, space)
+        self.driver().receive_from(socket, space)
     }
 
     fn send_to(&self, socket: SourceId, bytes: &[u8], to: SocketAddr) -> io::Result<bool> {
-        self.io.driver().send_to(socket, bytes, to)
+        self.driver().send_to(socket, bytes, to)
     }
 
     fn bind_unix_datagram(&self, name: Option<(&Path, u32)>) -> io::Result<SourceId> {
-        self.io.driver().bind_unix_datagram(name)
+        self.driver().bind_unix_datagram(name)
     }
 
     fn receive_from_unix(&self, socket: SourceId, space: &mut [u8]) -> io::Result<Option<UnixReceived>> {
-        self.io.driver().receive_from_unix(socket, space)
+        self.driver().receive_from_unix(socket, space)
     }
 
     fn send_to_unix(&self, socket: SourceId, bytes: &[u8], to: &Path) -> io::Result<bool> {
-        self.io.driver().send_to_unix(socket, bytes, to)
+        self.driver().send_to_unix(socket, bytes, to)
     }
 
     fn wait(&self, source: SourceId, direction: Direction, waker: &Waker) {
         match direction {
-            Direction::Input => self.io.wake_when_readable(source, waker),
-            Direction::Output => self.io.wake_when_writable(source, waker),
+            Direction::Input => self.wake_when_readable(source, waker),
+            Direction::Output => self.wake_when_writable(source, waker),
         }
     }
 
     fn wake(&self, source: SourceId) {
-        self.io.wake_all(source);
+        self.wake_all(source);
     }
 }
 
 /// Lets the tasks of `executor` use the sockets of the driver behind `io`, with buffers of `pool`.
 pub fn attach<D: Sockets + 'static>(executor: &Executor, io: Io<D>, pool: Pool) {
-    executor.set_net(Rc::new(ShardNet { io, pool, outputs: RefCell::default(), note: Note::default() }));
+    let net = Net { pool, outputs: RefCell::default(), note: Note::default(), driver: Box::new(io) };
+    executor.set_net(Rc::new(net));
 }
 
 /// The present shard's sockets.
-fn current() -> io::Result<Rc<dyn Net>> {
+fn current() -> io::Result<Rc<Net>> {
     raw::with_current(|local| local.and_then(|local| local.net.borrow().clone()))
         .ok_or_else(|| io::Error::other("there are no sockets outside a shard's tasks"))
 }

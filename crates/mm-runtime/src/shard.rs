@@ -148,15 +148,17 @@ impl<D: Driver> Shard<D> {
     /// The driver cannot wait for events any more.
     pub fn begin_turn<W: Work<D>>(&mut self, work: &mut W) -> stdio::Result<()> {
         self.wait()?;
-        for event in self.events.drain(..) {
-            match event.owner {
-                Owner::Work(_) => work.event(&event),
-                Owner::Task => self.executor.enter(|| self.io.event(&event)),
+        let Self { io, executor, events, now, .. } = self;
+        let stall = executor.stall();
+        executor.enter(|| {
+            for event in events.drain(..) {
+                match event.owner {
+                    Owner::Work(_) => work.event(&event),
+                    Owner::Task => io.event(&event),
+                }
             }
-        }
-        let (io, now) = (&self.io, self.now);
-        let stall = self.executor.stall();
-        self.executor.enter(|| stall.watch(|| work.serve(&mut *io.driver(), now)));
+            stall.watch(|| work.serve(&mut *io.driver(), *now));
+        });
         Ok(())
     }
 

@@ -131,6 +131,13 @@ impl Marks {
         self.0 &= !mark;
         had
     }
+
+    /// Marks it as queued. Says whether it is to be put into the queue, where it is not yet.
+    fn enlist(&mut self) -> bool {
+        let is_new = !self.has(Self::QUEUED);
+        self.set(Self::QUEUED);
+        is_new
+    }
 }
 
 impl<C> Connection<C> {
@@ -301,8 +308,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
     fn enqueue(&mut self, key: Key, mark: u8) {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.marks.set(mark);
-            if !connection.marks.has(Marks::QUEUED) {
-                connection.marks.set(Marks::QUEUED);
+            if connection.marks.enlist() {
                 self.queue.push_back(key);
             }
         }
@@ -380,9 +386,10 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
         let Owner::Work(key) = event.owner else { return };
         match key.as_reserved() {
             None => {
-                let Some(connection) = self.connections.get(key) else { return };
-                if event.readable || connection.marks.has(Marks::BLOCKED) {
-                    self.enqueue(key, 0);
+                let Some(connection) = self.connections.get_mut(key) else { return };
+                let is_news = event.readable || connection.marks.has(Marks::BLOCKED);
+                if is_news && connection.marks.enlist() {
+                    self.queue.push_back(key);
                 }
             }
             Some(crate::signals::SOURCE) => {

@@ -342,4 +342,8 @@ fn take(output: &mut Output, bytes: usize, received: &mut Vec<u8>) {
         }
         output.advance(received.len() - before);
     }
+    if output.is_empty() {
+        // A connection of the server has no output then.
+        output.clear();
+    }
 }

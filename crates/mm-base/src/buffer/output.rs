@@ -13,6 +13,9 @@ use super::{Buffer, Pinned, Pool, Size};
 /// responses (or between two items of a long one) and returns when it is true; it is run again once the peer
 /// has taken enough.
 ///
+/// Once everything has been sent it holds one buffer at most, until it is cleared, [laid aside](Output::lay_aside) or
+/// dropped.
+///
 /// ```
 /// use mm_base::buffer::{Output, Pool};
 ///
@@ -40,6 +43,8 @@ pub struct Output {
     /// Unsent bytes in all.
     len: usize,
     cap: usize,
+    /// It is empty, and its buffer, if it has one, counts as unused.
+    is_aside: bool,
 }
 
 enum Piece {
@@ -62,6 +67,7 @@ impl Output {
             tail_end: 0,
             len: 0,
             cap,
+            is_aside: false,
         }
     }
 
@@ -224,10 +230,38 @@ impl Output {
     /// Drops everything unsent: buffers go back to the pool, pinned ranges to their source.
     #[inline]
     pub fn clear(&mut self) {
+        self.take_up();
         if self.current.is_some() || !self.pieces.is_empty() {
             self.pieces.clear();
             self.len = 0;
             self.reset();
+            self.current = None;
+        }
+    }
+
+    /// Drops everything unsent, as [`clear`](Output::clear) does, but keeps the memory of one buffer, which counts as
+    /// unused until [`take_up`](Output::take_up). For those who keep outputs for whoever is to write next: they bound
+    /// how many.
+    #[inline]
+    pub fn lay_aside(&mut self) {
+        if self.len > 0 {
+            self.clear();
+        }
+        if let Some(buffer) = &self.current
+            && !self.is_aside
+        {
+            self.pool.lay_aside(buffer);
+            self.is_aside = true;
+        }
+    }
+
+    /// It is going to be written to again after [`lay_aside`](Output::lay_aside).
+    #[inline]
+    pub fn take_up(&mut self) {
+        if std::mem::take(&mut self.is_aside)
+            && let Some(buffer) = &self.current
+        {
+            self.pool.take_up(buffer);
         }
     }
 
@@ -277,6 +311,7 @@ impl Output {
     /// The unwritten end of the current buffer, or of a new one where that is shorter than `bytes`.
     #[inline(always)]
     fn room(&mut self, bytes: usize) -> &mut [u8] {
+        debug_assert!(!self.is_aside, "written to without having been taken up");
         if self.room_bytes() < bytes {
             self.grow();
         }
@@ -303,14 +338,23 @@ impl Output {
         }
     }
 
-    /// Gives the buffers of an empty output back.
+    /// Gives the buffers of an empty output back, but for a large one, to write to next.
     #[inline]
     fn reset(&mut self) {
         if !self.full.is_empty() {
             self.full.clear();
         }
-        self.current = None;
+        if self.current.as_ref().is_some_and(|buffer| buffer.size() != Size::Large) {
+            self.current = None;
+        }
         (self.tail_start, self.tail_end) = (0, 0);
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        // Its buffer is going to count as given back.
+        self.take_up();
     }
 }
 

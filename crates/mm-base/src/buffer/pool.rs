@@ -82,6 +82,18 @@ impl Pool {
         Buffer { chunk, pool: Rc::clone(&self.shared) }
     }
 
+    /// The holder of a buffer has nothing to put in it, but soon will have: meanwhile it counts as unused.
+    #[inline]
+    pub(super) fn lay_aside(&self, buffer: &Buffer) {
+        self.shared.used_bytes.set(self.shared.used_bytes.get() - buffer.len());
+    }
+
+    /// A buffer that has been laid aside is used again, or is going to be dropped.
+    #[inline]
+    pub(super) fn take_up(&self, buffer: &Buffer) {
+        self.shared.used_bytes.set(self.shared.used_bytes.get() + buffer.len());
+    }
+
     /// Whether the buffers in use are below the limit, so that more may be received.
     #[must_use]
     #[inline]

@@ -188,8 +188,8 @@ fn offset(bytes: usize) -> u16 {
 /// Tries to receive behind the `kept` bytes at the front of the buffer, in a large one. A reader that must wait holds
 /// no larger buffer than it needs.
 fn fill(handle: &Handle, buffer: &mut Option<Buffer>, kept: usize) -> io::Result<Tried<usize>> {
-    let pool = handle.net.pool();
-    if handle.net.may_have_input(handle.source) {
+    let pool = &handle.net.pool;
+    if handle.net.driver.may_have_input(handle.source) {
         if buffer.is_none() && !pool.has_room() {
             return Ok(Tried::Untold(STARVED_RETRY_MS));
         }
@@ -214,6 +214,9 @@ fn shrink(buffer: &mut Option<Buffer>, kept: usize, pool: &Pool) {
 
 /// Has the buffer be of this size, with its first `kept` bytes, which must fit.
 fn resize<'a>(buffer: &'a mut Option<Buffer>, kept: usize, size: Size, pool: &Pool) -> &'a mut Buffer {
+    if buffer.is_none() {
+        return buffer.insert(pool.take(size));
+    }
     let old = match buffer.take() {
         Some(same) if same.size() == size => return buffer.insert(same),
         other => other,

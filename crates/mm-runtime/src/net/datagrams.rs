@@ -27,7 +27,7 @@ impl Datagrams {
     /// The address is in use, not ours or not permitted.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let net = current()?;
-        let (source, address) = net.bind_datagram(address)?;
+        let (source, address) = net.driver.bind_datagram(address)?;
         Ok(Self { handle: Handle::new(net, source), address })
     }
 
@@ -55,7 +55,7 @@ impl Datagrams {
         let mut waiting = false;
         poll_fn(move |context| {
             handle.poll_try(Direction::Input, &mut waiting, context, |handle| {
-                Ok(handle.net.receive_from(handle.source, space)?.map_or(Tried::Blocked, Tried::Done))
+                Ok(handle.net.driver.receive_from(handle.source, space)?.map_or(Tried::Blocked, Tried::Done))
             })
         })
     }
@@ -69,7 +69,7 @@ impl Datagrams {
         let mut waiting = false;
         poll_fn(move |context| {
             handle.poll_try(Direction::Output, &mut waiting, context, |handle| {
-                let sent = handle.net.send_to(handle.source, bytes, to)?;
+                let sent = handle.net.driver.send_to(handle.source, bytes, to)?;
                 Ok(if sent { Tried::Done(()) } else { Tried::Blocked })
             })
         })
@@ -108,7 +108,7 @@ impl UnixDatagrams {
 
     fn new(name: Option<(&Path, u32)>) -> io::Result<Self> {
         let net = current()?;
-        let source = net.bind_unix_datagram(name)?;
+        let source = net.driver.bind_unix_datagram(name)?;
         Ok(Self { handle: Handle::new(net, source) })
     }
 
@@ -131,7 +131,11 @@ impl UnixDatagrams {
         let mut waiting = false;
         poll_fn(move |context| {
             handle.poll_try(Direction::Input, &mut waiting, context, |handle| {
-                Ok(handle.net.receive_from_unix(handle.source, space)?.map_or(Tried::Blocked, Tried::Done))
+                Ok(handle
+                    .net
+                    .driver
+                    .receive_from_unix(handle.source, space)?
+                    .map_or(Tried::Blocked, Tried::Done))
             })
         })
     }
@@ -146,7 +150,7 @@ impl UnixDatagrams {
         let mut waiting = false;
         poll_fn(move |context| {
             handle.poll_try(Direction::Output, &mut waiting, context, |handle| {
-                let sent = handle.net.send_to_unix(handle.source, bytes, to)?;
+                let sent = handle.net.driver.send_to_unix(handle.source, bytes, to)?;
                 Ok(if sent { Tried::Done(()) } else { Tried::Untold(UNIX_DATAGRAM_RETRY_MS) })
             })
         })

@@ -19,7 +19,7 @@ use crate::timers::{Elapsed, Sleep, now, wake_after};
 
 /// A source and its net, closed when the last handle is dropped.
 pub(super) struct Handle {
-    pub(super) net: Rc<dyn Net>,
+    pub(super) net: Rc<Net>,
     pub(super) source: SourceId,
     /// Who is at the other end: this, if it is an IPv4 address.
     ip: Ipv4Addr,
@@ -48,7 +48,7 @@ pub(super) const ENDED: u8 = 32;
 
 impl Handle {
     /// The handle of a listener, of datagrams, or of a stream whose peer has no name.
-    pub(super) fn new(net: Rc<dyn Net>, source: SourceId) -> Self {
+    pub(super) fn new(net: Rc<Net>, source: SourceId) -> Self {
         Self {
             net,
             source,
@@ -155,7 +155,7 @@ impl Handle {
                 }
             }
         }
-        self.net.wait(self.source, direction, context.waker());
+        self.net.driver.wait(self.source, direction, context.waker());
         Ok(())
     }
 }
@@ -176,12 +176,13 @@ impl Drop for Handle {
     fn drop(&mut self) {
         let mut lingers = false;
         if self.has(SERVED) {
-            self.net.note().closed(self.source);
-            lingers =
-                !self.has(ENDED) && self.net.may_have_input(self.source) && linger(self.source, DISCARD_MS);
+            self.net.note.closed(self.source);
+            lingers = !self.has(ENDED)
+                && self.net.driver.may_have_input(self.source)
+                && linger(self.source, DISCARD_MS);
         }
         if !lingers {
-            self.net.close(self.source);
+            self.net.driver.close(self.source);
         }
     }
 }

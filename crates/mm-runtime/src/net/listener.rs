@@ -27,7 +27,7 @@ impl Listener {
     /// The address is in use, not ours or not permitted; the message names it.
     pub fn bind(address: &ListenAddress) -> io::Result<Self> {
         let net = current()?;
-        let (source, address) = net.listen(address, BACKLOG)?;
+        let (source, address) = net.driver.listen(address, BACKLOG)?;
         Ok(Self { handle: Handle::new(net, source), address })
     }
 
@@ -53,7 +53,7 @@ impl Listener {
         let mut waiting = false;
         poll_fn(move |context| {
             let polled = handle.poll_try(Direction::Input, &mut waiting, context, |handle| {
-                Ok(handle.net.accept(handle.source)?.map_or(Tried::Blocked, Tried::Done))
+                Ok(handle.net.driver.accept(handle.source)?.map_or(Tried::Blocked, Tried::Done))
             });
             polled.map_ok(|(source, peer)| {
                 let accepted = Handle::new(Rc::clone(&handle.net), source).with_peer(peer);

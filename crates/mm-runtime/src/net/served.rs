@@ -17,7 +17,7 @@ use crate::timers::now;
 /// What the served streams of a shard have in common with their server.
 #[derive(Clone)]
 pub struct Ledger {
-    net: Rc<dyn Net>,
+    net: Rc<Net>,
 }
 
 /// What a shard's served streams have noted.
@@ -38,7 +38,7 @@ impl Note {
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ledger").field("draining", &self.net.note().draining).finish_non_exhaustive()
+        f.debug_struct("Ledger").field("draining", &self.net.note.draining).finish_non_exhaustive()
     }
 }
 
@@ -64,7 +64,7 @@ impl Ledger {
 
     /// Bytes received and sent since the last call.
     pub fn take_bytes(&self) -> (u64, u64) {
-        let note = self.net.note();
+        let note = &self.net.note;
         (note.bytes_read.take(), note.bytes_written.take())
     }
 
@@ -72,13 +72,13 @@ impl Ledger {
     /// one may take its place.
     #[must_use]
     pub fn take_closed(&self) -> Option<SourceId> {
-        self.net.note().closed.borrow_mut().pop()
+        self.net.note.closed.borrow_mut().pop()
     }
 
     /// From now on idle streams see the end of their input. Those that wait for input already are told by
     /// [`Watch::nudge`].
     pub fn drain(&self) {
-        self.net.note().draining.set(true);
+        self.net.note.draining.set(true);
     }
 }
 
@@ -144,7 +144,7 @@ impl Watch {
     /// Has whoever waits for the stream look again.
     pub fn nudge(&self) {
         if let Some(handle) = self.handle.upgrade() {
-            handle.net.wake(handle.source);
+            handle.net.driver.wake(handle.source);
         }
     }
 
@@ -156,7 +156,7 @@ impl Watch {
             return false;
         }
         handle.set(ENDED);
-        handle.net.wake(handle.source);
+        handle.net.driver.wake(handle.source);
         true
     }
 }
@@ -168,13 +168,13 @@ impl Handle {
         if self.has(SERVED) {
             self.set(BUSY);
             self.progress_ms.set(now().monotonic_ms);
-            add(&self.net.note().bytes_read, bytes);
+            add(&self.net.note.bytes_read, bytes);
         }
     }
 
     /// Whether a stream that would have to wait for input is at its end, for the server stops.
     pub(super) fn ends(&self) -> bool {
-        self.has(SERVED) && !self.has(BUSY) && self.net.note().draining.get()
+        self.has(SERVED) && !self.has(BUSY) && self.net.note.draining.get()
     }
 
     /// Bytes have gone, and perhaps some are left.
@@ -185,7 +185,7 @@ impl Handle {
         }
         if bytes > 0 {
             self.progress_ms.set(now().monotonic_ms);
-            add(&self.net.note().bytes_written, bytes);
+            add(&self.net.note.bytes_written, bytes);
         }
         if blocked {
             self.set(BLOCKED);

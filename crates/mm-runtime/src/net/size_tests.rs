@@ -25,7 +25,7 @@ fn bytes_of_future<A, F: Future>(_function: impl Fn(A) -> F) -> usize {
 #[test]
 fn an_idle_connection_is_small() {
     // Besides two counts of references.
-    assert_eq!(size_of::<Handle>(), 56);
+    assert_eq!(size_of::<Handle>(), 48);
     assert_eq!(HEADER_BYTES, 72);
     assert_eq!(WAITING_BYTES, 24);
     assert_eq!((size_of::<Stream>(), size_of::<BufferedReader>()), (8, 40));

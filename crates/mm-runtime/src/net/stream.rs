@@ -85,7 +85,7 @@ impl Stream {
     pub async fn connect(endpoint: impl Into<Endpoint>) -> io::Result<Self> {
         let endpoint = endpoint.into();
         let net = current()?;
-        let source = net.connect(&endpoint)?;
+        let source = net.driver.connect(&endpoint)?;
         let peer = match endpoint {
             Endpoint::Ip(address) => Address::Ip(address),
             Endpoint::Unix(_) => Address::Unix,
@@ -94,7 +94,7 @@ impl Stream {
         let mut waiting = false;
         poll_fn(|context| {
             handle.poll_try(Direction::Output, &mut waiting, context, |handle| {
-                Ok(if handle.net.connected(handle.source)? { Tried::Done(()) } else { Tried::Blocked })
+                Ok(if handle.net.driver.connected(handle.source)? { Tried::Done(()) } else { Tried::Blocked })
             })
         })
         .await?;
@@ -112,7 +112,11 @@ impl Stream {
     /// # Errors
     /// The connection is broken, or the driver does not know (a simulated one).
     pub fn local_address(&self) -> io::Result<Address> {
-        self.handle.net.local_address(self.handle.source).ok_or_else(|| io::ErrorKind::NotConnected.into())
+        self.handle
+            .net
+            .driver
+            .local_address(self.handle.source)
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// How long a read waits for the next bytes, in milliseconds; for ever at first.
@@ -176,12 +180,12 @@ impl Stream {
     /// # Errors
     /// As there.
     pub fn shutdown(&mut self) -> io::Result<()> {
-        self.handle.net.shutdown_output(self.handle.source)
+        self.handle.net.driver.shutdown_output(self.handle.source)
     }
 
     /// Closes the stream at once, with a reset: what has not been sent is dropped.
     pub fn reset(self) {
-        self.handle.net.reset(self.handle.source);
+        self.handle.net.driver.reset(self.handle.source);
     }
 
     /// The two halves, for two tasks or for use at once.
@@ -272,7 +276,7 @@ fn read_vectored(handle: &Handle, spaces: &mut [IoSliceMut<'_>]) -> impl Future<
                     _ if done > 0 => break,
                     other => return other,
                 }
-                if !handle.net.may_have_input(handle.source) {
+                if !handle.net.driver.may_have_input(handle.source) {
                     break;
                 }
             }
@@ -314,7 +318,7 @@ pub(super) fn read_exact(
 
 /// Tries to receive. `between`: nothing of a request has been kept, so that the stream may end here.
 pub(super) fn receive(handle: &Handle, space: &mut [u8], between: bool) -> io::Result<Tried<usize>> {
-    Ok(match handle.net.receive(handle.source, space)? {
+    Ok(match handle.net.driver.receive(handle.source, space)? {
         Received::Bytes(bytes) => {
             handle.received(bytes);
             Tried::Done(bytes)
@@ -367,6 +371,6 @@ impl WriteHalf {
     /// # Errors
     /// The connection is broken.
     pub fn shutdown(&mut self) -> io::Result<()> {
-        self.handle.net.shutdown_output(self.handle.source)
+        self.handle.net.driver.shutdown_output(self.handle.source)
     }
 }

@@ -14,26 +14,26 @@ use crate::driver::{Pieces, Sent, SourceId, Unsent};
 /// What is written.
 pub(super) trait Bytes: Unsent + Unpin {
     /// Sends what the kernel takes of it.
-    fn send(&mut self, net: &dyn Net, stream: SourceId) -> io::Result<Sent>;
+    fn send(&mut self, net: &Net, stream: SourceId) -> io::Result<Sent>;
 }
 
 impl Bytes for Output {
     #[inline]
-    fn send(&mut self, net: &dyn Net, stream: SourceId) -> io::Result<Sent> {
-        net.send(stream, self)
+    fn send(&mut self, net: &Net, stream: SourceId) -> io::Result<Sent> {
+        net.driver.send(stream, self)
     }
 }
 
 impl Bytes for &[u8] {
     #[inline]
-    fn send(&mut self, net: &dyn Net, stream: SourceId) -> io::Result<Sent> {
-        net.send_bytes(stream, self)
+    fn send(&mut self, net: &Net, stream: SourceId) -> io::Result<Sent> {
+        net.driver.send_bytes(stream, self)
     }
 }
 
 impl Bytes for Pieces<'_> {
-    fn send(&mut self, net: &dyn Net, stream: SourceId) -> io::Result<Sent> {
-        net.send_pieces(stream, self)
+    fn send(&mut self, net: &Net, stream: SourceId) -> io::Result<Sent> {
+        net.driver.send_pieces(stream, self)
     }
 }
 
@@ -100,7 +100,7 @@ pub(super) fn broken() -> io::Error {
 #[inline]
 pub(super) fn send(handle: &Handle, bytes: &mut impl Bytes) -> io::Result<Tried<()>> {
     let before = bytes.left();
-    let sent = bytes.send(&*handle.net, handle.source)?;
+    let sent = bytes.send(&handle.net, handle.source)?;
     let gone = before - bytes.left();
     handle.sent(gone, sent == Sent::Blocked);
     Ok(match sent {

@@ -8,6 +8,7 @@ use std::task::Waker;
 
 use crate::driver::{Driver, Event, SourceId};
 use crate::net::Direction;
+use crate::task::raw;
 
 /// A handle to a shard's driver, for what runs as a task. Clones are the same.
 ///
@@ -35,6 +36,7 @@ struct Waiting {
 /// Who waits for one source.
 #[derive(Default)]
 struct Place {
+    /// Stays when it has been used, until another one takes its place or the source is closed.
     waker: Option<Waker>,
     /// Which source, of those that have had this index; 0 is none.
     serial: u32,
@@ -57,7 +59,19 @@ impl Place {
 }
 
 impl Waiting {
+    /// Notes who waits, where that is who waited for the source the last time.
+    #[inline]
+    fn set_again(&mut self, source: SourceId, direction: Direction, waker: &Waker) -> bool {
+        let Some(place) = self.places.get_mut(source.index()) else { return false };
+        let is_known = place.serial == source.serial()
+            && place.waker.as_ref().is_some_and(|known| known.will_wake(waker))
+            && self.others.is_empty();
+        *place.wants(direction) |= is_known;
+        is_known
+    }
+
     /// Notes who waits. Gives what that replaces, to be dropped when the table is free again.
+    #[cold]
     fn set(&mut self, source: SourceId, direction: Direction, waker: &Waker) -> [Option<Waker>; 2] {
         let index = source.index();
         if index >= self.places.len() {
@@ -69,9 +83,7 @@ impl Waiting {
             replaced[0] = std::mem::take(place).waker;
             place.serial = source.serial();
         }
-        if !self.others.is_empty() {
-            replaced[1] = self.others.remove(&(source, direction));
-        }
+        replaced[1] = self.others.remove(&(source, direction));
         if place.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             *place.wants(direction) = true;
             return replaced;
@@ -87,13 +99,21 @@ impl Waiting {
         replaced
     }
 
-    /// Who is to be woken.
-    fn take(&mut self, source: SourceId, direction: Direction) -> Option<Waker> {
+    /// Who is to be woken, of those who have the source's place; it keeps the waker for the next wait, which most often
+    /// is the same task's.
+    #[inline]
+    fn take(&mut self, source: SourceId, input: bool, output: bool) -> Option<&Waker> {
         let place = self.places.get_mut(source.index()).filter(|place| place.serial == source.serial())?;
-        if !std::mem::take(place.wants(direction)) {
-            return if self.others.is_empty() { None } else { self.others.remove(&(source, direction)) };
-        }
-        if place.input || place.output { place.waker.clone() } else { place.waker.take() }
+        let is_woken = place.input && input || place.output && output;
+        place.input &= !input;
+        place.output &= !output;
+        place.waker.as_ref().filter(|_| is_woken)
+    }
+
+    /// A source is closed: gives the waker that its place has kept.
+    fn forget(&mut self, source: SourceId) -> Option<Waker> {
+        let place = self.places.get_mut(source.index()).filter(|place| place.serial == source.serial())?;
+        std::mem::take(place).waker
     }
 }
 
@@ -128,40 +148,159 @@ impl<D: Driver> Io<D> {
     pub fn close(&self, source: SourceId) {
         self.driver().close(source);
         self.wake_all(source);
+        let kept = self.shared.waiting.borrow_mut().forget(source);
+        drop(kept);
     }
 
     /// Wakes those who wait for a source, for whatever.
     pub fn wake_all(&self, source: SourceId) {
-        self.wake(source, Direction::Input);
-        self.wake(source, Direction::Output);
+        self.wake(source, true, true);
     }
 
     /// Wakes those for whom this event is.
     pub(super) fn event(&self, event: &Event) {
-        if event.readable {
-            self.wake(event.source, Direction::Input);
-        }
-        if event.writable {
-            self.wake(event.source, Direction::Output);
-        }
+        self.wake(event.source, event.readable, event.writable);
     }
 
-    fn wake(&self, source: SourceId, direction: Direction) {
-        // Not while the table is borrowed: a wake may run a destructor that closes a source.
-        let waker = self.shared.waiting.borrow_mut().take(source, direction);
-        if let Some(waker) = waker {
-            waker.wake();
+    /// Wakes those who wait for input, for output.
+    #[inline]
+    fn wake(&self, source: SourceId, input: bool, output: bool) {
+        let mut waiting = self.shared.waiting.borrow_mut();
+        let is_done = waiting.take(source, input, output).is_none_or(raw::wake_here);
+        if !is_done || !waiting.others.is_empty() {
+            let foreign = if is_done { None } else { waiting.places[source.index()].waker.clone() };
+            wake_others(waiting, foreign, (source, input, output));
         }
     }
 
     fn wait(&self, source: SourceId, direction: Direction, waker: &Waker) {
-        let replaced = self.shared.waiting.borrow_mut().set(source, direction, waker);
-        drop(replaced);
+        let mut waiting = self.shared.waiting.borrow_mut();
+        if !waiting.set_again(source, direction, waker) {
+            let replaced = waiting.set(source, direction, waker);
+            // Not while the table is borrowed, as above.
+            drop(waiting);
+            drop(replaced);
+        }
     }
+}
+
+/// Wakes those who are not tasks of this shard or have no place, and `foreign`.
+#[cold]
+fn wake_others(
+    mut waiting: RefMut<'_, Waiting>,
+    foreign: Option<Waker>,
+    (source, input, output): (SourceId, bool, bool),
+) {
+    let directions = [(input, Direction::Input), (output, Direction::Output)];
+    let mut others =
+        directions.map(
+            |(is_woken, direction)| if is_woken { waiting.others.remove(&(source, direction)) } else { None },
+        );
+    // Not while the table is borrowed: such a wake may run a destructor that closes a source.
+    drop(waiting);
+    foreign.into_iter().chain(others.iter_mut().filter_map(Option::take)).for_each(Waker::wake);
 }
 
 impl<D> fmt::Debug for Io<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Io").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+
+    use mm_base::slab::Key;
+
+    use super::*;
+    use crate::driver::{DefaultDriver, Owner};
+    use crate::sys::socket::StreamOptions;
+
+    /// A waker that is no task's.
+    #[derive(Default)]
+    struct Count(AtomicU32);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Count {
+        fn new() -> (Arc<Self>, Waker) {
+            let count = Arc::new(Self::default());
+            (Arc::clone(&count), Waker::from(count))
+        }
+
+        /// How often it has been woken since the last time.
+        fn take(&self) -> u32 {
+            self.0.swap(0, Ordering::Relaxed)
+        }
+    }
+
+    fn io() -> Io<DefaultDriver> {
+        Io::new(DefaultDriver::new(StreamOptions::default()).unwrap())
+    }
+
+    fn source(place: u64, serial: u64) -> SourceId {
+        SourceId(Key::from_u64(serial << 32 | place))
+    }
+
+    fn event(source: SourceId, readable: bool, writable: bool) -> Event {
+        Event { source, owner: Owner::Task, readable, writable }
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_once_for_each_time() {
+        let (io, one) = (io(), source(3, 1));
+        let (count, waker) = Count::new();
+        for _ in 0..3 {
+            io.wake_when_readable(one, &waker);
+            io.event(&event(one, false, true));
+            io.event(&event(source(3, 2), true, true));
+            assert_eq!(count.take(), 0);
+            io.event(&event(one, true, true));
+            io.event(&event(one, true, true));
+            assert_eq!(count.take(), 1);
+        }
+    }
+
+    #[test]
+    fn two_may_wait_for_one_source_and_change_places() {
+        let (io, one) = (io(), source(0, 7));
+        let ((first, of_first), (second, of_second)) = (Count::new(), Count::new());
+        for (reader, writer) in [(&of_first, &of_second), (&of_second, &of_first), (&of_first, &of_first)] {
+            io.wake_when_readable(one, reader);
+            io.wake_when_writable(one, writer);
+            io.event(&event(one, true, false));
+            let after_input = [first.take(), second.take()];
+            io.event(&event(one, false, true));
+            let after_output = [first.take(), second.take()];
+            let of = |waker: &Waker| [&of_first, &of_second].map(|other| u32::from(waker.will_wake(other)));
+            assert_eq!([after_input, after_output], [of(reader), of(writer)]);
+        }
+        io.wake_when_readable(one, &of_first);
+        io.wake_when_writable(one, &of_second);
+        io.event(&event(one, true, true));
+        assert_eq!([first.take(), second.take()], [1, 1]);
+    }
+
+    #[test]
+    fn a_source_that_is_closed_keeps_nobody() {
+        let (io, one) = (io(), source(2, 5));
+        let ((first, of_first), (second, of_second)) = (Count::new(), Count::new());
+        io.wake_when_readable(one, &of_first);
+        io.wake_when_writable(one, &of_second);
+        io.close(one);
+        assert_eq!([first.take(), second.take()], [1, 1]);
+        io.wake_when_readable(source(2, 6), &of_first);
+        io.event(&event(source(2, 6), true, true));
+        io.close(source(2, 6));
+        drop((of_first, of_second));
+        assert_eq!(first.take(), 1);
+        assert_eq!([&first, &second].map(Arc::strong_count), [1, 1]);
     }
 }

@@ -38,6 +38,7 @@ pub(crate) use queue::{AllTasks, Polled, RunQueues};
 pub(crate) use remote::Remote;
 
 use memory::Kind;
+pub(crate) use waker::wake_here;
 use waker::{borrowed_waker, wake_by_ref};
 
 thread_local! {

@@ -4,7 +4,7 @@ use mm_base::buffer::{Output, Pool};
 
 use crate::limits::OUTPUTS_KEPT_MAX;
 
-/// Empty outputs, kept with the memory of their queues, so that answering allocates nothing.
+/// Empty outputs, kept with the memory of their queues and of a buffer, so that answering allocates nothing.
 pub(super) struct Outputs {
     #[expect(clippy::vec_box, reason = "an idle connection has room for a pointer only")]
     kept: Vec<Box<Output>>,
@@ -18,12 +18,18 @@ impl Outputs {
     }
 
     pub(super) fn take(&mut self) -> Box<Output> {
-        self.kept.pop().unwrap_or_else(|| Box::new(Output::new(&self.pool, self.cap)))
+        match self.kept.pop() {
+            Some(mut output) => {
+                output.take_up();
+                output
+            }
+            None => Box::new(Output::new(&self.pool, self.cap)),
+        }
     }
 
     pub(super) fn put(&mut self, mut output: Box<Output>) {
         if self.kept.len() < OUTPUTS_KEPT_MAX {
-            output.clear();
+            output.lay_aside();
             self.kept.push(output);
         }
     }

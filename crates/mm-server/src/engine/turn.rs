@@ -5,16 +5,18 @@
 //! connections can only be so if the shard first receives for all of them, then lets the service prepare each
 //! (compute, prefetch), and only then runs them: by then the memory they need is on its way or there.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mm_base::Now;
+use mm_base::buffer::Pool;
 use mm_base::slab::Key;
 use mm_base::{canary, mark};
 use mm_runtime::driver::{Driver, Received, Sent, Span};
 
 use super::pace::Pace;
 use super::share::Share;
-use super::{Engine, Marks};
+use super::{Connection, Engine, Marks, Outputs};
 use crate::Service;
 use crate::connection::{Context, Want};
 use crate::limits::{BATCH_MAX, CONNECTIONS_PER_TURN_MAX, SEND_BYTES_PER_TURN_MAX, SPACE_BYTES_PER_TURN_MAX};
@@ -43,6 +45,97 @@ enum Taken {
     Rest,
     /// It has ended, or waits elsewhere.
     Gone,
+}
+
+/// What sending has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flushed {
+    /// There is nothing left to send.
+    All,
+    /// A turn's share has gone.
+    Share,
+    /// The kernel takes no more for now.
+    Blocked,
+    /// The socket has failed.
+    Broken,
+}
+
+impl<C> Connection<C> {
+    /// Receives requests. Without bytes there is nothing new to run.
+    fn receive<D: Driver>(
+        &mut self,
+        driver: &mut D,
+        pool: &Pool,
+        now: Now,
+    ) -> io::Result<Received<(usize, Option<Span>)>> {
+        if self.marks.has(Marks::ENDED) {
+            return Ok(Received::End);
+        }
+        let received = if self.machine.has_carry() {
+            let received = driver.receive_into(self.stream, self.machine.carry_room(pool))?;
+            if let Received::Bytes(bytes) = received {
+                self.machine.carry_received(bytes);
+            }
+            received.map(|bytes| (bytes, None))
+        } else {
+            driver.receive(self.stream)?.map(|span| (span.len(), Some(span)))
+        };
+        match received {
+            Received::Bytes(_) => {
+                self.pace = Pace::default();
+                self.progress_ms = now.monotonic_ms;
+            }
+            Received::End => self.marks.set(Marks::ENDED),
+            Received::Blocked => {}
+        }
+        Ok(received)
+    }
+
+    /// Sends what can be sent, and says how many bytes that were. An output of which nothing is left goes back.
+    fn flush<D: Driver>(&mut self, driver: &mut D, outputs: &mut Outputs, now: Now) -> (Flushed, usize) {
+        let Some(output) = &mut self.output else { return (Flushed::All, 0) };
+        let before = output.len();
+        let sent = if before <= 2 * SEND_BYTES_PER_TURN_MAX {
+            driver.send(self.stream, &mut **output)
+        } else {
+            driver.send(self.stream, &mut Share::new(output, SEND_BYTES_PER_TURN_MAX))
+        };
+        let bytes = before - output.len();
+        if bytes > 0 {
+            self.progress_ms = now.monotonic_ms;
+        }
+        let flushed = match sent {
+            Ok(Sent::All) if output.is_empty() => {
+                self.marks.clear(Marks::BLOCKED);
+                self.output.take().into_iter().for_each(|output| outputs.put(output));
+                Flushed::All
+            }
+            Ok(Sent::All) => {
+                self.marks.set(Marks::BLOCKED);
+                Flushed::Share
+            }
+            Ok(Sent::Blocked) => {
+                mark!("output waits for its reader");
+                if canary!("dropped byte", 8) && !output.is_empty() {
+                    output.advance(1);
+                }
+                self.marks.set(Marks::BLOCKED);
+                output.shrink();
+                Flushed::Blocked
+            }
+            Err(_) => Flushed::Broken,
+        };
+        (flushed, bytes)
+    }
+
+    /// Whether it waits for its next event and nothing is to be done for it, which is the usual end of a turn.
+    fn is_at_rest<D: Driver>(&self, driver: &D) -> bool {
+        let is_usual = self.machine.want() == Want::Input
+            && !self.marks.has(Marks::ENDED | Marks::FINISHED)
+            && !self.has_output()
+            && !self.machine.has_carry();
+        is_usual && !driver.may_have_input(self.stream)
+    }
 }
 
 impl<S: Service, D: Driver> Engine<S, D> {
@@ -86,20 +179,20 @@ impl<S: Service, D: Driver> Engine<S, D> {
 
     /// Sends what is left to send and receives what is wanted.
     fn take_one(&mut self, driver: &mut D, key: Key, now: Now) -> Taken {
-        let Some(connection) = self.connections.get_mut(key) else { return Taken::Gone };
+        let Some(mut connection) = self.connections.get_mut(key) else { return Taken::Gone };
         connection.marks.clear(Marks::QUEUED);
-        if connection.marks.has(Marks::LINGERS) {
-            self.discard(driver, key);
-            return Taken::Gone;
+        if connection.marks.has(Marks::LINGERS | Marks::BLOCKED) {
+            if connection.marks.has(Marks::LINGERS) {
+                self.discard(driver, key);
+                return Taken::Gone;
+            }
+            if !self.flush(driver, key, now) {
+                return Taken::Gone;
+            }
+            let Some(same) = self.connections.get_mut(key) else { return Taken::Gone };
+            connection = same;
         }
-        if connection.marks.has(Marks::BLOCKED) && !self.flush(driver, key, now) {
-            return Taken::Gone;
-        }
-        let Some(connection) = self.connections.get_mut(key) else { return Taken::Gone };
-        if connection.output_is_full() {
-            return Taken::Rest;
-        }
-        if connection.has_finished() {
+        if connection.output_is_full() || connection.has_finished() {
             return Taken::Rest;
         }
         let wants = connection.machine.want();
@@ -113,43 +206,17 @@ impl<S: Service, D: Driver> Engine<S, D> {
         let idle = if connection.marks.clear(Marks::WOKEN) { Taken::Run(None) } else { Taken::Rest };
         match wants {
             Want::Drain => Taken::Run(None),
-            Want::Input => self.take_input(driver, key, now).unwrap_or(idle),
+            Want::Input => match connection.receive(driver, &self.pool, now) {
+                Ok(Received::Bytes((bytes, span))) => {
+                    self.batch.bytes_read += count(bytes);
+                    Taken::Run(span)
+                }
+                Ok(_) => idle,
+                Err(_) => self.broken(driver, key),
+            },
             Want::Space => self.take_space(driver, key, now).unwrap_or(idle),
             Want::Wake => idle,
             Want::Close | Want::Fault => Taken::Rest,
-        }
-    }
-
-    /// Receives requests. `None`: there is nothing new.
-    fn take_input(&mut self, driver: &mut D, key: Key, now: Now) -> Option<Taken> {
-        let connection = self.connections.get_mut(key)?;
-        if connection.marks.has(Marks::ENDED) {
-            return None;
-        }
-        let received = if connection.machine.has_carry() {
-            let room = connection.machine.carry_room(&self.pool);
-            let received = driver.receive_into(connection.stream, room);
-            if let Ok(Received::Bytes(bytes)) = received {
-                connection.machine.carry_received(bytes);
-            }
-            received.map(|received| received.map(|bytes| (bytes, None)))
-        } else {
-            let received = driver.receive(connection.stream);
-            received.map(|received| received.map(|span| (span.len(), Some(span))))
-        };
-        match received {
-            Ok(Received::Bytes((bytes, span))) => {
-                connection.pace = Pace::default();
-                connection.progress_ms = now.monotonic_ms;
-                self.batch.bytes_read += count(bytes);
-                Some(Taken::Run(span))
-            }
-            Ok(Received::Blocked) => None,
-            Ok(Received::End) => {
-                connection.marks.set(Marks::ENDED);
-                None
-            }
-            Err(_) => Some(self.broken(driver, key)),
         }
     }
 
@@ -188,7 +255,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
                 connection.marks.set(Marks::ENDED);
                 None
             }
-            Ok(Err::<_, std::io::Error>(_)) => Some(self.broken(driver, key)),
+            Ok(Err::<_, io::Error>(_)) => Some(self.broken(driver, key)),
             Err(_) => {
                 self.panicked(driver, key);
                 Some(Taken::Gone)
@@ -245,7 +312,13 @@ impl<S: Service, D: Driver> Engine<S, D> {
     fn send(&mut self, driver: &mut D, now: Now) {
         for at in 0..self.batch.items.len() {
             let key = self.batch.items[at].key;
-            if self.flush(driver, key, now) {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            let (flushed, bytes) = connection.flush(driver, &mut self.outputs, now);
+            self.batch.bytes_written += count(bytes);
+            if flushed == Flushed::All && connection.is_at_rest(driver) {
+                continue;
+            }
+            if self.flushed(driver, key, flushed) {
                 self.rest(driver, key, now);
             }
         }
@@ -259,47 +332,23 @@ impl<S: Service, D: Driver> Engine<S, D> {
     /// Sends what can be sent. `false`: the connection was broken, and is closed.
     fn flush(&mut self, driver: &mut D, key: Key, now: Now) -> bool {
         let Some(connection) = self.connections.get_mut(key) else { return false };
-        let Some(mut output) = connection.output.take() else { return true };
-        let before = output.len();
-        let sent = if before <= 2 * SEND_BYTES_PER_TURN_MAX {
-            driver.send(connection.stream, &mut *output)
-        } else {
-            driver.send(connection.stream, &mut Share::new(&mut output, SEND_BYTES_PER_TURN_MAX))
-        };
-        let bytes = before - output.len();
+        let (flushed, bytes) = connection.flush(driver, &mut self.outputs, now);
         self.batch.bytes_written += count(bytes);
-        if bytes > 0 {
-            connection.progress_ms = now.monotonic_ms;
-        }
-        match sent {
-            Ok(Sent::All) if output.is_empty() => {
-                connection.marks.clear(Marks::BLOCKED);
-                self.outputs.put(output);
-                true
-            }
-            Ok(Sent::All) => {
-                // Its next share comes with its next turn, behind others.
-                connection.marks.set(Marks::BLOCKED);
-                connection.output = Some(output);
-                self.put_off(key);
-                true
-            }
-            Ok(Sent::Blocked) => {
-                mark!("output waits for its reader");
-                if canary!("dropped byte", 8) && !output.is_empty() {
-                    output.advance(1);
-                }
-                connection.marks.set(Marks::BLOCKED);
-                output.shrink();
-                connection.output = Some(output);
-                true
-            }
-            Err(_) => {
-                self.outputs.put(output);
+        self.flushed(driver, key, flushed)
+    }
+
+    /// Acts on what sending has come to. `false`: the connection was broken, and is closed.
+    fn flushed(&mut self, driver: &mut D, key: Key, flushed: Flushed) -> bool {
+        match flushed {
+            Flushed::All | Flushed::Blocked => {}
+            // Its next share comes with its next turn, behind others.
+            Flushed::Share => self.put_off(key),
+            Flushed::Broken => {
                 self.broken(driver, key);
-                false
+                return false;
             }
         }
+        true
     }
 
     /// Leaves a connection until its next event, or closes it, or queues it again if it can go on.
@@ -307,10 +356,6 @@ impl<S: Service, D: Driver> Engine<S, D> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let done = !connection.has_output();
         let ended = connection.marks.has(Marks::ENDED);
-        let is_usual = done && !ended && !connection.has_finished();
-        if is_usual && connection.machine.want() == Want::Input && !driver.may_have_input(connection.stream) {
-            return connection.machine.settle(&self.pool);
-        }
         match connection.machine.want() {
             Want::Fault => {
                 self.stats().faults.add(1);

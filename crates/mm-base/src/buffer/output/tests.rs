@@ -91,6 +91,8 @@ fn bytes_come_out_in_order_however_they_are_sent() {
             assert_eq!(output.len(), expected.len());
             assert!(send(&mut output, step, slices) == expected, "step {step}, {slices} slices");
             assert_eq!(*source.unpinned.borrow(), [1, 2]);
+            assert!(pool.used_bytes() <= LARGE_BYTES, "{} bytes kept", pool.used_bytes());
+            output.clear();
             assert_eq!(pool.used_bytes(), 0);
         }
     }
@@ -120,7 +122,7 @@ fn an_output_that_is_written_while_it_is_sent_keeps_the_order() {
     }
     output.drain_into(&mut sent);
     assert!(sent == expected);
-    assert_eq!(pool.used_bytes(), 0);
+    assert_eq!(pool.used_bytes(), LARGE_BYTES);
     assert_eq!(source.unpinned.borrow().len(), 1000);
 }
 
@@ -163,6 +165,35 @@ fn room_that_was_asked_for_and_not_used_is_forgotten() {
     let mut sent = Vec::new();
     output.drain_into(&mut sent);
     assert!(sent == [vec![1; LARGE_BYTES], vec![2; LARGE_BYTES]].concat());
+    assert_eq!(pool.used_bytes(), LARGE_BYTES);
+}
+
+#[test]
+fn what_is_laid_aside_counts_as_unused_until_it_is_taken_up() {
+    let pool = Pool::new(1 << 20);
+    let source = Source::new(5000);
+    let mut output = Output::new(&pool, 100);
+    for _ in 0..3 {
+        output.take_up();
+        let expected = mixed(&mut output, &source);
+        assert!(send(&mut output, 1 << 20, 64) == expected);
+        // Twice is as good as once.
+        output.lay_aside();
+        output.lay_aside();
+        assert_eq!(pool.used_bytes(), 0);
+    }
+    output.take_up();
+    output.take_up();
+    assert_eq!(pool.used_bytes(), LARGE_BYTES);
+    output.write(b"unsent");
+    output.lay_aside();
+    assert_eq!((output.len(), pool.used_bytes()), (0, 0));
+    drop(output);
+    assert_eq!(pool.used_bytes(), 0);
+    // One that has never been written to has nothing to lay aside.
+    let mut output = Output::new(&pool, 100);
+    output.lay_aside();
+    output.take_up();
     assert_eq!(pool.used_bytes(), 0);
 }
 

@@ -27,6 +27,23 @@ unsafe fn wake_from_elsewhere(header: NonNull<Header>) {
     unsafe { header.as_ref().remote.wake(header) };
 }
 
+/// Queues the task of a waker, if it is one of the executor that this thread is in; then nothing else happens, and
+/// nothing of anybody's is run. False: it is another waker, and has not been used.
+#[inline]
+pub(crate) fn wake_here(waker: &Waker) -> bool {
+    if !std::ptr::eq(waker.vtable(), &raw const WAKER) {
+        return false;
+    }
+    let header = from_data(waker.data());
+    // SAFETY: it is a task's waker, which has a reference.
+    let task = unsafe { header.as_ref() };
+    with_current(|local| {
+        let local = local.filter(|local| task.is_of(local));
+        local.into_iter().for_each(|local| local.push(header));
+        local.is_some()
+    })
+}
+
 static WAKER: RawWakerVTable = RawWakerVTable::new(
     |data| {
         let header = from_data(data);
