@@ -6,7 +6,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::task::Waker;
 
-use crate::driver::{Driver, Event, SourceId};
+use crate::driver::{Driver, Event, Owner, SourceId};
 use crate::net::Direction;
 use crate::task::raw;
 
@@ -102,11 +102,12 @@ impl Waiting {
     /// Who is to be woken, of those who have the source's place; it keeps the waker for the next wait, which most often
     /// is the same task's.
     #[inline]
-    fn take(&mut self, source: SourceId, input: bool, output: bool) -> Option<&Waker> {
+    fn take(&mut self, event: &Event) -> Option<&Waker> {
+        let Event { source, readable, writable, .. } = *event;
         let place = self.places.get_mut(source.index()).filter(|place| place.serial == source.serial())?;
-        let is_woken = place.input && input || place.output && output;
-        place.input &= !input;
-        place.output &= !output;
+        let is_woken = place.input && readable || place.output && writable;
+        place.input &= !readable;
+        place.output &= !writable;
         place.waker.as_ref().filter(|_| is_woken)
     }
 
@@ -154,22 +155,17 @@ impl<D: Driver> Io<D> {
 
     /// Wakes those who wait for a source, for whatever.
     pub fn wake_all(&self, source: SourceId) {
-        self.wake(source, true, true);
+        self.event(&Event { source, owner: Owner::Task, readable: true, writable: true });
     }
 
     /// Wakes those for whom this event is.
-    pub(super) fn event(&self, event: &Event) {
-        self.wake(event.source, event.readable, event.writable);
-    }
-
-    /// Wakes those who wait for input, for output.
     #[inline]
-    fn wake(&self, source: SourceId, input: bool, output: bool) {
+    pub(super) fn event(&self, event: &Event) {
         let mut waiting = self.shared.waiting.borrow_mut();
-        let is_done = waiting.take(source, input, output).is_none_or(raw::wake_here);
+        let is_done = waiting.take(event).is_none_or(raw::wake_here);
         if !is_done || !waiting.others.is_empty() {
-            let foreign = if is_done { None } else { waiting.places[source.index()].waker.clone() };
-            wake_others(waiting, foreign, (source, input, output));
+            let foreign = if is_done { None } else { waiting.places[event.source.index()].waker.clone() };
+            wake_others(waiting, foreign, event);
         }
     }
 
@@ -186,19 +182,14 @@ impl<D: Driver> Io<D> {
 
 /// Wakes those who are not tasks of this shard or have no place, and `foreign`.
 #[cold]
-fn wake_others(
-    mut waiting: RefMut<'_, Waiting>,
-    foreign: Option<Waker>,
-    (source, input, output): (SourceId, bool, bool),
-) {
-    let directions = [(input, Direction::Input), (output, Direction::Output)];
-    let mut others =
-        directions.map(
-            |(is_woken, direction)| if is_woken { waiting.others.remove(&(source, direction)) } else { None },
-        );
+fn wake_others(mut waiting: RefMut<'_, Waiting>, foreign: Option<Waker>, event: &Event) {
+    let mut take = |is_woken: bool, direction| {
+        is_woken.then(|| waiting.others.remove(&(event.source, direction))).flatten()
+    };
+    let others = [take(event.readable, Direction::Input), take(event.writable, Direction::Output)];
     // Not while the table is borrowed: such a wake may run a destructor that closes a source.
     drop(waiting);
-    foreign.into_iter().chain(others.iter_mut().filter_map(Option::take)).for_each(Waker::wake);
+    foreign.into_iter().chain(others.into_iter().flatten()).for_each(Waker::wake);
 }
 
 impl<D> fmt::Debug for Io<D> {
@@ -216,7 +207,7 @@ mod tests {
     use mm_base::slab::Key;
 
     use super::*;
-    use crate::driver::{DefaultDriver, Owner};
+    use crate::driver::DefaultDriver;
     use crate::sys::socket::StreamOptions;
 
     /// A waker that is no task's.
@@ -249,7 +240,8 @@ mod tests {
         SourceId(Key::from_u64(serial << 32 | place))
     }
 
-    fn event(source: SourceId, readable: bool, writable: bool) -> Event {
+    /// Input, room for output, or both.
+    fn event(source: SourceId, [readable, writable]: [bool; 2]) -> Event {
         Event { source, owner: Owner::Task, readable, writable }
     }
 
@@ -259,11 +251,11 @@ mod tests {
         let (count, waker) = Count::new();
         for _ in 0..3 {
             io.wake_when_readable(one, &waker);
-            io.event(&event(one, false, true));
-            io.event(&event(source(3, 2), true, true));
+            io.event(&event(one, [false, true]));
+            io.event(&event(source(3, 2), [true, true]));
             assert_eq!(count.take(), 0);
-            io.event(&event(one, true, true));
-            io.event(&event(one, true, true));
+            io.event(&event(one, [true, true]));
+            io.event(&event(one, [true, true]));
             assert_eq!(count.take(), 1);
         }
     }
@@ -275,16 +267,16 @@ mod tests {
         for (reader, writer) in [(&of_first, &of_second), (&of_second, &of_first), (&of_first, &of_first)] {
             io.wake_when_readable(one, reader);
             io.wake_when_writable(one, writer);
-            io.event(&event(one, true, false));
+            io.event(&event(one, [true, false]));
             let after_input = [first.take(), second.take()];
-            io.event(&event(one, false, true));
+            io.event(&event(one, [false, true]));
             let after_output = [first.take(), second.take()];
             let of = |waker: &Waker| [&of_first, &of_second].map(|other| u32::from(waker.will_wake(other)));
             assert_eq!([after_input, after_output], [of(reader), of(writer)]);
         }
         io.wake_when_readable(one, &of_first);
         io.wake_when_writable(one, &of_second);
-        io.event(&event(one, true, true));
+        io.event(&event(one, [true, true]));
         assert_eq!([first.take(), second.take()], [1, 1]);
     }
 
@@ -297,7 +289,7 @@ mod tests {
         io.close(one);
         assert_eq!([first.take(), second.take()], [1, 1]);
         io.wake_when_readable(source(2, 6), &of_first);
-        io.event(&event(source(2, 6), true, true));
+        io.event(&event(source(2, 6), [true, true]));
         io.close(source(2, 6));
         drop((of_first, of_second));
         assert_eq!(first.take(), 1);
