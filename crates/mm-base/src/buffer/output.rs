@@ -245,7 +245,7 @@ impl Output {
     #[inline]
     pub fn lay_aside(&mut self) {
         if self.len > 0 {
-            self.clear();
+            self.drop_unsent();
         }
         if let Some(buffer) = &self.current
             && !self.is_aside
@@ -253,6 +253,11 @@ impl Output {
             self.pool.lay_aside(buffer);
             self.is_aside = true;
         }
+    }
+
+    #[cold]
+    fn drop_unsent(&mut self) {
+        self.clear();
     }
 
     /// It is going to be written to again after [`lay_aside`](Output::lay_aside).
@@ -341,13 +346,20 @@ impl Output {
     /// Gives the buffers of an empty output back, but for a large one, to write to next.
     #[inline]
     fn reset(&mut self) {
-        if !self.full.is_empty() {
-            self.full.clear();
-        }
-        if self.current.as_ref().is_some_and(|buffer| buffer.size() != Size::Large) {
-            self.current = None;
+        let is_small = self.current.as_ref().is_some_and(|buffer| buffer.size() == Size::Small);
+        if is_small || !self.full.is_empty() {
+            self.give_back(is_small);
         }
         (self.tail_start, self.tail_end) = (0, 0);
+    }
+
+    /// Gives back the buffers before the current one, and that one if it is small.
+    #[inline(never)]
+    fn give_back(&mut self, is_small: bool) {
+        self.full.clear();
+        if is_small {
+            self.current = None;
+        }
     }
 }
 

@@ -65,12 +65,14 @@ impl Inbox {
 
     /// Where the next receive goes. Never longer than [`RECEIVE_BYTES_MAX`], and shorter only when it has no
     /// room.
+    #[inline]
     pub(super) fn room(&mut self) -> &mut [u8] {
         let end = self.bytes.len().min(self.used + RECEIVE_BYTES_MAX);
         &mut self.bytes[self.used..end]
     }
 
     /// `len` bytes have been received into the room.
+    #[inline]
     pub(super) fn take(&mut self, len: usize) -> Span {
         let len = len.min(self.bytes.len() - self.used);
         let span = Span { start: place(self.used), len: place(len) };

@@ -17,6 +17,7 @@ impl Outputs {
         Self { kept: Vec::with_capacity(OUTPUTS_KEPT_MAX), pool: pool.clone(), cap }
     }
 
+    #[inline]
     pub(super) fn take(&mut self) -> Box<Output> {
         match self.kept.pop() {
             Some(mut output) => {
@@ -27,6 +28,7 @@ impl Outputs {
         }
     }
 
+    #[inline]
     pub(super) fn put(&mut self, mut output: Box<Output>) {
         if self.kept.len() < OUTPUTS_KEPT_MAX {
             output.lay_aside();

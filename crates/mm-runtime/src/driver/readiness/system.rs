@@ -145,10 +145,7 @@ impl<P: Poller> Kernel for System<P> {
         if let Some(bytes) = output.contiguous() {
             return rustix::net::send(stream, bytes, QUIETLY);
         }
-        let mut slices = [IoSlice::new(&[]); GATHER_MAX];
-        let count = output.gather(&mut slices);
-        let mut control = SendAncillaryBuffer::default();
-        rustix::net::sendmsg(stream, &slices[..count], &mut control, QUIETLY)
+        send_gathered(stream, output)
     }
 
     fn receive_datagram(
@@ -174,6 +171,15 @@ impl<P: Poller> Kernel for System<P> {
     fn reset(&mut self, stream: OwnedFd) {
         socket::reset(stream);
     }
+}
+
+/// Sends what does not lie in one piece. Apart, so that what does needs no room for the pieces on the stack.
+#[inline(never)]
+fn send_gathered(stream: &OwnedFd, output: &impl Unsent) -> Result<usize, Errno> {
+    let mut slices = [IoSlice::new(&[]); GATHER_MAX];
+    let count = output.gather(&mut slices);
+    let mut control = SendAncillaryBuffer::default();
+    rustix::net::sendmsg(stream, &slices[..count], &mut control, QUIETLY)
 }
 
 impl From<Listener> for OwnedFd {
