@@ -238,6 +238,13 @@ pub(crate) const WORK_MAX_BYTES: usize = 256 << 10;
 /// A write of many bytes does so many times as much as it copies itself.
 pub(crate) const WORK_PER_OWN_BYTE: usize = 4;
 
+/// Emptying segments for an upload may cost so many bytes copied for each of its own before more than usual is asked of
+/// items (measured: decision 0002).
+pub(crate) const GRACE_PER_OWN_BYTE: usize = 16;
+
+/// Of that, what one call may cost that has few bytes of its own: 100 us.
+pub(crate) const GRACE_MAX_BYTES: usize = 512 << 10;
+
 /// Bytes of segments that a write looks at for each of its own, whatever that costs, where only the reserve is left:
 /// nothing less makes the room that it took.
 pub(crate) const LATE_PACE: usize = 2;

@@ -115,6 +115,8 @@ pub struct Store<S: Sharing = Local> {
     owed: usize,
     /// See [`Store::set_bar`].
     bar: u64,
+    /// What emptying may cost in this call before the bar rises.
+    grace: usize,
     admission: admit::Admission,
     /// Bytes that can be written before segments have to be emptied again.
     countdown: usize,
@@ -186,6 +188,7 @@ impl<S: Sharing> Store<S> {
             work: Cell::new(0),
             owed: 0,
             bar: 0,
+            grace: 0,
             admission: admit::Admission::default(),
             countdown: 0,
             copy_credit: 0,

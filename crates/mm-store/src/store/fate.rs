@@ -2,7 +2,7 @@
 
 use super::{Found, Store, is_expired};
 use crate::index::mark;
-use crate::limits::{BAR_MAX, STAY_AFTER_SMALL, STAY_IN_MAIN};
+use crate::limits::{BAR_MAX, STAY_AFTER_SMALL, STAY_IN_MAIN, WORK_PER_RECORD_BYTES};
 use crate::memory::Location;
 use crate::segment::Queue;
 use crate::sharing::Sharing;
@@ -34,11 +34,19 @@ impl<S: Sharing> Store<S> {
     /// Where all that lives was read lately (a dump, a warm-up), segment after segment would be copied whole, and a
     /// write would wait until all of memory had been gone through. So while only the reserve is left, the bar rises
     /// with each quarter of a segment by which there is less room in the open ones, and at its highest nothing stays.
+    ///
+    /// A large value takes so long by itself that there is time to look for what is worth least, among items whose
+    /// bytes are most of what it costs to move them.
     pub(super) fn set_bar(&mut self) {
         self.bar = 0;
-        if self.is_late() {
+        if !self.is_late() {
+            return;
+        }
+        let mean_bytes = self.mean_bytes();
+        let has_grace = mean_bytes >= WORK_PER_RECORD_BYTES as u64 && self.work.get() < self.grace;
+        if !has_grace {
             // A rest that may be too short for a record is none.
-            let record = (self.core.sizes.record_max_bytes as u64).min(2 * self.mean_bytes());
+            let record = (self.core.sizes.record_max_bytes as u64).min(2 * mean_bytes);
             let room: u64 = self.rooms().map(|room| (room as u64).saturating_sub(record)).sum();
             self.bar = BAR_MAX.saturating_sub(room * 4 / self.core.sizes.segment_bytes as u64);
         }

@@ -8,7 +8,9 @@ use super::relocate::{OPTIONS_BYTES, Rewrite};
 use super::write::{Short, head_of};
 use super::{Found, Key, Mode, Outcome, Put, PutError, Store};
 use crate::index::{Hint, Locked};
-use crate::limits::{KEY_MAX_BYTES, MIN_EXTENT_BYTES};
+use crate::limits::{
+    GRACE_MAX_BYTES, GRACE_PER_OWN_BYTE, KEY_MAX_BYTES, MIN_EXTENT_BYTES, WORK_PER_OWN_BYTE,
+};
 use crate::memory::{EXTENT_HEADER_BYTES, Head, Location, OpenRecord, SegmentId, flag};
 use crate::segment::Place;
 use crate::sharing::Sharing;
@@ -34,6 +36,8 @@ pub struct Upload {
     filled: usize,
     has_own_cas: bool,
     stale: Option<Stale>,
+    /// What emptying segments for it may still cost before more than usual is asked of items.
+    grace: usize,
 }
 
 /// What a value that is out of date from the start keeps of the item before it.
@@ -135,6 +139,7 @@ impl<S: Sharing> Store<S> {
             filled: 0,
             has_own_cas: put.cas.is_some(),
             stale: None,
+            grace: len.saturating_mul(GRACE_PER_OWN_BYTE),
         })
     }
 
@@ -165,7 +170,17 @@ impl<S: Sharing> Store<S> {
         assert!(len <= upload.piece_len() - upload.filled, "more bytes than space");
         upload.filled += len;
         self.begin(self.now_s);
-        whole(|| self.keep_pace(len));
+        whole(|| self.with_grace(upload, len, |store| store.keep_pace(len)));
+    }
+
+    /// Does a part of what an upload needs, of `bytes` of its own: room for it need not be made in haste.
+    fn with_grace<T>(&mut self, upload: &mut Upload, bytes: usize, act: impl FnOnce(&mut Self) -> T) -> T {
+        self.work.set(0);
+        self.grace = upload.grace.min(GRACE_MAX_BYTES.max(WORK_PER_OWN_BYTE * bytes));
+        let done = act(self);
+        upload.grace = upload.grace.saturating_sub(self.work.get());
+        self.grace = 0;
+        done
     }
 
     fn next_extent(&mut self, upload: &mut Upload) -> Result<(), PutError> {
@@ -199,7 +214,8 @@ impl<S: Sharing> Store<S> {
     /// Opens an extent for up to `wanted` bytes at the end of the upload's chain.
     fn open_extent(&mut self, upload: &mut Upload, wanted: usize) -> Result<OpenRecord, PutError> {
         let (place, least) = self.extent_place(upload, wanted);
-        let segment = self.make_room(place, least)?;
+        let bytes = wanted.min(self.core.sizes.segment_bytes);
+        let segment = self.with_grace(upload, bytes, |store| store.make_room(place, least))?;
         let len = wanted.min(self.core.arena.extent_room(segment));
         let extent =
             self.core.arena.append_extent(&mut self.writer, segment, len).ok_or(PutError::NoMemory)?;
