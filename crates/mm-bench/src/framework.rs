@@ -30,7 +30,7 @@ pub(crate) struct FrameworkArguments {
     /// Fewer and shorter rounds: good for a look, not for a record.
     #[arg(long)]
     quick: bool,
-    /// Rounds of the echo rows [default: 15, with --quick 4].
+    /// Rounds of the echo rows [default: 40, with --quick 4].
     #[arg(long)]
     rounds: Option<usize>,
     /// Only one part: echo, idle or costs.
@@ -80,7 +80,7 @@ struct Figures {
 
 /// Echo, one message of 100 bytes per round trip: processor time per message, as multiples of the epoll floor's.
 fn echo(arguments: &FrameworkArguments) -> Result<(), String> {
-    let rounds = arguments.rounds.unwrap_or(if arguments.quick { 4 } else { 15 });
+    let rounds = arguments.rounds.unwrap_or(if arguments.quick { 4 } else { 40 });
     let seconds = if arguments.quick { 0.15 } else { 0.3 };
     let (contenders, remarks) = contenders::start(&arguments.peers)?;
     let mut entries = Vec::new();

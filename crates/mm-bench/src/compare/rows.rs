@@ -190,8 +190,8 @@ pub(super) const ROWS: &[Row] = &[
     },
 ];
 
-/// Connections beyond which a load connects for each round anew: all servers' together would be too many.
-const CONNECTED_MAX: usize = 1_000;
+/// Connections beyond which a load connects for each round anew: those of all rows and servers would be too many.
+const CONNECTED_MAX: usize = 500;
 
 impl Row {
     /// Whether `--only` asks for it, by its name or by a part of several names; where nothing is asked for, whether

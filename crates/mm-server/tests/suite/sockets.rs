@@ -152,7 +152,7 @@ fn those_who_never_read_are_closed_in_time(config: Settings) {
 }
 
 fn the_silent_are_closed_in_time_and_the_talkative_are_not(config: Settings) {
-    let server = Running::start(Config { idle_timeout_ms: Some(200), ..config() });
+    let server = Running::start(Config { idle_timeout_ms: Some(500), ..config() });
     let mut silent = server.connect();
     let mut talkative = server.connect();
     exchange(&mut silent, b"echo once\n", "once\n");
