@@ -128,8 +128,8 @@ pub(crate) const TURN_NEAR_LIVE_PERCENT: usize = 50;
 /// See [`TURN_NEAR_LIVE_PERCENT`].
 pub(crate) const TURN_NEAR_SHARE: u64 = 2;
 
-/// That holds while garbage is no more than this part of what segments are filled with: else it would cost more items
-/// than the other round (measured: decision 0002).
+/// [`TURN_NEAR_LIVE_PERCENT`] holds while garbage is no more than this part of what segments are filled with: beyond it
+/// holes cost more items than another round does (measured: decision 0002).
 pub(crate) const TOLERATED_GARBAGE_SHARE: usize = 16;
 
 /// At this height of the bar nothing stays.
