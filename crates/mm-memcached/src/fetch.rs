@@ -29,7 +29,7 @@ impl<S: Sharing> Memcached<S> {
                     write_value(key.bytes(), item, (None, get.last), call.output);
                 }
                 if self.is_observed() {
-                    self.observe_fetch(*key, None);
+                    self.observe_fetch(key, None);
                 }
             }
             Err(miss) => self.missed(key, miss, get.last, call),
@@ -50,7 +50,7 @@ impl<S: Sharing> Memcached<S> {
                 self.counters.get_hits.count();
                 write_value(key.bytes(), item, (cas, get.last), call.output);
                 if self.is_observed() {
-                    self.observe_fetch(key, None);
+                    self.observe_fetch(&key, None);
                 }
             }
             Err(miss) => self.missed(&key, miss, get.last, call),
@@ -65,7 +65,7 @@ impl<S: Sharing> Memcached<S> {
         if last {
             call.output.write(lines::END);
         }
-        self.observe_fetch(*key, Some(miss));
+        self.observe_fetch(key, Some(miss));
     }
 
     /// The same, once more: another shard has changed the item while it was read.
@@ -83,12 +83,12 @@ impl<S: Sharing> Memcached<S> {
                 let cas = fetch.tells_cas().then(|| if has_cas { item.cas() } else { 0 });
                 write_value(key.bytes(), item, (cas, false), call.output);
                 self.counters.touch_hits.count();
-                self.observe_fetch(key, None);
+                self.observe_fetch(&key, None);
             }
             Err(miss) => {
                 self.counters.touch_misses.count();
                 self.count_miss(miss);
-                self.observe_fetch(key, Some(miss));
+                self.observe_fetch(&key, Some(miss));
             }
         }
     }

@@ -165,7 +165,7 @@ impl<S: Sharing> Memcached<S> {
 
     /// A look-up of a key, successful or not.
     #[inline]
-    pub(crate) fn observe_fetch(&mut self, key: Key<'_>, miss: Option<Miss>) {
+    pub(crate) fn observe_fetch(&mut self, key: &Key<'_>, miss: Option<Miss>) {
         if self.is_observed() {
             self.tell_fetch(key, miss);
         }
@@ -173,7 +173,8 @@ impl<S: Sharing> Memcached<S> {
 
     #[cold]
     #[inline(never)]
-    fn tell_fetch(&mut self, key: Key<'_>, miss: Option<Miss>) {
+    fn tell_fetch(&mut self, key: &Key<'_>, miss: Option<Miss>) {
+        let key = *key;
         self.count_deed(key, if miss.is_none() { Deed::Hit } else { Deed::Miss });
         if !self.is_watched(kind::FETCHERS) {
             return;

@@ -58,7 +58,7 @@ impl<S: Sharing> Memcached<S> {
                     }
                 }
                 self.counters.get_hits.count();
-                self.observe_fetch(*key, None);
+                self.observe_fetch(key, None);
             }
             Err(miss) => self.meta_missed(&asked, miss, call),
         }

@@ -18,8 +18,8 @@ const GROWTH_MAX: f64 = 0.005;
 /// Slices without growth that make rest: a log that is used again may take some memory between two that it frees.
 const STILL: u32 = 2;
 
-/// How long it may take for each GiB that the cache may use, in seconds.
-const SECONDS_PER_GIB: f64 = 15.0;
+/// How long it may take for each GiB that the cache may use, in seconds: two shards that share a processor are slow.
+const SECONDS_PER_GIB: f64 = 45.0;
 
 /// Writes to a cache until it is at rest, or for as long as that may take. `false`: it still takes memory.
 ///

@@ -28,12 +28,12 @@ impl<S: Sharing> Memcached<S> {
                 let cas = if has_cas { item.cas() } else { 0 };
                 write_item(request.head, &item, (tells_key, true, cas), call.output);
                 self.counters.get_hits.count();
-                self.observe_fetch(key, None);
+                self.observe_fetch(&key, None);
             }
             Err(miss) => {
                 self.counters.get_misses.count();
                 self.count_miss(miss);
-                self.observe_fetch(key, Some(miss));
+                self.observe_fetch(&key, Some(miss));
                 missed(request, tells_key, call.output);
             }
         }
@@ -53,12 +53,12 @@ impl<S: Sharing> Memcached<S> {
                 let cas = if has_cas { item.cas() } else { 0 };
                 write_item(request.head, &item, (tells_key, tells_value, cas), call.output);
                 self.counters.touch_hits.count();
-                self.observe_fetch(key, None);
+                self.observe_fetch(&key, None);
             }
             Err(miss) => {
                 self.counters.touch_misses.count();
                 self.count_miss(miss);
-                self.observe_fetch(key, Some(miss));
+                self.observe_fetch(&key, Some(miss));
                 missed(request, tells_key, call.output);
             }
         }

@@ -76,7 +76,7 @@ impl<S: Sharing> Memcached<S> {
                     let _touched = self.store.touch(key, call.time.expiry_s(options.exptime), now_s);
                 }
                 self.count_hit(asked);
-                self.observe_fetch(key, None);
+                self.observe_fetch(&key, None);
                 return true;
             }
         };
@@ -87,7 +87,7 @@ impl<S: Sharing> Memcached<S> {
             match made {
                 Ok(Outcome::Stored) => {
                     self.count_miss(miss);
-                    self.observe_fetch(key, Some(miss));
+                    self.observe_fetch(&key, Some(miss));
                     self.answer_vivified(asked, cas, call);
                     return true;
                 }
@@ -104,7 +104,7 @@ impl<S: Sharing> Memcached<S> {
     pub(crate) fn meta_missed(&mut self, asked: &Asked<'_>, miss: Miss, call: &mut Call<'_>) {
         let Asked { key, options, .. } = *asked;
         self.count_miss(miss);
-        self.observe_fetch(key, Some(miss));
+        self.observe_fetch(&key, Some(miss));
         self.counters.get_misses.count();
         if !options.has(b'q') {
             let mut writer = Writer::new(call.output.spare(HEADER_MAX_BYTES));

@@ -277,10 +277,13 @@ impl<S: Sharing> Store<S> {
         self.keep_pace(bytes);
     }
 
-    /// The same where only the value of an item has changed: there are as many items as before.
+    /// The same where only the value of an item has changed: there are as many items as before, so that it is enough to
+    /// help a growth or shrink that goes on, and to look now and then whether deletes have left the index too large.
     #[inline]
     fn after_overwrite(&mut self, bytes: usize) {
-        self.resize_step();
+        if self.core.index.is_moving() || self.countdown <= bytes {
+            self.resize_step();
+        }
         self.keep_pace(bytes);
     }
 
