@@ -67,16 +67,18 @@ pub struct Executor {
     local: Rc<Local>,
 }
 
-/// What tasks, timers and handles of one executor share.
+/// What tasks, timers and handles of one executor share. What every poll of a task needs comes first: system calls
+/// leave nothing of it in the nearest cache, so it is to lie in few lines.
+#[repr(C, align(64))]
 pub(crate) struct Local {
-    pub(crate) id: u64,
-    pub(crate) remote: Arc<Remote>,
     pub(crate) queues: RunQueues,
+    pub(crate) id: u64,
     pub(crate) all: AllTasks,
-    pub(crate) memory: Memory,
-    pub(crate) polled: Polled,
-    pub(crate) timers: Timers,
     pub(crate) stall: Stall,
+    pub(crate) polled: Polled,
+    pub(crate) remote: Arc<Remote>,
+    pub(crate) timers: Timers,
+    pub(crate) memory: Memory,
     pub(crate) net: RefCell<Option<Rc<Net>>>,
     pub(crate) shards: RefCell<Option<Shards>>,
     /// This shard's values of what is [`Sharded`](crate::shards::Sharded), by its number.

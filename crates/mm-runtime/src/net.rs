@@ -26,11 +26,12 @@ use crate::driver::sockets::Sockets;
 use crate::driver::{Address, Pieces, Received, Sent, SourceId};
 use crate::executor::Executor;
 use crate::limits::{OUTPUTS_KEPT_MAX, WRITE_QUEUE_BYTES};
-use crate::shard::Io;
+use crate::shard::{Io, Shared};
 use crate::sys::socket::ListenAddress;
 use crate::task::raw;
 
 mod buffered;
+mod buffers;
 mod datagrams;
 mod handle;
 mod linger;
@@ -52,6 +53,7 @@ pub use served::{Ledger, Served, Watch};
 pub use stream::{Incomplete, ReadHalf, Stream, WriteHalf};
 pub use writer::BufferedWriter;
 
+use buffers::{Buffers, Fill};
 use handle::{Handle, Tried};
 use served::Note;
 
@@ -59,20 +61,23 @@ use served::Note;
 type UnixReceived = (usize, Option<PathBuf>);
 
 /// What the sockets of a shard's tasks have in common.
+///
+/// What every request needs comes first, to lie in few cache lines.
+#[repr(C)]
 pub(crate) struct Net {
-    pub(crate) pool: Pool,
-    #[expect(clippy::vec_box, reason = "a stream has room for a pointer only")]
-    outputs: RefCell<Vec<Box<Output>>>,
+    driver: Rc<dyn Calls>,
+    buffers: Buffers,
     /// What served streams note for their server.
     note: Note,
-    driver: Box<dyn Calls>,
+    #[expect(clippy::vec_box, reason = "a stream has room for a pointer only")]
+    outputs: RefCell<Vec<Box<Output>>>,
 }
 
 impl Net {
     /// An empty output; streams have one only while they write.
     fn take_output(&self) -> Box<Output> {
         let kept = self.outputs.borrow_mut().pop();
-        kept.unwrap_or_else(|| Box::new(Output::new(&self.pool, WRITE_QUEUE_BYTES)))
+        kept.unwrap_or_else(|| Box::new(Output::new(&self.buffers.pool, WRITE_QUEUE_BYTES)))
     }
 
     fn put_output(&self, mut output: Box<Output>) {
@@ -84,17 +89,20 @@ impl Net {
     }
 }
 
-/// The calls of a shard's driver that tasks make, whatever the driver's type.
+/// The calls of a shard's driver that tasks make, whatever the driver's type. Those of every request come first, for
+/// their addresses to lie together.
 trait Calls {
+    fn fill(&self, stream: SourceId, fill: Fill<'_>) -> io::Result<Tried<usize>>;
+    fn send_bytes(&self, stream: SourceId, bytes: &mut &[u8]) -> io::Result<Sent>;
+    fn wait(&self, source: SourceId, direction: Direction, waker: &Waker);
+    fn receive(&self, stream: SourceId, space: &mut [u8]) -> io::Result<Received<usize>>;
+    fn send(&self, stream: SourceId, output: &mut Output) -> io::Result<Sent>;
     fn listen(&self, address: &ListenAddress, backlog: u32) -> io::Result<(SourceId, ListenAddress)>;
     fn accept(&self, listener: SourceId) -> io::Result<Option<(SourceId, Address)>>;
     fn connect(&self, endpoint: &Endpoint) -> io::Result<SourceId>;
     fn connected(&self, stream: SourceId) -> io::Result<bool>;
     fn local_address(&self, stream: SourceId) -> Option<Address>;
     fn may_have_input(&self, stream: SourceId) -> bool;
-    fn receive(&self, stream: SourceId, space: &mut [u8]) -> io::Result<Received<usize>>;
-    fn send(&self, stream: SourceId, output: &mut Output) -> io::Result<Sent>;
-    fn send_bytes(&self, stream: SourceId, bytes: &mut &[u8]) -> io::Result<Sent>;
     fn send_pieces(&self, stream: SourceId, pieces: &mut Pieces<'_>) -> io::Result<Sent>;
     fn shutdown_output(&self, stream: SourceId) -> io::Result<()>;
     fn close(&self, source: SourceId);
@@ -105,7 +113,6 @@ trait Calls {
     fn bind_unix_datagram(&self, name: Option<(&Path, u32)>) -> io::Result<SourceId>;
     fn receive_from_unix(&self, socket: SourceId, space: &mut [u8]) -> io::Result<Option<UnixReceived>>;
     fn send_to_unix(&self, socket: SourceId, bytes: &[u8], to: &Path) -> io::Result<bool>;
-    fn wait(&self, source: SourceId, direction: Direction, waker: &Waker);
     /// Wakes whoever waits for the source.
     fn wake(&self, source: SourceId);
 }
@@ -117,7 +124,19 @@ pub(crate) enum Direction {
     Output,
 }
 
-impl<D: Sockets> Calls for Io<D> {
+impl<D: Sockets> Calls for Shared<D> {
+    fn fill(&self, stream: SourceId, fill: Fill<'_>) -> io::Result<Tried<usize>> {
+        let mut driver = self.driver();
+        if driver.may_have_input(stream) {
+            return fill.receive(&mut *driver, stream);
+        }
+        // A waker that this replaces may close a source.
+        drop(driver);
+        Self::wait(self, stream, Direction::Input, fill.waker);
+        fill.settle();
+        Ok(Tried::Waits)
+    }
+
     fn listen(&self, address: &ListenAddress, backlog: u32) -> io::Result<(SourceId, ListenAddress)> {
         self.driver().listen(address, backlog)
     }
@@ -198,10 +217,7 @@ impl<D: Sockets> Calls for Io<D> {
     }
 
     fn wait(&self, source: SourceId, direction: Direction, waker: &Waker) {
-        match direction {
-            Direction::Input => self.wake_when_readable(source, waker),
-            Direction::Output => self.wake_when_writable(source, waker),
-        }
+        Self::wait(self, source, direction, waker);
     }
 
     fn wake(&self, source: SourceId) {
@@ -211,7 +227,12 @@ impl<D: Sockets> Calls for Io<D> {
 
 /// Lets the tasks of `executor` use the sockets of the driver behind `io`, with buffers of `pool`.
 pub fn attach<D: Sockets + 'static>(executor: &Executor, io: Io<D>, pool: Pool) {
-    let net = Net { pool, outputs: RefCell::default(), note: Note::default(), driver: Box::new(io) };
+    let net = Net {
+        driver: io.into_shared(),
+        buffers: Buffers::new(pool),
+        note: Note::default(),
+        outputs: RefCell::default(),
+    };
     executor.set_net(Rc::new(net));
 }
 

@@ -18,6 +18,7 @@ use crate::executor::Executor;
 use crate::limits::{EVENTS_MAX, POLLS_PER_TURN, TIMER_STEPS_PER_TURN};
 
 pub use io::Io;
+pub(crate) use io::Shared;
 #[cfg(test)]
 pub(crate) use io::WAITING_BYTES;
 

@@ -33,7 +33,9 @@ impl fmt::Display for Stalled {
     }
 }
 
+/// In a cache line of its own, which another thread reads.
 #[derive(Default)]
+#[repr(align(64))]
 struct Shared {
     /// How often something was begun; written by the shard alone.
     polls: AtomicU64,
@@ -45,14 +47,15 @@ struct Shared {
 
 type Hook = Box<dyn FnMut(Stalled)>;
 
-/// The shard's side.
+/// The shard's side. What each poll needs comes last, to lie beside the rest of that.
+#[repr(C)]
 pub struct Stall {
-    shared: Arc<Shared>,
     hook: RefCell<Option<Hook>>,
     reported: Cell<u64>,
     service: Name,
     /// How often the service was begun.
     services: Cell<u64>,
+    shared: Arc<Shared>,
 }
 
 impl fmt::Debug for Stall {

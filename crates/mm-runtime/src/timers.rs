@@ -18,9 +18,10 @@ use crate::task::{Interrupted, take_interrupt};
 
 /// The timers of one executor. The shard asks for the next deadline and tells the time; the rest is done by
 /// [`Sleep`] and [`timeout`].
+#[repr(C)]
 pub struct Timers {
-    wheel: RefCell<TimerWheel<Expiry>>,
     now: Cell<Now>,
+    wheel: RefCell<TimerWheel<Expiry>>,
 }
 
 /// What a timer does.

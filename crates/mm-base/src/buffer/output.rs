@@ -29,22 +29,23 @@ use super::{Buffer, Pinned, Pool, Size};
 /// output.drain_into(&mut sent);
 /// assert_eq!(sent, b"VALUE key");
 /// ```
+#[repr(C)] // so that what a short answer needs lies together
 pub struct Output {
-    pool: Pool,
-    /// The buffer that is being written to.
-    current: Option<Buffer>,
-    /// The buffers before it, oldest first.
-    full: VecDeque<Buffer>,
-    /// What comes before the tail.
-    pieces: VecDeque<Piece>,
+    /// Unsent bytes in all.
+    len: usize,
     /// The tail: bytes `start..end` of the current buffer, which no piece has taken up yet.
     tail_start: usize,
     tail_end: usize,
-    /// Unsent bytes in all.
-    len: usize,
+    /// The buffer that is being written to.
+    current: Option<Buffer>,
     cap: usize,
     /// It is empty, and its buffer, if it has one, counts as unused.
     is_aside: bool,
+    /// What comes before the tail.
+    pieces: VecDeque<Piece>,
+    /// The buffers before it, oldest first.
+    full: VecDeque<Buffer>,
+    pool: Pool,
 }
 
 enum Piece {
@@ -197,9 +198,11 @@ impl Output {
     #[inline]
     pub fn advance(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.len, "{bytes} bytes sent of {}", self.len);
-        if bytes >= self.len && self.pieces.is_empty() {
-            self.len = 0;
-            self.reset();
+        let is_small = self.current.as_ref().is_some_and(|buffer| buffer.size() == Size::Small);
+        if bytes >= self.len && self.pieces.is_empty() && !is_small {
+            // Without pieces there are no buffers before the current one.
+            debug_assert!(self.full.is_empty(), "a full buffer of which no piece tells");
+            (self.len, self.tail_start, self.tail_end) = (0, 0, 0);
         } else {
             self.advance_within(bytes);
         }
@@ -250,7 +253,7 @@ impl Output {
         if let Some(buffer) = &self.current
             && !self.is_aside
         {
-            self.pool.lay_aside(buffer);
+            buffer.lay_aside();
             self.is_aside = true;
         }
     }
@@ -266,7 +269,7 @@ impl Output {
         if std::mem::take(&mut self.is_aside)
             && let Some(buffer) = &self.current
         {
-            self.pool.take_up(buffer);
+            buffer.take_up();
         }
     }
 

@@ -82,18 +82,6 @@ impl Pool {
         Buffer { chunk, pool: Rc::clone(&self.shared) }
     }
 
-    /// The holder of a buffer has nothing to put in it, but soon will have: meanwhile it counts as unused.
-    #[inline]
-    pub(super) fn lay_aside(&self, buffer: &Buffer) {
-        self.shared.used_bytes.set(self.shared.used_bytes.get() - buffer.len());
-    }
-
-    /// A buffer that has been laid aside is used again, or is going to be dropped.
-    #[inline]
-    pub(super) fn take_up(&self, buffer: &Buffer) {
-        self.shared.used_bytes.set(self.shared.used_bytes.get() + buffer.len());
-    }
-
     /// Whether the buffers in use are below the limit, so that more may be received.
     #[must_use]
     #[inline]
@@ -156,6 +144,19 @@ impl Buffer {
     #[must_use]
     pub fn size(&self) -> Size {
         Size::fitting(self.chunk.len())
+    }
+
+    /// Its holder keeps it for whoever needs one next: meanwhile it counts as unused. For those who bound how many they
+    /// keep, and [take it up](Buffer::take_up) before they use or drop it.
+    #[inline]
+    pub fn lay_aside(&self) {
+        self.pool.used_bytes.set(self.pool.used_bytes.get() - self.chunk.len());
+    }
+
+    /// It has been [laid aside](Buffer::lay_aside), and is used again or going to be dropped.
+    #[inline]
+    pub fn take_up(&self) {
+        self.pool.used_bytes.set(self.pool.used_bytes.get() + self.chunk.len());
     }
 }
 

@@ -139,11 +139,12 @@ pub trait Kernel {
     fn reset(&mut self, stream: Self::Handle);
 }
 
-/// One shard's I/O on a kernel that tells what is ready.
+/// One shard's I/O on a kernel that tells what is ready. What every call needs comes first.
+#[repr(C)]
 pub struct ReadinessDriver<K: Kernel> {
-    kernel: K,
     table: Table<K::Handle>,
     inbox: Inbox,
+    kernel: K,
 }
 
 impl<P: Poller> ReadinessDriver<System<P>> {
@@ -162,7 +163,7 @@ impl<K: Kernel> ReadinessDriver<K> {
 
     /// A driver without sources over this kernel.
     pub fn over(kernel: K) -> Self {
-        Self { kernel, table: Table::new(), inbox: Inbox::new() }
+        Self { table: Table::new(), inbox: Inbox::new(), kernel }
     }
 
     /// The kernel, and the table that it is told of at each wait.
@@ -216,11 +217,10 @@ fn receive<K: Kernel>(
                 return Ok(Received::Bytes(received));
             }
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                source.readable = false;
-                return source.blocked(Received::Blocked);
+            Err(error) => {
+                source.readable &= error != Errno::AGAIN;
+                return source.failed(error, Received::Blocked);
             }
-            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -315,11 +315,10 @@ impl<K: Kernel> Driver for ReadinessDriver<K> {
                     source.writable = sent == gathered;
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
-                    source.writable = false;
-                    return source.blocked(Sent::Blocked);
+                Err(error) => {
+                    source.writable &= error != Errno::AGAIN;
+                    return source.failed(error, Sent::Blocked);
                 }
-                Err(error) => return Err(error.into()),
             }
         }
         Ok(Sent::All)

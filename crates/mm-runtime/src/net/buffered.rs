@@ -3,15 +3,14 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
-use mm_base::buffer::{Buffer, Pool, Size};
+use mm_base::buffer::{Buffer, Size};
 
 use super::share::{is_spent, spend};
-use super::stream::{read_exact, receive, without_input};
-use super::{Direction, Handle, Incomplete, ReadHalf, Tried};
+use super::stream::{read_exact, receive};
+use super::{Buffers, Direction, Fill, Handle, Incomplete, ReadHalf, Tried};
 use crate::driver::Address;
-use crate::limits::STARVED_RETRY_MS;
 
 /// Reads through a buffer. It takes one from the shard's pool when bytes have come and gives it back when they have
 /// been used, so a reader that waits for its peer holds none.
@@ -60,7 +59,7 @@ impl BufferedReader {
 
     /// Marks bytes at the front of [`buffered`](Self::buffered) as used; all where that are fewer.
     pub fn consume(&mut self, bytes: usize) {
-        self.window.consume(bytes);
+        self.window.consume(bytes, &self.half.handle.net.buffers);
     }
 
     /// Waits for more bytes than there are; false when the peer has finished. May be given up at any time without
@@ -73,8 +72,10 @@ impl BufferedReader {
         let Self { half, window } = self;
         let mut waiting = false;
         poll_fn(move |context| {
-            let polled =
-                half.handle.poll_try(Direction::Input, &mut waiting, context, |handle| window.fill(handle));
+            let waker = context.waker();
+            let polled = half
+                .handle
+                .poll_try(Direction::Input, &mut waiting, context, |handle| window.fill(handle, waker));
             polled.map_ok(|received| received > 0)
         })
     }
@@ -89,6 +90,7 @@ impl BufferedReader {
         let Self { half, window } = self;
         let (mut searched, mut waiting) = (0, false);
         poll_fn(move |context| {
+            let waker = context.waker();
             half.handle.poll_try(Direction::Input, &mut waiting, context, |handle| {
                 let mut progress = false;
                 loop {
@@ -97,14 +99,14 @@ impl BufferedReader {
                         return Ok(Tried::Done(searched + index + 1));
                     }
                     searched = bytes.len();
-                    match window.fill(handle)? {
+                    match window.fill(handle, waker)? {
                         Tried::Done(0) => return Ok(Tried::Done(searched)),
                         Tried::Done(_) if is_spent() => return Ok(Tried::Progress),
                         Tried::Done(_) => {
                             spend();
                             progress = true;
                         }
-                        Tried::Blocked if progress => return Ok(Tried::Progress),
+                        Tried::Blocked | Tried::Waits if progress => return Ok(Tried::Progress),
                         other => return Ok(other),
                     }
                 }
@@ -121,7 +123,7 @@ impl BufferedReader {
         let mut waiting = false;
         poll_fn(move |context| {
             if space.is_empty() || !window.bytes().is_empty() {
-                return Poll::Ready(Ok(window.take(space)));
+                return Poll::Ready(Ok(window.take(space, &half.handle.net.buffers)));
             }
             half.handle
                 .poll_try(Direction::Input, &mut waiting, context, |handle| receive(handle, space, true))
@@ -134,7 +136,7 @@ impl BufferedReader {
     /// As for [`ReadHalf::read_exact`].
     pub fn read_exact(&mut self, space: &mut [u8]) -> impl Future<Output = Result<(), Incomplete>> {
         let Self { half, window } = self;
-        read_exact(&half.handle, space, |space| window.take(space))
+        read_exact(&half.handle, space, |space| window.take(space, &half.handle.net.buffers))
     }
 }
 
@@ -143,39 +145,54 @@ impl Window {
         self.buffer.as_ref().map_or(&[], |buffer| &buffer[usize::from(self.start)..usize::from(self.end)])
     }
 
-    fn consume(&mut self, bytes: usize) {
+    #[inline]
+    fn consume(&mut self, bytes: usize, buffers: &Buffers) {
         let rest = usize::from(self.end - self.start).saturating_sub(bytes);
         self.start = self.end - offset(rest);
         if rest == 0 {
-            *self = Self { buffer: None, start: 0, end: 0 };
+            (self.start, self.end) = (0, 0);
+            self.buffer.take().into_iter().for_each(|buffer| buffers.put(buffer));
         }
     }
 
     /// Moves bytes to `space`, as many as there are and fit.
-    fn take(&mut self, space: &mut [u8]) -> usize {
+    fn take(&mut self, space: &mut [u8], buffers: &Buffers) -> usize {
         let bytes = self.bytes().len().min(space.len());
         space[..bytes].copy_from_slice(&self.bytes()[..bytes]);
-        self.consume(bytes);
+        self.consume(bytes, buffers);
         bytes
     }
 
-    /// Tries to receive behind what there is.
-    fn fill(&mut self, handle: &Handle) -> io::Result<Tried<usize>> {
-        if self.start > 0
-            && let Some(buffer) = &mut self.buffer
-        {
+    /// Moves what there is to the front.
+    #[cold]
+    fn compact(&mut self) {
+        if let Some(buffer) = &mut self.buffer {
             buffer.copy_within(usize::from(self.start)..usize::from(self.end), 0);
             (self.start, self.end) = (0, self.end - self.start);
+        }
+    }
+
+    /// Tries to receive behind what there is.
+    fn fill(&mut self, handle: &Handle, waker: &Waker) -> io::Result<Tried<usize>> {
+        if self.start > 0 {
+            self.compact();
         }
         let kept = usize::from(self.end);
         if kept == Size::Large.bytes() {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let tried = fill(handle, &mut self.buffer, kept)?;
-        if let Tried::Done(received) = tried {
-            self.end = offset(kept + received);
-        }
-        Ok(tried)
+        let fill = Fill { buffer: &mut self.buffer, kept, buffers: &handle.net.buffers, waker };
+        Ok(match handle.net.driver.fill(handle.source, fill)? {
+            Tried::Done(received) => {
+                if received > 0 {
+                    handle.received(received);
+                }
+                self.end = offset(kept + received);
+                Tried::Done(received)
+            }
+            Tried::Blocked | Tried::Waits if kept == 0 && handle.ends() => Tried::Done(0),
+            other => other,
+        })
     }
 }
 
@@ -183,47 +200,4 @@ impl Window {
 #[expect(clippy::cast_possible_truncation, reason = "the longest buffer is shorter, as asserted above")]
 fn offset(bytes: usize) -> u16 {
     bytes as u16
-}
-
-/// Tries to receive behind the `kept` bytes at the front of the buffer, in a large one. A reader that must wait holds
-/// no larger buffer than it needs.
-fn fill(handle: &Handle, buffer: &mut Option<Buffer>, kept: usize) -> io::Result<Tried<usize>> {
-    let pool = &handle.net.pool;
-    if handle.net.driver.may_have_input(handle.source) {
-        if buffer.is_none() && !pool.has_room() {
-            return Ok(Tried::Untold(STARVED_RETRY_MS));
-        }
-        let space = resize(buffer, kept, Size::Large, pool);
-        let tried = receive(handle, &mut space[kept..], kept == 0);
-        if !matches!(tried, Ok(Tried::Done(1..))) {
-            shrink(buffer, kept, pool);
-        }
-        return tried;
-    }
-    shrink(buffer, kept, pool);
-    Ok(without_input(handle, kept == 0))
-}
-
-fn shrink(buffer: &mut Option<Buffer>, kept: usize, pool: &Pool) {
-    if kept == 0 {
-        *buffer = None;
-    } else {
-        resize(buffer, kept, Size::fitting(kept), pool);
-    }
-}
-
-/// Has the buffer be of this size, with its first `kept` bytes, which must fit.
-fn resize<'a>(buffer: &'a mut Option<Buffer>, kept: usize, size: Size, pool: &Pool) -> &'a mut Buffer {
-    if buffer.is_none() {
-        return buffer.insert(pool.take(size));
-    }
-    let old = match buffer.take() {
-        Some(same) if same.size() == size => return buffer.insert(same),
-        other => other,
-    };
-    let new = buffer.insert(pool.take(size));
-    if let Some(old) = old {
-        new[..kept].copy_from_slice(&old[..kept]);
-    }
-    new
 }

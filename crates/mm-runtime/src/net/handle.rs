@@ -117,47 +117,81 @@ impl Handle {
         if is_spent() {
             return give_way(context);
         }
+        let mut is_set = false;
         match attempt(self) {
             Ok(Tried::Done(value)) => {
                 spend();
                 return Poll::Ready(Ok(value));
             }
-            Ok(Tried::Progress) => {
-                *waiting = false;
-                if is_spent() {
-                    return give_way(context);
+            Ok(Tried::Blocked) => {}
+            Ok(Tried::Waits) => is_set = true,
+            rare => {
+                if let Some(polled) = without_success(rare, waiting, context) {
+                    return polled;
                 }
             }
-            Ok(Tried::Blocked) => {}
-            Ok(Tried::Untold(after_ms)) => wake_after(after_ms, context.waker()),
-            Err(error) => return Poll::Ready(Err(error)),
         }
-        match self.wait(direction, waiting, context) {
-            Ok(()) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error)),
+        if let Some(error) = self.end_of_wait(direction, waiting, context) {
+            return Poll::Ready(Err(error));
         }
+        if !is_set {
+            self.net.driver.wait(self.source, direction, context.waker());
+        }
+        Poll::Pending
     }
 
-    /// Has the task woken for `direction`, unless the wait is at its end.
-    fn wait(&self, direction: Direction, waiting: &mut bool, context: &mut Context<'_>) -> io::Result<()> {
+    /// Why a wait is at its end, if it is.
+    #[inline]
+    fn end_of_wait(
+        &self,
+        direction: Direction,
+        waiting: &mut bool,
+        context: &mut Context<'_>,
+    ) -> Option<io::Error> {
         if take_interrupt() {
-            return Err(Interrupted.into());
+            return Some(interrupted());
         }
-        if let Some(waits) = self.waits.get() {
-            let mut patience = waits.of(direction).borrow_mut();
-            if let Some(timeout_ms) = patience.timeout_ms {
-                if !*waiting {
-                    patience.sleep.reset(now().monotonic_ms.saturating_add(timeout_ms));
-                    *waiting = true;
-                }
-                if patience.sleep.poll_elapsed(context).is_ready() {
-                    return Err(Elapsed.into());
-                }
+        if let Some(waits) = self.waits.get()
+            && waits.are_over(direction, waiting, context)
+        {
+            return Some(elapsed());
+        }
+        None
+    }
+}
+
+/// What a future's poll comes to when its try has not done everything, and was not simply told to wait. None: it is to
+/// wait.
+#[cold]
+#[inline(never)]
+fn without_success<T>(
+    tried: io::Result<Tried<T>>,
+    waiting: &mut bool,
+    context: &Context<'_>,
+) -> Option<Poll<io::Result<T>>> {
+    match tried {
+        Ok(Tried::Done(value)) => return Some(Poll::Ready(Ok(value))),
+        Ok(Tried::Progress) => {
+            *waiting = false;
+            if is_spent() {
+                return Some(give_way(context));
             }
         }
-        self.net.driver.wait(self.source, direction, context.waker());
-        Ok(())
+        Ok(Tried::Blocked | Tried::Waits) => {}
+        Ok(Tried::Untold(after_ms)) => wake_after(after_ms, context.waker()),
+        Err(error) => return Some(Poll::Ready(Err(error))),
     }
+    None
+}
+
+#[cold]
+fn interrupted() -> io::Error {
+    Interrupted.into()
+}
+
+#[cold]
+fn elapsed() -> io::Error {
+    Elapsed.into()
 }
 
 /// Has the task polled again behind those that are ready.
@@ -194,6 +228,8 @@ pub(super) enum Tried<T> {
     Progress,
     /// It must wait.
     Blocked,
+    /// It must wait, and the task is going to be woken.
+    Waits,
     /// It must wait, and nothing will tell when that was long enough: it is tried again after so many milliseconds.
     Untold(u64),
 }
@@ -204,6 +240,7 @@ impl<T> Tried<T> {
             Self::Done(value) => Tried::Done(make(value)),
             Self::Progress => Tried::Progress,
             Self::Blocked => Tried::Blocked,
+            Self::Waits => Tried::Waits,
             Self::Untold(after_ms) => Tried::Untold(after_ms),
         }
     }
@@ -217,6 +254,18 @@ struct Waits {
 }
 
 impl Waits {
+    /// Goes on with a wait for `direction`, or begins one. True: it has lasted as long as it may.
+    #[inline(never)]
+    fn are_over(&self, direction: Direction, waiting: &mut bool, context: &mut Context<'_>) -> bool {
+        let mut patience = self.of(direction).borrow_mut();
+        let Some(timeout_ms) = patience.timeout_ms else { return false };
+        if !*waiting {
+            patience.sleep.reset(now().monotonic_ms.saturating_add(timeout_ms));
+            *waiting = true;
+        }
+        patience.sleep.poll_elapsed(context).is_ready()
+    }
+
     fn of(&self, direction: Direction) -> &RefCell<Patience> {
         match direction {
             Direction::Input => &self.input,

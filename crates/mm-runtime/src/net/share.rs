@@ -4,29 +4,23 @@
 //! the next for ever. So a poll has a budget of such calls, of all its sockets together. It belongs to the thread,
 //! which polls one task at a time: so the sockets need no word for it.
 
-use std::cell::Cell;
-
 use crate::limits::CALLS_PER_POLL;
-
-thread_local! {
-    /// Calls of the driver that need not wait, since a task was last polled on this thread.
-    static SPENT: Cell<u32> = const { Cell::new(0) };
-}
+use crate::task::raw::{set_spent, spent};
 
 /// A poll begins.
 #[inline]
 pub(crate) fn begin() {
-    SPENT.set(0);
+    set_spent(0);
 }
 
 /// Notes a call that need not wait.
 #[inline]
 pub(super) fn spend() {
-    SPENT.set(SPENT.get() + 1);
+    set_spent(spent() + 1);
 }
 
 /// Whether there were so many that the task is to let others go on before the next.
 #[inline]
 pub(super) fn is_spent() -> bool {
-    SPENT.get() >= CALLS_PER_POLL
+    spent() >= CALLS_PER_POLL
 }

@@ -324,13 +324,9 @@ pub(super) fn receive(handle: &Handle, space: &mut [u8], between: bool) -> io::R
             Tried::Done(bytes)
         }
         Received::End => Tried::Done(0),
-        Received::Blocked => without_input(handle, between),
+        Received::Blocked if between && handle.ends() => Tried::Done(0),
+        Received::Blocked => Tried::Blocked,
     })
-}
-
-/// What a stream comes to that has nothing to receive: see [`receive`].
-pub(super) fn without_input(handle: &Handle, between: bool) -> Tried<usize> {
-    if between && handle.ends() { Tried::Done(0) } else { Tried::Blocked }
 }
 
 impl WriteHalf {

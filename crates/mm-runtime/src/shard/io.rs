@@ -18,14 +18,17 @@ pub struct Io<D> {
     shared: Rc<Shared<D>>,
 }
 
-struct Shared<D> {
-    driver: RefCell<D>,
+/// What is asked most often lies together: system calls leave nothing of it in the nearest cache.
+#[repr(C)]
+pub(crate) struct Shared<D> {
     waiting: RefCell<Waiting>,
+    driver: RefCell<D>,
 }
 
 /// Who waits for sources of tasks. Most sources have one task, which waits for one thing at a time, so each has a place
 /// for one waker; the rest are apart.
 #[derive(Default)]
+#[repr(C)]
 struct Waiting {
     /// By the index of the source.
     places: Vec<Place>,
@@ -130,38 +133,66 @@ impl<D: Driver> Io<D> {
         Self { shared: Rc::new(shared) }
     }
 
+    /// What all handles share.
+    pub(crate) fn into_shared(self) -> Rc<Shared<D>> {
+        self.shared
+    }
+
     /// The driver. To be given back before anything else of the shard runs: at once, that is.
     pub fn driver(&self) -> RefMut<'_, D> {
-        self.shared.driver.borrow_mut()
+        self.shared.driver()
     }
 
     /// Has `waker` woken by the source's next input, end, error, or connection to accept. It replaces another one.
     pub fn wake_when_readable(&self, source: SourceId, waker: &Waker) {
-        self.wait(source, Direction::Input, waker);
+        self.shared.wait(source, Direction::Input, waker);
     }
 
     /// Has `waker` woken when the source has room for output, or an error. It replaces another one.
     pub fn wake_when_writable(&self, source: SourceId, waker: &Waker) {
-        self.wait(source, Direction::Output, waker);
+        self.shared.wait(source, Direction::Output, waker);
     }
 
     /// Closes a source, and wakes those who wait for it, who will be told.
     pub fn close(&self, source: SourceId) {
-        self.driver().close(source);
-        self.wake_all(source);
-        let kept = self.shared.waiting.borrow_mut().forget(source);
-        drop(kept);
+        self.shared.close(source);
     }
 
     /// Wakes those who wait for a source, for whatever.
     pub fn wake_all(&self, source: SourceId) {
-        self.event(&Event { source, owner: Owner::Task, readable: true, writable: true });
+        self.shared.wake_all(source);
     }
 
     /// Wakes those for whom this event is.
     #[inline]
     pub(super) fn event(&self, event: &Event) {
-        let mut waiting = self.shared.waiting.borrow_mut();
+        self.shared.event(event);
+    }
+}
+
+impl<D: Driver> Shared<D> {
+    /// See [`Io::driver`].
+    #[inline]
+    pub(crate) fn driver(&self) -> RefMut<'_, D> {
+        self.driver.borrow_mut()
+    }
+
+    /// See [`Io::close`].
+    pub(crate) fn close(&self, source: SourceId) {
+        self.driver().close(source);
+        self.wake_all(source);
+        let kept = self.waiting.borrow_mut().forget(source);
+        drop(kept);
+    }
+
+    /// See [`Io::wake_all`].
+    pub(crate) fn wake_all(&self, source: SourceId) {
+        self.event(&Event { source, owner: Owner::Task, readable: true, writable: true });
+    }
+
+    #[inline]
+    fn event(&self, event: &Event) {
+        let mut waiting = self.waiting.borrow_mut();
         let is_done = waiting.take(event).is_none_or(raw::wake_here);
         if !is_done || !waiting.others.is_empty() {
             let foreign = if is_done { None } else { waiting.places[event.source.index()].waker.clone() };
@@ -169,8 +200,10 @@ impl<D: Driver> Io<D> {
         }
     }
 
-    fn wait(&self, source: SourceId, direction: Direction, waker: &Waker) {
-        let mut waiting = self.shared.waiting.borrow_mut();
+    /// Has `waker` woken when the source is ready for `direction`. It replaces another one.
+    #[inline]
+    pub(crate) fn wait(&self, source: SourceId, direction: Direction, waker: &Waker) {
+        let mut waiting = self.waiting.borrow_mut();
         if !waiting.set_again(source, direction, waker) {
             let replaced = waiting.set(source, direction, waker);
             // Not while the table is borrowed, as above.

@@ -41,9 +41,29 @@ use memory::Kind;
 pub(crate) use waker::wake_here;
 use waker::{borrowed_waker, wake_by_ref};
 
-thread_local! {
+/// What a thread knows of what it runs, in one cache line.
+#[repr(align(16))]
+struct Current {
     /// The executor this thread is in. Set only by `enter`, which borrows it for as long as it is set.
-    static CURRENT: Cell<Option<NonNull<Local>>> = const { Cell::new(None) };
+    local: Cell<Option<NonNull<Local>>>,
+    /// Calls of the driver that need not wait, since a task was last polled on this thread.
+    spent: Cell<u32>,
+}
+
+thread_local! {
+    static CURRENT: Current = const { Current { local: Cell::new(None), spent: Cell::new(0) } };
+}
+
+/// Calls of the driver that need not wait, since a task was last polled on this thread.
+#[inline]
+pub(crate) fn spent() -> u32 {
+    CURRENT.with(|current| current.spent.get())
+}
+
+/// Sets what [`spent`] gives.
+#[inline]
+pub(crate) fn set_spent(calls: u32) {
+    CURRENT.with(|current| current.spent.set(calls));
 }
 
 /// Runs `body` with `local` as the thread's executor.
@@ -51,17 +71,19 @@ pub(crate) fn enter<R>(local: &Local, body: impl FnOnce() -> R) -> R {
     struct Restore(Option<NonNull<Local>>);
     impl Drop for Restore {
         fn drop(&mut self) {
-            CURRENT.set(self.0);
+            CURRENT.with(|current| current.local.set(self.0));
         }
     }
-    let _restore = Restore(CURRENT.replace(Some(NonNull::from(local))));
+    let outer = CURRENT.with(|current| current.local.replace(Some(NonNull::from(local))));
+    let _restore = Restore(outer);
     body()
 }
 
 /// Gives `body` the thread's executor, if it is in one.
 pub(crate) fn with_current<R>(body: impl FnOnce(Option<&Local>) -> R) -> R {
+    let local = CURRENT.with(|current| current.local.get());
     // SAFETY: whoever called `enter` borrows it until `CURRENT` is set back, and `body` returns before.
-    body(CURRENT.get().map(|local| unsafe { local.as_ref() }))
+    body(local.map(|local| unsafe { local.as_ref() }))
 }
 
 /// Gives `body` the task that is being polled on this thread, if one is.

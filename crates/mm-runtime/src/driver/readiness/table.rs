@@ -3,6 +3,7 @@
 use std::io;
 
 use mm_base::slab::{Key, Slab};
+use rustix::io::Errno;
 
 use crate::driver::{Event, Owner, SourceId};
 
@@ -81,6 +82,13 @@ impl<H> Source<H> {
     #[must_use]
     pub fn awaits_room(&self) -> bool {
         !self.writable
+    }
+
+    /// What a call comes to that the kernel has refused: `blocked`, where it has to wait.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn failed<T>(&self, error: Errno, blocked: T) -> io::Result<T> {
+        if error == Errno::AGAIN { self.blocked(blocked) } else { Err(error.into()) }
     }
 
     /// What a call comes to that has to wait: an error when there will be no news to wait for.
