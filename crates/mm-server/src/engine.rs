@@ -46,21 +46,24 @@ use pace::Pace;
 use sweep::Sweep;
 use turn::Batch;
 
-/// One shard's service, connections and listeners.
+/// One shard's service, connections and listeners. What every request needs comes first, to lie in few cache lines.
+#[repr(C)]
 pub(crate) struct Engine<S: Service, D: Driver> {
-    service: S,
     connections: Slab<Connection<S::Connection>>,
-    /// Connections that the service has no part in.
-    handled: Option<Handled>,
+    batch: Batch,
+    outputs: Outputs,
     /// Connections to be served, each at most once.
     queue: VecDeque<Key>,
+    pool: Pool,
+    /// Connections are to finish what they have begun.
+    drains: bool,
+    service: S,
+    /// Connections that the service has no part in.
+    handled: Option<Handled>,
     /// Connections that are marked as queued and wait for connection memory.
     starved: Vec<Key>,
     /// Connections that have ended and are kept until this time, the earliest first.
     lingering: VecDeque<(u64, Key)>,
-    batch: Batch,
-    outputs: Outputs,
-    pool: Pool,
     listeners: Listeners<D::Socket>,
     datagrams: Datagrams,
     sweep: Sweep,
@@ -73,8 +76,6 @@ pub(crate) struct Engine<S: Service, D: Driver> {
     shard: usize,
     /// When a graceful stop began, on the monotonic clock.
     drain_since_ms: Option<u64>,
-    /// Connections are to finish what they have begun.
-    drains: bool,
     /// What happens on a signal, on the shard that gets them.
     signals: Option<Signals>,
     /// Dumps that have been written.

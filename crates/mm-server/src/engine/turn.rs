@@ -9,10 +9,10 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mm_base::Now;
-use mm_base::buffer::Pool;
+use mm_base::buffer::{Output, Pool};
 use mm_base::slab::Key;
 use mm_base::{canary, mark};
-use mm_runtime::driver::{Driver, Received, Sent, Span};
+use mm_runtime::driver::{Driver, Received, Sent, SourceId, Span};
 
 use super::pace::Pace;
 use super::share::Share;
@@ -81,35 +81,48 @@ impl<C> Connection<C> {
             driver.receive(self.stream)?.map(|span| (span.len(), Some(span)))
         };
         match received {
-            Received::Bytes(_) => {
-                self.pace = Pace::default();
-                self.progress_ms = now.monotonic_ms;
-            }
+            Received::Bytes(_) => self.progressed(now),
             Received::End => self.marks.set(Marks::ENDED),
             Received::Blocked => {}
         }
         Ok(received)
     }
 
+    /// Bytes of requests have come.
+    #[inline]
+    fn progressed(&mut self, now: Now) {
+        self.pace = Pace::default();
+        self.progress_ms = now.monotonic_ms;
+    }
+
     /// Sends what can be sent, and says how many bytes that were. An output of which nothing is left goes back.
+    #[inline]
     fn flush<D: Driver>(&mut self, driver: &mut D, outputs: &mut Outputs, now: Now) -> (Flushed, usize) {
         let Some(output) = &mut self.output else { return (Flushed::All, 0) };
         let before = output.len();
         let sent = if before <= 2 * SEND_BYTES_PER_TURN_MAX {
             driver.send(self.stream, &mut **output)
         } else {
-            driver.send(self.stream, &mut Share::new(output, SEND_BYTES_PER_TURN_MAX))
+            send_share(driver, self.stream, output)
         };
         let bytes = before - output.len();
         if bytes > 0 {
             self.progress_ms = now.monotonic_ms;
         }
-        let flushed = match sent {
-            Ok(Sent::All) if output.is_empty() => {
-                self.marks.clear(Marks::BLOCKED);
-                self.output.take().into_iter().for_each(|output| outputs.put(output));
-                Flushed::All
-            }
+        if output.is_empty() && matches!(sent, Ok(Sent::All)) {
+            self.marks.clear(Marks::BLOCKED);
+            self.output.take().into_iter().for_each(|output| outputs.put(output));
+            return (Flushed::All, bytes);
+        }
+        (self.keep_rest(&sent), bytes)
+    }
+
+    /// Acts on a send that has left something.
+    #[cold]
+    #[inline(never)]
+    fn keep_rest(&mut self, sent: &io::Result<Sent>) -> Flushed {
+        let Some(output) = &mut self.output else { return Flushed::All };
+        match sent {
             Ok(Sent::All) => {
                 self.marks.set(Marks::BLOCKED);
                 Flushed::Share
@@ -124,8 +137,17 @@ impl<C> Connection<C> {
                 Flushed::Blocked
             }
             Err(_) => Flushed::Broken,
-        };
-        (flushed, bytes)
+        }
+    }
+
+    /// Whether it waits for its next request, with nothing of it here and nothing to be sent, in none of the ways in
+    /// which a connection may be special.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.machine.want() == Want::Input
+            && !self.marks.has(!Marks::QUEUED)
+            && !self.has_output()
+            && !self.machine.has_carry()
     }
 
     /// Whether it waits for its next event and nothing is to be done for it, which is the usual end of a turn.
@@ -178,7 +200,41 @@ impl<S: Service, D: Driver> Engine<S, D> {
     }
 
     /// Sends what is left to send and receives what is wanted.
+    #[inline]
     fn take_one(&mut self, driver: &mut D, key: Key, now: Now) -> Taken {
+        let Some(connection) = self.connections.get_mut(key) else { return Taken::Gone };
+        // Most wait for their next request and for nothing else.
+        if connection.is_plain() && self.pool.has_room() {
+            connection.marks.clear(Marks::QUEUED);
+            return match driver.receive(connection.stream) {
+                Ok(Received::Bytes(span)) => {
+                    connection.progressed(now);
+                    self.batch.bytes_read += count(span.len());
+                    Taken::Run(Some(span))
+                }
+                other => self.received_nothing(driver, key, &other),
+            };
+        }
+        self.take_other(driver, key, now)
+    }
+
+    /// A connection that waits for its next request and for nothing else has got no bytes.
+    #[cold]
+    #[inline(never)]
+    fn received_nothing(&mut self, driver: &mut D, key: Key, received: &io::Result<Received<Span>>) -> Taken {
+        match received {
+            Ok(Received::End) => {
+                self.connections.get_mut(key).into_iter().for_each(|it| it.marks.set(Marks::ENDED));
+                Taken::Rest
+            }
+            Ok(_) => Taken::Rest,
+            Err(_) => self.broken(driver, key),
+        }
+    }
+
+    /// The same, for connections of all kinds.
+    #[inline(never)]
+    fn take_other(&mut self, driver: &mut D, key: Key, now: Now) -> Taken {
         let Some(mut connection) = self.connections.get_mut(key) else { return Taken::Gone };
         connection.marks.clear(Marks::QUEUED);
         if connection.marks.has(Marks::LINGERS | Marks::BLOCKED) {
@@ -398,6 +454,13 @@ impl<S: Service, D: Driver> Engine<S, D> {
         self.stats().panics.add(1);
         self.close(driver, key);
     }
+}
+
+/// Sends a turn's share of a long output.
+#[cold]
+#[inline(never)]
+fn send_share<D: Driver>(driver: &mut D, stream: SourceId, output: &mut Output) -> io::Result<Sent> {
+    driver.send(stream, &mut Share::new(output, SEND_BYTES_PER_TURN_MAX))
 }
 
 fn count(number: usize) -> u64 {
