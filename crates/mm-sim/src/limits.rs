@@ -33,6 +33,10 @@ pub const RECORDED_CLIENTS_MAX: usize = 5;
 /// The memory limit of runs in which it changes, in megabytes.
 pub const LARGE_LIMIT_MB: u64 = 64;
 
+/// The highest to which it is raised: no address space is reserved for more where addresses have 32 bits.
+pub const RAISED_LIMIT_MB: u64 =
+    if cfg!(target_pointer_width = "64") { 2 * LARGE_LIMIT_MB } else { LARGE_LIMIT_MB };
+
 /// What a connection may hold beyond its output's cap, in bytes: a buffer of input, and the answer that went over it.
 pub const CONNECTION_SLACK_BYTES: usize = 256 * 1024;
 

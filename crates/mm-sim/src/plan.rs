@@ -12,7 +12,7 @@ use mm_server::Config;
 use mm_server::simulation::Unrest;
 
 use crate::limits::{
-    CLIENTS_MAX, HELD_BYTES_MAX, HELD_KEYS, KEYS_MAX, LARGE_LIMIT_MB, MANY_KEYS, PIECES_MAX,
+    CLIENTS_MAX, HELD_BYTES_MAX, HELD_KEYS, KEYS_MAX, LARGE_LIMIT_MB, MANY_KEYS, PIECES_MAX, RAISED_LIMIT_MB,
     RECORDED_CLIENTS_MAX, RECORDED_KEYS,
 };
 use crate::requests::{KINDS, Kind};
@@ -190,7 +190,7 @@ fn enlarge(
 ) {
     settings.items.limit_bytes = LARGE_LIMIT_MB << 20;
     settings.items.item_size_max = 4 << 20;
-    work.limits_mb = Some((8, if is_low { 12 } else { 2 * LARGE_LIMIT_MB }));
+    work.limits_mb = Some((8, if is_low { 12 } else { RAISED_LIMIT_MB }));
     work.weights[LIMIT] = work.weights[LIMIT].max(4);
     (work.value_bytes_max, work.long_values) = (2 << 20, 60);
     manners.write_bytes_max = 64 * 1024;
