@@ -147,6 +147,10 @@ pub(crate) const STAY_AFTER_SMALL: u64 = 2;
 /// Reads that an item of mean size needs to stay in the main queue for another round.
 pub(crate) const STAY_IN_MAIN: u64 = 1;
 
+/// An item of this part of the mean size goes to the main queue unread, and counts there as read once, one of this part
+/// of that as read twice (measured: decision 0002).
+pub(crate) const SMALL_ITEM_SHARE: u64 = 4;
+
 /// Shares of the latest events are counted in parts of this.
 pub(crate) const SHARE_UNIT: u32 = 1 << 20;
 

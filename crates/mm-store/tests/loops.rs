@@ -68,3 +68,23 @@ fn keys_asked_for_to_and_fro_keep_a_part_of_themselves() {
         store.verify().unwrap();
     }
 }
+
+#[test]
+fn small_items_stay_while_large_ones_that_nobody_reads_go_by() {
+    // A thousand small ones are a tenth of what is asked for between two rounds, and a fiftieth of the memory.
+    const SMALL: u32 = 1_000;
+    let mut store = Store::open(&Config::new(LIMIT_BYTES, 3)).unwrap();
+    let mut large = SMALL;
+    let mut hits = 0;
+    for round in 0..6 {
+        for number in 0..SMALL {
+            hits += ask(&mut store, number, 50) * u32::from(round != 0);
+            for _ in 0..4 {
+                ask(&mut store, large, 1_000);
+                large += 1;
+            }
+        }
+    }
+    assert!(hits > 5 * SMALL * 9 / 10, "{hits} hits of {}", 5 * SMALL);
+    store.verify().unwrap();
+}

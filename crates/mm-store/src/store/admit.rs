@@ -136,17 +136,16 @@ impl Admission {
     }
 
     /// A key comes back `age` drops after it was dropped itself, with an item of `bytes`, where the mean is
-    /// `mean_bytes`: whether it goes to main. A large item has to come back sooner: for as long as it stays it keeps
-    /// several others out.
+    /// `mean_bytes`: whether it goes to main. A large item has to come back sooner, because for as long as it stays it
+    /// keeps several others out, and a small one may take longer.
     #[inline(never)]
     pub(super) fn comes_back(&mut self, age: u64, bytes: u64, mean_bytes: u64) -> bool {
         self.tide.add();
         let Some(main_took) = self.main_took else { return true };
         let longest = TOLERATED_STAYS * u64::from(main_took);
-        // `age * sqrt(size / mean size) <= longest / 2^halvings`, squared.
-        let square = |number: u64| u128::from(number) * u128::from(number);
+        // `age * (size / mean size) <= longest / 2^halvings`.
         let age = age.saturating_mul(1 << self.returned.halvings);
-        square(age) * u128::from(bytes.max(mean_bytes)) <= square(longest) * u128::from(mean_bytes)
+        u128::from(age) * u128::from(bytes) <= u128::from(longest) * u128::from(mean_bytes)
     }
 
     /// Drops since the last call.
@@ -171,9 +170,10 @@ mod tests {
         admission.begin(Some(1000), 100);
         assert!(admission.comes_back(TOLERATED_STAYS * 1000, 100, 100));
         assert!(!admission.comes_back(TOLERATED_STAYS * 1000 + 1, 100, 100));
-        assert!(!admission.comes_back(TOLERATED_STAYS * 1000 + 1, 1, 100), "small, and gone all the same");
-        assert!(admission.comes_back(TOLERATED_STAYS * 250, 1600, 100));
-        assert!(!admission.comes_back(TOLERATED_STAYS * 250 + 1, 1600, 100), "large");
+        assert!(admission.comes_back(TOLERATED_STAYS * 4000, 25, 100));
+        assert!(!admission.comes_back(TOLERATED_STAYS * 4000 + 1, 25, 100), "small, and gone all the same");
+        assert!(admission.comes_back(TOLERATED_STAYS * 250, 400, 100));
+        assert!(!admission.comes_back(TOLERATED_STAYS * 250 + 1, 400, 100), "large");
     }
 
     #[test]

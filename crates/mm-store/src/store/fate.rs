@@ -2,7 +2,7 @@
 
 use super::{Found, Store, is_expired};
 use crate::index::mark;
-use crate::limits::{BAR_MAX, STAY_AFTER_SMALL, STAY_IN_MAIN, WORK_PER_RECORD_BYTES};
+use crate::limits::{BAR_MAX, SMALL_ITEM_SHARE, STAY_AFTER_SMALL, STAY_IN_MAIN, WORK_PER_RECORD_BYTES};
 use crate::memory::Location;
 use crate::segment::Queue;
 use crate::sharing::Sharing;
@@ -70,12 +70,14 @@ impl<S: Sharing> Store<S> {
             Queue::Small if self.is_worth(found.location, frequency, STAY_AFTER_SMALL) => {
                 self.admission.was_read();
                 if self.is_above_bar(found.location, frequency, STAY_AFTER_SMALL) {
-                    Fate::Move(Queue::Main, others)
+                    Fate::Move(Queue::Main, others | self.head_start(found.location))
                 } else {
                     Fate::Evict
                 }
             }
-            Queue::Small if self.is_lucky(found.location, frequency) => Fate::Move(Queue::Main, others),
+            Queue::Small if self.is_let_in(found.location, frequency) => {
+                Fate::Move(Queue::Main, others | self.head_start(found.location))
+            }
             Queue::Main if self.is_worth(found.location, frequency, STAY_IN_MAIN) => {
                 self.admission.main_decided(true);
                 if self.is_above_bar(found.location, frequency, STAY_IN_MAIN) {
@@ -108,8 +110,19 @@ impl<S: Sharing> Store<S> {
         }
     }
 
-    /// Whether an item that was not read enough goes to main all the same.
-    fn is_lucky(&mut self, location: Location, frequency: u8) -> bool {
+    /// As how often read an item counts for its size alone when it comes to main: many small ones stay there for what
+    /// a single one of mean size takes.
+    fn head_start(&self, location: Location) -> u8 {
+        let (bytes, mean_bytes) = (self.item_bytes(location), self.leaving.mean_bytes);
+        u8::from(bytes * SMALL_ITEM_SHARE <= mean_bytes)
+            + u8::from(bytes * SMALL_ITEM_SHARE * SMALL_ITEM_SHARE <= mean_bytes)
+    }
+
+    /// Whether an item that was not read enough goes to main all the same: all small ones do, and some others.
+    fn is_let_in(&mut self, location: Location, frequency: u8) -> bool {
+        if self.bar == 0 && self.head_start(location) != 0 {
+            return true;
+        }
         let may_be = frequency == 0 && self.bar == 0 && self.item_bytes(location) <= self.leaving.mean_bytes;
         self.admission.is_lucky(may_be)
     }
