@@ -32,8 +32,8 @@ const USUAL: [&str; 9] = [
     "cache2k-web12",
     "P3",
 ];
-/// memcached has a page of 1 MiB for each size of items at least: below this that is most of its memory.
-const LIMIT_MIN_MIB: u64 = 24;
+/// memcached has a page of 1 MiB for each size of items at least: below this it hardly heeds its limit.
+const LIMIT_MIN_MIB: u64 = 12;
 /// How often mmem is run at most to find the highest limit with which it holds no more than memcached holds.
 const FITS_MAX: usize = 6;
 /// What mmem holds beside its limit, to begin with, in MiB.
