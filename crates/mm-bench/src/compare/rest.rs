@@ -12,8 +12,9 @@ use crate::machine::tell;
 /// How long a cache is written to before its memory is looked at again, in seconds.
 const SLICE_S: f64 = 0.5;
 
-/// The most that resident memory grows in a slice at rest, in parts of it.
-const GROWTH_MAX: f64 = 0.005;
+/// The most that resident memory grows in a slice at rest, in parts of the values written: a cache that takes memory
+/// for what it writes grows by more than all of them, however slow it is and however much it has.
+const GROWTH_MAX: f64 = 0.125;
 
 /// Slices without growth that make rest: a log that is used again may take some memory between two that it frees.
 const STILL: u32 = 2;
@@ -36,10 +37,12 @@ pub(super) fn bring_to_rest(contender: &Contender, values: Values) -> Result<boo
     let mut resident = contender.server.resident_bytes()?;
     while taken_s < longest_s {
         tell(&format!("bringing {} to rest: {} MiB", contender.name, resident >> 20));
-        sets += load.run(Stop::Seconds(SLICE_S))?.tally.sets;
+        let written = load.run(Stop::Seconds(SLICE_S))?.tally.sets;
+        sets += written;
         taken_s += SLICE_S;
         let now = contender.server.resident_bytes()?;
-        let has_grown = now as f64 > resident as f64 * (1.0 + GROWTH_MAX);
+        let value_bytes = written as f64 * values.bytes as f64;
+        let has_grown = now.saturating_sub(resident) as f64 > value_bytes * GROWTH_MAX;
         still = if has_grown { 0 } else { still + 1 };
         resident = now;
         if still >= STILL && sets >= least_sets {
