@@ -1,8 +1,8 @@
 //! Configuration, and the sizes that follow from it.
 
 use crate::limits::{
-    GENERATIONS_FROM_SEGMENTS, HUGE_PAGES_FROM_BYTES, INLINE_MAX_BYTES, MAX_SEGMENT_BYTES, MIN_LIMIT_BYTES,
-    MIN_SEGMENT_BYTES, RECORDS_PER_SEGMENT, SEGMENTS_PER_LIMIT, TTL_GROUPS_FROM_SEGMENTS,
+    GENERATIONS_FROM_SEGMENTS, HUGE_PAGE_BYTES, HUGE_PAGES_FROM_BYTES, INLINE_MAX_BYTES, MAX_SEGMENT_BYTES,
+    MIN_LIMIT_BYTES, MIN_SEGMENT_BYTES, RECORDS_PER_SEGMENT, SEGMENTS_PER_LIMIT, TTL_GROUPS_FROM_SEGMENTS,
 };
 use crate::memory::Untouched;
 use crate::narrow::to_u32;
@@ -93,6 +93,12 @@ impl Sizes {
             },
             generations: 1,
         }
+    }
+
+    /// How much memory the first `bytes` of a table take: whole huge pages, where it has them.
+    #[inline]
+    pub(crate) const fn backed_bytes(&self, bytes: usize) -> usize {
+        if self.huge_pages { bytes.next_multiple_of(HUGE_PAGE_BYTES) } else { bytes }
     }
 
     /// The same for so many shards, each of which has open segments of its own.

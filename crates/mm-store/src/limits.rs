@@ -16,9 +16,12 @@ pub(crate) const RESERVE_FROM_BYTES: usize = 64 << 20;
 /// A limit cannot be lowered to fewer segments than these.
 pub(crate) const MIN_SEGMENTS: usize = 32;
 
+/// Size of a huge page on every platform that we ask for one.
+pub(crate) const HUGE_PAGE_BYTES: usize = 2 << 20;
+
 /// From this limit on huge pages are asked for. The last one of each region may be used in part only, which is
-/// below three percent of this.
-pub(crate) const HUGE_PAGES_FROM_BYTES: usize = 256 << 20;
+/// below five percent of this.
+pub(crate) const HUGE_PAGES_FROM_BYTES: usize = 128 << 20;
 
 /// The limit is cut into about this many segments.
 pub(crate) const SEGMENTS_PER_LIMIT: usize = 512;
@@ -27,7 +30,7 @@ pub(crate) const SEGMENTS_PER_LIMIT: usize = 512;
 pub(crate) const MIN_SEGMENT_BYTES: usize = 16 << 10;
 
 /// Largest segment in bytes: a huge page.
-pub(crate) const MAX_SEGMENT_BYTES: usize = 2 << 20;
+pub(crate) const MAX_SEGMENT_BYTES: usize = HUGE_PAGE_BYTES;
 
 /// An item record takes at most this share of a segment; what is longer goes on in extents. It bounds what is lost at
 /// the end of a segment.

@@ -10,8 +10,7 @@ use std::sync::atomic::AtomicU32;
 use rustix::mm::{Advice, madvise};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
-/// Size of a huge page on every platform that we ask for one.
-const HUGE_PAGE_BYTES: usize = 2 << 20;
+use crate::limits::HUGE_PAGE_BYTES;
 
 /// Bytes behind a region that are mapped too, so that what begins inside it and is no longer can be reached without
 /// another look at its end. They are never used, and never become resident.

@@ -190,9 +190,10 @@ impl<S: Sharing> Store<S> {
 
     fn segments_beside(&self, index_bytes: usize) -> usize {
         let ghosts = if self.core.evicts { self.core.ghosts.bytes_to_fit(self.items()) } else { 0 };
-        let book_keeping = self.core.sizes.segments as usize * SEGMENT_BOOK_BYTES;
-        self.core.limit_bytes().saturating_sub(index_bytes + ghosts + book_keeping)
-            / self.core.sizes.segment_bytes
+        let sizes = &self.core.sizes;
+        let tables = sizes.backed_bytes(index_bytes) + sizes.backed_bytes(ghosts);
+        let book_keeping = sizes.segments as usize * SEGMENT_BOOK_BYTES;
+        self.core.limit_bytes().saturating_sub(tables + book_keeping) / sizes.segment_bytes
     }
 
     /// How many segments can be opened.

@@ -142,9 +142,10 @@ impl<S: Sharing> Store<S> {
     /// Segments, index and ghosts are within the limit. Where nothing is evicted, items that fill a lower limit but for
     /// a tenth are above it: what is free lies between them.
     fn verify_limit(&self) -> Result<(), Broken> {
-        let used = self.core.segments.resident() * self.core.sizes.segment_bytes
-            + self.core.index.bytes()
-            + self.core.ghosts.bytes();
+        let sizes = &self.core.sizes;
+        let used = self.core.segments.resident() * sizes.segment_bytes
+            + sizes.backed_bytes(self.core.index.bytes())
+            + sizes.backed_bytes(self.core.ghosts.bytes());
         let is_filled = || !self.core.evicts && self.stats().item_bytes > self.stats().limit_bytes / 10 * 9;
         if used > self.core.limit_bytes() && !is_filled() {
             return Err(Broken(format!("{used} bytes are in use, the limit is {}", self.core.limit_bytes())));
