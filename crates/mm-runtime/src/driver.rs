@@ -143,6 +143,20 @@ pub trait Driver {
     /// The connection is broken and can only be closed.
     fn receive_into(&mut self, stream: SourceId, space: &mut [u8]) -> io::Result<Received<usize>>;
 
+    /// The same, and what has arrived behind the bytes that fill `space` goes to the inbox, which spares whoever knows how
+    /// long a value is a call for what ends it. Says how many bytes went into `space`, and which into the inbox: none,
+    /// unless `space` is full.
+    ///
+    /// # Errors
+    /// The connection is broken and can only be closed.
+    fn receive_past(
+        &mut self,
+        stream: SourceId,
+        space: &mut [u8],
+    ) -> io::Result<Received<(usize, Option<Span>)>> {
+        Ok(self.receive_into(stream, space)?.map(|bytes| (bytes, None)))
+    }
+
     /// Whether a receive might find something: none has been told that it would block since the last event.
     fn may_have_input(&self, stream: SourceId) -> bool;
 

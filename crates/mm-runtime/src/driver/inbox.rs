@@ -80,6 +80,14 @@ impl Inbox {
         span
     }
 
+    /// Of `len` bytes received the first `before` went elsewhere, the rest into the room. How many those first are, and
+    /// the rest, if there is one.
+    #[inline]
+    pub(super) fn split(&mut self, len: usize, before: usize) -> (usize, Option<Span>) {
+        let rest = len.saturating_sub(before);
+        (len - rest, (rest > 0).then(|| self.take(rest)))
+    }
+
     pub(super) fn bytes(&self, span: Span) -> &[u8] {
         &self.bytes[span.start as usize..][..span.len as usize]
     }

@@ -103,6 +103,17 @@ pub trait Kernel {
     /// [`Errno::AGAIN`], or why the stream is broken.
     fn receive(&mut self, stream: &mut Self::Handle, space: &mut [u8]) -> Result<usize, Errno>;
 
+    /// Receives once, and puts what follows the bytes that fill `space` into `past`. Says how many bytes both got.
+    ///
+    /// # Errors
+    /// As of [`receive`](Self::receive).
+    fn receive_past(
+        &mut self,
+        stream: &mut Self::Handle,
+        space: &mut [u8],
+        past: &mut [u8],
+    ) -> Result<usize, Errno>;
+
     /// Sends once, at most the pieces that one gather takes, and says how many bytes were taken.
     ///
     /// # Errors
@@ -198,19 +209,18 @@ impl<K: Kernel> ReadinessDriver<K> {
     }
 }
 
-/// Receives once, if that might succeed, and remembers what it learns.
+/// Receives once, at most so many bytes, if that might succeed, and remembers what it learns.
 #[inline]
-fn receive<K: Kernel>(
-    kernel: &mut K,
-    source: &mut Source<K::Handle>,
-    space: &mut [u8],
+fn receive<H>(
+    source: &mut Source<H>,
+    wanted: usize,
+    mut call: impl FnMut(&mut H) -> Result<usize, Errno>,
 ) -> io::Result<Received<usize>> {
     if !source.readable {
         return Ok(Received::Blocked);
     }
-    let wanted = space.len();
     loop {
-        match kernel.receive(&mut source.handle, &mut *space) {
+        match call(&mut source.handle) {
             Ok(0) => return Ok(Received::End),
             Ok(received) => {
                 source.readable = received == wanted || source.outlook != Outlook::Open;
@@ -275,7 +285,8 @@ impl<K: Kernel> Driver for ReadinessDriver<K> {
     #[inline]
     fn receive(&mut self, stream: SourceId) -> io::Result<Received<Span>> {
         let source = self.table.find(stream)?;
-        let received = receive(&mut self.kernel, source, self.inbox.room())?;
+        let (kernel, room) = (&mut self.kernel, self.inbox.room());
+        let received = receive(source, room.len(), |handle| kernel.receive(handle, room))?;
         Ok(received.map(|bytes| self.inbox.take(bytes)))
     }
 
@@ -293,7 +304,20 @@ impl<K: Kernel> Driver for ReadinessDriver<K> {
 
     fn receive_into(&mut self, stream: SourceId, space: &mut [u8]) -> io::Result<Received<usize>> {
         debug_assert!(!space.is_empty(), "a receive into nothing would look like the end");
-        receive(&mut self.kernel, self.table.find(stream)?, space)
+        let (kernel, source) = (&mut self.kernel, self.table.find(stream)?);
+        receive(source, space.len(), |handle| kernel.receive(handle, space))
+    }
+
+    fn receive_past(
+        &mut self,
+        stream: SourceId,
+        space: &mut [u8],
+    ) -> io::Result<Received<(usize, Option<Span>)>> {
+        let (kernel, source) = (&mut self.kernel, self.table.find(stream)?);
+        let past = self.inbox.room();
+        let (filled, whole) = (space.len(), space.len() + past.len());
+        let received = receive(source, whole, |handle| kernel.receive_past(handle, space, past))?;
+        Ok(received.map(|bytes| self.inbox.split(bytes, filled)))
     }
 
     fn may_have_input(&self, stream: SourceId) -> bool {

@@ -217,18 +217,27 @@ impl Kernel for SimKernel {
     }
 
     fn receive(&mut self, stream: &mut SimHandle, space: &mut [u8]) -> Result<usize, Errno> {
+        self.receive_past(stream, space, &mut [])
+    }
+
+    fn receive_past(
+        &mut self,
+        stream: &mut SimHandle,
+        space: &mut [u8],
+        past: &mut [u8],
+    ) -> Result<usize, Errno> {
         let key = stream.stream()?;
         let mut state = self.network.state.borrow_mut();
         let short = state.happens(Fault::ShortReceive);
         let cut = state.choices.next_u64();
         let link = state.link(key).filter(|link| !link.reset).ok_or(Errno::CONNRESET)?;
-        let there = space.len().min(link.to_server.arrived.len());
+        let there = (space.len() + past.len()).min(link.to_server.arrived.len());
         if there == 0 {
             return if link.to_server.ended { Ok(0) } else { Err(Errno::AGAIN) };
         }
         let there_u64 = u64::try_from(there).unwrap_or(u64::MAX);
         let part = if short { 1 + usize::try_from(cut % there_u64).unwrap_or(0) } else { there };
-        for (place, byte) in space.iter_mut().zip(link.to_server.arrived.drain(..part)) {
+        for (place, byte) in space.iter_mut().chain(past).zip(link.to_server.arrived.drain(..part)) {
             *place = byte;
         }
         if !link.to_server.arrived.is_empty() {

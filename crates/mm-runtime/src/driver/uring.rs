@@ -321,17 +321,16 @@ impl Driver for UringDriver {
     }
 
     fn receive_into(&mut self, stream: SourceId, space: &mut [u8]) -> io::Result<Received<usize>> {
-        debug_assert!(!space.is_empty(), "a receive into nothing would look like the end");
-        let copied = self.copy_input(stream, space)?;
-        if copied == space.len() {
-            return Ok(Received::Bytes(copied));
-        }
-        match self.receive_directly(stream, &mut space[copied..]) {
-            Ok(Received::Bytes(received)) => Ok(Received::Bytes(copied + received)),
-            // What ends the input is told when it is asked for again.
-            _ if copied > 0 => Ok(Received::Bytes(copied)),
-            received => received,
-        }
+        self.receive_or_copy(stream, space, false)
+    }
+
+    fn receive_past(
+        &mut self,
+        stream: SourceId,
+        space: &mut [u8],
+    ) -> io::Result<Received<(usize, Option<Span>)>> {
+        let received = self.receive_or_copy(stream, space, true)?;
+        Ok(received.map(|bytes| self.inbox.split(bytes, space.len())))
     }
 
     fn may_have_input(&self, stream: SourceId) -> bool {

@@ -162,6 +162,43 @@ pub(crate) fn a_full_receive_says_that_there_may_be_more<W: World>() {
     assert_eq!(world.driver().receive_into(stream, &mut space).unwrap(), Received::Blocked);
 }
 
+pub(crate) fn what_follows_a_full_space_is_kept_apart<W: World>() {
+    let mut world = W::new(false);
+    let (stream, mut peer) = pair(&mut world);
+    let (mut input, mut lengths) = (Vec::new(), Vec::new());
+    let (sent, space_bytes) = (pattern(200_000), 40_000);
+    let mut written = 0;
+    while input.len() < sent.len() {
+        let end = sent.len().min(written + 45_000);
+        if input.len() == written {
+            world.write(&mut peer, &sent[written..end]);
+            written = end;
+            wait_readable(&mut world, stream);
+        }
+        let mut space = vec![0; space_bytes];
+        match world.driver().receive_past(stream, &mut space).unwrap() {
+            Received::Bytes((filled, rest)) => {
+                assert!(rest.is_none() || filled == space_bytes, "{filled} bytes, and {rest:?} behind them");
+                input.extend_from_slice(&space[..filled]);
+                input.extend_from_slice(rest.map_or(&[], |span| world.driver().bytes(span)));
+                lengths.push((filled, rest.map_or(0, |span| span.len())));
+                world.driver().clear_inbox();
+            }
+            Received::Blocked => wait_readable(&mut world, stream),
+            Received::End => panic!("the peer has not finished"),
+        }
+    }
+    assert!(input == sent, "{lengths:?}");
+    world.finish(&mut peer);
+    loop {
+        match world.driver().receive_past(stream, &mut [0; 4]).unwrap() {
+            Received::End => return,
+            Received::Blocked => wait_readable(&mut world, stream),
+            Received::Bytes(more) => panic!("{more:?} after the end"),
+        }
+    }
+}
+
 pub(crate) fn data_and_end_in_one_event<W: World>() {
     let mut world = W::new(false);
     let (stream, mut peer) = pair(&mut world);
@@ -452,6 +489,7 @@ macro_rules! driver_suite {
             events_name_their_owner
             input_is_not_announced_twice_and_not_lost
             a_full_receive_says_that_there_may_be_more
+            what_follows_a_full_space_is_kept_apart
             data_and_end_in_one_event
             the_end_that_comes_after_a_short_receive_is_told
             a_reset_is_an_error_and_not_an_end
@@ -477,6 +515,7 @@ macro_rules! unix_driver_suite {
             events_name_their_owner
             input_is_not_announced_twice_and_not_lost
             a_full_receive_says_that_there_may_be_more
+            what_follows_a_full_space_is_kept_apart
             data_and_end_in_one_event
             the_end_that_comes_after_a_short_receive_is_told
             a_peer_that_does_not_read_blocks_and_resumes

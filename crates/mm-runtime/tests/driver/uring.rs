@@ -101,6 +101,14 @@ impl Driver for Tiny {
         self.0.receive_into(stream, space)
     }
 
+    fn receive_past(
+        &mut self,
+        stream: SourceId,
+        space: &mut [u8],
+    ) -> std::io::Result<Received<(usize, Option<Span>)>> {
+        self.0.receive_past(stream, space)
+    }
+
     fn may_have_input(&self, stream: SourceId) -> bool {
         self.0.may_have_input(stream)
     }

@@ -286,15 +286,17 @@ impl<S: Service, D: Driver> Engine<S, D> {
             while bytes < SPACE_BYTES_PER_TURN_MAX {
                 let space = connection.machine.space(service);
                 if space.is_empty() {
-                    return Ok(Received::Bytes(()));
+                    return Ok(Received::Bytes(None));
                 }
-                let end = space.len().min(SPACE_BYTES_PER_TURN_MAX - bytes);
-                match driver.receive_into(stream, &mut space[..end])? {
-                    Received::Bytes(part) => {
+                match receive_some(driver, stream, space, SPACE_BYTES_PER_TURN_MAX - bytes)? {
+                    Received::Bytes((part, rest)) => {
                         connection.machine.filled(service, part);
-                        bytes += part;
+                        bytes += part + rest.map_or(0, Span::len);
+                        if rest.is_some() {
+                            return Ok(Received::Bytes(rest));
+                        }
                     }
-                    other => return Ok(other.map(|_| ())),
+                    other => return Ok(other.map(|(_, rest)| rest)),
                 }
             }
             Ok(Received::Blocked)
@@ -305,7 +307,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             self.batch.bytes_read += count(bytes);
         }
         match filled {
-            Ok(Ok(Received::Bytes(()))) => Some(Taken::Run(None)),
+            Ok(Ok(Received::Bytes(rest))) => Some(Taken::Run(rest)),
             Ok(Ok(Received::Blocked)) => None,
             Ok(Ok(Received::End)) => {
                 connection.marks.set(Marks::ENDED);
@@ -454,6 +456,20 @@ impl<S: Service, D: Driver> Engine<S, D> {
         self.stats().panics.add(1);
         self.close(driver, key);
     }
+}
+
+/// Receives into the service's space: at most so many bytes, or until it is full and then what is behind them, which is
+/// most often the end of the request.
+fn receive_some<D: Driver>(
+    driver: &mut D,
+    stream: SourceId,
+    space: &mut [u8],
+    bytes_max: usize,
+) -> io::Result<Received<(usize, Option<Span>)>> {
+    if space.len() <= bytes_max {
+        return driver.receive_past(stream, space);
+    }
+    Ok(driver.receive_into(stream, &mut space[..bytes_max])?.map(|bytes| (bytes, None)))
 }
 
 /// Sends a turn's share of a long output.

@@ -1,6 +1,6 @@
 //! The operating system's sockets, whichever way it tells that they are ready.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
@@ -138,6 +138,15 @@ impl<P: Poller> Kernel for System<P> {
     #[inline]
     fn receive(&mut self, stream: &mut OwnedFd, space: &mut [u8]) -> Result<usize, Errno> {
         rustix::net::recv(stream, space, RecvFlags::empty()).map(|(received, _)| received)
+    }
+
+    fn receive_past(
+        &mut self,
+        stream: &mut OwnedFd,
+        space: &mut [u8],
+        past: &mut [u8],
+    ) -> Result<usize, Errno> {
+        rustix::io::readv(stream, &mut [IoSliceMut::new(space), IoSliceMut::new(past)])
     }
 
     #[inline]

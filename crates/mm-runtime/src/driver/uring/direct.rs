@@ -1,10 +1,11 @@
 //! Input that is received by calls of our own, and input that is copied.
 
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::os::fd::OwnedFd;
 
 use mm_base::slab::Key;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
+use rustix::net::{RecvAncillaryBuffer, RecvFlags, recv, recvmsg};
 
 use super::UringDriver;
 use super::source::{Marks, Source};
@@ -19,7 +20,9 @@ impl UringDriver {
         let source = self.sources.get_mut(stream.0).ok_or(io::ErrorKind::NotConnected)?;
         // Whoever asks so has short requests again.
         source.marks.clear(Marks::BULK);
-        let received = call(source, self.inbox.room())?;
+        let room = self.inbox.room();
+        let received =
+            call(source, room.len(), |socket| Ok(recv(socket, &mut *room, RecvFlags::DONTWAIT)?.0))?;
         if !source.marks.has(Marks::READABLE) {
             // Also after a short receive: whoever got it asks again only when told to.
             self.await_input(stream.0);
@@ -27,8 +30,29 @@ impl UringDriver {
         Ok(received.map(|bytes| self.inbox.take(bytes)))
     }
 
+    /// Gives the caller what has been received, and where that does not fill `space`, what is in the socket; of the
+    /// latter also what is behind it, in the inbox, if that is asked for. Says how many bytes these are.
+    pub(super) fn receive_or_copy(
+        &mut self,
+        stream: SourceId,
+        space: &mut [u8],
+        past_too: bool,
+    ) -> io::Result<Received<usize>> {
+        debug_assert!(!space.is_empty(), "a receive into nothing would look like the end");
+        let copied = self.copy_input(stream, space)?;
+        if copied == space.len() {
+            return Ok(Received::Bytes(copied));
+        }
+        match self.receive_directly(stream, &mut space[copied..], past_too) {
+            Ok(Received::Bytes(received)) => Ok(Received::Bytes(copied + received)),
+            // What ends the input is told when it is asked for again.
+            _ if copied > 0 => Ok(Received::Bytes(copied)),
+            received => received,
+        }
+    }
+
     /// Copies what has been received into the caller's memory.
-    pub(super) fn copy_input(&mut self, stream: SourceId, space: &mut [u8]) -> io::Result<usize> {
+    fn copy_input(&mut self, stream: SourceId, space: &mut [u8]) -> io::Result<usize> {
         let source = self.sources.get_mut(stream.0).ok_or(io::ErrorKind::NotConnected)?;
         if source.input.is_empty() {
             return Ok(0);
@@ -53,11 +77,13 @@ impl UringDriver {
         Ok(copied)
     }
 
-    /// Receives into the caller's memory for a stream of which nothing is in buffers any more.
-    pub(super) fn receive_directly(
+    /// Receives into the caller's memory, and what follows the bytes that fill it into the inbox, for a stream of which
+    /// nothing is in buffers any more. Says how many bytes both got.
+    fn receive_directly(
         &mut self,
         stream: SourceId,
         space: &mut [u8],
+        past_too: bool,
     ) -> io::Result<Received<usize>> {
         let key = stream.0;
         let source = self.sources.get_mut(key).ok_or(io::ErrorKind::NotConnected)?;
@@ -65,7 +91,12 @@ impl UringDriver {
             self.make_bulk(key);
         }
         let source = self.sources.get_mut(key).ok_or(io::ErrorKind::NotConnected)?;
-        let received = call(source, space)?;
+        let received = if past_too {
+            let past = self.inbox.room();
+            call(source, space.len() + past.len(), |socket| receive_in_two(socket, space, past))?
+        } else {
+            call(source, space.len(), |socket| Ok(recv(socket, &mut *space, RecvFlags::DONTWAIT)?.0))?
+        };
         if !source.marks.has(Marks::READABLE) {
             self.await_input(key);
         }
@@ -91,22 +122,32 @@ impl UringDriver {
     }
 }
 
-/// Receives once if that might succeed, and remembers what it learns.
-fn call(source: &mut Source, space: &mut [u8]) -> io::Result<Received<usize>> {
+/// Receives once into `first`, and what follows the bytes that fill it into `second`.
+fn receive_in_two(socket: &OwnedFd, first: &mut [u8], second: &mut [u8]) -> Result<usize, Errno> {
+    let mut pieces = [IoSliceMut::new(first), IoSliceMut::new(second)];
+    let mut nothing_beside = RecvAncillaryBuffer::default();
+    Ok(recvmsg(socket, &mut pieces, &mut nothing_beside, RecvFlags::DONTWAIT)?.bytes)
+}
+
+/// Receives once, at most so many bytes, if that might succeed, and remembers what it learns.
+fn call(
+    source: &mut Source,
+    wanted: usize,
+    mut receive: impl FnMut(&OwnedFd) -> Result<usize, Errno>,
+) -> io::Result<Received<usize>> {
     if let Some(error) = source.failure {
         return Err(error.into());
     }
     if source.marks.has(Marks::ENDED) {
         return Ok(Received::End);
     }
-    let wanted = space.len();
     while source.marks.has(Marks::READABLE) {
-        match recv(&source.socket, &mut *space, RecvFlags::DONTWAIT) {
-            Ok((0, _)) => {
+        match receive(&source.socket) {
+            Ok(0) => {
                 source.marks.set(Marks::ENDED);
                 return Ok(Received::End);
             }
-            Ok((received, _)) => {
+            Ok(received) => {
                 if received < wanted {
                     source.marks.clear(Marks::READABLE);
                 }
