@@ -128,6 +128,15 @@ pub trait Driver {
     /// The connection is broken and can only be closed.
     fn receive(&mut self, stream: SourceId) -> io::Result<Received<Span>>;
 
+    /// The same, but no more than [`HEAD_BYTES`](crate::limits::HEAD_BYTES), unless more has been received already. For a
+    /// stream that has sent large values: what follows the head of a request then goes to its place without a copy.
+    ///
+    /// # Errors
+    /// The connection is broken and can only be closed.
+    fn receive_head(&mut self, stream: SourceId) -> io::Result<Received<Span>> {
+        self.receive(stream)
+    }
+
     /// Received bytes. Valid until [`clear_inbox`](Driver::clear_inbox).
     fn bytes(&self, span: Span) -> &[u8];
 

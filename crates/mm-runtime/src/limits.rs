@@ -51,6 +51,10 @@ pub const INPUT_BUFFERS_MAX: u16 = 4;
 /// more by then.
 pub const ACCEPTED_MAX: usize = 64;
 
+/// Bytes that are received of a request that is expected to have a large value: at least the line or header and the key
+/// of common protocols.
+pub const HEAD_BYTES: usize = 512;
+
 /// Who has room for as many bytes of input gets it without a copy.
 pub const BULK_BYTES: usize = 2 * LARGE_BYTES;
 

@@ -117,6 +117,8 @@ impl Marks {
     const LINGERS: u8 = 16;
     /// It has finished what it had begun when a graceful stop began.
     const FINISHED: u8 = 32;
+    /// Its last value did not come whole with the request, so that the next may not either.
+    const LARGE: u8 = 64;
 
     fn has(self, mark: u8) -> bool {
         self.0 & mark != 0

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use super::inbox::Inbox;
 use super::{Address, Driver, Event, Kind, Owner, Received, Sent, SourceId, Span, Unsent, Waker};
-use crate::limits::GATHER_MAX;
+use crate::limits::{GATHER_MAX, HEAD_BYTES, RECEIVE_BYTES_MAX};
 use crate::sys::socket::StreamOptions;
 
 pub(super) use bell::Bell;
@@ -188,6 +188,16 @@ impl<K: Kernel> ReadinessDriver<K> {
         self.table.insert(handle, owner, role).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
     }
 
+    /// Receives into the inbox.
+    #[inline(always)]
+    fn receive_at_most(&mut self, stream: SourceId, bytes_max: usize) -> io::Result<Received<Span>> {
+        let source = self.table.find(stream)?;
+        let (kernel, room) = (&mut self.kernel, self.inbox.room());
+        let wanted = room.len().min(bytes_max);
+        let received = receive(source, wanted, |handle| kernel.receive(handle, &mut room[..wanted]))?;
+        Ok(received.map(|bytes| self.inbox.take(bytes)))
+    }
+
     /// Receives one datagram by this call, if it might succeed, and remembers what it learns.
     fn receive_one<T>(
         &mut self,
@@ -284,10 +294,11 @@ impl<K: Kernel> Driver for ReadinessDriver<K> {
 
     #[inline]
     fn receive(&mut self, stream: SourceId) -> io::Result<Received<Span>> {
-        let source = self.table.find(stream)?;
-        let (kernel, room) = (&mut self.kernel, self.inbox.room());
-        let received = receive(source, room.len(), |handle| kernel.receive(handle, room))?;
-        Ok(received.map(|bytes| self.inbox.take(bytes)))
+        self.receive_at_most(stream, RECEIVE_BYTES_MAX)
+    }
+
+    fn receive_head(&mut self, stream: SourceId) -> io::Result<Received<Span>> {
+        self.receive_at_most(stream, HEAD_BYTES)
     }
 
     fn bytes(&self, span: Span) -> &[u8] {

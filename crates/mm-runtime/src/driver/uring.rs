@@ -301,6 +301,14 @@ impl Driver for UringDriver {
         Ok(Received::Bytes(Span::of_ring(buffer, consumed, len)))
     }
 
+    fn receive_head(&mut self, stream: SourceId) -> io::Result<Received<Span>> {
+        let source = self.sources.get_mut(stream.0).ok_or(io::ErrorKind::NotConnected)?;
+        if source.marks.has(Marks::BULK) && source.input.is_empty() {
+            return self.receive_head_by_call(stream);
+        }
+        self.receive(stream)
+    }
+
     #[inline]
     fn bytes(&self, span: Span) -> &[u8] {
         match span.in_ring() {

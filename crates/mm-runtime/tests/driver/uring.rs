@@ -101,6 +101,10 @@ impl Driver for Tiny {
         self.0.receive_into(stream, space)
     }
 
+    fn receive_head(&mut self, stream: SourceId) -> std::io::Result<Received<Span>> {
+        self.0.receive_head(stream)
+    }
+
     fn receive_past(
         &mut self,
         stream: SourceId,

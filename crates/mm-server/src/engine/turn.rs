@@ -78,7 +78,10 @@ impl<C> Connection<C> {
             }
             received.map(|bytes| (bytes, None))
         } else {
-            driver.receive(self.stream)?.map(|span| (span.len(), Some(span)))
+            let is_large = self.marks.clear(Marks::LARGE);
+            let received =
+                if is_large { driver.receive_head(self.stream) } else { driver.receive(self.stream) };
+            received?.map(|span| (span.len(), Some(span)))
         };
         match received {
             Received::Bytes(_) => self.progressed(now),
@@ -304,6 +307,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         if bytes > 0 {
             connection.pace.received(bytes, now.monotonic_ms.saturating_sub(connection.progress_ms));
             connection.progress_ms = now.monotonic_ms;
+            connection.marks.set(Marks::LARGE);
             self.batch.bytes_read += count(bytes);
         }
         match filled {

@@ -10,7 +10,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvFlags, recv, recvmsg};
 use super::UringDriver;
 use super::source::{Marks, Source};
 use crate::driver::{Received, SourceId, Span};
-use crate::limits::BULK_BYTES;
+use crate::limits::{BULK_BYTES, HEAD_BYTES, RECEIVE_BYTES_MAX};
 use crate::sys::uring::{Operation, Tag};
 
 impl UringDriver {
@@ -20,7 +20,19 @@ impl UringDriver {
         let source = self.sources.get_mut(stream.0).ok_or(io::ErrorKind::NotConnected)?;
         // Whoever asks so has short requests again.
         source.marks.clear(Marks::BULK);
+        self.receive_at_most(stream, RECEIVE_BYTES_MAX)
+    }
+
+    /// Receives the head of a request whose rest is going to be received directly.
+    pub(super) fn receive_head_by_call(&mut self, stream: SourceId) -> io::Result<Received<Span>> {
+        self.receive_at_most(stream, HEAD_BYTES)
+    }
+
+    fn receive_at_most(&mut self, stream: SourceId, bytes_max: usize) -> io::Result<Received<Span>> {
+        let source = self.sources.get_mut(stream.0).ok_or(io::ErrorKind::NotConnected)?;
         let room = self.inbox.room();
+        let end = room.len().min(bytes_max);
+        let room = &mut room[..end];
         let received =
             call(source, room.len(), |socket| Ok(recv(socket, &mut *room, RecvFlags::DONTWAIT)?.0))?;
         if !source.marks.has(Marks::READABLE) {
