@@ -12,8 +12,9 @@
 //! told [`Blocked`](Received::Blocked), or remember that there may be more
 //! ([`may_have_input`](Driver::may_have_input)). Events may be spurious. Input and output may be tried at any
 //! time: the driver remembers what would block and makes no system call for it. After a receive that returned
-//! less than was asked for, nothing is left to be had until the next event, unless the peer has hung up;
-//! after a send that took less, likewise.
+//! less than was asked for there may be more only where [`may_have_input`](Driver::may_have_input) says so: the
+//! peer has hung up, or the rest lies in other buffers of the driver. After a send that took less, nothing more is
+//! taken until the next event.
 //!
 //! A [`SourceId`] of a closed source is never valid again, so late events cannot reach its successor.
 
@@ -128,8 +129,8 @@ pub trait Driver {
     /// The connection is broken and can only be closed.
     fn receive(&mut self, stream: SourceId) -> io::Result<Received<Span>>;
 
-    /// The same, but no more than [`HEAD_BYTES`](crate::limits::HEAD_BYTES), unless more has been received already. For a
-    /// stream that has sent large values: what follows the head of a request then goes to its place without a copy.
+    /// The same, but no more than [`HEAD_BYTES`](crate::limits::HEAD_BYTES), unless more has been received already. For
+    /// a stream that has sent large values: what follows the head of a request then goes to its place without a copy.
     ///
     /// # Errors
     /// The connection is broken and can only be closed.
@@ -152,9 +153,9 @@ pub trait Driver {
     /// The connection is broken and can only be closed.
     fn receive_into(&mut self, stream: SourceId, space: &mut [u8]) -> io::Result<Received<usize>>;
 
-    /// The same, and what has arrived behind the bytes that fill `space` goes to the inbox, which spares whoever knows how
-    /// long a value is a call for what ends it. Says how many bytes went into `space`, and which into the inbox: none,
-    /// unless `space` is full.
+    /// The same, and what has arrived behind the bytes that fill `space` goes to the inbox, which spares whoever knows
+    /// how long a value is a call for what ends it. Says how many bytes went into `space`, and which into the inbox:
+    /// none, unless `space` is full.
     ///
     /// # Errors
     /// The connection is broken and can only be closed.
