@@ -353,6 +353,7 @@ impl<S: Sharing> Store<S> {
     /// Makes the records of an item garbage that nobody finds any more: the item's own and its extents.
     #[inline(always)]
     fn bury(&self, location: Location) {
+        debug_assert!(self.is_found_nowhere(location), "garbage that is still found");
         let record = self.core.arena.record(location);
         let layout = record.layout();
         self.counters().item_bytes.subtract((layout.key_len + record.total_len()) as u64);
@@ -365,15 +366,8 @@ impl<S: Sharing> Store<S> {
         self.core.segments.add_dead(self.core.arena.segment_of(location), bytes);
     }
 
-    #[cold]
-    fn bury_extents(&self, mut next: Option<Location>) {
-        while let Some(location) = next {
-            next = self.core.arena.record(location).next();
-            self.bury_record(location);
-        }
-    }
-
     fn bury_record(&self, location: Location) {
+        debug_assert!(self.is_found_nowhere(location), "garbage that is still found");
         let record = self.core.arena.record(location);
         record.change_flags(flag::DEAD, 0);
         let bytes = to_u32(self.core.arena.rounded(record.bytes()));

@@ -370,3 +370,27 @@ fn what_another_shard_has_overwritten_in_its_turn_refuses_nobody_room() {
     drop((first, second));
     verify(&handles);
 }
+
+/// Where checks are compiled in, the store checks at each record that counts as dead that nobody finds it any more: its
+/// segment may be used again from then on, while others look up the key.
+#[test]
+fn what_an_item_leaves_when_it_is_written_anew_is_found_no_more_before_it_counts_as_dead() {
+    let handles = open(1 << 20, true);
+    let mut store = handles.take().unwrap();
+    let value = [b'v'; 100];
+    // In one piece, and with extents.
+    for len in [100, 50_000] {
+        let key = store.key(b"key").unwrap();
+        store.put(key, &Put::default(), &value.repeat(len / 100), 1).unwrap();
+        store.touch(key, 100, 1).unwrap().unwrap();
+        store.touch(key, 0, 1).unwrap().unwrap();
+        let (item, before_s) = store.get_touching(key, 200, 1).unwrap();
+        assert_eq!((item.len(), before_s, item.expiry_s()), (len, 0, 200));
+        store.mark_stale(key, Some(0), CasRule::default(), 1).unwrap().unwrap();
+        assert!(store.get(key, 1).unwrap().is_stale());
+        store.put(key, &Put::default(), b"another", 1).unwrap();
+        store.delete(key, None, 1).unwrap();
+    }
+    drop(store);
+    verify(&handles);
+}

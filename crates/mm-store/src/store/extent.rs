@@ -25,6 +25,15 @@ pub(super) struct ExtentCopy {
 }
 
 impl<S: Sharing> Store<S> {
+    /// Makes the extents of an item garbage, of which `next` is the first.
+    #[cold]
+    pub(super) fn bury_extents(&self, mut next: Option<Location>) {
+        while let Some(location) = next {
+            next = self.core.arena.record(location).next();
+            self.bury_record(location);
+        }
+    }
+
     /// Begins to move an extent of the leaving segment behind its item, whose fate was decided when its own record's
     /// turn came. Only where that was passed by, because an upload holds its segment, it is decided here.
     pub(super) fn decide_extent(&mut self, location: Location) {

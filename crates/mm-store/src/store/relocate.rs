@@ -101,8 +101,9 @@ impl<S: Sharing> Store<S> {
         let location = self.core.arena.publish(open);
         self.note_expiry(location, head.expiry);
         self.adopt_extents(found.location, location);
-        self.bury_record(found.location);
         self.core.index.set_location(found.slot, location);
+        // Last: a segment in which nothing lives may be used again, and until now this record was found there.
+        self.bury_record(found.location);
         Some(location)
     }
 

@@ -2,7 +2,7 @@
 
 use super::Store;
 use crate::hash::KeyHash;
-use crate::memory::{RecordKind, SegmentId, flag};
+use crate::memory::{Location, RecordKind, SegmentId, flag};
 use crate::sharing::Sharing;
 
 /// An invariant that does not hold.
@@ -18,6 +18,13 @@ impl std::fmt::Display for Broken {
 impl std::error::Error for Broken {}
 
 impl<S: Sharing> Store<S> {
+    /// Whether a record is in no index: before it counts as dead it has to be, for its segment may be used again then.
+    pub(super) fn is_found_nowhere(&self, location: Location) -> bool {
+        let record = self.core.arena.record(location);
+        let is_item = record.kind() == RecordKind::Item;
+        !is_item || self.core.index.find(self.core.hasher.hash(record.key()), |at| at == location).is_none()
+    }
+
     /// Walks the whole store and checks every invariant. Takes time in proportion to the memory. Handles that have not
     /// rested tell first what they know ([`Store::tell_dead`]).
     ///

@@ -177,6 +177,7 @@ impl<S: Sharing> Store<S> {
     /// be locked; and as long as it is counted as live its segment stays.
     #[inline(always)]
     fn bury_overwritten(&self, location: Location, old: Record<'_>, value_len: usize) {
+        debug_assert!(self.is_found_nowhere(location), "garbage that is still found");
         let core = &*self.core;
         old.change_flags(flag::DEAD, 0);
         let bytes = to_u32(core.arena.rounded(old.item_bytes()));
