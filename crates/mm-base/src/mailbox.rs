@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "slots are written and read without locks, by the turn their stamps give")]
 
 use crate::doorbell::Doorbell;
-use crate::primitive::{AtomicBool, AtomicUsize, Ordering, UnsafeCell};
+use crate::primitive::{AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence};
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -211,12 +211,14 @@ impl<T: Send> Sender<T> {
         sent
     }
 
-    /// Wakes the receiving shard if it sleeps; says whether it did.
+    /// Wakes the receiving shard if it sleeps; says whether it did. A sender that then finds the mailbox still
+    /// [open](Self::is_closed) knows that what it has sent will be read or dropped: whatever its owner waits for on the
+    /// strength of it comes to an end.
     pub fn ring(&self) -> bool {
         self.ring.doorbell.ring()
     }
 
-    /// Whether the receiver is gone: what is sent then is never read.
+    /// Whether the receiver is gone: what is sent then is never read, and dropped with the last sender at the latest.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.ring.closed.load(Ordering::Acquire)
@@ -248,8 +250,36 @@ impl<T: Send> Receiver<T> {
     }
 }
 
+impl<T> Receiver<T> {
+    /// Takes what can still be read, out of a mailbox that has been closed.
+    fn take_rest(&mut self) -> Vec<T> {
+        let mut rest = Vec::new();
+        for offset in 0..self.ring.slots.len() {
+            let position = self.head.wrapping_add(offset);
+            let slot = self.ring.slot(position);
+            // A sender may still be filling the slot before this one, so no slot becomes free again: whoever claims a
+            // run of them takes those before the last as free, too.
+            if slot.stamp.load(Ordering::Acquire) == position.wrapping_add(1) {
+                rest.push(slot.message.with_mut(|place| {
+                    // SAFETY: the stamp says that the slot holds the message of this position, and its acquire load
+                    // made the write visible. It is taken once: the stamp is set back below.
+                    unsafe { (*place).assume_init_read() }
+                }));
+                // Empty, and of a position that has been claimed: nobody claims it again.
+                slot.stamp.store(position, Ordering::Release);
+            }
+        }
+        rest
+    }
+}
+
 impl<T> Drop for Receiver<T> {
+    /// Drops the messages that nobody will read, so that whoever waits for what they hold is told.
     fn drop(&mut self) {
         self.ring.closed.store(true, Ordering::Release);
+        // With the fence of a sender's ring: either its message is found here, or it finds the mailbox closed.
+        fence(Ordering::SeqCst);
+        // Dropped together: one that panics does not keep the others.
+        drop(self.take_rest());
     }
 }

@@ -70,6 +70,31 @@ fn slots_are_used_again_without_mixing_messages() {
     });
 }
 
+/// Two senders, and a receiver that goes: each sender finds the mailbox closed after it has rung, or its message has
+/// been dropped although the senders stay, for somebody may wait for that.
+#[test]
+fn no_message_is_left_with_a_receiver_that_is_gone() {
+    loom::model(|| {
+        let (_, doorbell) = bed_and_bell();
+        let (sender, receiver) = mailbox(2, doorbell);
+        let messages = [Arc::new(()), Arc::new(())];
+        let send = |message: &Arc<()>| {
+            let (sender, message) = (sender.clone(), Arc::clone(message));
+            thread::spawn(move || {
+                let sent = sender.send(message).is_ok();
+                sender.ring();
+                !sent || sender.is_closed()
+            })
+        };
+        let threads = [send(&messages[0]), send(&messages[1])];
+        drop(receiver);
+        for (thread, message) in threads.into_iter().zip(&messages) {
+            let is_told = thread.join().unwrap();
+            assert!(is_told || Arc::strong_count(message) == 1);
+        }
+    });
+}
+
 /// Two threads wake the same thing, having left a note each: the owner sees both notes, however their wakes
 /// fall together.
 #[test]

@@ -201,7 +201,11 @@ impl Shards {
             sleep(1).await.map_err(|_interrupted| SubmitError::Interrupted)?;
         }
         to.ring();
+        if to.is_closed() {
+            return Err(SubmitError::Gone);
+        }
         receiver.await.map_err(|closed| match closed {
+            Closed::Gone if to.is_closed() => SubmitError::Gone,
             Closed::Gone => SubmitError::Failed,
             Closed::Interrupted => SubmitError::Interrupted,
         })

@@ -52,6 +52,39 @@ fn messages_never_read_are_dropped() {
     assert_eq!(Arc::strong_count(&message), 1);
 }
 
+#[test]
+fn messages_are_dropped_with_their_receiver_although_senders_stay() {
+    let message = Arc::new(());
+    let (sender, mut receiver) = mailbox(4, quiet());
+    for _ in 0..4 {
+        sender.send(Arc::clone(&message)).unwrap();
+    }
+    drop(receiver.receive());
+    // Another sender is about to fill the slot that has become free when the receiver goes.
+    let (position, count) = sender.ring.claim(1);
+    drop(receiver);
+    assert_eq!((count, Arc::strong_count(&message)), (1, 1));
+    sender.ring.fill(position, Arc::clone(&message));
+    assert_eq!(sender.ring.claim(4).1, 0, "no slot becomes free again");
+    drop(sender);
+    assert_eq!(Arc::strong_count(&message), 1);
+}
+
+#[test]
+fn messages_behind_one_that_is_being_sent_are_dropped_too() {
+    let message = Arc::new(());
+    let (sender, receiver) = mailbox(4, quiet());
+    let (position, _) = sender.ring.claim(1);
+    for _ in 0..3 {
+        sender.send(Arc::clone(&message)).unwrap();
+    }
+    drop(receiver);
+    assert_eq!(Arc::strong_count(&message), 1);
+    sender.ring.fill(position, Arc::clone(&message));
+    drop(sender);
+    assert_eq!(Arc::strong_count(&message), 1);
+}
+
 /// Four threads send, one receives and sleeps when it finds nothing: every message arrives once, in its sender's
 /// order, and nobody is left asleep (the test would not end).
 #[test]

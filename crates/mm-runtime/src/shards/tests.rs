@@ -1,10 +1,16 @@
 //! Shards on threads of their own.
 
+use std::cell::RefCell;
+use std::future::{Pending, pending};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use mm_base::Now;
+
 use super::*;
 use crate::block_on;
+use crate::executor::Executor;
 use crate::sync::join_all;
 
 /// Has the other shard do something many times, then goes on serving it until it has done the same.
@@ -63,10 +69,37 @@ fn work_that_fails_and_shards_that_are_gone_are_told() {
     .unwrap();
 }
 
+fn executor() -> Executor {
+    Executor::new(Arc::new(Doorbell::new(|| {})), Now::default())
+}
+
+#[test]
+fn whoever_waits_for_a_shard_that_ends_is_told() {
+    let mut places = meet(2);
+    let (ends, stays) = (executor(), executor());
+    ends.enter(|| drop(places.remove(0).join()));
+    let shards = stays.enter(|| places.remove(0).join());
+    let outcomes = Rc::new(RefCell::new(Vec::new()));
+    let ask = |work: fn() -> Pending<()>| {
+        let (shards, outcomes) = (shards.clone(), Rc::clone(&outcomes));
+        let asking = async move {
+            let outcome = shards.submit_to(0, work).await;
+            outcomes.borrow_mut().push(outcome);
+        };
+        stays.spawn(asking).detach();
+        stays.run(8);
+    };
+    ask(pending);
+    ends.run(8);
+    // It has taken its last turn, and does not look into its mailbox again.
+    ask(|| unreachable!("nobody does this"));
+    drop(ends);
+    stays.run(8);
+    assert_eq!(*outcomes.borrow(), [Err(SubmitError::Gone); 2]);
+}
+
 #[test]
 fn every_shard_has_a_value_of_its_own() {
-    use std::cell::RefCell;
-
     let words = Sharded::new(RefCell::<Vec<String>>::default);
     let done = Arc::new(AtomicUsize::new(0));
     let start = |place: Place| {
