@@ -102,6 +102,7 @@ trait Calls {
     fn connect(&self, endpoint: &Endpoint) -> io::Result<SourceId>;
     fn connected(&self, stream: SourceId) -> io::Result<bool>;
     fn local_address(&self, stream: SourceId) -> Option<Address>;
+    /// True, too, where the driver cannot be asked.
     fn may_have_input(&self, stream: SourceId) -> bool;
     fn send_pieces(&self, stream: SourceId, pieces: &mut Pieces<'_>) -> io::Result<Sent>;
     fn shutdown_output(&self, stream: SourceId) -> io::Result<()>;
@@ -160,7 +161,7 @@ impl<D: Sockets> Calls for Shared<D> {
     }
 
     fn may_have_input(&self, stream: SourceId) -> bool {
-        self.driver().may_have_input(stream)
+        self.free_driver().is_none_or(|driver| driver.may_have_input(stream))
     }
 
     fn receive(&self, stream: SourceId, space: &mut [u8]) -> io::Result<Received<usize>> {
@@ -188,8 +189,7 @@ impl<D: Sockets> Calls for Shared<D> {
     }
 
     fn reset(&self, stream: SourceId) {
-        self.driver().reset(stream);
-        Self::close(self, stream);
+        self.end(stream, true);
     }
 
     fn bind_datagram(&self, address: SocketAddr) -> io::Result<(SourceId, SocketAddr)> {

@@ -25,7 +25,8 @@ pub(crate) use io::WAITING_BYTES;
 /// What a shard does besides running tasks: the staged service of connections.
 ///
 /// In each turn the shard gives it all events of its sources, then calls [`serve`](Work::serve) once, then, when tasks
-/// and timers have had their share, [`finish`](Work::finish) once.
+/// and timers have had their share, [`finish`](Work::finish) once. Both have the driver while they run: sockets of
+/// tasks must not be used meanwhile, only dropped or reset, and are closed right after.
 pub trait Work<D: Driver> {
     /// One of its sources has become ready. To be noted, not acted upon.
     fn event(&mut self, event: &Event);
@@ -160,6 +161,7 @@ impl<D: Driver> Shard<D> {
             }
             stall.watch(|| work.serve(&mut *io.driver(), *now));
         });
+        io.close_late();
         Ok(())
     }
 
@@ -169,6 +171,7 @@ impl<D: Driver> Shard<D> {
         let tasks = self.run_tasks();
         let stall = self.executor.stall();
         let next = self.executor.enter(|| stall.watch(|| work.finish(&mut *io.driver(), now)));
+        io.close_late();
         self.next = next.min(tasks);
         self.next
     }

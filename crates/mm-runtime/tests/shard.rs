@@ -1,20 +1,24 @@
 //! A shard on the epoll driver: tasks, timers and work in the same turns.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
-use std::io::Write;
+use std::future::{Future, poll_fn};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use mm_base::Now;
 use mm_base::buffer::{Output, Pool};
 use mm_base::slab::Key;
 use mm_runtime::driver::epoll::EpollDriver;
 use mm_runtime::driver::{Driver, Event, Owner, Received, Sent};
+use mm_runtime::net::{Ledger, Stream};
 use mm_runtime::shard::{Io, Next, Shard, Work};
-use mm_runtime::sys::socket::{ListenAddress, Listener, StreamOptions};
-use mm_runtime::{task, timers};
+use mm_runtime::sys::socket::{self, ListenAddress, Listener, StreamOptions};
+use mm_runtime::task::JoinHandle;
+use mm_runtime::{net, task, timers};
 
 /// Ends the shard when told to; else leaves it to its tasks.
 struct UntilDone(Rc<Cell<bool>>);
@@ -107,7 +111,7 @@ fn tasks_do_input_and_output() {
         for _ in 0..10 {
             let mut answer = [0; 5];
             peer.write_all(b"hello").unwrap();
-            std::io::Read::read_exact(&mut peer, &mut answer).unwrap();
+            peer.read_exact(&mut answer).unwrap();
             assert_eq!(&answer, b"hello");
         }
     });
@@ -152,4 +156,105 @@ fn busy_work_does_not_starve_timers_and_tasks() {
     shard.run(&mut busy).unwrap();
     assert!(busy.served > 1);
     assert!(Owner::Work(Key::reserved(0)) != Owner::Task);
+}
+
+type Connecting = JoinHandle<std::io::Result<Stream>>;
+
+/// Holds a task that connects, and gives it up when that has been done, at one of the two times when it has the driver.
+struct Parked {
+    held: Option<Connecting>,
+    give_up: fn(Connecting),
+    in_finish: bool,
+}
+
+impl Parked {
+    fn act(&mut self, in_finish: bool) {
+        if in_finish == self.in_finish
+            && let Some(held) = self.held.take_if(|held| held.is_finished())
+        {
+            (self.give_up)(held);
+        }
+    }
+}
+
+impl Work<EpollDriver> for Parked {
+    fn event(&mut self, _event: &Event) {}
+
+    fn serve(&mut self, _driver: &mut EpollDriver, _now: Now) {
+        self.act(false);
+    }
+
+    fn finish(&mut self, _driver: &mut EpollDriver, _now: Now) -> Next {
+        self.act(true);
+        if self.held.is_some() { Next::Now } else { Next::Stop }
+    }
+}
+
+#[cfg(test)]
+fn reset(held: Connecting) {
+    let mut context = Context::from_waker(Waker::noop());
+    let Poll::Ready(Ok(Ok(stream))) = pin!(held).poll(&mut context) else { panic!("not connected") };
+    stream.reset();
+}
+
+#[test]
+fn a_stream_that_work_drops_or_resets_is_closed() {
+    let give_ups: [(fn(Connecting), _); 2] = [(drop, Ok(0)), (reset, Err(ErrorKind::ConnectionReset))];
+    for (give_up, seen) in give_ups {
+        for in_finish in [false, true] {
+            let (mut shard, _) = shard();
+            net::attach(shard.executor(), shard.io(), Pool::new(1 << 20));
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let held = Some(shard.executor().spawn(async move { Stream::connect(address).await }));
+            shard.run(&mut Parked { held, give_up, in_finish }).unwrap();
+            let (mut peer, _) = listener.accept().unwrap();
+            peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            assert_eq!(peer.read(&mut [0]).map_err(|error| error.kind()), seen, "in finish: {in_finish}");
+        }
+    }
+}
+
+/// Takes a connection over for a handler, which there is no room for.
+struct Refusing {
+    accepted: Option<TcpStream>,
+    ended: Rc<Cell<bool>>,
+}
+
+#[cfg(test)]
+impl Work<EpollDriver> for Refusing {
+    fn event(&mut self, _event: &Event) {}
+
+    fn serve(&mut self, driver: &mut EpollDriver, _now: Now) {
+        let Some(accepted) = self.accepted.take() else { return };
+        let socket = accepted.into();
+        let peer = socket::adopt(&socket, StreamOptions::default());
+        let source = driver.add_stream(socket, Owner::Task).unwrap();
+        drop(Ledger::new().unwrap().adopt(source, peer));
+    }
+
+    fn finish(&mut self, _driver: &mut EpollDriver, _now: Now) -> Next {
+        if self.ended.get() { Next::Stop } else { Next::Now }
+    }
+}
+
+#[test]
+fn a_served_stream_that_work_drops_is_closed_when_its_peer_has_finished() {
+    let (mut shard, _) = shard();
+    net::attach(shard.executor(), shard.io(), Pool::new(1 << 20));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    accepted.set_nonblocking(true).unwrap();
+    peer.write_all(b"unread").unwrap();
+    let mut work = Refusing { accepted: Some(accepted), ended: Rc::default() };
+    let ended = Rc::clone(&work.ended);
+    let lingers = shard.executor().spawn(async move {
+        task::yield_now().await;
+        ended.set(true);
+    });
+    lingers.detach();
+    shard.run(&mut work).unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert_eq!(peer.read(&mut [0]).unwrap(), 0, "no reset, although it has sent");
 }

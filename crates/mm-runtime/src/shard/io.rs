@@ -23,6 +23,8 @@ pub struct Io<D> {
 pub(crate) struct Shared<D> {
     waiting: RefCell<Waiting>,
     driver: RefCell<D>,
+    /// Sources to be closed when the driver is free again, and whether by a reset; no more than it has.
+    late: RefCell<Vec<(SourceId, bool)>>,
 }
 
 /// Who waits for sources of tasks. Most sources have one task, which waits for one thing at a time, so each has a place
@@ -129,7 +131,8 @@ impl<D> Clone for Io<D> {
 
 impl<D: Driver> Io<D> {
     pub(super) fn new(driver: D) -> Self {
-        let shared = Shared { driver: RefCell::new(driver), waiting: RefCell::default() };
+        let shared =
+            Shared { driver: RefCell::new(driver), waiting: RefCell::default(), late: RefCell::default() };
         Self { shared: Rc::new(shared) }
     }
 
@@ -153,7 +156,8 @@ impl<D: Driver> Io<D> {
         self.shared.wait(source, Direction::Output, waker);
     }
 
-    /// Closes a source, and wakes those who wait for it, who will be told.
+    /// Closes a source, and wakes those who wait for it, who will be told. In the midst of [`Work`](super::Work), which
+    /// has the driver, the source is closed when that is done.
     pub fn close(&self, source: SourceId) {
         self.shared.close(source);
     }
@@ -168,6 +172,14 @@ impl<D: Driver> Io<D> {
     pub(super) fn event(&self, event: &Event) {
         self.shared.event(event);
     }
+
+    /// Closes what was to be closed while the driver was not free.
+    #[inline]
+    pub(super) fn close_late(&self) {
+        if !self.shared.late.borrow().is_empty() {
+            self.shared.close_late();
+        }
+    }
 }
 
 impl<D: Driver> Shared<D> {
@@ -177,12 +189,32 @@ impl<D: Driver> Shared<D> {
         self.driver.borrow_mut()
     }
 
+    /// The driver, unless the shard's [`Work`](super::Work) has it: destructors run there, too.
+    pub(crate) fn free_driver(&self) -> Option<RefMut<'_, D>> {
+        self.driver.try_borrow_mut().ok()
+    }
+
     /// See [`Io::close`].
     pub(crate) fn close(&self, source: SourceId) {
-        self.driver().close(source);
+        self.end(source, false);
+    }
+
+    /// As [`close`](Self::close), with a reset if so asked.
+    pub(crate) fn end(&self, source: SourceId, is_reset: bool) {
+        match self.free_driver() {
+            Some(mut driver) => end_source(&mut *driver, source, is_reset),
+            None => self.late.borrow_mut().push((source, is_reset)),
+        }
         self.wake_all(source);
         let kept = self.waiting.borrow_mut().forget(source);
         drop(kept);
+    }
+
+    #[cold]
+    fn close_late(&self) {
+        let late = self.late.take();
+        let mut driver = self.driver();
+        late.into_iter().for_each(|(source, is_reset)| end_source(&mut *driver, source, is_reset));
     }
 
     /// See [`Io::wake_all`].
@@ -211,6 +243,13 @@ impl<D: Driver> Shared<D> {
             drop(replaced);
         }
     }
+}
+
+fn end_source<D: Driver>(driver: &mut D, source: SourceId, is_reset: bool) {
+    if is_reset {
+        driver.reset(source);
+    }
+    driver.close(source);
 }
 
 /// Wakes those who are not tasks of this shard or have no place, and `foreign`.
