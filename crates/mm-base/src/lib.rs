@@ -4,6 +4,7 @@ pub mod buffer;
 pub mod canary;
 pub mod choice;
 pub mod doorbell;
+pub mod gap;
 pub mod mailbox;
 pub mod marks;
 mod now;

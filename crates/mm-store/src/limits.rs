@@ -42,8 +42,8 @@ pub(crate) const INLINE_MAX_BYTES: usize = 65_535;
 /// Smallest extent in bytes: a shorter rest of a segment is left empty.
 pub(crate) const MIN_EXTENT_BYTES: usize = 1 << 10;
 
-/// How often an append copies a value that others change meanwhile.
-pub(crate) const JOIN_TRIES: usize = 64;
+/// How often an append copies a long value that others change meanwhile, before it keeps them from it.
+pub(crate) const JOIN_TRIES: usize = 4;
 
 /// Smallest number of buckets: a page of them.
 pub(crate) const MIN_BUCKETS: usize = 64;

@@ -42,7 +42,7 @@ use crate::narrow::to_u32;
 use crate::segment::{PLACES, Place, Queue, Segment, Tolerance};
 use crate::sharing::{Exclusive, Local, Sharing};
 use crate::stats::Stats;
-use crate::whole::{assert_whole, whole};
+use crate::whole::{assert_whole, between_steps, whole};
 
 use self::core::Core;
 use self::find::is_expired;
@@ -213,6 +213,7 @@ impl<S: Sharing> Store<S> {
     /// Begins a call.
     #[inline]
     fn begin(&mut self, now_s: u32) {
+        between_steps();
         self.now_s = now_s;
         if S::IS_SHARED && !self.is_working {
             self.is_working = true;
@@ -315,12 +316,6 @@ impl<S: Sharing> Store<S> {
     /// Sets the counters that only grow to zero, of all shards, not those of what is there.
     pub fn reset_stats(&mut self) {
         *self.core.reset_at.lock() = self.core.counted();
-    }
-
-    /// When the item at `location` was last used, in the store's seconds.
-    fn last_access_s(&self, location: Location) -> u32 {
-        let opened = self.core.segments.opened(self.core.arena.segment_of(location));
-        opened.decode_time(self.core.arena.record(location).last_access())
     }
 
     /// Removes an item that is dead by time or flush. Its buckets are locked.

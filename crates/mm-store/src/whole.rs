@@ -13,6 +13,8 @@ use std::io::Write;
 use std::panic::{set_hook, take_hook};
 use std::sync::Once;
 
+use mm_base::gap;
+
 thread_local! {
     /// This thread is changing a store.
     static IS_CHANGING: Cell<bool> = const { Cell::new(false) };
@@ -25,6 +27,16 @@ pub(crate) fn whole<R>(change: impl FnOnce() -> R) -> R {
     let result = change();
     IS_CHANGING.set(was_changing);
     result
+}
+
+/// Between two steps of a change, under no lock: what a test has others do here is a change of its own.
+#[inline(always)]
+pub(crate) fn between_steps() {
+    if gap::ARE_THERE {
+        let was_changing = IS_CHANGING.replace(false);
+        gap::pass();
+        IS_CHANGING.set(was_changing);
+    }
 }
 
 /// Whether this thread is making a change.

@@ -220,6 +220,11 @@ impl<S: Sharing> Store<S> {
         Item { store: self, found, record, mark, last_access: record.last_access() }
     }
 
+    /// When the item at `location` was last used, in the store's seconds.
+    pub(super) fn last_access_s(&self, location: Location) -> u32 {
+        self.opened_at(location).decode_time(self.core.arena.record(location).last_access())
+    }
+
     fn opened_at(&self, location: Location) -> &Opened {
         self.core.segments.opened(self.core.arena.segment_of(location))
     }

@@ -318,7 +318,7 @@ impl<S: Sharing> Store<S> {
     /// Whether the value that is derived for the next record of `segment` exceeds that of the item at `old`. Another
     /// queue's segment may be the younger one.
     #[inline(always)]
-    fn will_exceed(&self, segment: SegmentId, old: Location) -> bool {
+    pub(super) fn will_exceed(&self, segment: SegmentId, old: Location) -> bool {
         let core = &*self.core;
         let old_segment = core.segments.get(core.arena.segment_of(old));
         // Of records in one segment, and of segments, the later one has the greater value.

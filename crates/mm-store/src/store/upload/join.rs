@@ -1,74 +1,205 @@
-//! Values that are put before or behind those of items: both are copied to an upload of their own.
+//! Values that are put before or behind those of items: both are copied, to one record while the key's buckets are
+//! locked, or, where that is too short, to an upload of its own.
 
 use super::Upload;
+use crate::index::Locked;
 use crate::limits::JOIN_TRIES;
-use crate::memory::Location;
+use crate::memory::{Head, Location, flag};
+use crate::primitive::yield_now;
 use crate::sharing::Sharing;
-use crate::store::{Key, Mode, Outcome, Put, PutError, Store};
+use crate::store::write::{Short, head_of};
+use crate::store::{CAS_BYTES, Found, Key, Mode, Outcome, Put, PutError, Store};
+use crate::whole::between_steps;
+
+/// What is put before or behind the value of an item.
+#[derive(Debug, Clone, Copy)]
+struct Added {
+    /// Its first record, which is in no index.
+    location: Location,
+    mode: Mode,
+    /// The CAS value that the item gets, where it is given.
+    cas: Option<u64>,
+}
+
+/// Why two values are not joined while the key's buckets are locked.
+#[derive(Debug, Clone, Copy)]
+enum Obstacle {
+    /// There is too little of something for a record of so many bytes.
+    Short(Short, usize),
+    /// No record is long enough for both.
+    TooLong,
+}
+
+impl Added {
+    /// Both values in the order in which they are joined.
+    const fn in_order(self, old: Location) -> [Location; 2] {
+        if self.mode.appends() { [old, self.location] } else { [self.location, old] }
+    }
+}
 
 impl<S: Sharing> Store<S> {
     /// Stores the value of an item and that of an upload as one.
     pub(super) fn join(&mut self, key: Key<'_>, upload: Upload) -> Result<Outcome, PutError> {
         mm_base::mark!("values joined");
-        let mode = upload.mode;
-        let own_cas =
-            self.core.arena.record(upload.head.location()).stored_cas().filter(|_| upload.has_own_cas);
-        let added = self.publish(upload);
-        let mut joined = Ok(None);
-        for _ in 0..JOIN_TRIES {
-            joined = self.try_join(key, added, (mode, own_cas));
-            if !matches!(joined, Ok(None)) {
-                break;
-            }
-        }
-        self.discard_chain(added);
-        self.release_chain(added);
-        joined.and_then(|outcome| outcome.ok_or(PutError::NoMemory))
+        let stored_cas = self.core.arena.record(upload.head.location()).stored_cas();
+        let (mode, cas) = (upload.mode, stored_cas.filter(|_| upload.has_own_cas));
+        let location = self.publish(upload);
+        let joined = self.join_added(key, Added { location, mode, cas });
+        self.discard_chain(location);
+        self.release_chain(location);
+        joined
     }
 
-    /// The same; `None` where the item has changed meanwhile.
-    fn try_join(
+    /// Where others are faster, each of them has stored something, so that this goes on until it is done.
+    fn join_added(&mut self, key: Key<'_>, added: Added) -> Result<Outcome, PutError> {
+        let mut tries = 0;
+        loop {
+            between_steps();
+            let locked = self.core.index.lock(key.hash);
+            let joined = self.join_in_record((key, &locked), added);
+            self.core.index.unlock(locked);
+            match joined {
+                Ok((outcome, bytes)) => {
+                    self.after_write(bytes);
+                    return Ok(outcome);
+                }
+                Err(Obstacle::Short(short, bytes)) => {
+                    self.make_up_for(short, bytes)?;
+                    continue;
+                }
+                Err(Obstacle::TooLong) => {}
+            }
+            tries += 1;
+            if let Some(outcome) = self.try_join_at_length(key, added, tries > JOIN_TRIES)? {
+                return Ok(outcome);
+            }
+            if S::IS_SHARED {
+                yield_now();
+            }
+        }
+    }
+
+    /// Joins two values in one record, while the key's buckets are locked, so that nobody comes in between. Returns as
+    /// well how many bytes that took.
+    fn join_in_record(
+        &mut self,
+        (key, locked): (Key<'_>, &Locked),
+        added: Added,
+    ) -> Result<(Outcome, usize), Obstacle> {
+        let old = self.find_locked(key, locked);
+        if let Some(refusal) = self.refusal(added.mode, old) {
+            return Ok((refusal, 0));
+        }
+        let Ok(old) = old else { return Ok((Outcome::NotStored, 0)) };
+        let put = self.put_joined(old.location, added.cas);
+        let value_len = self.total_len(old.location) + self.total_len(added.location);
+        let mut head = Head { value_len, ..head_of(key, &put) };
+        let bytes = head.layout().bytes() + CAS_BYTES;
+        if bytes > self.core.sizes.record_max_bytes {
+            return Err(Obstacle::TooLong);
+        }
+        let old_book = self.segment_at(old.location);
+        let place = self.place_over(old_book, old_book.queue(), put.expiry_s);
+        let room = self.open_or_other(place, bytes);
+        let segment = room.ok_or(Obstacle::Short(Short::OfRoom(place), bytes))?;
+        if added.cas.is_none() && !self.will_exceed(segment, old.location) {
+            head.flags |= flag::CAS;
+            head.cas = self.fresh_cas(Some(old));
+        }
+        head.last_access = self.core.segments.opened(segment).encode_time(self.now_s);
+        let Some(mut record) = self.core.arena.append_item(&mut self.writer, segment, &head) else {
+            unreachable!("there is room for this record");
+        };
+        let mut filled = 0;
+        for part in added.in_order(old.location) {
+            for piece in self.chain(part) {
+                let len = self.core.arena.record(piece).value().len();
+                self.core.arena.copy_value(&mut record, filled, piece, 0..len);
+                filled += len;
+            }
+        }
+        let now = Found { location: self.core.arena.publish(record), ..old };
+        self.note_expiry(now.location, put.expiry_s);
+        self.counters().item_bytes.add(self.item_bytes(now.location));
+        let installed = self.install((key, locked), now.location, Some(old));
+        debug_assert!(installed.is_ok(), "it has the slot of the old one");
+        let is_gone = self.is_flushed_meanwhile(old, now);
+        Ok((if is_gone { Outcome::NotStored } else { Outcome::Stored }, bytes))
+    }
+
+    /// Joins two values that no record is long enough for. Such a value is copied while others may change the item;
+    /// where it `is_kept` from that, the others wait as long as the copy takes. `None` where they were faster.
+    fn try_join_at_length(
         &mut self,
         key: Key<'_>,
-        added: Location,
-        (mode, cas): (Mode, Option<u64>),
+        added: Added,
+        is_kept: bool,
     ) -> Result<Option<Outcome>, PutError> {
-        let Ok(before) = self.find(key) else { return Ok(Some(Outcome::NotStored)) };
-        if mode.compared().is_some_and(|cas| cas != self.cas_at(before.location)) {
-            return Ok(Some(Outcome::Exists));
+        let before = self.find(key);
+        if let Some(refusal) = self.refusal(added.mode, before) {
+            return Ok(Some(refusal));
         }
-        let put = self.put_joined(before.location, cas);
-        let len = self.total_len(before.location) + self.total_len(added);
+        let Ok(before) = before else { return Ok(Some(Outcome::NotStored)) };
+        let put = self.put_joined(before.location, added.cas);
+        let len = self.total_len(before.location) + self.total_len(added.location);
         let mut upload = self.reserve(key, &put, len, self.now_s)?;
         if let Err(error) = self.open_extents(&mut upload) {
             self.abort(upload);
             return Err(error);
         }
         // From here on nothing is emptied, so what is found now can be read. Making room may have moved it.
-        let old = self.find(key).ok().filter(|old| {
-            let now = self.put_joined(old.location, cas);
-            let is_it = mode.compared().is_none_or(|cas| cas == self.cas_at(old.location));
-            is_it && now == put && self.total_len(old.location) + self.total_len(added) == len
-        });
-        let Some(old) = old else {
-            self.abort(upload);
-            return Ok(None);
-        };
-        for part in if mode.appends() { [old.location, added] } else { [added, old.location] } {
-            self.copy_chain(&mut upload, part)?;
+        let mut copied = None;
+        if !is_kept && let Some(old) = self.find(key).ok().filter(|&old| self.is_planned(old, added, &upload))
+        {
+            self.copy_both(&mut upload, old.location, added)?;
+            copied = Some(old.location);
         }
+        between_steps();
         let locked = self.core.index.lock(key.hash);
-        // It may be in another slot by now, and have another expiry.
+        // It may be in another slot by now.
         let now = self.find_locked(key, &locked).ok();
-        let Some(now) =
-            now.filter(|now| now.location == old.location && self.put_joined(now.location, cas) == put)
-        else {
+        let now = now.filter(|&now| match copied {
+            Some(location) => now.location == location,
+            None => is_kept && self.is_planned(now, added, &upload),
+        });
+        let Some(now) = now else {
             self.core.index.unlock(locked);
             self.abort(upload);
             return Ok(None);
         };
+        if copied.is_none() {
+            self.copy_both(&mut upload, now.location, added)?;
+        }
+        self.keep_expiry(now.location, &upload);
         self.finish((key, locked), upload, Some(now))?;
         Ok(Some(Outcome::Stored))
+    }
+
+    /// Whether the item that was found is to be joined, and an upload is what its value and the other take.
+    fn is_planned(&self, found: Found, added: Added, upload: &Upload) -> bool {
+        let head = self.core.arena.record(upload.head.location());
+        let (put, planned) =
+            (self.put_joined(found.location, None), self.put_joined(upload.head.location(), None));
+        let has_same_options = (put.expiry_s != 0) == (planned.expiry_s != 0)
+            && Put { expiry_s: planned.expiry_s, ..put } == planned;
+        has_same_options
+            && added.mode.compared().is_none_or(|cas| cas == self.cas_at(found.location))
+            && self.total_len(found.location) + self.total_len(added.location) == head.total_len()
+    }
+
+    fn copy_both(&mut self, upload: &mut Upload, old: Location, added: Added) -> Result<(), PutError> {
+        for part in added.in_order(old) {
+            self.copy_chain(upload, part)?;
+        }
+        Ok(())
+    }
+
+    /// Has an upload expire as the item at `location` does, which may have been touched where it stands.
+    fn keep_expiry(&self, location: Location, upload: &Upload) {
+        let expiry_s = self.core.arena.record(location).expiry();
+        if expiry_s != 0 {
+            self.core.arena.record(upload.head.location()).set_expiry(expiry_s);
+        }
     }
 
     /// How to store the item at `location` joined with another value.
