@@ -353,9 +353,12 @@ impl Driver for UringDriver {
     fn shutdown_output(&mut self, stream: SourceId) -> io::Result<()> {
         let round = self.round.number();
         let source = self.source(stream)?;
-        if source.sent_in == round || source.has_rest() {
+        let is_in_round = source.sent_in == round;
+        if is_in_round || source.has_rest() {
             source.marks.set(Marks::FINISHING);
-            self.round.finish_after();
+            if is_in_round {
+                self.round.finish_after();
+            }
             return Ok(());
         }
         rustix::net::shutdown(&source.socket, Shutdown::Write)?;

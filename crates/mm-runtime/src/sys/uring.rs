@@ -5,8 +5,8 @@
 //! is cancelled and waited for before memory goes; where that fails the memory is never freed.
 //!
 //! One thread makes a ring and uses it, which the kernel checks (single issuer). The kernel runs the work of
-//! completions only inside this thread's own [`enter`](Ring::enter) (deferred task work), so what happens between two
-//! calls of it is in the program's hands.
+//! completions only while this thread is in a call of its own (deferred task work): [`enter`](Ring::enter), and the
+//! submission that makes room where an entry meets a full queue.
 
 #![expect(unsafe_code, reason = "the kernel reads and writes the memory that its queues name")]
 

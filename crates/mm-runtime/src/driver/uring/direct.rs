@@ -29,6 +29,7 @@ impl UringDriver {
     }
 
     fn receive_at_most(&mut self, stream: SourceId, bytes_max: usize) -> io::Result<Received<Span>> {
+        self.let_ring_go_first(stream.0);
         let source = self.sources.get_mut(stream.0).ok_or(io::ErrorKind::NotConnected)?;
         let room = self.inbox.room();
         let end = room.len().min(bytes_max);
@@ -102,6 +103,7 @@ impl UringDriver {
         if space.len() >= BULK_BYTES && !source.marks.has(Marks::BULK) {
             self.make_bulk(key);
         }
+        self.let_ring_go_first(key);
         let source = self.sources.get_mut(key).ok_or(io::ErrorKind::NotConnected)?;
         let received = if past_too {
             let past = self.inbox.room();
@@ -115,18 +117,23 @@ impl UringDriver {
         Ok(received)
     }
 
-    /// Has the stream's input go straight to where the caller wants it. What the kernel receives, it receives while it
-    /// is entered; so what is in the socket now follows all that it has received, if no completion has yet to be seen.
+    /// What the kernel receives, it receives while it is entered, and that is also where an entry meets a full queue. So
+    /// what is in the socket follows all that has been received into buffers only if no completion has yet to be seen;
+    /// else the stream waits, and the one that is there will tell.
+    fn let_ring_go_first(&mut self, key: Key) {
+        let Some(source) = self.sources.get_mut(key) else { return };
+        if source.marks.has(Marks::RECEIVING) && !self.ring.is_drained() {
+            source.marks.clear(Marks::READABLE);
+        }
+    }
+
+    /// Has the stream's input go straight to where the caller wants it.
     fn make_bulk(&mut self, key: Key) {
-        let drained = self.ring.is_drained();
         let Some(source) = self.sources.get_mut(key) else { return };
         if source.marks.has(Marks::ENDED | Marks::CONNECTING) || source.failure.is_some() {
             return;
         }
-        source.marks.set(Marks::BULK);
-        if drained {
-            source.marks.set(Marks::READABLE);
-        }
+        source.marks.set(Marks::BULK | Marks::READABLE);
         if source.marks.has(Marks::RECEIVING) && !source.marks.has(Marks::PAUSING) {
             source.marks.set(Marks::PAUSING);
             self.ring.cancel(Tag::new(Operation::Receive, key));

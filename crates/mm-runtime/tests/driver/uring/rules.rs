@@ -7,7 +7,7 @@
 //! - What was accepted for nobody is closed: `connections_of_a_closed_listener_are_closed`.
 //! - Input of a wait that ended, or of a receive that was cancelled, is not lost:
 //!   `a_wait_that_ends_early_loses_no_input`, `a_large_upload_goes_past_the_buffers_in_order`,
-//!   `what_follows_a_large_upload_is_told_of_each_time`, the suite's `a_released_stream_goes_on_elsewhere`.
+//!   `a_receive_by_call_does_not_overtake_the_ring`, `what_follows_a_large_upload_is_told_of_each_time`, the suite's `a_released_stream_goes_on_elsewhere`.
 //! - The end drains what is in flight before memory goes:
 //!   `a_driver_that_is_dropped_in_the_middle_of_everything_leaves_nothing`.
 //! - Time-outs are the shard's, none is linked to an operation: the suite's `a_wait_ends_in_time`; there is no such
@@ -20,7 +20,7 @@
 //!   `tiny_tcp`.
 //! - A close follows what was taken to be sent, and nothing is received after it:
 //!   `what_was_taken_is_sent_before_a_close_even_if_the_peer_is_slow`, `the_end_of_output_follows_what_was_taken`,
-//!   `a_second_send_before_the_wait_waits_for_it`.
+//!   `a_second_send_before_the_wait_waits_for_it`, `a_finished_stream_with_a_rest_lets_the_driver_sleep`.
 //! - What is refused at any step is named, and epoll serves: `a_ring_that_the_kernel_refuses_names_the_step`,
 //!   `a_probe_leaves_the_thread_that_asks_alone`, and the program's tests under a filter of system calls.
 
@@ -242,6 +242,59 @@ fn a_large_upload_goes_past_the_buffers_in_order() {
         peer.write_all(b"short").unwrap();
         assert_eq!(place.receive(stream, 5), b"short");
     }
+}
+
+/// What does not fit into the queue is submitted at once, and then the kernel may receive.
+#[test]
+fn a_receive_by_call_does_not_overtake_the_ring() {
+    let sizes = Sizes { submissions: 1, buffers: 1, ..SIZES };
+    let mut place = Place::new(sizes, StreamOptions::default());
+    let (stream, mut peer) = place.pair();
+    let (other, _its_peer) = place.pair();
+    let upload = pattern(BULK_BYTES);
+    for _ in 0..3 {
+        place.poll(0);
+        assert_eq!(place.driver.receive(stream).unwrap(), Received::Blocked);
+        place.poll(0);
+        peer.write_all(&upload).unwrap();
+        assert_eq!(place.send(other, b"takes the only entry").0, Sent::All);
+        let (mut space, mut filled) = (vec![0; upload.len()], 0);
+        while filled < space.len() {
+            match place.driver.receive_into(stream, &mut space[filled..]).unwrap() {
+                Received::Bytes(bytes) => filled += bytes,
+                Received::Blocked => drop(place.poll(PATIENCE_MS)),
+                Received::End => panic!("it has not ended"),
+            }
+        }
+        assert!(space == upload, "in another order");
+    }
+}
+
+#[test]
+fn a_finished_stream_with_a_rest_lets_the_driver_sleep() {
+    let mut place = Place::usual();
+    let (stream, mut peer) = place.pair();
+    let mut sent = 0;
+    while place.send(stream, &[7; COPY_BYTES_MAX]).0 == Sent::All {
+        sent += COPY_BYTES_MAX;
+        place.poll(0);
+    }
+    place.driver.shutdown_output(stream).unwrap();
+    // Something that the driver alone has to know may end some of them.
+    let is_asleep = (0..20).any(|_| {
+        let begun = Instant::now();
+        place.poll(50);
+        begun.elapsed().as_millis() >= 50
+    });
+    assert!(is_asleep, "no wait lasts");
+    let reader = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        peer.read_to_end(&mut bytes).map(|_| bytes.len())
+    });
+    while !reader.is_finished() {
+        place.poll(10);
+    }
+    assert_eq!(reader.join().unwrap().unwrap(), sent);
 }
 
 #[test]
