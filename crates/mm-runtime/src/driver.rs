@@ -116,6 +116,14 @@ pub trait Driver {
     /// [`AcceptFailure`].
     fn accept(&mut self, listener: SourceId) -> io::Result<Option<(Self::Socket, Address)>>;
 
+    /// Closes a listener whose socket is listened on elsewhere, too. Gives the connections that have been accepted for it
+    /// ahead of being asked for, which nobody else can have. `None`: not now, but after one of the next
+    /// [`poll`](Driver::poll)s.
+    fn leave_listener(&mut self, listener: SourceId) -> Option<Vec<(Self::Socket, Address)>> {
+        self.close(listener);
+        Some(Vec::new())
+    }
+
     /// Takes over a connected socket. Its input has to wait for an event, output may be sent at once.
     ///
     /// # Errors

@@ -348,13 +348,13 @@ impl<S: Service, D: Driver> Engine<S, D> {
         let since = *self.drain_since_ms.get_or_insert(now.monotonic_ms);
         let overdue = now.monotonic_ms - since >= self.config.drain_ms;
         if began {
-            self.close_listeners(driver);
             self.datagrams.close_all(driver);
             self.drain_handled();
         }
         if how == Stop::HandOver {
             return self.hand_over(driver, now.monotonic_ms - since);
         }
+        self.close_listeners(driver);
         if how == Stop::AtOnce || overdue {
             let begun =
                 self.connections.iter().filter(|(_, connection)| !connection.marks.has(Marks::LINGERS));

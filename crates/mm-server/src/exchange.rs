@@ -24,6 +24,13 @@ pub(crate) struct Arrival<T> {
     pub(crate) packed: Option<Box<Packed>>,
 }
 
+impl<T> Arrival<T> {
+    /// A connection that has come through this listener.
+    pub(crate) fn new(socket: T, peer: Address, listener: usize) -> Self {
+        Self { socket, peer, origin: None, listener, luggage: None, packed: None }
+    }
+}
+
 /// One inbox per shard. What is in them has been counted against the limit of connections, which bounds them.
 ///
 /// A lock is taken once per connection that changes shards, and once per turn of a shard that has been woken

@@ -281,6 +281,10 @@ impl Driver for UringDriver {
         Ok(None)
     }
 
+    fn leave_listener(&mut self, listener: SourceId) -> Option<Vec<(OwnedFd, Address)>> {
+        self.stop_accepting(listener)
+    }
+
     fn add_stream(&mut self, socket: OwnedFd, owner: Owner) -> io::Result<SourceId> {
         let key = self.add(socket, owner, Marks::WRITABLE)?;
         self.await_input(key);
@@ -382,15 +386,19 @@ impl Driver for UringDriver {
     fn release(&mut self, stream: SourceId) -> Option<(OwnedFd, Address)> {
         let round = self.round.number();
         let source = self.sources.get_mut(stream.0)?;
-        if source.sent_in == round || !source.is_at_rest() {
+        if !source.is_at_rest() {
             return None;
         }
         if source.marks.has(Marks::RECEIVING) {
-            // What it receives until it has been stopped belongs to this driver.
+            // What it receives until it has been stopped belongs to this driver. That is asked for at once, along with
+            // a send under way: the answer to that would else be here each time that it could be.
             if !source.marks.has(Marks::PAUSING) {
                 source.marks.set(Marks::PAUSING | Marks::LEAVING);
                 self.ring.cancel(Tag::new(Operation::Receive, stream.0));
             }
+            return None;
+        }
+        if source.sent_in == round {
             return None;
         }
         let address = socket::peer_address(&source.socket)?;

@@ -101,6 +101,10 @@ impl Driver for Tiny {
         self.0.receive_into(stream, space)
     }
 
+    fn leave_listener(&mut self, listener: SourceId) -> Option<Vec<(Self::Socket, Address)>> {
+        self.0.leave_listener(listener)
+    }
+
     fn receive_head(&mut self, stream: SourceId) -> std::io::Result<Received<Span>> {
         self.0.receive_head(stream)
     }

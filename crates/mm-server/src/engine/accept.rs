@@ -9,9 +9,9 @@ use mm_runtime::driver::{AcceptFailure, Driver, Owner, SourceId};
 use mm_runtime::shard::Next;
 
 use super::Engine;
+use crate::Service;
 use crate::exchange::Arrival;
 use crate::limits::{ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN_MAX};
-use crate::{Service, Stop};
 
 /// A shard's listeners.
 #[derive(Debug)]
@@ -48,6 +48,8 @@ struct Listening {
     source: SourceId,
     /// A connection may wait in it.
     ready: bool,
+    /// It has been closed, since another server listens.
+    left: bool,
 }
 
 impl<T> Listeners<T> {
@@ -63,9 +65,29 @@ impl<T> Listeners<T> {
         self.place_free = true;
     }
 
+    /// Stops listening, since another server does, as far as that can be done now. Gives those that go there: they have
+    /// waited for a place, or been accepted ahead.
+    fn leave_all<D: Driver<Socket = T>>(&mut self, driver: &mut D) -> Vec<Arrival<T>> {
+        let mut arrivals: Vec<_> = self.waiting.drain(..).chain(self.carried.drain(..)).collect();
+        for (number, listening) in self.list.iter_mut().enumerate().filter(|(_, listening)| !listening.left) {
+            let Some(accepted) = driver.leave_listener(listening.source) else { continue };
+            (listening.left, listening.ready) = (true, false);
+            arrivals.extend(accepted.into_iter().map(|(socket, peer)| Arrival::new(socket, peer, number)));
+        }
+        if self.list.iter().all(|listening| listening.left) {
+            self.list.clear();
+        }
+        arrivals
+    }
+
+    /// Whether there is none any more.
+    pub(super) fn are_closed(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// Stops listening. Gives those that have waited for a place in vain.
     pub(super) fn close_all<D: Driver<Socket = T>>(&mut self, driver: &mut D) -> VecDeque<Arrival<T>> {
-        for listening in self.list.drain(..) {
+        for listening in self.list.drain(..).filter(|listening| !listening.left) {
             driver.close(listening.source);
         }
         let mut waiting = std::mem::take(&mut self.waiting);
@@ -94,7 +116,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
     pub(crate) fn add_listener(&mut self, driver: &mut D, listener: D::Listener) -> std::io::Result<()> {
         let number = u32::try_from(self.listeners.list.len()).unwrap_or(u32::MAX);
         let source = driver.add_listener(listener, Owner::Work(Key::reserved(number)))?;
-        self.listeners.list.push(Listening { source, ready: false });
+        self.listeners.list.push(Listening { source, ready: false, left: false });
         Ok(())
     }
 
@@ -141,11 +163,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         }
         match driver.accept(listening.source) {
             Ok(Some((socket, peer))) => {
-                self.admit(
-                    driver,
-                    Arrival { socket, peer, origin: None, listener: number, luggage: None, packed: None },
-                    now,
-                );
+                self.admit(driver, Arrival::new(socket, peer, number), now);
                 true
             }
             Ok(None) => {
@@ -234,17 +252,21 @@ impl<S: Service, D: Driver> Engine<S, D> {
         Ok(())
     }
 
-    /// Stops listening. Those that wait for a place go to the next server, if there is one to come.
+    /// Stops listening. Those that wait for a place are told that there is none.
     pub(super) fn close_listeners(&mut self, driver: &mut D) {
-        let goes_on = self.control.stopping() == Some(Stop::HandOver);
         for mut arrival in self.listeners.close_all(driver) {
             self.control.forget(arrival.origin.take());
-            if goes_on {
-                self.exchange.send_off(arrival);
-            } else {
-                self.refuse(driver, arrival);
-            }
+            self.refuse(driver, arrival);
         }
+    }
+
+    /// Leaves the listeners to another server, and those that have not been admitted. `true` when that is done.
+    pub(super) fn leave_listeners(&mut self, driver: &mut D) -> bool {
+        for mut arrival in self.listeners.leave_all(driver) {
+            self.control.forget(arrival.origin.take());
+            self.exchange.send_off(arrival);
+        }
+        self.listeners.are_closed()
     }
 
     /// Tells a connection above the limit so, and closes it.

@@ -12,10 +12,14 @@ use crate::exchange::Arrival;
 use crate::hand_over::Packed;
 
 impl<S: Service, D: Driver> Engine<S, D> {
-    /// Sends the connections off that are between two requests, and closes the others when `waited_ms` is enough.
-    /// `true` when there are none left.
+    /// Leaves the listeners, sends the connections off that are between two requests, and closes the others when
+    /// `waited_ms` is enough. `true` when there are none left.
     pub(super) fn hand_over(&mut self, driver: &mut D, waited_ms: u64) -> bool {
         let is_overdue = waited_ms >= self.config.hand_over_ms;
+        let have_left = self.leave_listeners(driver);
+        if is_overdue && !have_left {
+            self.close_listeners(driver);
+        }
         for place in 0..self.connections.places() {
             let Some(key) = self.connections.key_at(place) else { continue };
             if !self.send_off(driver, key) && is_overdue {
@@ -24,7 +28,8 @@ impl<S: Service, D: Driver> Engine<S, D> {
             }
         }
         // Another shard may just have given this one some.
-        self.connections.is_empty()
+        self.listeners.are_closed()
+            && self.connections.is_empty()
             && self.exchange.is_empty(self.shard)
             && self.handled.as_ref().is_none_or(|_| is_overdue)
     }

@@ -1,14 +1,17 @@
 //! What becomes of completions.
 
+use std::os::fd::OwnedFd;
+
+use mm_base::slab::Key;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
 use super::UringDriver;
 use super::source::Marks;
-use crate::driver::{Event, SourceId};
+use crate::driver::{Address, Driver as _, Event, SourceId};
 use crate::limits::{ACCEPTED_MAX, EVENTS_MAX, INPUT_BUFFERS_MAX};
+use crate::sys::socket;
 use crate::sys::uring::{Completion, News, Operation, Tag};
-use mm_base::slab::Key;
 
 /// What an event says.
 #[derive(Clone, Copy)]
@@ -161,7 +164,7 @@ impl UringDriver {
                 }
             }
             (Err(Errno::CANCELED | Errno::INTR | Errno::AGAIN), _) | (Ok(_), None) => {
-                if source.extra().accepted.is_empty() {
+                if source.extra().accepted.is_empty() && !source.marks.has(Marks::LEAVING) {
                     self.await_connection(tag.key);
                 }
                 return None;
@@ -169,6 +172,25 @@ impl UringDriver {
             (Err(error), None) => source.extra().error = Some(error),
         }
         self.event(tag.key, READABLE)
+    }
+
+    /// Has the kernel accept no more for a listener. When it does not, closes it and gives what nobody has taken.
+    pub(super) fn stop_accepting(&mut self, listener: SourceId) -> Option<Vec<(OwnedFd, Address)>> {
+        let Some(source) = self.sources.get_mut(listener.0) else { return Some(Vec::new()) };
+        if source.marks.has(Marks::ACCEPTING) {
+            if !source.marks.has(Marks::PAUSING) {
+                self.ring.cancel(Tag::new(Operation::Accept, listener.0));
+            }
+            source.marks.set(Marks::PAUSING | Marks::LEAVING);
+            return None;
+        }
+        let (accepted, options) = (std::mem::take(&mut source.extra().accepted), self.options);
+        self.close(listener);
+        let adopt = |socket| {
+            let address = socket::adopt(&socket, options);
+            (socket, address)
+        };
+        Some(accepted.into_iter().map(adopt).collect())
     }
 
     /// The kernel accepts connections for a listener, unless it does so already.

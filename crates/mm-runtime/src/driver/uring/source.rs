@@ -112,7 +112,7 @@ impl Marks {
     pub(super) const AWAITS_ROUND: u16 = 1 << 12;
     /// The connection has not come about yet.
     pub(super) const CONNECTING: u16 = 1 << 13;
-    /// Its receiving is being stopped so that another driver can take it over.
+    /// Its receiving or accepting is being stopped so that another driver can take it over.
     pub(super) const LEAVING: u16 = 1 << 14;
 
     #[inline]
