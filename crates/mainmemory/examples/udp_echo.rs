@@ -6,12 +6,17 @@ use std::io;
 
 use mainmemory::runtime::net::Datagrams;
 
-/// Echoes for ever.
+/// Echoes until its task is interrupted.
 pub(crate) async fn serve(mut datagrams: Datagrams) -> io::Result<()> {
     let mut space = vec![0; 64 * 1024];
     loop {
-        let (received, sender) = datagrams.receive_from(&mut space).await?;
-        datagrams.send_to(&space[..received], sender).await?;
+        match datagrams.receive_from(&mut space).await {
+            // Anybody may send from where no answer can go.
+            Ok((received, sender)) => drop(datagrams.send_to(&space[..received], sender).await),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+            // What an earlier datagram met on its way, such as a port that nobody has.
+            Err(_) => {}
+        }
     }
 }
 

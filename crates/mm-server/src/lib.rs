@@ -27,6 +27,7 @@ mod server;
 mod service;
 mod signals;
 pub mod simulation;
+mod socket_files;
 mod stall;
 mod stats;
 

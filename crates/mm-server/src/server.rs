@@ -35,6 +35,7 @@ use crate::exchange::{Arrival, Exchange};
 use crate::hand_over::{Carried, Handed, take_up};
 use crate::handler::{NoService, Spawn, spawner};
 use crate::signals::{Hook, Reload, Signal, Signals, Traps};
+use crate::socket_files::SocketFiles;
 use crate::stall::{Ends, Watch};
 use crate::{Config, Handle, Ready, Service, Start, Stats, Stop};
 
@@ -241,7 +242,7 @@ impl Server {
         let mut first = plans.remove(0);
         let arrivals = self.carried.into_iter().map(|carried| carried.arrive(&self.config)).collect();
         first.carried = take_up(arrivals, &self.config, &self.control, &exchange);
-        let paths = unix_paths(&self.listeners);
+        let files = SocketFiles::of(&self.listeners);
         // A stop closes those of the shards, and these unless it hands them over.
         let datagrams = self.datagrams.into_iter().map(|(socket, _)| socket).collect();
         let listening = Handed { listeners: self.listeners, datagrams, connections: Vec::new() };
@@ -275,7 +276,7 @@ impl Server {
                 let connections = exchange.take_leaving().into_iter().map(Carried::from).collect();
                 *self.control.handed() = Some(Handed { connections, ..listening });
             }
-            _ => paths.iter().for_each(|path| drop(std::fs::remove_file(path))),
+            _ => files.remove(),
         }
         let total = |of: fn(&Stats) -> u64| self.control.stats.iter().map(of).sum();
         result.map(|()| Summary {
@@ -350,15 +351,6 @@ impl fmt::Debug for Server {
             .field("listeners", &self.listeners)
             .finish_non_exhaustive()
     }
-}
-
-/// The files that Unix listeners have made.
-fn unix_paths(listeners: &[Listener]) -> Vec<std::path::PathBuf> {
-    let path = |listener: &Listener| match listener.address() {
-        ListenAddress::Unix(path, _) => Some(path.clone()),
-        ListenAddress::Ip(_) => None,
-    };
-    listeners.iter().filter_map(path).collect()
 }
 
 /// Makes what serves a shard's connections: a service, or the handler to be used in its stead.

@@ -63,8 +63,9 @@ pub struct Stats {
     pub idle_timeouts: Counter,
     /// Connections closed because they took nothing of what they had asked for for too long.
     pub write_timeouts: Counter,
-    /// Connections closed because connection memory was used up and they had taken nothing of their output
-    /// for a while.
+    /// Connections closed because memory was used up and they had kept some of it for a while without getting on: of
+    /// the connections' own, by output that they did not take or a part of a request, or of the service's, by a value
+    /// that did not come.
     pub memory_timeouts: Counter,
     /// Connections kept for a while after their end, since their peers still sent, ever.
     pub lingered: Counter,
@@ -87,7 +88,8 @@ pub struct Stats {
     pub datagrams_refused: Counter,
     /// Datagrams that could not be sent.
     pub datagrams_unsent: Counter,
-    /// Connections closed at a stop because their output had not drained by the deadline.
+    /// Connections closed at a stop because they had not finished by the deadline: a request that was being served or
+    /// sent, output that was not taken; at a hand-over, those that could not go along.
     pub drain_timeouts: Counter,
 }
 

@@ -168,6 +168,7 @@ fn a_stop_under_load_cuts_no_answer_short(config: Settings) {
             })
         };
         let loads: Vec<_> = (0..8).map(load).collect();
+        server.wait_for_at_least(|stats| stats.connections_total.get(), 8);
         server.wait_for_at_least(|stats| stats.bytes_written.get(), 50 * 22_000);
         let start = Instant::now();
         let summary = server.stop(Stop::Gracefully);

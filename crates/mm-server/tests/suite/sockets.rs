@@ -326,7 +326,7 @@ fn a_busy_shard_gives_connections_to_an_idle_one(config: Settings) {
     assert_eq!(server.stop(Stop::Gracefully).connections_total, 32);
 }
 
-fn unix_sockets_serve_too_and_are_removed(config: Settings) {
+fn unix_sockets_serve_too_and_their_server_removes_them(config: Settings) {
     let server = Server::new(config());
     let driver = server.driver();
     let path = std::env::temp_dir().join(format!("mm-server-{}-{driver}.sock", std::process::id()));
@@ -339,6 +339,22 @@ fn unix_sockets_serve_too_and_are_removed(config: Settings) {
     let mut received = Vec::new();
     client.read_to_end(&mut received).unwrap();
     assert_eq!(received, b"unix\n");
+    // A client that waits keeps the server from ending, while another one takes its place.
+    let mut waiting = UnixStream::connect(&path).unwrap();
+    waiting.write_all(b"echo here\nwait\n").unwrap();
+    waiting.read_exact(&mut [0; 5]).unwrap();
+    handle.stop(Stop::Gracefully);
+    let start = Instant::now();
+    while UnixStream::connect(&path).is_ok() {
+        assert!(start.elapsed() < PATIENCE, "it still listens");
+        std::thread::yield_now();
+    }
+    let next = Server::new(config()).listen(&ListenAddress::Unix(path.clone(), 0o700)).unwrap();
+    handle.stop(Stop::AtOnce);
+    thread.join().unwrap().unwrap();
+    let handle = next.handle();
+    let thread = std::thread::spawn(move || next.serve_with(Toy::new));
+    UnixStream::connect(&path).expect("the next server can be reached");
     handle.stop(Stop::Gracefully);
     thread.join().unwrap().unwrap();
     assert!(!path.exists());
@@ -365,5 +381,5 @@ on_each_driver! {
     a_graceful_stop_has_a_deadline
     shards_share_the_connections
     a_busy_shard_gives_connections_to_an_idle_one
-    unix_sockets_serve_too_and_are_removed
+    unix_sockets_serve_too_and_their_server_removes_them
 }
