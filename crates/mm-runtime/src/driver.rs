@@ -116,8 +116,8 @@ pub trait Driver {
     /// [`AcceptFailure`].
     fn accept(&mut self, listener: SourceId) -> io::Result<Option<(Self::Socket, Address)>>;
 
-    /// Closes a listener whose socket is listened on elsewhere, too. Gives the connections that have been accepted for it
-    /// ahead of being asked for, which nobody else can have. `None`: not now, but after one of the next
+    /// Closes a listener whose socket is listened on elsewhere, too. Gives the connections that have been accepted for
+    /// it ahead of being asked for, which nobody else can have. `None`: not now, but after one of the next
     /// [`poll`](Driver::poll)s.
     fn leave_listener(&mut self, listener: SourceId) -> Option<Vec<(Self::Socket, Address)>> {
         self.close(listener);

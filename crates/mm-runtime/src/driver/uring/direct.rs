@@ -117,9 +117,9 @@ impl UringDriver {
         Ok(received)
     }
 
-    /// What the kernel receives, it receives while it is entered, and that is also where an entry meets a full queue. So
-    /// what is in the socket follows all that has been received into buffers only if no completion has yet to be seen;
-    /// else the stream waits, and the one that is there will tell.
+    /// What the kernel receives, it receives while it is entered, and that is also where an entry meets a full queue.
+    /// So what is in the socket follows all that has been received into buffers only if no completion has yet to be
+    /// seen; else the stream waits, and the one that is there will tell.
     fn let_ring_go_first(&mut self, key: Key) {
         let Some(source) = self.sources.get_mut(key) else { return };
         if source.marks.has(Marks::RECEIVING) && !self.ring.is_drained() {
