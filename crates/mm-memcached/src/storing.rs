@@ -182,8 +182,8 @@ impl<S: Sharing> Memcached<S> {
         }
     }
 
-    /// append and prepend that make the item where there is none: with the value, or, where that is on its way already
-    /// to be joined with another, without one first.
+    /// append and prepend that make the item where there is none. Where other shards make and remove it meanwhile, it
+    /// is tried again.
     fn store_or_vivify(
         &mut self,
         key: Key<'_>,
@@ -191,25 +191,39 @@ impl<S: Sharing> Memcached<S> {
         value: Value<'_>,
         time: &Time,
     ) -> Result<Outcome, PutError> {
-        let first: &[u8] = if let Value::Whole(value) = value { value } else { &[] };
-        let made = self.store.put(key, &Put { mode: Mode::Add, ..plan.put }, first, time.now_s);
-        match (made, value) {
-            (Ok(Outcome::Stored), Value::Whole(_)) => made,
-            (Ok(Outcome::Stored), Value::Uploaded(mut upload)) => {
-                if let Ok(present) = self.present(key, time) {
-                    upload.set_compared(present.cas);
-                }
-                self.store.commit(upload, time.now_s)
+        let mut value = value;
+        loop {
+            for mode in [Mode::Add, plan.put.mode] {
+                value = match self.try_store(key, &Put { mode, ..plan.put }, value, time) {
+                    Ok(done) => return done,
+                    Err((Outcome::NotStored, value)) => value,
+                    Err((outcome, value)) => {
+                        self.drop_value(value);
+                        return Ok(outcome);
+                    }
+                };
             }
-            (Ok(_), Value::Whole(value)) => match self.store.put(key, &plan.put, value, time.now_s) {
-                // Another shard has removed it since.
-                Ok(Outcome::NotStored) => self.store_or_vivify(key, plan, Value::Whole(value), time),
-                outcome => outcome,
+        }
+    }
+
+    /// Stores a value, which goes back with the outcome where it is not stored.
+    #[expect(clippy::result_large_err, reason = "the upload goes back to where it came from")]
+    fn try_store<'a>(
+        &mut self,
+        key: Key<'_>,
+        put: &Put,
+        value: Value<'a>,
+        time: &Time,
+    ) -> Result<Result<Outcome, PutError>, (Outcome, Value<'a>)> {
+        match value {
+            Value::Whole(bytes) => match self.store.put(key, put, bytes, time.now_s) {
+                Ok(outcome) if outcome != Outcome::Stored => Err((outcome, value)),
+                done => Ok(done),
             },
-            (Ok(_), Value::Uploaded(upload)) => self.store.commit(upload, time.now_s),
-            (Err(_), value) => {
-                self.drop_value(value);
-                made
+            Value::Uploaded(mut upload) => {
+                upload.set_mode(put.mode);
+                let committed = self.store.try_commit(upload, time.now_s);
+                committed.map_err(|(outcome, upload)| (outcome, Value::Uploaded(upload)))
             }
         }
     }
@@ -251,11 +265,15 @@ impl<S: Sharing> Memcached<S> {
                     if put.stale {
                         upload.set_stale(its_cas, expiry_s, win_sent);
                     } else {
-                        upload.set_compared(its_cas);
+                        upload.set_mode(put.mode);
                     }
                     match self.store.try_commit(upload, time.now_s) {
                         Ok(done) => return done,
-                        Err(upload) => Value::Uploaded(upload),
+                        Err((Outcome::Exists, upload)) => Value::Uploaded(upload),
+                        Err((outcome, upload)) => {
+                            self.store.abort(upload);
+                            return Ok(outcome);
+                        }
                     }
                 }
             }

@@ -187,14 +187,36 @@ fn an_upload_that_is_out_of_date_is_so_from_the_start() {
             let mut upload = reserve(&mut store, b"k", &Put { expiry_s: own_s, ..Put::default() }, len);
             fill(&mut store, &mut upload, len);
             upload.set_stale(cas, before_s + 1, win_sent);
-            let mut upload = store.try_commit(upload, 1).expect_err("the item has another time");
+            let (outcome, mut upload) = store.try_commit(upload, 1).expect_err("the item has another time");
+            assert_eq!(outcome, Outcome::Exists);
             upload.set_stale(cas, before_s, !win_sent);
-            let mut upload = store.try_commit(upload, 1).expect_err("somebody was told to fetch, or not");
+            let (_, mut upload) =
+                store.try_commit(upload, 1).expect_err("somebody was told to fetch, or not");
             upload.set_stale(cas, before_s, win_sent);
             assert_eq!(store.try_commit(upload, 1).unwrap().unwrap(), Outcome::Stored);
             assert_eq!(state(&mut store, b"k"), (len, before_s, true, win_sent));
             assert_eq!(value(&mut store, b"k", 1), Some(vec![b'u'; len]));
             store.verify().unwrap();
         }
+    }
+}
+
+#[test]
+fn an_upload_that_is_not_stored_on_one_condition_may_be_on_another() {
+    for len in [1_000, 50_000] {
+        let mut store = open(1);
+        let mut upload = reserve(&mut store, b"k", &Put { mode: Mode::Append, ..Put::default() }, len);
+        fill(&mut store, &mut upload, len);
+        let (outcome, mut upload) = store.try_commit(upload, 1).expect_err("there is nothing to append to");
+        assert_eq!(outcome, Outcome::NotStored);
+        let key = store.key(b"k").unwrap();
+        store.put(key, &Put::default(), b"v", 1).unwrap();
+        upload.set_mode(Mode::Add);
+        let (outcome, mut upload) = store.try_commit(upload, 1).expect_err("there is something");
+        assert_eq!(outcome, Outcome::NotStored);
+        upload.set_mode(Mode::Append);
+        assert_eq!(store.try_commit(upload, 1).unwrap(), Ok(Outcome::Stored));
+        assert_eq!(value(&mut store, b"k", 1).unwrap().len(), len + 1);
+        store.verify().unwrap();
     }
 }

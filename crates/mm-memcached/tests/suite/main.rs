@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod aloud;
 #[cfg(test)]
+mod between;
+#[cfg(test)]
 mod binary;
 #[cfg(test)]
 mod classic;

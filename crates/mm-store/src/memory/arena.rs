@@ -309,16 +309,17 @@ impl Arena {
         unsafe { self.mapping.region.bytes_mut(record.value_at, record.value_len) }
     }
 
-    /// Copies `len` value bytes of the published record at `from`, beginning with byte `from_at`, to byte `at` of
-    /// an open record.
+    /// Copies value bytes of the record at `from` to byte `at` of an open record. That at `from` is published, or open
+    /// and written by nobody meanwhile.
     ///
     /// # Panics
     /// Where either range is outside its value.
     pub(crate) fn copy_value(&self, record: &mut OpenRecord, at: usize, from: Location, range: Range<usize>) {
         let (offset, len) = self.record(from).value_range();
         assert!(range.start <= range.end && range.end <= len, "source range outside the value");
-        // SAFETY: published value bytes are not written, and an open record's bytes are nobody else's, so the two
-        // ranges do not overlap.
+        assert!(from != record.location, "a record is not copied to itself");
+        // SAFETY: value bytes are written through their own open record only. That is another one, which nobody writes
+        // to, so they are not written meanwhile, and the two ranges do not overlap.
         let source = unsafe { self.mapping.region.bytes(offset + range.start, range.len()) };
         self.value_mut(record)[at..at + source.len()].copy_from_slice(source);
     }

@@ -60,14 +60,9 @@ impl Upload {
         self.total_len == 0
     }
 
-    /// Has the value stored only if the item's CAS value is this one, whatever was the condition before. A value that
-    /// is joined with the item's is joined with that of this item only.
-    pub const fn set_compared(&mut self, cas: u64) {
-        self.mode = match self.mode {
-            Mode::Append | Mode::AppendTo(_) => Mode::AppendTo(cas),
-            Mode::Prepend | Mode::PrependTo(_) => Mode::PrependTo(cas),
-            Mode::Set | Mode::Add | Mode::Replace | Mode::Cas(_) | Mode::CasAndState { .. } => Mode::Cas(cas),
-        };
+    /// Has the value stored on this condition, whatever it was before.
+    pub const fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
     }
 
     /// Has the value stored as one that is out of date, which keeps the item's expiry and whether a reader was told to
@@ -241,19 +236,22 @@ impl<S: Sharing> Store<S> {
     /// # Errors
     /// [`PutError`]; nothing is changed then. An upload of which bytes are missing is given up: [`Outcome::NotStored`].
     pub fn commit(&mut self, upload: Upload, now_s: u32) -> Result<Outcome, PutError> {
-        self.try_commit(upload, now_s).unwrap_or_else(|upload| {
+        self.try_commit(upload, now_s).unwrap_or_else(|(outcome, upload)| {
             self.abort(upload);
-            Ok(Outcome::Exists)
+            Ok(outcome)
         })
     }
 
-    /// The same, but the upload goes on where the outcome would be [`Outcome::Exists`]: it may be compared with what
-    /// the item is now.
+    /// The same, but the upload goes on where the mode's condition does not hold: it may be stored on another one.
     ///
     /// # Errors
-    /// The upload.
+    /// What would have been the outcome, and the upload.
     #[expect(clippy::result_large_err, reason = "the upload goes back to where it came from")]
-    pub fn try_commit(&mut self, upload: Upload, now_s: u32) -> Result<Result<Outcome, PutError>, Upload> {
+    pub fn try_commit(
+        &mut self,
+        upload: Upload,
+        now_s: u32,
+    ) -> Result<Result<Outcome, PutError>, (Outcome, Upload)> {
         self.begin(now_s);
         if upload.missing() != 0 {
             self.abort(upload);
@@ -264,14 +262,20 @@ impl<S: Sharing> Store<S> {
 
     /// Makes an upload with all its bytes an item, if it may become one.
     #[expect(clippy::result_large_err, reason = "as in `try_commit`")]
-    fn end_upload(&mut self, upload: Upload) -> Result<Result<Outcome, PutError>, Upload> {
+    fn end_upload(&mut self, upload: Upload) -> Result<Result<Outcome, PutError>, (Outcome, Upload)> {
         let mut bytes = [0; KEY_MAX_BYTES];
         let record = self.core.arena.record(upload.head.location());
         let bytes = &mut bytes[..record.layout().key_len];
         bytes.copy_from_slice(record.key());
         let key = Key { bytes, hash: self.core.hasher.hash(bytes), hint: Hint::NONE };
         if upload.mode.joins() {
-            return Ok(self.join(key, upload));
+            return match self.join(key, &upload) {
+                Ok(outcome) if outcome != Outcome::Stored => Err((outcome, upload)),
+                joined => {
+                    self.abort(upload);
+                    Ok(joined)
+                }
+            };
         }
         loop {
             let locked = self.core.index.lock(key.hash);
@@ -286,12 +290,8 @@ impl<S: Sharing> Store<S> {
                 return Ok(self.finish((key, locked), upload, old.ok()).map(|()| Outcome::Stored));
             }
             self.core.index.unlock(locked);
-            if refusal == Some(Outcome::Exists) {
-                return Err(upload);
-            }
             if let Some(refusal) = refusal {
-                self.abort(upload);
-                return Ok(Ok(refusal));
+                return Err((refusal, upload));
             }
             if let Some((short, bytes)) = needed
                 && let Err(error) = self.make_up_for(short, bytes)

@@ -39,19 +39,13 @@ impl Added {
 
 impl<S: Sharing> Store<S> {
     /// Stores the value of an item and that of an upload as one.
-    pub(super) fn join(&mut self, key: Key<'_>, upload: Upload) -> Result<Outcome, PutError> {
-        mm_base::mark!("values joined");
-        let stored_cas = self.core.arena.record(upload.head.location()).stored_cas();
-        let (mode, cas) = (upload.mode, stored_cas.filter(|_| upload.has_own_cas));
-        let location = self.publish(upload);
-        let joined = self.join_added(key, Added { location, mode, cas });
-        self.discard_chain(location);
-        self.release_chain(location);
-        joined
-    }
-
+    ///
     /// Where others are faster, each of them has stored something, so that this goes on until it is done.
-    fn join_added(&mut self, key: Key<'_>, added: Added) -> Result<Outcome, PutError> {
+    pub(super) fn join(&mut self, key: Key<'_>, upload: &Upload) -> Result<Outcome, PutError> {
+        mm_base::mark!("values joined");
+        let location = upload.head.location();
+        let stored_cas = self.core.arena.record(location).stored_cas();
+        let added = Added { location, mode: upload.mode, cas: stored_cas.filter(|_| upload.has_own_cas) };
         let mut tries = 0;
         loop {
             between_steps();

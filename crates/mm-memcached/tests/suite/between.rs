@@ -1,0 +1,184 @@
+//! One shard carries out a request while another one does so between two of its steps, whichever these are: what both
+//! are answered, and what is there in the end, is as if one had come after the other.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use mm_base::gap;
+use mm_memcached::{Memcached, NoHost, Settings, Shared};
+use mm_server::Start;
+use mm_server::harness::{ClientId, Harness};
+use mm_store::{Config, StoreHandles};
+
+/// What `~` stands for in a request: two of them are more than what is awaited before it is stored, and four more than
+/// a record holds.
+const PART_BYTES: usize = 1_500;
+
+/// A client of one of the shards.
+struct Speaker {
+    harness: Harness<Memcached<mm_store::Shared>>,
+    id: ClientId,
+}
+
+impl Speaker {
+    /// Sends bytes; `|` in them ends what arrives at once. Returns the answer.
+    fn ask(&mut self, input: &[u8]) -> Vec<u8> {
+        let pieces = input.split(|&byte| byte == b'|');
+        pieces.flat_map(|piece| self.harness.exchange(self.id, piece)).collect()
+    }
+}
+
+/// Two shards of one server, and the clients of both.
+struct Pair {
+    own: Speaker,
+    other: Rc<RefCell<Speaker>>,
+    /// Runs so far: each has a key of its own.
+    runs: usize,
+}
+
+/// What one asks for and what another does, and what is there before.
+#[derive(Clone, Copy)]
+struct Requests<'a> {
+    before: &'a str,
+    own: &'a str,
+    other: &'a str,
+}
+
+/// When the other request comes.
+#[derive(Clone, Copy)]
+enum When {
+    Before,
+    After,
+    /// In this gap.
+    In(usize),
+}
+
+/// What both were answered, and what is there then.
+type Seen = [String; 3];
+
+impl Pair {
+    fn new() -> Self {
+        let handles = StoreHandles::open(&Config::new(16 << 20, 1), 2).unwrap();
+        let shared = Shared::new(Settings::default(), 2, Box::new(NoHost));
+        let [own, other] = [0, 1].map(|shard| {
+            let store = handles.take().unwrap();
+            let mut harness = Harness::new(|start| {
+                Memcached::new(&Start { shard, shards: 2, ..start.clone() }, &shared, store)
+            });
+            let id = harness.connect();
+            Speaker { harness, id }
+        });
+        Self { own, other: Rc::new(RefCell::new(other)), runs: 0 }
+    }
+
+    /// Carries both requests out. Nothing where there is no such gap.
+    fn run(&mut self, requests: Requests<'_>, when: When) -> Option<Seen> {
+        self.runs += 1;
+        let name = format!("k{:07}", self.runs);
+        let part = "v".repeat(PART_BYTES);
+        let bytes =
+            |text: &str| text.replace('$', &name).replace('~', &part).replace('\n', "\r\n").into_bytes();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).replace(&name, "$").replace(&part, "~");
+        self.own.ask(&bytes(requests.before));
+        let answer = Rc::new(RefCell::new(None));
+        let act = {
+            let (other, answer, asked) = (Rc::clone(&self.other), Rc::clone(&answer), bytes(requests.other));
+            move || *answer.borrow_mut() = Some(other.borrow_mut().ask(&asked))
+        };
+        if matches!(when, When::Before) {
+            act();
+        }
+        if let When::In(number) = when {
+            let (act, passed) = (act.clone(), Cell::new(0));
+            gap::set(Some(Box::new(move || {
+                if passed.replace(passed.get() + 1) == number {
+                    act();
+                }
+            })));
+        }
+        let own = self.own.ask(&bytes(requests.own));
+        gap::set(None);
+        if matches!(when, When::After) {
+            act();
+        }
+        let other = answer.take()?;
+        let left = self.own.ask(&bytes("mg $ s f t v\n"));
+        Some([text(own), text(other), text(left)])
+    }
+
+    /// Has the other request come in each gap of the own one. Returns how many these are.
+    fn check(&mut self, requests: Requests<'_>) -> usize {
+        let orders = [When::Before, When::After].map(|when| self.run(requests, when));
+        let mut gaps = 0;
+        while let Some(seen) = self.run(requests, When::In(gaps)) {
+            let Requests { before, own, other } = requests;
+            assert!(
+                orders.iter().flatten().any(|order| *order == seen),
+                "{own:?} with {other:?} in gap {gaps}, after {before:?}: {seen:?}, and in order {orders:?}"
+            );
+            gaps += 1;
+        }
+        gaps
+    }
+
+    fn check_all(&mut self, own: &[&str]) {
+        for own in own {
+            let mut gaps = 0;
+            for before in BEFORE {
+                for other in OTHERS {
+                    gaps += self.check(Requests { before, own, other });
+                }
+            }
+            assert!(gaps >= BEFORE.len() * OTHERS.len(), "{own:?} has gaps");
+        }
+    }
+}
+
+/// What may be there before.
+const BEFORE: [&str; 5] = [
+    "",
+    "set $ 1 0 1\n5\n",
+    "set $ 0 1000 3\nabc\n",
+    "set $ 0 1000 1\n8\nmd $ I T100\n",
+    "set $ 0 0 1\n5\ntouch $ 30\n",
+];
+
+/// What another shard may be asked for.
+const OTHERS: [&str; 10] = [
+    "get $\n",
+    "set $ 2 0 1\n7\n",
+    "set $ 0 200 2\n12\n",
+    "add $ 0 300 1\n3\n",
+    "delete $\n",
+    "touch $ 400\n",
+    "touch $ 0\n",
+    "append $ 0 0 1\n1\n",
+    "incr $ 10\n",
+    "md $ I T500\n",
+];
+
+#[test]
+fn values_are_stored_in_one_go() {
+    Pair::new().check_all(&[
+        "set $ 0 50 1\n9\n",
+        "add $ 0 50 1\n9\n",
+        "replace $ 0 50 1\n9\n",
+        "append $ 0 0 1\n9\n",
+        "prepend $ 0 0 1\n9\n",
+        "ms $ 1 MA N60\n9\n",
+        "ms $ 1 MP N0\n9\n",
+    ]);
+}
+
+#[test]
+fn values_in_pieces_are_stored_in_one_go() {
+    Pair::new().check_all(&[
+        "set $ 0 50 3000\n~|~|\n",
+        "add $ 0 50 3000\n~|~|\n",
+        "append $ 0 0 3000\n~|~|\n",
+        "append $ 0 0 6000\n~~|~~|\n",
+        "ms $ 3000 MA N60\n~|~|\n",
+        "ms $ 6000 MA N60\n~~|~~|\n",
+        "ms $ 3000 MP N60\n~|~|\n",
+    ]);
+}
