@@ -17,7 +17,8 @@ pub enum Stop {
     /// [`Handle::take_handed`] has them when the server has ended. What is not so far within the time set for it is
     /// closed.
     HandOver,
-    /// No new connections; those there are may finish what they have begun, within the time set for it.
+    /// No new connections; those there are may finish what they have begun, within the time set for it. Until then
+    /// every shard does what others [submit](mm_runtime::shards) to it.
     Gracefully,
     /// Now.
     AtOnce,
@@ -71,10 +72,22 @@ impl fmt::Debug for Handle {
     }
 }
 
+/// How far a shard is with a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// It takes no new connections, and gives none to others.
+    Closed = 1,
+    /// It is gone.
+    Ended,
+}
+
 /// Shared by all shards.
 pub(crate) struct Control {
     /// 0: serve; else a [`Stop`].
     stop: AtomicU8,
+    /// By shard. 0: serves; else a [`Phase`].
+    phases: Box<[AtomicU8]>,
     /// How many dumps have been asked for.
     dumps: AtomicU32,
     /// Connections open, over all shards.
@@ -94,6 +107,7 @@ impl Control {
     pub(crate) fn new(shards: usize) -> Self {
         Self {
             stop: AtomicU8::new(0),
+            phases: (0..shards).map(|_| AtomicU8::new(0)).collect(),
             dumps: AtomicU32::new(0),
             connections: AtomicUsize::new(0),
             loads: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
@@ -158,6 +172,37 @@ impl Control {
         }
     }
 
+    /// A shard has come so far. The others look whether they may end.
+    pub(crate) fn reached(&self, shard: usize, phase: Phase) {
+        self.phases[shard].fetch_max(phase as u8, Ordering::Release);
+        self.wake_all_of_several();
+    }
+
+    /// Wakes every shard, where there is more than one.
+    fn wake_all_of_several(&self) {
+        if self.shards() > 1 {
+            self.wake(None);
+        }
+    }
+
+    /// Whether a stop has come so far that no shard has a connection or will get one. Then that stays so.
+    pub(crate) fn is_drained(&self) -> bool {
+        // Acquire: it comes with the connections that the shard has given to others before.
+        let phases = self.phases.iter().map(|phase| phase.load(Ordering::Acquire));
+        let are_closed = phases.clone().all(|phase| phase >= Phase::Closed as u8);
+        // What a shard had when it failed is gone with it.
+        let mut shards = phases.zip(&self.loads);
+        are_closed
+            && shards.all(|(phase, load)| phase == Phase::Ended as u8 || load.load(Ordering::Relaxed) == 0)
+    }
+
+    /// A shard that takes no new connections has lost one. If that was its last, the others look whether they may end.
+    pub(crate) fn lost_while_closed(&self, shard: usize) {
+        if self.loads[shard].load(Ordering::Relaxed) == 0 {
+            self.wake_all_of_several();
+        }
+    }
+
     /// Counts a connection with its peer's others, unless there are `max`. What comes back is to be given to
     /// [`forget`](Self::forget) when it has ended.
     pub(crate) fn note(&self, address: Address, max: usize) -> Result<Option<Origin>, ()> {
@@ -206,6 +251,27 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stop_has_come_to_its_end_when_no_shard_takes_or_has_connections() {
+        let control = Control::new(2);
+        let placed = [0, 0].map(|here| control.enter(10, here));
+        assert_eq!(placed, [Some(0), Some(1)]);
+        control.leave(10, 0);
+        control.reached(0, Phase::Closed);
+        control.reached(1, Phase::Closed);
+        assert!(!control.is_drained());
+        control.leave(10, 1);
+        assert!(control.is_drained());
+
+        let control = Control::new(2);
+        control.reached(0, Phase::Closed);
+        assert!(!control.is_drained(), "the other may still give it a connection");
+        control.enter(10, 1);
+        // It has failed, with what it had.
+        control.reached(1, Phase::Ended);
+        assert!(control.is_drained());
+    }
 
     #[test]
     fn shards_that_accept_at_once_spread_evenly() {

@@ -17,6 +17,7 @@ mod linger;
 mod outputs;
 mod pace;
 mod share;
+mod stop;
 mod sweep;
 mod turn;
 
@@ -31,7 +32,7 @@ use mm_runtime::driver::{Driver, Event, Owner, SourceId};
 use mm_runtime::shard::{Next, Work};
 
 use crate::connection::Machine;
-use crate::control::{Control, Stop};
+use crate::control::Control;
 use crate::exchange::{Arrival, Exchange};
 use crate::origin::Origin;
 use crate::ready::Wakes;
@@ -305,6 +306,9 @@ impl<S: Service, D: Driver> Engine<S, D> {
                 self.control.wake(None);
             }
         }
+        if self.drain_since_ms.is_some() {
+            self.control.lost_while_closed(self.shard);
+        }
     }
 
     /// Has a connection looked at in the next batch.
@@ -339,38 +343,6 @@ impl<S: Service, D: Driver> Engine<S, D> {
             self.enqueue(token.0, Marks::WOKEN);
         }
         self.wakes = wakes;
-    }
-
-    /// Begins or goes on with ending, when asked to. `true` when the shard is done.
-    fn stop_if_asked(&mut self, driver: &mut D, now: Now) -> bool {
-        let Some(how) = self.control.stopping() else { return false };
-        let began = self.drain_since_ms.is_none();
-        let since = *self.drain_since_ms.get_or_insert(now.monotonic_ms);
-        let overdue = now.monotonic_ms - since >= self.config.drain_ms;
-        if began {
-            self.datagrams.close_all(driver);
-            self.drain_handled();
-        }
-        if how == Stop::HandOver {
-            return self.hand_over(driver, now.monotonic_ms - since);
-        }
-        self.close_listeners(driver);
-        if how == Stop::AtOnce || overdue {
-            let begun =
-                self.connections.iter().filter(|(_, connection)| !connection.marks.has(Marks::LINGERS));
-            let open = begun.count() + self.end_handled(now);
-            let open = u64::try_from(open).unwrap_or(u64::MAX);
-            if open > 0 {
-                mm_base::mark!("drain deadline passed");
-            }
-            self.stats().drain_timeouts.add(if how == Stop::AtOnce { 0 } else { open });
-            self.close_where(driver, |_| true);
-        } else {
-            self.drains = true;
-            self.close_idle(driver, now);
-        }
-        // Another shard may have given this one some since it last looked.
-        self.connections.is_empty() && self.exchange.is_empty(self.shard) && self.handled_is_done(now)
     }
 
     /// Closes the connections of which `doomed` is true.
@@ -427,16 +399,10 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
         self.compare_load(now);
         let lingering = self.end_lingering(driver, now);
         let swept = self.sweep(driver, now);
-        if self.stop_if_asked(driver, now) {
+        let drained = self.stop_if_asked(driver, now);
+        if drained == Next::Stop {
             return Next::Stop;
         }
-        let drained = match (self.control.stopping(), self.drain_since_ms) {
-            // A driver may need a few turns to let go of a connection.
-            (Some(Stop::HandOver), Some(_)) => Next::At(now.monotonic_ms + 1),
-            (_, since) => {
-                since.map_or(Next::Never, |since| Next::At(since.saturating_add(self.config.drain_ms)))
-            }
-        };
         self.feed_starved();
         let served = if self.queue.is_empty() && self.ready.is_empty() { Next::Never } else { Next::Now };
         let drained = drained.min(self.next_handled()).min(lingering);

@@ -28,7 +28,7 @@ use mm_runtime::shards::Place;
 use mm_runtime::sys::socket::{self, ListenAddress, Listener};
 
 use crate::choice::{self, Chosen};
-use crate::control::Control;
+use crate::control::{Control, Phase};
 use crate::datagrams::Framing;
 use crate::engine::{Engine, Parts};
 use crate::exchange::{Arrival, Exchange};
@@ -377,7 +377,7 @@ struct Plan {
 impl Plan {
     /// Runs the shard on this thread until the server stops. However it ends, the others then end too.
     fn run<S: Service>(self, factory: &impl Factory<S>, traps: Option<Traps>) -> io::Result<()> {
-        let _stop = StopOthers(Arc::clone(&self.control));
+        let _stop = StopOthers { control: Arc::clone(&self.control), shard: self.shard };
         if self.config.pinned {
             mm_runtime::sys::affinity::pin(self.shard)?;
         }
@@ -476,13 +476,17 @@ impl Plan {
 }
 
 /// Ends the whole server when a shard does.
-struct StopOthers(Arc<Control>);
+struct StopOthers {
+    control: Arc<Control>,
+    shard: usize,
+}
 
 impl Drop for StopOthers {
     fn drop(&mut self) {
         // Where a stop was asked for, the others end as was asked.
-        if std::thread::panicking() || self.0.stopping().is_none() {
-            self.0.stop(Stop::AtOnce);
+        if std::thread::panicking() || self.control.stopping().is_none() {
+            self.control.stop(Stop::AtOnce);
         }
+        self.control.reached(self.shard, Phase::Ended);
     }
 }

@@ -1,10 +1,14 @@
 //! Connections as sequential code, under the same rules as those of a service.
 
+use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, TryRecvError};
 
+use mm_runtime::shards::{self, Sharded};
 use mm_runtime::task::spawn;
 use mm_runtime::timers::{sleep, timeout};
 use mm_server::{Config, Stop, Stream, StreamOptions};
@@ -185,6 +189,37 @@ fn a_graceful_stop_answers_what_has_begun(config: Settings) {
     assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 0);
 }
 
+fn a_graceful_stop_leaves_the_shards_that_requests_need(config: Settings) {
+    let two = NonZeroUsize::new(2).unwrap();
+    let stopping = Arc::new(AtomicBool::new(false));
+    let (told, counts) = (Arc::clone(&stopping), Sharded::new(|| Cell::new(0)));
+    let server = Running::of(Config { shards: two, drain_ms: u64::MAX, ..config() }, |server| {
+        server.serve(async move |mut stream: Stream| {
+            stream.read_exact(&mut [0; 4]).await?;
+            while !told.load(Ordering::Relaxed) {
+                sleep(1).await?;
+            }
+            let other = 1 - shards::current().map_or(0, |shards| shards.index());
+            // For a while: a shard that should not end takes its time for it.
+            for _ in 0..100 {
+                counts.on(other, async |count| count.set(count.get() + 1)).await?;
+                sleep(1).await?;
+            }
+            let count = counts.on(other, async |count| count.get()).await?;
+            stream.write_all(format!("{count}\n").as_bytes()).await?;
+            Ok(())
+        })
+    });
+    let mut client = server.connect();
+    client.write_all(b"ask\n").unwrap();
+    server.wait_for(|stats| stats.bytes_read.get(), 4);
+    server.handle.stop(Stop::Gracefully);
+    stopping.store(true, Ordering::Relaxed);
+    assert_eq!(rest(&mut client), b"100\n");
+    assert_eq!(server.total(|stats| stats.faults.get()), 0);
+    assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 0);
+}
+
 fn a_graceful_stop_has_a_deadline_and_a_stop_at_once_none(config: Settings) {
     let server = start(Config { drain_ms: 100, ..config() });
     let mut half = server.connect();
@@ -243,6 +278,7 @@ on_each_driver! {
     those_who_never_read_are_bounded_in_memory_and_closed
     a_write_that_waits_holds_no_memory
     a_graceful_stop_answers_what_has_begun
+    a_graceful_stop_leaves_the_shards_that_requests_need
     a_graceful_stop_has_a_deadline_and_a_stop_at_once_none
     half_a_close_still_gets_all_answers
     a_stream_given_to_another_task_is_ended_with_the_server

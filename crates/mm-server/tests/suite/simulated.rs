@@ -233,3 +233,37 @@ fn connections_that_move_while_the_server_stops_are_closed_too() {
         assert_eq!(simulation.connections(), 0, "seed {seed}");
     }
 }
+
+#[test]
+fn no_shard_ends_or_spins_while_another_has_begun_something() {
+    for (how, seed) in (0..20).flat_map(|seed| [(Stop::Gracefully, seed), (Stop::HandOver, seed)]) {
+        let shards = NonZeroUsize::new(3).unwrap();
+        let settings = Config { shards, drain_ms: 5000, hand_over_ms: 5000, ..config() };
+        let mut simulation = Simulation::new(&settings, seed, Faults::default(), Toy::new);
+        let peer = simulation.connect();
+        simulation.network().write(peer, b"tick 500\n").unwrap();
+        simulation.network().finish(peer);
+        settle(&mut simulation, &[]);
+        let handle = simulation.handle();
+        let turns = || handle.stats().iter().map(|stats| stats.turns.get()).collect::<Vec<_>>();
+        let begun_ms = simulation.network().now().monotonic_ms;
+        handle.stop(how);
+        settle(&mut simulation, &[]);
+        let stopping = turns();
+        // Asked again, all are woken.
+        handle.stop(how);
+        settle(&mut simulation, &[]);
+        let woken = turns();
+        assert!(
+            woken.iter().zip(&stopping).all(|(woken, before)| woken > before),
+            "seed {seed}: one has ended"
+        );
+        let busy = handle.stats().iter().position(|stats| stats.connections.get() == 1).unwrap();
+        while simulation.step() != Stepped::Stopped {}
+        let waited_ms = simulation.network().now().monotonic_ms - begun_ms;
+        assert!((500..600).contains(&waited_ms), "seed {seed}, {how:?}: {waited_ms} ms");
+        let idle = turns().into_iter().zip(woken).enumerate().filter(|(shard, _)| *shard != busy);
+        let waiting: Vec<u64> = idle.map(|(_, (ended, woken))| ended - woken).collect();
+        assert!(waiting.iter().all(|turns| *turns < 5), "seed {seed}, {how:?}: {waiting:?} turns");
+    }
+}

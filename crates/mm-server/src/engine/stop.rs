@@ -1,0 +1,73 @@
+//! The end of a shard.
+//!
+//! What one shard's connection has begun may need another shard, such as the one that has its key. So a shard without
+//! connections goes on until no shard has any; each that has lost its last one wakes the others. Only a stop at once
+//! and one that is overdue do not wait.
+
+use mm_base::Now;
+use mm_runtime::driver::Driver;
+use mm_runtime::shard::Next;
+
+use super::{Engine, Marks};
+use crate::Service;
+use crate::control::{Phase, Stop};
+
+impl<S: Service, D: Driver> Engine<S, D> {
+    /// Begins or goes on with ending, when asked to. Says when the next turn must come for that.
+    pub(super) fn stop_if_asked(&mut self, driver: &mut D, now: Now) -> Next {
+        let Some(how) = self.control.stopping() else { return Next::Never };
+        if self.drain_since_ms.is_none() {
+            self.drain_since_ms = Some(now.monotonic_ms);
+            self.datagrams.close_all(driver);
+            self.drain_handled();
+            self.control.reached(self.shard, Phase::Closed);
+        }
+        let since_ms = self.drain_since_ms.unwrap_or(now.monotonic_ms);
+        let waited_ms = now.monotonic_ms - since_ms;
+        let patience_ms = match how {
+            Stop::HandOver => self.config.hand_over_ms,
+            Stop::Gracefully => self.config.drain_ms,
+            Stop::AtOnce => 0,
+        };
+        let is_overdue = waited_ms >= patience_ms;
+        let is_empty = match how {
+            Stop::HandOver => self.hand_over(driver, waited_ms),
+            Stop::Gracefully | Stop::AtOnce => self.drain(driver, is_overdue, now),
+        };
+        if is_empty && (is_overdue || self.control.is_drained()) {
+            return Next::Stop;
+        }
+        if how == Stop::HandOver && !is_empty {
+            // A driver may need a few turns to let go of a connection.
+            return Next::At(now.monotonic_ms + 1);
+        }
+        if is_overdue {
+            // Those that end have this shard woken.
+            return Next::Never;
+        }
+        Next::At(since_ms.saturating_add(patience_ms))
+    }
+
+    /// Stops listening, and closes those that have finished what they had begun, or all when it is high time. `true`
+    /// when none are left.
+    fn drain(&mut self, driver: &mut D, is_overdue: bool, now: Now) -> bool {
+        self.close_listeners(driver);
+        if is_overdue {
+            let begun =
+                self.connections.iter().filter(|(_, connection)| !connection.marks.has(Marks::LINGERS));
+            let open = begun.count() + self.end_handled(now);
+            let open = u64::try_from(open).unwrap_or(u64::MAX);
+            if open > 0 {
+                mm_base::mark!("drain deadline passed");
+            }
+            let is_late = self.control.stopping() != Some(Stop::AtOnce);
+            self.stats().drain_timeouts.add(if is_late { open } else { 0 });
+            self.close_where(driver, |_| true);
+        } else {
+            self.drains = true;
+            self.close_idle(driver, now);
+        }
+        // Another shard may have given this one some since it last looked.
+        self.connections.is_empty() && self.exchange.is_empty(self.shard) && self.handled_is_done(now)
+    }
+}
