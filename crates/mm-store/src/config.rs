@@ -2,11 +2,12 @@
 
 use crate::limits::{
     GENERATIONS_FROM_SEGMENTS, HUGE_PAGE_BYTES, HUGE_PAGES_FROM_BYTES, INLINE_MAX_BYTES, MAX_SEGMENT_BYTES,
-    MIN_LIMIT_BYTES, MIN_SEGMENT_BYTES, RECORDS_PER_SEGMENT, SEGMENTS_PER_LIMIT, TTL_GROUPS_FROM_SEGMENTS,
+    MIN_LIMIT_BYTES, MIN_SEGMENT_BYTES, RECORDS_PER_SEGMENT, RESERVE_SEGMENTS, ROOMY_SEGMENTS,
+    SEGMENTS_PER_LIMIT, SHARD_SEGMENTS, TTL_GROUPS_FROM_SEGMENTS,
 };
 use crate::memory::Untouched;
 use crate::narrow::to_u32;
-use crate::segment::{GENERATIONS, TTL_GROUPS};
+use crate::segment::{GENERATIONS, QUEUES, TTL_GROUPS};
 
 /// What a store is to be like.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +29,13 @@ impl Config {
     #[must_use]
     pub const fn new(limit_bytes: usize, hash_seed: u64) -> Self {
         Self { limit_bytes, evict: true, hash_seed, populate: None }
+    }
+
+    /// How many shards a store of this limit can have: 32 in the smallest one, and 256 or more from 8 MiB on.
+    #[must_use]
+    pub fn shards_max(&self) -> usize {
+        let sizes = Sizes::new(self.limit_bytes, 1);
+        sizes.limit_bytes / sizes.segment_bytes / SHARD_SEGMENTS
     }
 }
 
@@ -101,8 +109,36 @@ impl Sizes {
         if self.huge_pages { bytes.next_multiple_of(HUGE_PAGE_BYTES) } else { bytes }
     }
 
+    /// How many segments there are within a limit, what tables take left out of account.
+    pub(crate) const fn segments_within(&self, limit_bytes: usize) -> usize {
+        limit_bytes >> self.segment_bytes.trailing_zeros()
+    }
+
+    /// How many segments each of so many shards may have open within a limit. Together with the reserve that is half of
+    /// all segments where there are [`ROOMY_SEGMENTS`] for each shard: the others can be emptied.
+    pub(crate) const fn heads_each(&self, limit_bytes: usize, shards: usize) -> usize {
+        match self.segments_within(limit_bytes) / 2 / shards {
+            ..3 => 1,
+            3 => QUEUES,
+            share => share - RESERVE_SEGMENTS,
+        }
+    }
+
+    /// How many segments are kept free for the survivors of evictions.
+    pub(crate) const fn reserve(&self, limit_bytes: usize, shards: usize) -> usize {
+        let segments = self.segments_within(limit_bytes);
+        if segments >= ROOMY_SEGMENTS * shards {
+            RESERVE_SEGMENTS * shards
+        } else {
+            segments / ROOMY_SEGMENTS
+        }
+    }
+
     /// The same for so many shards, each of which has open segments of its own.
     pub(crate) const fn shared_by(mut self, shards: usize) -> Self {
+        if self.heads_each(self.limit_bytes, shards) < QUEUES * TTL_GROUPS {
+            self.ttl_groups = 1;
+        }
         if self.limit_bytes / self.segment_bytes / shards >= GENERATIONS_FROM_SEGMENTS {
             self.generations = GENERATIONS;
         }

@@ -109,6 +109,14 @@ pub(crate) const FITTING_SHARE: usize = 512;
 /// Segments that each shard keeps free for the survivors of an eviction.
 pub(crate) const RESERVE_SEGMENTS: usize = 2;
 
+/// A store has no more shards than this part of its segments: each has one at least that only it appends to, and others
+/// are to be left to empty.
+pub(crate) const SHARD_SEGMENTS: usize = 2;
+
+/// Of so many segments for each shard [`RESERVE_SEGMENTS`] are kept free for it and as many open. Where there are
+/// fewer, the reserve is one in so many of all.
+pub(crate) const ROOMY_SEGMENTS: usize = 8;
+
 /// Records whose index buckets are brought near together while a segment is emptied.
 pub(crate) const EVICTION_BATCH: usize = 8;
 

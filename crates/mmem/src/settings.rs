@@ -31,7 +31,7 @@ pub(crate) fn settings(config: &Config, listened: Listened) -> Settings {
         verbosity: u32::from(config.process.verbosity),
         prefix_delimiter: commands.prefix_delimiter.unwrap_or(b':'),
         counts_prefixes: commands.prefix_delimiter.is_some(),
-        threads: usize::try_from(service.threads).unwrap_or(usize::MAX),
+        threads: usize::try_from(threads(config)).unwrap_or(usize::MAX),
         connections_max: u64::from(service.connections_max),
         refuses_connections: service.refuses_when_full,
         idle_timeout_s: u64::from(service.idle_timeout_s),
@@ -61,6 +61,12 @@ pub(crate) fn store_config(config: &Config, hash_seed: u64) -> store::Config {
         populate: Some(populate::beside),
         ..store::Config::new(limit_bytes, hash_seed)
     }
+}
+
+/// How many threads serve: as many as `-t` says, or as the store can have shards.
+pub(crate) fn threads(config: &Config) -> u32 {
+    let most = store_config(config, 0).shards_max();
+    config.service.threads.min(u32::try_from(most).unwrap_or(u32::MAX))
 }
 
 /// The hosts of `-l` as one list; none for the default.

@@ -24,7 +24,7 @@ use crate::memory::Memory;
 use crate::populate;
 use crate::refusal::{Refusal, exit};
 use crate::say;
-use crate::settings::{settings, store_config};
+use crate::settings::{settings, store_config, threads};
 #[cfg(not(feature = "smp"))]
 use crate::single::StoreHandles;
 use crate::upgrade::{self, Outcome, Upgrade};
@@ -93,7 +93,15 @@ fn remark(config: &Config) {
             say(&format!("{name}: {flag} has no effect here"));
         }
     }
-    let (threads, processors) = (config.service.threads, processors());
+    let (asked, threads) = (config.service.threads, threads(config));
+    if threads < asked {
+        say(&format!(
+            "{name}: -t {asked}: {threads} threads serve, because each needs memory to write to, and -m {} is too \
+             little for more",
+            config.memory.limit_bytes >> 20
+        ));
+    }
+    let processors = processors();
     if threads > processors {
         say(&format!(
             "{name}: -t {threads}: more threads than the {processors} processors that there are for them; they will \
@@ -323,7 +331,7 @@ fn system(flag: &str, error: &io::Error) -> Refusal {
 }
 
 fn server_shards(config: &Config) -> NonZeroUsize {
-    usize::try_from(config.service.threads).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)
+    usize::try_from(threads(config)).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)
 }
 
 fn server_config(config: &Config) -> Result<server::Config, Refusal> {

@@ -66,6 +66,14 @@ impl<S: Sharing> Core<S> {
         ground: &mut Ground<'_>,
     ) -> io::Result<Self> {
         watch_panics();
+        if shards > config.shards_max() {
+            let why = format!(
+                "a store of {} bytes can have {} shards, not {shards}: each has memory of its own to write to",
+                config.limit_bytes,
+                config.shards_max()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
         let sizes = sizes.shared_by(shards);
         let arena_config = ArenaConfig {
             segments: sizes.segments,
@@ -132,6 +140,20 @@ impl<S: Sharing> Core<S> {
     /// Segments kept free for the survivors of evictions.
     #[inline]
     pub(super) fn reserve_segments(&self) -> usize {
-        RESERVE_SEGMENTS * self.counters.len()
+        if !S::IS_SHARED {
+            return RESERVE_SEGMENTS;
+        }
+        self.sizes.reserve(self.limit_bytes(), self.counters.len())
+    }
+
+    /// How many segments each shard may have open.
+    pub(super) fn heads_each(&self) -> usize {
+        self.sizes.heads_each(self.limit_bytes(), self.counters.len())
+    }
+
+    /// With fewer sealed segments than these, who needs one empties it at once: else shards might empty all that there
+    /// are little by little, and some of them may have nothing to write for long.
+    pub(super) fn least_sealed(&self) -> usize {
+        self.counters.len().min(self.reserve_segments()) / 2
     }
 }

@@ -100,6 +100,7 @@ impl<S: Sharing> Store<S> {
             self.resize_step();
         }
         if self.has_surplus() {
+            self.close_excess(None);
             self.give_back_surplus(self.core.reserve_segments());
         }
         let is_emptying = self.maintain_leaving(records);

@@ -20,7 +20,8 @@ impl StoreHandles {
     /// Opens a store for at most `shards` handles at a time. Memory becomes resident as it is used.
     ///
     /// # Errors
-    /// The system's error where the address space cannot be had.
+    /// The system's error where the address space cannot be had; one of [`io::ErrorKind::InvalidInput`] where there are
+    /// more shards than [`Config::shards_max`].
     pub fn open(config: &Config, shards: usize) -> io::Result<Self> {
         Ok(Self { core: Arc::new(Core::open(config, shards)?) })
     }

@@ -57,7 +57,8 @@ impl<S: Sharing> Store<S> {
     /// The segment for a copy of `bytes` at `place`: it may come out of the reserve. When that is used up, another
     /// place will do.
     pub(super) fn room_for_copy(&mut self, place: Place, bytes: usize) -> Option<SegmentId> {
-        let room = self.open_with_room(place, bytes).or_else(|| self.open_head(place));
+        let room = self.open_with_room(place, bytes).or_else(|| self.instead_with_room(place, bytes));
+        let room = room.or_else(|| self.open_head(place));
         room.or_else(|| self.any_with_room(place, bytes))
     }
 

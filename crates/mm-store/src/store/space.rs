@@ -8,7 +8,7 @@ use super::{PutError, Store};
 use crate::index::BUCKET_BYTES;
 use crate::limits::{
     AHEAD_VALUE_SHARE, COPY_CREDIT_SEGMENTS, FITTING_SHARE, HELP_STEPS, LATE_PACE, MIN_LIMIT_BYTES,
-    MIN_SEGMENTS, PACE_MAX, YIELDS_MAX,
+    MIN_SEGMENTS, PACE_MAX, RESERVE_SEGMENTS, SHARD_SEGMENTS, YIELDS_MAX,
 };
 use crate::memory::SegmentId;
 use crate::primitive::{Ordering, yield_now};
@@ -55,9 +55,20 @@ impl<S: Sharing> Store<S> {
     #[inline(never)]
     fn other_with_room(&self, place: Place, bytes: usize) -> Option<SegmentId> {
         if self.available() > self.core.reserve_segments() {
-            return None;
+            return self.instead_with_room(place, bytes);
         }
         self.any_with_room(place, bytes)
+    }
+
+    /// Where this shard has as many open segments as it may, and none at `place`, the one that is to do instead.
+    pub(super) fn instead_with_room(&self, place: Place, bytes: usize) -> Option<SegmentId> {
+        let most = self.core.heads_each();
+        if most >= PLACES || self.heads[place.index()].is_some() || self.heads.iter().flatten().count() < most
+        {
+            return None;
+        }
+        let found = self.any_with_room(place, bytes);
+        found.filter(|&segment| most < QUEUES || self.core.segments.get(segment).queue() == place.queue)
     }
 
     /// An open segment with room for `bytes`, of the same queue where there is one.
@@ -90,6 +101,10 @@ impl<S: Sharing> Store<S> {
                 Wait::ForNothing => {}
             }
             if rounds == 0 || !self.empty_one() {
+                // What is left is open, or others are about to empty it. The reserve serves nobody better.
+                if self.core.evicts && self.open_head(place).is_some() {
+                    continue;
+                }
                 self.counters().refused.add(1);
                 return Err(PutError::NoMemory);
             }
@@ -127,10 +142,10 @@ impl<S: Sharing> Store<S> {
     /// wait for them, and in the end be refused. Always false for the only shard of a store.
     #[inline]
     pub fn must_wait(&mut self) -> bool {
-        // What is left is for writes that others have begun: one segment for each.
+        // What is left is for writes that others have begun: one segment for each, where there are so many.
         S::IS_SHARED
             && self.core.segments.held() != 0
-            && self.available() < self.core.counters.len()
+            && self.available() < self.core.reserve_segments() / RESERVE_SEGMENTS
             && self.is_waiting()
     }
 
@@ -155,8 +170,28 @@ impl<S: Sharing> Store<S> {
         if let Some(full) = self.heads[place.index()].replace(opened) {
             self.close_head(full);
         }
+        self.close_excess(Some(place));
         self.populate_ahead();
         Some(opened)
+    }
+
+    /// Seals open segments that are more than this shard may have, those with the least room first, but not the one at
+    /// `kept`.
+    pub(super) fn close_excess(&mut self, kept: Option<Place>) {
+        let most = self.core.heads_each();
+        if most >= PLACES {
+            return;
+        }
+        let kept = kept.map(Place::index);
+        while self.heads.iter().flatten().count() > most {
+            let others = self.heads.iter().enumerate().filter(|&(place, _)| Some(place) != kept);
+            let others = others.filter_map(|(place, head)| head.map(|head| (place, head)));
+            let Some((place, full)) = others.min_by_key(|&(_, head)| self.core.arena.room(head)) else {
+                return;
+            };
+            self.heads[place] = None;
+            self.close_head(full);
+        }
     }
 
     /// Seals a segment that is no longer among the heads.
@@ -168,9 +203,10 @@ impl<S: Sharing> Store<S> {
     /// Changes the memory limit. What is too much then is given back step by step, by writes and by
     /// [`Store::maintain`]. Returns false, and changes nothing, where the limit is higher than the address space
     /// reserved at the start (four times the limit it began with, from 64 MiB on; else that limit itself) or too
-    /// low for the size of segments that was chosen for it.
+    /// low for the size of segments that was chosen for it: below 32 of them, or two for each shard.
     pub fn set_limit(&mut self, bytes: usize) -> bool {
-        let least = MIN_LIMIT_BYTES.max(MIN_SEGMENTS * self.core.sizes.segment_bytes);
+        let segments = MIN_SEGMENTS.max(SHARD_SEGMENTS * self.core.counters.len());
+        let least = MIN_LIMIT_BYTES.max(segments * self.core.sizes.segment_bytes);
         if !(least..=self.core.sizes.reserved_bytes).contains(&bytes) {
             return false;
         }
@@ -232,6 +268,7 @@ impl<S: Sharing> Store<S> {
             return self.reuse_memory(bytes, spare);
         }
         if surplus {
+            self.close_excess(None);
             self.give_back_surplus(reserve + 1);
         }
         let most = (COPY_CREDIT_SEGMENTS * self.core.sizes.segment_bytes).cast_signed();
@@ -240,13 +277,19 @@ impl<S: Sharing> Store<S> {
             return;
         }
         self.set_bar();
-        if self.leaving.segment.is_some() || self.begin_leaving() {
+        if self.leaving.segment.is_some() || self.may_begin_leaving() && self.begin_leaving() {
             let least_pace = if self.is_late() { LATE_PACE } else { 0 };
             self.empty_beside(bytes, self.pace(surplus), least_pace);
         } else {
             // Nothing can be emptied for now; it need not be tried at each write.
             self.countdown = self.core.sizes.segment_bytes / 4;
         }
+    }
+
+    /// Whether a segment may be emptied little by little.
+    fn may_begin_leaving(&self) -> bool {
+        let segments = &self.core.segments;
+        segments.len(Queue::Small) + segments.len(Queue::Main) > self.core.least_sealed()
     }
 
     /// Segments to have free, besides the reserve and two, before a value comes that is as large as the mean: none of

@@ -217,3 +217,14 @@ fn more_threads_than_processors_are_remarked_upon() {
     assert!(line.starts_with("mmem: -t 250: more threads than the "), "{line}");
     converse(TcpStream::connect(("127.0.0.1", server.port)).unwrap());
 }
+
+#[test]
+fn little_memory_is_served_by_fewer_threads_than_were_asked_for() {
+    let mut server = Server::start("threads-memory", "mmem -p -1 -m 1 -I 512k -t 64");
+    let line = server.next_line();
+    assert!(line.starts_with("mmem: -t 64: 32 threads serve, because "), "{line}");
+    assert!(line.contains(" -m 1 "), "{line}");
+    let mut client = Client::connect(&server);
+    assert_eq!(client.stat("", "threads"), "32");
+    converse(TcpStream::connect(("127.0.0.1", server.port)).unwrap());
+}
