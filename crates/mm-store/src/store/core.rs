@@ -126,6 +126,8 @@ impl<S: Sharing> Core<S> {
     pub(super) fn counted(&self) -> Stats {
         let mut sum = Stats::default();
         self.counters.iter().for_each(|counters| counters.add_to(&mut sum));
+        sum.items = not_below_zero(sum.items);
+        sum.item_bytes = not_below_zero(sum.item_bytes);
         sum
     }
 
@@ -133,8 +135,7 @@ impl<S: Sharing> Core<S> {
     #[expect(clippy::cast_possible_truncation, reason = "items are in memory")]
     pub(super) fn count_items(&self) -> usize {
         let sum = self.counters.iter().fold(0_u64, |sum, shard| sum.wrapping_add(shard.items.get()));
-        // While shards count, what one has removed may be seen before what another has added.
-        if sum > u64::MAX / 2 { 0 } else { sum as usize }
+        not_below_zero(sum) as usize
     }
 
     /// Segments kept free for the survivors of evictions.
@@ -155,5 +156,29 @@ impl<S: Sharing> Core<S> {
     /// are little by little, and some of them may have nothing to write for long.
     pub(super) fn least_sealed(&self) -> usize {
         self.counters.len().min(self.reserve_segments()) / 2
+    }
+}
+
+/// A sum of what is there. While shards count, what one has removed may be seen before what another has added.
+const fn not_below_zero(sum: u64) -> u64 {
+    if sum > u64::MAX / 2 { 0 } else { sum }
+}
+
+#[cfg(all(test, feature = "smp", not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sharing::Shared;
+
+    #[test]
+    fn what_is_seen_removed_before_it_is_seen_added_counts_nothing() {
+        let core = Core::<Shared>::open(&Config::new(1 << 20, 1), 2).unwrap();
+        core.counters[0].items.subtract(1);
+        core.counters[0].item_bytes.subtract(100);
+        let counted = core.counted();
+        assert_eq!((counted.items, counted.item_bytes, core.count_items()), (0, 0, 0));
+        core.counters[1].items.add(3);
+        core.counters[1].item_bytes.add(300);
+        let counted = core.counted();
+        assert_eq!((counted.items, counted.item_bytes, core.count_items()), (2, 200, 2));
     }
 }
