@@ -210,6 +210,12 @@ impl Segment {
         self.sequence.load(Ordering::Relaxed)
     }
 
+    /// Whether there are records in it since it was opened as the one of this sequence.
+    pub(crate) fn has_records_of(&self, sequence: u64) -> bool {
+        // In this order: who sees it open again sees by which sequence.
+        self.state().has_records() && self.sequence() == sequence
+    }
+
     /// Bytes of records that are dead, rounded to granules. Whoever sees them has seen the records leave the index.
     #[inline]
     pub(crate) fn dead_bytes(&self) -> u32 {

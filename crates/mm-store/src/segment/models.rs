@@ -25,3 +25,20 @@ fn who_opens_a_segment_of_the_time_after_a_flush_knows_of_the_flush() {
         assert!(!is_after || known == before, "a segment of the time after, and no flush is seen");
     });
 }
+
+/// Whoever walks over the records of a segment that was emptied does not take what is in it by now for them.
+#[test]
+fn a_segment_opened_again_is_not_taken_for_what_it_was() {
+    loom::model(|| {
+        let segments = Arc::new(Segments::<Shared>::new(1, 1 << 14));
+        let place = Place { queue: Queue::Small, group: 0, generation: 0 };
+        let id = segments.open(place, 1, 1).expect("there is one");
+        let sequence = segments.get(id).sequence();
+        assert!(segments.get(id).has_records_of(sequence));
+        segments.release(id);
+        let opening = Arc::clone(&segments);
+        let opener = thread::spawn(move || opening.open(place, 1, 1));
+        assert!(!segments.get(id).has_records_of(sequence), "another life is taken for the first");
+        assert_eq!(opener.join().unwrap(), Some(id));
+    });
+}

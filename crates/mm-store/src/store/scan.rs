@@ -59,8 +59,7 @@ impl<S: Sharing> Store<S> {
 
     /// Whether the segment where the walk stands is still the one that it was, with records in it.
     pub(super) fn is_walking(&self, cursor: &Cursor) -> bool {
-        let segment = self.core.segments.get(cursor.segment());
-        cursor.segment != 0 && segment.sequence() == cursor.sequence && segment.state().has_records()
+        cursor.segment != 0 && self.core.segments.get(cursor.segment()).has_records_of(cursor.sequence)
     }
 
     pub(super) fn record_at_cursor(&self, cursor: &Cursor) -> Option<(Location, Record<'_>)> {
