@@ -394,3 +394,18 @@ fn what_an_item_leaves_when_it_is_written_anew_is_found_no_more_before_it_counts
     drop(store);
     verify(&handles);
 }
+
+#[test]
+fn a_new_value_of_the_same_bytes_with_another_time_to_live_is_no_copy() {
+    let handles = open(1 << 20, true);
+    let (mut reader, mut writer) = (handles.take().unwrap(), handles.take().unwrap());
+    let key = reader.key(b"key").unwrap();
+    let put = |expiry_s| Put { expiry_s, ..Put::default() };
+    writer.put(key, &put(100), b"value", 1).unwrap();
+    let item = reader.get(key, 1).unwrap();
+    writer.put(key, &put(101), b"value", 1).unwrap();
+    assert_eq!((item.take_win(), item.shown_cas()), (None, None), "it is to be read again");
+    let item = reader.get(key, 1).unwrap();
+    assert_eq!(item.take_win(), Some(true));
+    drop(writer);
+}

@@ -268,10 +268,12 @@ impl<S: Sharing> Store<S> {
         }
         let before = arena.record(found.location);
         let (now, record) = self.core.look_up(Key { bytes: before.key(), hash, hint: Hint::NONE })?;
-        // A copy differs in where it is, and may keep the CAS value that it had.
+        // A copy differs in where it is, and may keep the CAS value that it had. One with another time to live may be a
+        // new value of the same bytes, or may not: who asks reads it again.
         let is_copy = record.value() == before.value()
             && record.total_len() == before.total_len()
             && record.client_flags() == before.client_flags()
+            && record.expiry() == before.expiry()
             && (record.flags() ^ before.flags()) & flag::STALE == 0
             && record.stored_cas().is_none_or(|cas| cas == self.cas_at(found.location));
         is_copy.then_some(now.into())
