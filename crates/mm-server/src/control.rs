@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use mm_runtime::driver::{Address, Waker};
 
@@ -96,6 +96,9 @@ pub(crate) struct Control {
     loads: Box<[AtomicUsize]>,
     origins: Origins,
     wakers: Mutex<Vec<(usize, Waker)>>,
+    /// Whether the first shard has begun; `None` as long as nobody knows.
+    first: Mutex<Option<bool>>,
+    first_known: Condvar,
     /// The listening sockets, of which the shards have others: they are there as long as there is this one.
     listening: Mutex<Option<Handed>>,
     /// What the server leaves, when it has ended.
@@ -113,6 +116,8 @@ impl Control {
             loads: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             origins: Origins::default(),
             wakers: Mutex::new(Vec::new()),
+            first: Mutex::new(None),
+            first_known: Condvar::new(),
             listening: Mutex::new(None),
             handed: Mutex::new(None),
             stats: (0..shards).map(|_| Stats::default()).collect(),
@@ -137,6 +142,27 @@ impl Control {
         let wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = |(of, _): &&(usize, Waker)| shard.is_none_or(|shard| shard == *of);
         wakers.iter().filter(wanted).for_each(|(_, waker)| waker.wake());
+    }
+
+    /// The first shard has its service, or (`false`) will never have one. What was said first counts.
+    pub(crate) fn first_has_begun(&self, has_begun: bool) {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(has_begun);
+        self.first_known.notify_all();
+    }
+
+    /// A shard has its service. Waits until the first one has; `false` if that will never have one, and why that is so
+    /// is said there.
+    pub(crate) fn may_begin(&self, shard: usize) -> bool {
+        if shard == 0 {
+            self.first_has_begun(true);
+        }
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(has_begun) = *first {
+                return has_begun;
+            }
+            first = self.first_known.wait(first).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// How many dumps have been asked for so far.
@@ -248,6 +274,26 @@ impl Control {
     }
 }
 
+/// Ends the whole server when a shard does.
+pub(crate) struct StopOthers {
+    pub(crate) control: Arc<Control>,
+    pub(crate) shard: usize,
+}
+
+impl Drop for StopOthers {
+    fn drop(&mut self) {
+        // Where a stop was asked for, the others end as was asked.
+        if std::thread::panicking() || self.control.stopping().is_none() {
+            self.control.stop(Stop::AtOnce);
+        }
+        if self.shard == 0 {
+            // It may have failed before it had a service.
+            self.control.first_has_begun(false);
+        }
+        self.control.reached(self.shard, Phase::Ended);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,6 +317,20 @@ mod tests {
         // It has failed, with what it had.
         control.reached(1, Phase::Ended);
         assert!(control.is_drained());
+    }
+
+    #[test]
+    fn a_first_shard_that_never_begins_releases_the_others() {
+        let control = Arc::new(Control::new(2));
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| control.may_begin(1));
+            drop(StopOthers { control: Arc::clone(&control), shard: 0 });
+            assert!(!other.join().unwrap());
+        });
+        let control = Arc::new(Control::new(2));
+        assert!(control.may_begin(0));
+        drop(StopOthers { control: Arc::clone(&control), shard: 0 });
+        assert!(control.may_begin(1), "it had begun");
     }
 
     #[test]

@@ -28,7 +28,7 @@ use mm_runtime::shards::Place;
 use mm_runtime::sys::socket::{self, ListenAddress, Listener};
 
 use crate::choice::{self, Chosen};
-use crate::control::{Control, Phase};
+use crate::control::{Control, StopOthers};
 use crate::datagrams::Framing;
 use crate::engine::{Engine, Parts};
 use crate::exchange::{Arrival, Exchange};
@@ -213,7 +213,8 @@ impl Server {
     }
 
     /// Serves until stopped, by services: `factory` makes one for each shard, on the shard's thread. The first
-    /// shard is the calling thread.
+    /// shard is the calling thread. No shard accepts, reads or answers anything before the first one's service is made,
+    /// so that cannot wait for what another shard is to do.
     ///
     /// # Errors
     /// The system has no resources to start with, or a shard cannot go on.
@@ -221,7 +222,8 @@ impl Server {
         self.try_serve_with(|start| Ok(factory(start)))
     }
 
-    /// As [`serve_with`](Self::serve_with), with services that may fail to start: one failure ends the server.
+    /// As [`serve_with`](Self::serve_with), with services that may fail to start: one failure ends the server. Where
+    /// the first shard's fails, nothing has been done with any connection.
     ///
     /// # Errors
     /// The factory's, too.
@@ -262,7 +264,10 @@ impl Server {
             for plan in plans {
                 let thread = std::thread::Builder::new().name(format!("shard-{}", plan.shard));
                 let spawned = thread.spawn_scoped(scope, move || plan.run(factory, None));
-                others.push(spawned.inspect_err(|_| self.control.stop(Stop::AtOnce))?);
+                others.push(spawned.inspect_err(|_| {
+                    self.control.stop(Stop::AtOnce);
+                    self.control.first_has_begun(false);
+                })?);
             }
             let mut ended = first.run(factory, traps);
             for other in others {
@@ -450,6 +455,9 @@ impl Plan {
         }
         executor.enter(|| drop(place.join()));
         let (service, handler) = executor.enter(|| factory(&start))?;
+        if !control.may_begin(shard) {
+            return Ok(());
+        }
         let mut engine = Engine::new(Parts { service, pool, ready, config, control, exchange, shard });
         if let Some(spawn) = handler {
             runner.executor().enter(|| engine.set_handler(spawn))?;
@@ -472,21 +480,5 @@ impl Plan {
         let ended = runner.run(&mut engine);
         engine.end(&mut *runner.driver());
         ended
-    }
-}
-
-/// Ends the whole server when a shard does.
-struct StopOthers {
-    control: Arc<Control>,
-    shard: usize,
-}
-
-impl Drop for StopOthers {
-    fn drop(&mut self) {
-        // Where a stop was asked for, the others end as was asked.
-        if std::thread::panicking() || self.control.stopping().is_none() {
-            self.control.stop(Stop::AtOnce);
-        }
-        self.control.reached(self.shard, Phase::Ended);
     }
 }

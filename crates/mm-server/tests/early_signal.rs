@@ -1,11 +1,11 @@
-//! A signal that comes when one shard serves already and the first, which is to act on it, has not started.
+//! A signal that comes when the first shard, which is to act on it, has not started.
 //!
 //! Alone in its process, since signals go to all of it.
 
 #[path = "echo/service.rs"]
 mod echo;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
@@ -24,23 +24,26 @@ fn signals_are_caught_before_anybody_is_served() {
     let server = Server::new(Config { shards, ..Config::default() }).listen(&any).unwrap();
     let Some(ListenAddress::Ip(address)) = server.addresses().next().cloned() else { panic!("no address") };
     let (start, may_start) = channel();
+    let (begins, begun) = channel();
     let may_start = Mutex::new(may_start);
     let thread = std::thread::spawn(move || {
         server.serve_with(|this| {
+            begins.send(()).unwrap();
             if this.shard == 0 {
                 may_start.lock().unwrap().recv().unwrap();
             }
             Echo
         })
     });
-    // The first shard, which is to get the signals, has not started when the second serves already.
     let mut client = TcpStream::connect(address).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let mut answer = [0; 4];
-    client.write_all(b"one\n").unwrap();
-    client.read_exact(&mut answer).unwrap();
+    for _ in 0..shards.get() {
+        begun.recv().unwrap();
+    }
     kill_process(getpid(), Signal::TERM).unwrap();
     start.send(()).unwrap();
-    assert_eq!(client.read(&mut answer).unwrap(), 0);
+    // Nobody has accepted it.
+    let ended = client.read(&mut [0]);
+    assert!(ended.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
     thread.join().unwrap().unwrap();
 }

@@ -2,15 +2,18 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use mm_server::datagrams::Bare;
-use mm_server::{Config, Server, Stop};
+use mm_server::{Carried, Config, Handed, Server, Stop};
 
 use crate::running::{PATIENCE, Running, Settings, exchange, expect, on_each_driver};
 use crate::toy::Toy;
 
 on_each_driver! {
     connections_go_on_in_another_server
+    nobody_is_served_before_the_first_shard_has_begun
     who_waits_for_a_place_goes_on_waiting_in_another_server
 }
 
@@ -51,6 +54,57 @@ fn connections_go_on_in_another_server(settings: Settings) {
         matches!(clients[2].read(&mut [0; 10]), Ok(0) | Err(_)),
         "closed: it was in the middle of a request"
     );
+}
+
+fn nobody_is_served_before_the_first_shard_has_begun(settings: Settings) {
+    let shards = std::num::NonZeroUsize::new(3).unwrap();
+    let config = || Config { shards, ..settings() };
+    let first = Running::start(config());
+    let mut clients: Vec<TcpStream> = (0..6).map(|_| first.connect()).collect();
+    for client in &mut clients {
+        exchange(client, b"echo hello\n", "hello\n");
+    }
+    let handle = first.handle.clone();
+    first.stop(Stop::HandOver);
+    let handed = handle.take_handed().unwrap();
+    let connections = handed.connections.iter().map(|carried| Carried {
+        socket: carried.socket.try_clone().unwrap(),
+        listener: carried.listener,
+        packed: carried.packed.clone(),
+    });
+    let copies = handed.listeners.iter().map(|listener| listener.try_clone().unwrap());
+    let copy =
+        Handed { listeners: copies.collect(), datagrams: Vec::new(), connections: connections.collect() };
+    for client in &mut clients {
+        client.write_all(b"echo once\n").unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    }
+    let begun = AtomicUsize::new(0);
+    let failing = Server::new(config()).resume(copy, &Bare { bytes_max: 1000 });
+    let ended = failing.try_serve_with(|start| {
+        begun.fetch_add(1, Ordering::Relaxed);
+        if start.shard != 0 {
+            return Ok(Toy::new(start));
+        }
+        while begun.load(Ordering::Relaxed) < shards.get() {
+            std::thread::yield_now();
+        }
+        // Whoever serves has time to do so.
+        for client in &clients {
+            let silence = client.peek(&mut [0]).unwrap_err();
+            assert_eq!(silence.kind(), std::io::ErrorKind::WouldBlock);
+        }
+        Err(std::io::Error::other("the first shard fails"))
+    });
+    assert_eq!(ended.unwrap_err().to_string(), "the first shard fails");
+    // All is as it was.
+    let server = Server::new(config()).resume(handed, &Bare { bytes_max: 1000 });
+    let _server = Running::on(server, |server| server.serve_with(Toy::new));
+    for client in &mut clients {
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        expect(client, "once\n");
+        exchange(client, b"echo again\n", "again\n");
+    }
 }
 
 #[test]
