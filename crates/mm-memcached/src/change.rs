@@ -2,7 +2,7 @@
 
 use mm_base::buffer::Output;
 use mm_proto::memcached::{Arithmetic, Touch, Writer, lines};
-use mm_store::{ArithmeticError, CasRule, Key, Operation, Sharing};
+use mm_store::{ArithmeticError, CasRule, Counted, Key, Operation, Sharing};
 
 use crate::clock::Time;
 use crate::service::{Call, Memcached};
@@ -51,8 +51,8 @@ impl<S: Sharing> Memcached<S> {
             true => Operation::Decrement(request.delta),
             false => Operation::Increment(request.delta),
         };
-        let line = match self.count_number(key, operation, CasRule::default(), &call.time) {
-            Ok(number) => {
+        let line = match self.count_number(key, (operation, None), CasRule::default(), &call.time) {
+            Ok(Counted { number, .. }) => {
                 if !request.noreply {
                     write_number_line(call.output, number);
                 }
@@ -66,15 +66,15 @@ impl<S: Sharing> Memcached<S> {
         reply(call.output, request.noreply, line);
     }
 
-    /// Changes a number and counts hit or miss.
+    /// Changes a number, and when it expires where that is given, and counts hit or miss.
     pub(crate) fn count_number(
         &mut self,
         key: Key<'_>,
-        operation: Operation,
+        (operation, expiry_s): (Operation, Option<u32>),
         cas: CasRule,
         time: &Time,
-    ) -> Result<u64, ArithmeticError> {
-        let changed = self.store.arithmetic(key, operation, cas, time.now_s);
+    ) -> Result<Counted, ArithmeticError> {
+        let changed = self.store.count_touching(key, (operation, expiry_s), cas, time.now_s);
         let counters = &self.counters;
         let (hits, misses) = match operation {
             Operation::Increment(_) => (&counters.incr_hits, &counters.incr_misses),

@@ -40,6 +40,6 @@ pub use stats::Stats;
 #[cfg(feature = "smp")]
 pub use store::StoreHandles;
 pub use store::{
-    ArithmeticError, Broken, CasRule, Cursor, DeleteError, Evicted, Item, Key, Looked, Miss, Mode, Notes,
-    Operation, Outcome, Put, PutError, Store, Upload,
+    ArithmeticError, Broken, CasRule, Counted, Cursor, DeleteError, Evicted, Item, Key, Looked, Miss, Mode,
+    Notes, Operation, Outcome, Put, PutError, Store, Upload,
 };

@@ -2,6 +2,7 @@
 
 mod admit;
 mod ahead;
+mod arithmetic;
 mod change;
 mod condition;
 mod core;
@@ -46,7 +47,8 @@ use crate::whole::{assert_whole, between_steps, whole};
 
 use self::core::Core;
 use self::find::is_expired;
-pub use change::{ArithmeticError, CasRule, DeleteError, Notes, Operation};
+pub use arithmetic::{ArithmeticError, Counted, Operation};
+pub use change::{CasRule, DeleteError, Notes};
 pub use condition::Mode;
 #[cfg(feature = "smp")]
 pub use handles::StoreHandles;

@@ -2,7 +2,7 @@
 
 use mm_proto::memcached::Writer;
 use mm_proto::memcached::binary::{DO_NOT_CREATE, Request, Response, Status, Verb};
-use mm_store::{ArithmeticError, CasRule, DeleteError, Key, Mode, Operation, Outcome, Put, Sharing};
+use mm_store::{ArithmeticError, CasRule, Counted, DeleteError, Key, Mode, Operation, Outcome, Put, Sharing};
 
 use super::{done, refuse, respond};
 use crate::service::{Call, Memcached};
@@ -44,13 +44,15 @@ impl<S: Sharing> Memcached<S> {
             Some(Ok(true)) => return self.tell_number(request, initial, call),
             Some(Err(status)) => status,
             // It is there; another shard may have made it just now.
-            None | Some(Ok(false)) => match self.count_number(key, operation, rule(request), &call.time) {
-                Ok(number) => return self.tell_number(request, number, call),
-                Err(ArithmeticError::Miss(_)) => Status::NotFound,
-                Err(ArithmeticError::NotANumber) => Status::NonNumeric,
-                Err(ArithmeticError::Exists) => Status::Exists,
-                Err(ArithmeticError::Put(_)) => Status::NoMemory,
-            },
+            None | Some(Ok(false)) => {
+                match self.count_number(key, (operation, None), rule(request), &call.time) {
+                    Ok(Counted { number, .. }) => return self.tell_number(request, number, call),
+                    Err(ArithmeticError::Miss(_)) => Status::NotFound,
+                    Err(ArithmeticError::NotANumber) => Status::NonNumeric,
+                    Err(ArithmeticError::Exists) => Status::Exists,
+                    Err(ArithmeticError::Put(_)) => Status::NoMemory,
+                }
+            }
         };
         let _nothing_stored = self.store.told_cas();
         refuse(call.output, request.head, status);

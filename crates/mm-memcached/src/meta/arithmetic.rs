@@ -1,7 +1,7 @@
 //! ma.
 
 use mm_proto::memcached::{Writer, decimal_len, lines};
-use mm_store::{ArithmeticError, CasRule, Mode, Operation, Outcome, Put, Sharing};
+use mm_store::{ArithmeticError, CasRule, Counted, Mode, Operation, Outcome, Put, Sharing};
 
 use super::{Asked, put_numbered, put_opaque, put_time_left};
 use crate::clock::Time;
@@ -13,8 +13,10 @@ const DIGITS_MAX: usize = 20;
 
 /// What ma has done.
 enum Done {
-    /// The number is this now. `created`: it was not there before.
-    Number { number: u64, created: bool },
+    /// The number was there.
+    Counted(Counted),
+    /// It was not, and is this now.
+    Created(u64),
     /// A status of two letters.
     Status(&'static [u8; 2]),
     /// A line.
@@ -26,31 +28,24 @@ struct After {
     number: u64,
     created: bool,
     cas: u64,
-    expiry_s: u32,
+    /// When the item was to expire before.
+    before_s: u32,
 }
 
 impl<S: Sharing> Memcached<S> {
     /// ma.
     pub(super) fn meta_arithmetic(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) {
-        let Asked { key, options, .. } = *asked;
         self.store.ask_for_cas();
         let done = self.meta_count(asked, &call.time);
         let cas = self.store.told_cas().unwrap_or(0);
+        let after = |number, created, before_s| After { number, created, cas, before_s };
         let status = match done {
             Done::Line(line) => return call.output.write(line),
             Done::Status(status) => status,
-            Done::Number { number, created } => {
-                let expiry_s = self.store.peek(key, call.time.now_s).map_or(0, |item| item.expiry_s());
-                if options.has(b'T') && !created {
-                    // Where there is no memory to keep the new time, the old one holds.
-                    let _touched =
-                        self.store.touch(key, call.time.expiry_s(options.exptime), call.time.now_s);
-                }
-                if !options.has(b'q') {
-                    write_number(asked, &After { number, created, cas, expiry_s }, call);
-                }
-                return;
+            Done::Counted(Counted { number, before_s }) => {
+                return write_number(asked, &after(number, false, before_s), call);
             }
+            Done::Created(number) => return write_number(asked, &after(number, true, 0), call),
         };
         let mut writer = Writer::new(call.output.spare(HEADER_MAX_BYTES));
         writer.put(status);
@@ -72,6 +67,7 @@ impl<S: Sharing> Memcached<S> {
             compare: (options.cas != 0).then_some(options.cas),
             assign: options.has(b'E').then_some(options.new_cas),
         };
+        let expiry_s = options.has(b'T').then(|| time.expiry_s(options.exptime));
         loop {
             if options.has(b'N')
                 && self.store.peek(key, time.now_s).is_err()
@@ -79,8 +75,8 @@ impl<S: Sharing> Memcached<S> {
             {
                 return done;
             }
-            return match self.count_number(key, operation, cas, time) {
-                Ok(number) => Done::Number { number, created: false },
+            return match self.count_number(key, (operation, expiry_s), cas, time) {
+                Ok(counted) => Done::Counted(counted),
                 // One shard has made it meanwhile, and another one has removed it.
                 Err(ArithmeticError::Miss(_)) if options.has(b'N') => continue,
                 Err(ArithmeticError::Miss(_)) => Done::Status(b"NF"),
@@ -114,7 +110,7 @@ impl<S: Sharing> Memcached<S> {
         writer.put_number(options.initial);
         let len = writer.len();
         match self.store.put(key, &put, &digits[..len], time.now_s) {
-            Ok(Outcome::Stored) => Some(Done::Number { number: options.initial, created: true }),
+            Ok(Outcome::Stored) => Some(Done::Created(options.initial)),
             Ok(_) => None,
             Err(_) => Some(Done::Line(lines::NO_MEMORY_VIVIFY)),
         }
@@ -123,6 +119,9 @@ impl<S: Sharing> Memcached<S> {
 
 fn write_number(asked: &Asked<'_>, after: &After, call: &mut Call<'_>) {
     let options = asked.options;
+    if options.has(b'q') {
+        return;
+    }
     let mut writer = Writer::new(call.output.spare(HEADER_MAX_BYTES));
     if options.has(b'v') {
         writer.put(b"VA ");
@@ -130,7 +129,7 @@ fn write_number(asked: &Asked<'_>, after: &After, call: &mut Call<'_>) {
     } else {
         writer.put(b"HD");
     }
-    let mut expiry_s = if after.created { 0 } else { after.expiry_s };
+    let mut expiry_s = after.before_s;
     for flag in asked.meta.flags() {
         match flag.letter {
             b'T' => expiry_s = call.time.expiry_s(options.exptime),

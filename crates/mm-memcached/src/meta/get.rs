@@ -53,16 +53,18 @@ impl<S: Sharing> Memcached<S> {
         let Asked { key, options, .. } = *asked;
         let (touches, is_peek, now_s) = (options.has(b'T'), options.has(b'u'), call.time.now_s);
         let found = match (is_peek, touches) {
-            (true, _) => self.store.peek(key, now_s).map(|item| (item, None)),
-            (false, true) => {
-                let expiry_s = call.time.expiry_s(options.exptime);
-                let time = call.time;
-                self.store
-                    .get_touching_noting(key, expiry_s, now_s, |item, before_s| Notes {
-                        cas: options.has(b'c'),
-                        win: is_to_fetch(asked, item, before_s, &time),
-                    })
-                    .map(|(item, before_s, wins)| (item, Some(Touched { before_s, wins })))
+            (true, false) => self.store.peek(key, now_s).map(|item| (item, None)),
+            (_, true) => {
+                let (time, expiry_s) = (call.time, call.time.expiry_s(options.exptime));
+                let notes = |item: &Item<'_, S>, before_s: u32| Notes {
+                    cas: options.has(b'c'),
+                    win: is_to_fetch(asked, item, before_s, &time),
+                };
+                let touched = match is_peek {
+                    true => self.store.peek_touching_noting(key, expiry_s, now_s, notes),
+                    false => self.store.get_touching_noting(key, expiry_s, now_s, notes),
+                };
+                touched.map(|(item, before_s, wins)| (item, Some(Touched { before_s, wins })))
             }
             (false, false) => self.store.get(key, now_s).map(|item| (item, None)),
         };
@@ -71,10 +73,6 @@ impl<S: Sharing> Memcached<S> {
             Ok((item, touched)) => {
                 let Some(hit) = hit(asked, &item, touched, &call.time) else { return false };
                 write_whole_hit(asked, &item, &hit, call);
-                if touches && is_peek {
-                    // Where there is no memory to keep the new time, the old one holds.
-                    let _touched = self.store.touch(key, call.time.expiry_s(options.exptime), now_s);
-                }
                 self.count_hit(asked);
                 self.observe_fetch(&key, None);
                 return true;

@@ -182,3 +182,32 @@ fn values_in_pieces_are_stored_in_one_go() {
         "ms $ 3000 MP N60\n~|~|\n",
     ]);
 }
+
+#[test]
+fn numbers_are_counted_in_one_go() {
+    Pair::new().check_all(&[
+        "incr $ 4\n",
+        "decr $ 4\n",
+        "ma $ v t\n",
+        "ma $ v t T60\n",
+        "ma $ v t N70 J3\n",
+        "ma $ v t T60 N70 J3 D2\n",
+    ]);
+}
+
+#[test]
+fn items_are_read_and_changed_in_one_go() {
+    Pair::new().check_all(&[
+        "get $\n",
+        "gat 60 $\n",
+        "touch $ 60\n",
+        "delete $\n",
+        "mg $ v t f\n",
+        "mg $ v t T60\n",
+        "mg $ v t u T60\n",
+        "mg $ v t N60\n",
+        "mg $ v t R500\n",
+        "md $ I T60\n",
+        "md $ x\n",
+    ]);
+}

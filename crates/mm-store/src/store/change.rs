@@ -1,22 +1,11 @@
 //! Changing items in place, removing them, flushing.
 
 use super::relocate::{OPTIONS_BYTES, Rewrite};
-use super::write::{Short, head_of};
-use super::{CAS_BYTES, Found, Item, Key, Miss, Mode, Put, PutError, Store};
-use crate::index::Locked;
-use crate::memory::{Head, Location, flag};
-use crate::segment::{PLACES, Place, Queue};
+use super::{Found, Item, Key, Miss, Mode, Put, PutError, Store};
+use crate::memory::{Location, flag};
+use crate::segment::{PLACES, Place};
 use crate::sharing::Sharing;
 use crate::whole::whole;
-
-/// What to do with a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// Adds, modulo 2^64.
-    Increment(u64),
-    /// Subtracts, down to 0.
-    Decrement(u64),
-}
 
 /// What a change has to do with CAS values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,19 +14,6 @@ pub struct CasRule {
     pub compare: Option<u64>,
     /// The item gets this one instead of the store's own.
     pub assign: Option<u64>,
-}
-
-/// Why a number cannot be changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ArithmeticError {
-    /// There is no item.
-    Miss(Miss),
-    /// The item has another CAS value.
-    Exists,
-    /// The value is not a decimal number below 2^64.
-    NotANumber,
-    /// The new value could not be stored.
-    Put(PutError),
 }
 
 /// Why an item is not removed or marked.
@@ -70,20 +46,6 @@ enum NewCas {
     Given(u64),
 }
 
-/// Why a number is not counted.
-#[derive(Debug, Clone, Copy)]
-enum Obstacle {
-    Error(ArithmeticError),
-    /// There is too little of something for so many bytes.
-    Short(Short, usize),
-}
-
-impl From<ArithmeticError> for Obstacle {
-    fn from(error: ArithmeticError) -> Self {
-        Self::Error(error)
-    }
-}
-
 /// What a reader of an item notes at the moment at which it finds it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Notes {
@@ -92,9 +54,6 @@ pub struct Notes {
     /// The reader is told to fetch a new value, if nobody was.
     pub win: bool,
 }
-
-/// Longest decimal number of 64 bits.
-const DIGITS_MAX: usize = 20;
 
 impl<S: Sharing> Store<S> {
     /// Removes an item, if it has the CAS value `cas` where one is given.
@@ -184,13 +143,29 @@ impl<S: Sharing> Store<S> {
         notes: impl Fn(&Item<'_, S>, u32) -> Notes,
     ) -> Result<(Item<'_, S>, u32, bool), Miss> {
         self.begin(now_s);
-        whole(move || self.touch_noting(key, expiry_s, notes))
+        whole(move || self.touch_noting(key, expiry_s, true, notes))
+    }
+
+    /// The same, but leaves no trace of the item's being read.
+    ///
+    /// # Errors
+    /// Why there is no item.
+    pub fn peek_touching_noting(
+        &mut self,
+        key: Key<'_>,
+        expiry_s: u32,
+        now_s: u32,
+        notes: impl Fn(&Item<'_, S>, u32) -> Notes,
+    ) -> Result<(Item<'_, S>, u32, bool), Miss> {
+        self.begin(now_s);
+        whole(move || self.touch_noting(key, expiry_s, false, notes))
     }
 
     fn touch_noting(
         &mut self,
         key: Key<'_>,
         expiry_s: u32,
+        is_read: bool,
         notes: impl Fn(&Item<'_, S>, u32) -> Notes,
     ) -> Result<(Item<'_, S>, u32, bool), Miss> {
         let change = Change { expiry_s: Some(expiry_s), ..Change::default() };
@@ -216,11 +191,11 @@ impl<S: Sharing> Store<S> {
                 (Ok((found, bytes)), before_s) => {
                     // Its share of the upkeep is left to the next write: it could move the item that is shown.
                     self.countdown = self.countdown.saturating_sub(bytes);
-                    return Ok((self.read(found), before_s, noted));
+                    return Ok((self.show(found, is_read), before_s, noted));
                 }
                 (Err((place, bytes)), _) => {
                     if self.make_room(place, bytes).is_err() {
-                        return self.get_noting(key, notes);
+                        return self.get_noting(key, is_read, notes);
                     }
                 }
             }
@@ -231,14 +206,20 @@ impl<S: Sharing> Store<S> {
     fn get_noting(
         &mut self,
         key: Key<'_>,
+        is_read: bool,
         notes: impl Fn(&Item<'_, S>, u32) -> Notes,
     ) -> Result<(Item<'_, S>, u32, bool), Miss> {
         let locked = self.core.index.lock(key.hash);
         let found = self.find_locked(key, &locked);
         let noted = found.is_ok_and(|found| self.note(found, |item| notes(item, item.expiry_s())));
         self.core.index.unlock(locked);
-        let item = self.read(found?);
+        let item = self.show(found?, is_read);
         Ok((item, item.expiry_s(), noted))
+    }
+
+    /// The item that was found, which is read or only looked at.
+    fn show(&self, found: Found, is_read: bool) -> Item<'_, S> {
+        if is_read { self.read(found) } else { self.item(found, self.core.arena.record(found.location)) }
     }
 
     /// Notes what `notes` says of the item that was found, whose buckets are locked. Returns whether its win is sent by
@@ -324,78 +305,6 @@ impl<S: Sharing> Store<S> {
         Ok((Found { location: location.unwrap_or(found.location), ..found }, bytes))
     }
 
-    /// Counts a decimal number up or down; the item keeps client flags and expiry and gets a new CAS value.
-    ///
-    /// The number is read as memcached reads it: blanks and a sign `+` before it, and anything behind a blank, are
-    /// ignored.
-    ///
-    /// # Errors
-    /// [`ArithmeticError`]; nothing is changed then.
-    pub fn arithmetic(
-        &mut self,
-        key: Key<'_>,
-        operation: Operation,
-        cas: CasRule,
-        now_s: u32,
-    ) -> Result<u64, ArithmeticError> {
-        self.begin(now_s);
-        whole(|| self.count(key, operation, cas))
-    }
-
-    fn count(&mut self, key: Key<'_>, operation: Operation, cas: CasRule) -> Result<u64, ArithmeticError> {
-        let mut queue = None;
-        loop {
-            let locked = self.core.index.lock(key.hash);
-            let counted = self.try_arithmetic((key, &locked), operation, cas, &mut queue);
-            self.core.index.unlock(locked);
-            match counted {
-                Ok(number) => {
-                    self.after_write(key.bytes.len() + DIGITS_MAX);
-                    return Ok(number);
-                }
-                Err(Obstacle::Error(error)) => return Err(error),
-                Err(Obstacle::Short(short, bytes)) => {
-                    self.make_up_for(short, bytes).map_err(ArithmeticError::Put)?;
-                }
-            }
-        }
-    }
-
-    fn try_arithmetic(
-        &mut self,
-        (key, locked): (Key<'_>, &Locked),
-        operation: Operation,
-        cas: CasRule,
-        queue: &mut Option<Queue>,
-    ) -> Result<u64, Obstacle> {
-        let found = self.find_locked(key, locked).map_err(ArithmeticError::Miss)?;
-        if cas.compare.is_some_and(|cas| cas != self.cas_at(found.location)) {
-            return Err(ArithmeticError::Exists.into());
-        }
-        let record = self.core.arena.record(found.location);
-        let is_chained = record.flags() & flag::CHAINED != 0;
-        let number = if is_chained { None } else { parse_number(record.value()) };
-        let number = match (number.ok_or(ArithmeticError::NotANumber)?, operation) {
-            (number, Operation::Increment(by)) => number.wrapping_add(by),
-            (number, Operation::Decrement(by)) => number.saturating_sub(by),
-        };
-        let put = Put { cas: cas.assign, ..self.put_of(found.location) };
-        let mut digits = [0; DIGITS_MAX];
-        let text = format_number(number, &mut digits);
-        let head = Head { value_len: text.len(), ..head_of(key, &put) };
-        let bytes = head.layout().bytes() + CAS_BYTES;
-        match self.try_store((key, locked), Some(found), (&head, text), queue) {
-            Ok(stored) => stored.map_err(ArithmeticError::Put)?,
-            Err(short) => return Err(Obstacle::Short(short, bytes)),
-        }
-        if let Ok(now) = self.find_locked(key, locked)
-            && self.is_flushed_meanwhile(found, now)
-        {
-            return Err(ArithmeticError::Miss(Miss::Flushed).into());
-        }
-        Ok(number)
-    }
-
     /// Notes that somebody was told to fetch a new value of the item that was found; false where somebody was before,
     /// `None` where it is no longer there.
     pub(super) fn take_win(&self, found: Found) -> Option<bool> {
@@ -461,34 +370,6 @@ impl<S: Sharing> Store<S> {
             cas: None,
             stale: flags & flag::STALE != 0,
             win_sent: flags & flag::WIN_SENT != 0,
-        }
-    }
-}
-
-/// A decimal number with blanks or a `+` before it and anything behind a blank.
-fn parse_number(text: &[u8]) -> Option<u64> {
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c);
-    let start = text.iter().position(|byte| !is_blank(byte))?;
-    let text = text[start..].strip_prefix(b"+").unwrap_or_else(|| &text[start..]);
-    let end = text.iter().position(is_blank).unwrap_or(text.len());
-    if end == 0 {
-        return None;
-    }
-    text[..end].iter().try_fold(0_u64, |number, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
-}
-
-/// Writes `number` in decimal into the end of `digits`.
-fn format_number(mut number: u64, digits: &mut [u8; DIGITS_MAX]) -> &[u8] {
-    let mut at = DIGITS_MAX;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return &digits[at..];
         }
     }
 }
