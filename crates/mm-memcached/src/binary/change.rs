@@ -37,22 +37,25 @@ impl<S: Sharing> Memcached<S> {
         let operation = if decrement { Operation::Decrement(delta) } else { Operation::Increment(delta) };
         let creates = exptime != DO_NOT_CREATE;
         self.store.ask_for_cas();
-        // Without counting it a miss, which comes with the attempt to count where nothing can be made.
-        let is_there = self.store.peek(key, call.time.now_s).is_ok();
-        let made = (creates && !is_there).then(|| self.create_number(key, (initial, exptime), call));
-        let status = match made {
-            Some(Ok(true)) => return self.tell_number(request, initial, call),
-            Some(Err(status)) => status,
-            // It is there; another shard may have made it just now.
-            None | Some(Ok(false)) => {
-                match self.count_number(key, (operation, None), rule(request), &call.time) {
-                    Ok(Counted { number, .. }) => return self.tell_number(request, number, call),
-                    Err(ArithmeticError::Miss(_)) => Status::NotFound,
-                    Err(ArithmeticError::NotANumber) => Status::NonNumeric,
-                    Err(ArithmeticError::Exists) => Status::Exists,
-                    Err(ArithmeticError::Put(_)) => Status::NoMemory,
+        let status = loop {
+            // Without counting it a miss, which comes with the attempt to count where nothing can be made.
+            if creates && self.store.peek(key, call.time.now_s).is_err() {
+                match self.create_number(key, (initial, exptime), call) {
+                    Ok(true) => return self.tell_number(request, initial, call),
+                    // Another shard has made it just now.
+                    Ok(false) => {}
+                    Err(status) => break status,
                 }
             }
+            break match self.count_number(key, (operation, None), rule(request), &call.time) {
+                Ok(Counted { number, .. }) => return self.tell_number(request, number, call),
+                // It was there, and another shard has removed it.
+                Err(ArithmeticError::Miss(_)) if creates => continue,
+                Err(ArithmeticError::Miss(_)) => Status::NotFound,
+                Err(ArithmeticError::NotANumber) => Status::NonNumeric,
+                Err(ArithmeticError::Exists) => Status::Exists,
+                Err(ArithmeticError::Put(_)) => Status::NoMemory,
+            };
         };
         let _nothing_stored = self.store.told_cas();
         refuse(call.output, request.head, status);

@@ -211,3 +211,41 @@ fn items_are_read_and_changed_in_one_go() {
         "md $ x\n",
     ]);
 }
+
+/// A request of the binary protocol: increment by 1, or make the number 3 that never expires.
+fn increment(key: &str) -> Vec<u8> {
+    let key_len = u8::try_from(key.len()).unwrap();
+    let numbers = [&1_u64.to_be_bytes()[..], &3_u64.to_be_bytes(), &0_u32.to_be_bytes()].concat();
+    let head = [0x80, 0x05, 0, key_len, 20, 0, 0, 0, 0, 0, 0, 20 + key_len];
+    [&head[..], &[0; 12], &numbers, key.as_bytes()].concat()
+}
+
+#[test]
+fn a_number_that_may_be_created_is_never_missing() {
+    let mut pair = Pair::new();
+    let binary = pair.own.harness.connect();
+    let mut asked = 0;
+    for number in 0.. {
+        let name = format!("n{number:07}");
+        pair.own.ask(format!("set {name} 0 0 1\r\n5\r\n").as_bytes());
+        let is_deleted = Rc::new(Cell::new(false));
+        let (other, done, passed) = (Rc::clone(&pair.other), Rc::clone(&is_deleted), Cell::new(0));
+        let deletion = format!("delete {name}\r\n");
+        gap::set(Some(Box::new(move || {
+            if passed.replace(passed.get() + 1) == number {
+                done.set(true);
+                assert_eq!(other.borrow_mut().ask(deletion.as_bytes()), b"DELETED\r\n");
+            }
+        })));
+        let answer = pair.own.harness.exchange(binary, &increment(&name));
+        gap::set(None);
+        assert_eq!(answer.len(), 32, "gap {number}");
+        let counted = u64::from_be_bytes(answer[24..].try_into().unwrap());
+        assert!(counted == 3 || counted == 6, "gap {number}: {counted}");
+        asked += usize::from(counted == 3);
+        if !is_deleted.get() {
+            break;
+        }
+    }
+    assert!(asked > 0, "it was made");
+}
