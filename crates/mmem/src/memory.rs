@@ -69,9 +69,23 @@ impl Memory {
         Ok(Self { kept: Some(Kept::with_book(memory, book)), paths, absent: None, must_be_warm: true })
     }
 
-    /// The same for a server that rather serves from an empty store than not at all.
-    pub(crate) fn or_empty(self) -> Self {
-        Self { must_be_warm: false, ..self }
+    /// This memory again, with the book that its store has left, where nobody else could go on with it. It serves from
+    /// an empty store rather than not at all.
+    pub(crate) fn taken_back(&self, memory: File, book: Vec<u8>) -> Self {
+        let kept = Some(Kept::with_book(memory, book));
+        Self { kept, paths: self.paths.clone(), absent: None, must_be_warm: false }
+    }
+
+    /// Memory of the same name, for an empty store, where that of this one cannot be had: somebody may still use it, so
+    /// a file is another one from now on.
+    ///
+    /// # Errors
+    /// As for [`Memory::of_file`].
+    pub(crate) fn another(&self) -> Result<Self, Refusal> {
+        let path = self.paths.as_ref().map(|paths| paths.memory.as_path());
+        // One that cannot be removed is still locked.
+        path.into_iter().for_each(|path| drop(fs::remove_file(path)));
+        Self::open(path)
     }
 
     /// Opens or makes the file, which nobody else may then open so, and takes the book away.
@@ -221,4 +235,35 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The memory of a file of its own for each test, which goes with it.
+    struct Files(PathBuf);
+
+    impl Files {
+        fn new(name: &str) -> Self {
+            Self(std::env::temp_dir().join(format!("mmem-{name}-{}", std::process::id())))
+        }
+    }
+
+    impl Drop for Files {
+        fn drop(&mut self) {
+            drop(fs::remove_file(&self.0));
+            drop(fs::remove_file(with_suffix(&self.0, ".meta")));
+        }
+    }
+
+    #[test]
+    fn where_memory_cannot_be_had_its_file_is_another_one() {
+        let files = Files::new("another");
+        let memory = Memory::open(Some(&files.0)).unwrap();
+        assert!(Memory::open(Some(&files.0)).is_err(), "it is locked");
+        let another = memory.another().unwrap();
+        assert!(Memory::open(Some(&files.0)).is_err(), "the new one is");
+        assert_eq!(another.paths.unwrap().memory, memory.paths.unwrap().memory);
+    }
 }

@@ -161,7 +161,7 @@ fn run(mut life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refusal
             config,
             upgrade,
         )?;
-        match upgrade.complete(&handle, &listened, &memory, config.memory.file.as_deref()) {
+        match upgrade.complete(&handle, &listened, &memory) {
             Outcome::Replaced => return Ok(()),
             Outcome::Ended => {
                 let lost = |error| system(&memory.told("cannot keep the items"), &error);
@@ -209,7 +209,12 @@ fn serve_once(life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refu
         }
         notices.iter().for_each(|notice| say(&format!("{name}: {notice}")));
         match predecessor.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(mut predecessor) => predecessor.replace()?,
+            Some(mut predecessor) => {
+                if config.process.daemon && !config.process.dumps_core {
+                    background::leave_folder()?;
+                }
+                predecessor.replace()?;
+            }
             None if config.process.daemon && is_new => detach(config)?,
             None => {}
         }

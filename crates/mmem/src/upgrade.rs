@@ -80,29 +80,23 @@ impl Upgrade {
 
     /// After the server has ended: gives what it has left to the new process. `None` when that serves, or nothing
     /// was to be given; else what this process is to go on with.
-    pub(crate) fn complete(
-        &self,
-        server: &Handle,
-        listened: &Listened,
-        memory: &Memory,
-        file: Option<&Path>,
-    ) -> Outcome {
+    pub(crate) fn complete(&self, server: &Handle, listened: &Listened, memory: &Memory) -> Outcome {
         let Some(successor) = self.slot().take() else { return Outcome::Ended };
         let Some(handed) = server.take_handed() else {
             successor.abandon();
             return Outcome::Ended;
         };
-        let (memory, book) = match memory.give_away() {
+        let (file, book) = match memory.give_away() {
             Ok(given) => given,
             Err(error) => {
                 successor.abandon();
                 self.failed(&error.to_string());
-                return Outcome::GoOn(handed, Memory::open(None).ok());
+                return Outcome::GoOn(handed, memory.another().ok());
             }
         };
         let protocols = listened.protocols.iter().map(|protocol| to_byte(*protocol)).collect();
         let mut package = Package { handed, files: Vec::new(), notes: vec![protocols, book] };
-        let given = memory.try_clone().and_then(|copy| {
+        let given = file.try_clone().and_then(|copy| {
             package.files.push(copy.into());
             successor.give(&package, UPGRADE_PATIENCE)
         });
@@ -114,8 +108,7 @@ impl Upgrade {
             Err(error) => {
                 self.failed(&error.to_string());
                 let book = package.notes.pop().unwrap_or_default();
-                let memory = Memory::taken_over(file, memory, book).map(Memory::or_empty);
-                Outcome::GoOn(package.handed, memory.ok())
+                Outcome::GoOn(package.handed, Some(memory.taken_back(file, book)))
             }
         }
     }
@@ -128,7 +121,7 @@ pub(crate) enum Outcome {
     Ended,
     /// Another process serves in its place.
     Replaced,
-    /// This process is to serve what it has left.
+    /// This process is to serve what it has left; `None` where its memory cannot be had.
     GoOn(Handed, Option<Memory>),
 }
 

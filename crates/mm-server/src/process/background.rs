@@ -57,9 +57,16 @@ pub fn enter() -> io::Result<Role> {
 pub struct Detachment {
     /// Whether it still writes on the caller's standard error.
     pub keeps_stderr: bool,
-    /// Whether it stays in the caller's working folder; otherwise it goes to `/`, so as to hold no file
-    /// system.
+    /// Whether it stays in the caller's working folder; otherwise it [leaves](leave_folder) it.
     pub keeps_folder: bool,
+}
+
+/// Goes to `/`, so as to hold no file system.
+///
+/// # Errors
+/// If the system refuses.
+pub fn leave_folder() -> io::Result<()> {
+    env::set_current_dir("/")
 }
 
 /// In the background: lets the caller go, and its terminal.
@@ -69,7 +76,7 @@ pub struct Detachment {
 pub fn ready(detachment: Detachment) -> io::Result<()> {
     let nothing = File::options().read(true).write(true).open("/dev/null")?;
     if !detachment.keeps_folder {
-        env::set_current_dir("/")?;
+        leave_folder()?;
     }
     let mut output = io::stdout();
     output.write_all(&[READY])?;

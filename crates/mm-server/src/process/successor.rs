@@ -38,13 +38,16 @@ const SERVES: u8 = b's';
 #[derive(Clone, Debug)]
 pub struct Program {
     path: PathBuf,
+    /// Where it was called; `None` where the system did not tell.
+    folder: Option<PathBuf>,
     name: OsString,
     arguments: Vec<OsString>,
 }
 
 impl Program {
-    /// To be asked before the working folder changes. A name with a slash is looked up anew when the program is started
-    /// again, so that what it stands for then is started; else it is the file that runs now.
+    /// To be asked before the working folder changes: the program will be started in this one, if it is still there,
+    /// for its arguments may name files by paths from there. A name with a slash is looked up anew then, so that what
+    /// it stands for at that time is started; else it is the file that runs now.
     ///
     /// # Errors
     /// The system does not tell.
@@ -52,8 +55,14 @@ impl Program {
         let mut arguments = env::args_os();
         let name = arguments.next().unwrap_or_default();
         let is_path = name.as_encoded_bytes().contains(&b'/');
-        let path = if is_path { env::current_dir()?.join(&name) } else { env::current_exe()? };
-        Ok(Self { path, name, arguments: arguments.collect() })
+        let folder = env::current_dir();
+        let (path, folder) = if is_path {
+            let folder = folder?;
+            (folder.join(&name), Some(folder))
+        } else {
+            (env::current_exe()?, folder.ok())
+        };
+        Ok(Self { path, folder, name, arguments: arguments.collect() })
     }
 
     /// The file that would be started.
@@ -90,6 +99,9 @@ impl Successor {
         let (channel, theirs) = UnixStream::pair()?;
         let mut command = Command::new(&program.path);
         command.arg0(&program.name).args(&program.arguments).env(MARK, "1");
+        if let Some(folder) = program.folder.as_ref().filter(|folder| folder.is_dir()) {
+            command.current_dir(folder);
+        }
         let child = command.stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?;
         // The other end is the child's alone: should it end, the channel does.
         drop(command);

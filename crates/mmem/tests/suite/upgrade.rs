@@ -25,8 +25,10 @@ impl Installed {
 
     fn start(&self, name: &str, options: &str) -> (Child, Server) {
         let ports = file(&format!("{name}-ports"));
-        let line = format!("-p -1 -l 127.0.0.1 -u root -P {} {options}", self.pid_file.display());
+        let pid_file = name_of(&self.pid_file);
+        let line = format!("-p -1 -l 127.0.0.1 -u root -P {pid_file} {options}");
         let mut command = Command::new(&self.program);
+        command.current_dir(env!("CARGO_TARGET_TMPDIR"));
         command.arg0(&self.program).args(line.split_whitespace()).stdin(Stdio::null());
         command.env("MEMCACHED_PORT_FILENAME", &ports).env_remove("MM_SUCCESSOR").env_remove("MM_BACKGROUND");
         command.stderr(fs::File::create(&self.said).unwrap());
@@ -67,6 +69,11 @@ impl Drop for Installed {
             drop(fs::remove_file(path));
         }
     }
+}
+
+/// A file's name, by which it is found in its folder.
+fn name_of(path: &Path) -> &str {
+    path.file_name().unwrap().to_str().unwrap()
 }
 
 /// Upgrades; the new process's id.
@@ -171,4 +178,32 @@ fn where_the_new_process_fails_the_old_one_goes_on() {
     fs::copy(env!("CARGO_BIN_EXE_mmem"), &installed.program).unwrap();
     upgrade(&installed, &mut child);
     assert_eq!(client.ask("get k\n"), "VALUE k 0 1\n");
+}
+
+#[test]
+fn in_the_background_files_are_those_of_the_folder_where_it_was_started() {
+    let installed = Installed::new("upgrade-folder");
+    let memory = file("upgrade-folder-memory");
+    let options = format!("-d -v -t 2 -e {}", name_of(&memory));
+    let (mut child, server) = installed.start("upgrade-folder", &options);
+    assert!(child.wait().unwrap().success());
+    let works_in = |pid| fs::read_link(format!("/proc/{pid}/cwd")).unwrap();
+    assert_eq!(works_in(installed.pid()), Path::new("/"));
+    let mut client = Client::connect(&server);
+    assert_eq!(client.ask("set k 0 0 1\n1\n"), "STORED\n");
+    for _ in 0..2 {
+        assert_eq!(works_in(upgrade(&installed, &mut child)), Path::new("/"));
+        assert_eq!(client.ask("mg k s\n"), "HD s1\n");
+    }
+    // It fails after it has said that it could serve: the memory comes back, and is still to be kept.
+    installed.replace_by("printf r >&0; exit 4");
+    let pid = installed.pid();
+    send_signal(pid, "-USR2");
+    eventually(|| installed.said("has ended (exit status: 4); this process goes on").then_some(()));
+    assert_eq!(client.ask("mg k s\n"), "HD s1\n");
+    send_signal(pid, "-USR1");
+    let mut book = memory.clone().into_os_string();
+    book.push(".meta");
+    eventually(|| fs::remove_file(&book).ok());
+    fs::remove_file(&memory).unwrap();
 }
