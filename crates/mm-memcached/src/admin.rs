@@ -12,6 +12,7 @@ use mm_proto::memcached::number::{parse_i32, parse_u32};
 use mm_proto::memcached::{Admin, AdminVerb, lines, tokens};
 
 use crate::clock::Time;
+use crate::datagrams::NOT_BY_UDP;
 use crate::dump::{Dump, Form, parse_classes};
 use crate::limits::{VERBOSITY_ALOUD, VERBOSITY_MAX};
 use crate::long::Long;
@@ -59,7 +60,7 @@ impl<S: Sharing> Memcached<S> {
         match parse_flush_all(admin.arguments, admin.noreply) {
             Err(line) => return line,
             // A later command takes the place of one whose time has not come.
-            Ok(delay @ 1..) => self.shared.set_flush(time.future_s(delay)),
+            Ok(delay @ 1..) => self.flush_at(time.future_s(delay), time),
             Ok(_) => {
                 self.shared.set_flush(0);
                 self.flush();
@@ -135,6 +136,7 @@ impl<S: Sharing> Memcached<S> {
             [b"crawl", words] => classes(words).map_or_else(|line| line, |_| lines::OK),
             [b"metadump", _] if !dumps => b"ERROR metadump not allowed\r\n",
             [b"mgdump", _] if !dumps => b"ERROR key dump not allowed\r\n",
+            [b"metadump" | b"mgdump", _] if call.asking == 0 => NOT_BY_UDP,
             [word @ (b"metadump" | b"mgdump"), words] => match classes(words) {
                 Err(line) => line,
                 Ok(classes) => {

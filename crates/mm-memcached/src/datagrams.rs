@@ -11,6 +11,10 @@ use crate::limits::DATAGRAM_REPLY_MAX_BYTES;
 /// What is answered in text instead of a reply beyond the bound.
 const TOO_LONG: &[u8] = b"SERVER_ERROR response too large for UDP\r\n";
 
+/// What is answered to a datagram that asks for what is told in steps between other requests: a datagram is answered in
+/// one.
+pub(crate) const NOT_BY_UDP: &[u8] = b"SERVER_ERROR these statistics are not told by UDP\r\n";
+
 /// How memcached's protocols travel in datagrams.
 ///
 /// Each has a frame of eight bytes with the client's number for the request. All responses to a datagram are one reply,

@@ -21,8 +21,8 @@ pub(crate) struct Registered {
     seen: Option<Arc<Seen>>,
 }
 
-/// When a connection last asked for something, in the store's seconds, and above them whether a value is on its way;
-/// 0 for never. Its shard changes it without a lock, every shard may read it.
+/// When a connection last asked for something, or else when it came, in the store's seconds, and above them whether a
+/// value is on its way; 0 where it has come in this turn. Its shard changes it without a lock, every shard may read it.
 #[derive(Debug, Default)]
 struct Seen(AtomicU32);
 
@@ -47,7 +47,7 @@ pub(crate) struct Known {
     pub(crate) number: usize,
     pub(crate) address: Address,
     pub(crate) listener: usize,
-    /// When it last asked for something, in the store's seconds; 0 for never.
+    /// When it last asked for something, or else when it came, in the store's seconds; 0 for in this turn.
     pub(crate) last_s: u32,
     /// Whether a value is on its way.
     pub(crate) is_storing: bool,
@@ -128,6 +128,25 @@ impl Registry {
         }
         let is_done = end == slab.places();
         Some(if is_done { Place { shard: shard + 1, index: 0 } } else { Place { shard, index: end } })
+    }
+}
+
+/// Connections of a shard that have come in this turn. What the time is, it is told at the turn's end.
+#[derive(Debug, Default)]
+pub(crate) struct Newcomers(Vec<Arc<Seen>>);
+
+impl Newcomers {
+    pub(crate) fn add(&mut self, connection: &Registered) {
+        self.0.extend(connection.seen.clone());
+    }
+
+    /// Notes when those have come that have not asked for anything yet.
+    pub(crate) fn note(&mut self, now_s: u32) {
+        for seen in self.0.drain(..) {
+            if seen.0.load(Ordering::Relaxed) == 0 {
+                seen.0.store(now_s & !STORING, Ordering::Relaxed);
+            }
+        }
     }
 }
 

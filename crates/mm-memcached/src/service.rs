@@ -24,7 +24,7 @@ use crate::limits::{BACKGROUND_RECORDS, PARK_INTERVAL_MS, WATCH_INTERVAL_MS};
 use crate::long::Long;
 use crate::observe::Watching;
 use crate::parking::Waiting;
-use crate::registry::Registered;
+use crate::registry::{Newcomers, Registered};
 use crate::settings::Shared;
 use crate::upload::Incoming;
 
@@ -44,6 +44,7 @@ pub struct Memcached<S: Sharing = Local> {
     pub(crate) parked: Vec<Token>,
     pub(crate) waiting: Waiting,
     pub(crate) watching: Watching,
+    newcomers: Newcomers,
     /// The store has just been flushed, and is not looked after until the next interval: whoever asks for an item in
     /// the meantime is told, and counted, that it was flushed.
     rests: bool,
@@ -113,6 +114,7 @@ impl<S: Sharing> Memcached<S> {
             parked: Vec::new(),
             waiting: Waiting::default(),
             watching: Watching::default(),
+            newcomers: Newcomers::default(),
             rests: false,
             rests_until_ms: 0,
             looked_ms: None,
@@ -141,6 +143,12 @@ impl<S: Sharing> Memcached<S> {
             mm_base::mark!("delayed flush carried out");
             self.flush();
         }
+    }
+
+    /// Has the store flushed at `flush_s` (0 for never), or at once if that is over, so that what is stored next stays.
+    pub(crate) fn flush_at(&mut self, flush_s: u32, time: &Time) {
+        self.shared.set_flush(flush_s);
+        self.flush_if_due(time);
     }
 
     /// Forgets all items.
@@ -293,6 +301,7 @@ impl<S: Sharing> Service for Memcached<S> {
 
     fn connect(&mut self, peer: &Peer) -> Connection {
         let registered = self.shared.registry.insert(self.shard, peer);
+        self.newcomers.add(&registered);
         if !peer.is_datagram {
             self.observe_connection(peer.address, &registered, None);
         }
@@ -397,6 +406,7 @@ impl<S: Sharing> Service for Memcached<S> {
 
     fn background(&mut self, now: Now) -> Background {
         let time = self.time(now);
+        self.newcomers.note(time.now_s);
         let next = self.look_after_store(now, &time);
         let is_watched = self.observe_turn(now, time.now_s);
         let is_parked = !self.wake_parked() | !self.wake_waiting(now.monotonic_ms);

@@ -350,14 +350,17 @@ impl ServerCounts {
         let sum = |counter: fn(&mm_server::Stats) -> &mm_server::Counter| -> u64 {
             server.iter().map(|stats| counter(stats).get()).sum()
         };
+        // The shards pause together.
+        let most = |counter: fn(&mm_server::Stats) -> &mm_server::Counter| -> u64 {
+            server.iter().map(|stats| counter(stats).get()).max().unwrap_or(0)
+        };
         Self {
             connections: sum(|stats| &stats.connections),
             connections_total: sum(|stats| &stats.connections_total),
             connections_rejected: sum(|stats| &stats.connections_rejected),
-            accept_pauses: sum(|stats| &stats.accept_pauses),
+            accept_pauses: most(|stats| &stats.accept_pauses),
             is_accepting: server.iter().all(|stats| stats.accept_pauses.get() <= stats.accept_resumes.get()),
-            // The shards pause together.
-            accept_paused_ms: server.iter().map(|stats| stats.accept_paused_ms.get()).max().unwrap_or(0),
+            accept_paused_ms: most(|stats| &stats.accept_paused_ms),
             idle_timeouts: sum(|stats| &stats.idle_timeouts),
             bytes_read: sum(|stats| &stats.bytes_read),
             bytes_written: sum(|stats| &stats.bytes_written),

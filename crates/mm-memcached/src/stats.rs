@@ -14,6 +14,7 @@ use mm_proto::memcached::number::parse_u32;
 use mm_proto::memcached::{lines, tokens};
 
 use crate::counters::{Counter, Counters};
+use crate::datagrams::NOT_BY_UDP;
 use crate::dump::Dump;
 use crate::long::Long;
 use crate::prefixes::Prefixes;
@@ -100,7 +101,10 @@ impl<S: Sharing> Memcached<S> {
 
     fn cachedump(&self, arguments: Option<(&[u8], &[u8])>, call: &mut Call<'_>) {
         let line = match arguments.map(|(class, limit)| (parse_u32(class), parse_u32(limit))) {
-            _ if !self.shared.settings.allowed.dumps => b"CLIENT_ERROR stats cachedump not allowed\r\n",
+            _ if !self.shared.settings.allowed.dumps => {
+                b"CLIENT_ERROR stats cachedump not allowed\r\n".as_slice()
+            }
+            _ if call.asking == 0 => NOT_BY_UDP,
             None => lines::BAD_LINE,
             Some((Some(class), Some(limit))) if class < CLASSES_MAX => {
                 call.long = Some(Box::new(Long::Dump(Dump::of_class(class, limit))));

@@ -96,7 +96,7 @@ impl<S: Sharing> Memcached<S> {
         }
         self.counters.cmd_flush.count();
         if exptime > 0 {
-            self.shared.set_flush(call.time.unsigned_future_s(exptime));
+            self.flush_at(call.time.unsigned_future_s(exptime), &call.time);
         } else {
             self.shared.set_flush(0);
             self.flush();

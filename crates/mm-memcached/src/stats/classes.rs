@@ -11,13 +11,11 @@ use mm_store::Sharing;
 use super::{class_stat, stat};
 use crate::classes::PAGE_BYTES;
 use crate::counters::{Counter, Counters};
+use crate::datagrams::NOT_BY_UDP;
 use crate::limits::ITEM_HEADER_BYTES;
 use crate::long::{Long, Progress};
 use crate::service::{Call, Memcached};
 use crate::survey::{Class, Findings, Subject, Survey};
-
-/// What is answered to a datagram that asks for such a view.
-const NOT_BY_UDP: &[u8] = b"SERVER_ERROR these statistics are not told by UDP\r\n";
 
 /// The lines of `stats sizes` that are still to be sent.
 #[derive(Debug)]
@@ -43,7 +41,6 @@ impl<S: Sharing> Memcached<S> {
     /// Begins a look at the sizes of items.
     pub(super) fn begin_survey(&self, subject: Subject, call: &mut Call<'_>) {
         if call.asking == 0 {
-            // It is taken in steps, and a datagram is answered in one.
             return call.output.write(NOT_BY_UDP);
         }
         let segments = self.store.stats().segments;

@@ -402,7 +402,12 @@ fn datagrams() {
     assert_eq!(ask(b"get a\r\n"), [[&frame(0, 1)[..], b"VALUE a 0 1\r\n1\r\nEND\r\n"].concat()]);
     assert_eq!(ask(&Request::new(0x0a).bytes()), [[&frame(0, 1)[..], &Response::new(0x0a).bytes()].concat()]);
     let refusal = b"SERVER_ERROR these statistics are not told by UDP\r\n".as_slice();
-    assert_eq!(ask(b"stats items\r\n"), [[&frame(0, 1)[..], refusal].concat()]);
+    for request in
+        ["stats items", "stats cachedump 20 0", "lru_crawler metadump all", "lru_crawler mgdump 20"]
+    {
+        let answer = ask(format!("{request}\r\n").as_bytes());
+        assert_eq!(answer, [[&frame(0, 1)[..], refusal].concat()], "{request}");
+    }
     assert!(ask(b"stats\r\n").concat().ends_with(b"END\r\n"));
     // A long value comes in parts; one beyond the bound is refused, in the protocol that asked.
     for (len, parts) in [(3_000, 3), (65_500, 48), (65_536, 1)] {

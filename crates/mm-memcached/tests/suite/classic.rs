@@ -56,9 +56,12 @@ fn deleting_and_counting() {
         "NOT_FOUND\nSTORED\n15\n9\n0\nVALUE a 3 1\n0\nEND\n",
     );
     check("set a 0 0 20\n18446744073709551615\nincr a 1\n", "STORED\n0\n");
-    check("set a 0 0 5\n12 ab\nincr a 1\n", "STORED\n13\n");
+    for value in ["12 ab", "12\0", "12\0ab"] {
+        let input = format!("set a 0 0 {}\n{value}\nincr a 1\nma a MD v\n", value.len());
+        check(input, "STORED\n13\nVA 2\n12\n");
+    }
     let not_a_number = "CLIENT_ERROR cannot increment or decrement non-numeric value\n";
-    for value in ["x", "", "-1", "18446744073709551616"] {
+    for value in ["x", "", "\0", "-1", "18446744073709551616"] {
         let input = format!("set a 0 0 {}\n{value}\nincr a 1\ndecr a 1\n", value.len());
         check(input, format!("STORED\n{not_a_number}{not_a_number}"));
     }
@@ -186,6 +189,11 @@ fn flushing() {
     client.expect("get b\nflush_all -1\nget b\n", "VALUE b 0 1\nb\nEND\nOK\nEND\n");
     assert_eq!(client.stat("", "cmd_flush"), "5");
     client.expect("flush_all x\n", "CLIENT_ERROR invalid exptime argument\n");
+    // A date that is over, but not before the server's start.
+    client
+        .expect("set a 0 0 1\na\nflush_all 1000000001\nget a\nset a 0 0 1\nb\n", "STORED\nOK\nEND\nSTORED\n");
+    client.wait_s(1);
+    client.expect("get a\nflush_all 999999999\nget a\n", "VALUE a 0 1\nb\nEND\nOK\nVALUE a 0 1\nb\nEND\n");
     let forbidden = || service(1 << 20, |settings| settings.allowed.flush = false);
     check_with(forbidden, "flush_all\nflush_all 0 noreply\n", "CLIENT_ERROR flush_all not allowed\n");
 }

@@ -151,12 +151,13 @@ impl<S: Sharing> Store<S> {
     }
 }
 
-/// A decimal number with blanks or a `+` before it and anything behind a blank.
+/// A decimal number with blanks or a `+` before it and anything behind a blank or a NUL, with which some clients end
+/// what they store.
 fn parse_number(text: &[u8]) -> Option<u64> {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c);
     let start = text.iter().position(|byte| !is_blank(byte))?;
     let text = text[start..].strip_prefix(b"+").unwrap_or_else(|| &text[start..]);
-    let end = text.iter().position(is_blank).unwrap_or(text.len());
+    let end = text.iter().position(|byte| is_blank(byte) || *byte == 0).unwrap_or(text.len());
     if end == 0 {
         return None;
     }

@@ -53,6 +53,17 @@ fn without_maxconns_fast_they_wait() {
 }
 
 #[test]
+fn shards_that_pause_together_count_once() {
+    let server = Server::start("together", "mmem -p -1 -t 4 -c 2 -o no_maxconns_fast");
+    let mut first = Client::connect(&server);
+    assert_eq!(first.stat("", "listen_disabled_num"), "0");
+    let _others: Vec<Client> = (0..40).map(|_| Client::connect(&server)).collect();
+    eventually(|| (first.stat(" server", "accept_pauses") != "0").then_some(()));
+    eventually(|| (first.stat(" server", "accept_pauses") != "1").then_some(()));
+    assert_eq!(first.stat("", "listen_disabled_num"), "1");
+}
+
+#[test]
 fn the_idle_are_closed_and_the_others_are_not() {
     let server = Server::start("idle", "mmem -p -1 -o idle_timeout=1");
     let mut active = Client::connect(&server);
