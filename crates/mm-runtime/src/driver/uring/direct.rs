@@ -52,6 +52,9 @@ impl UringDriver {
         past_too: bool,
     ) -> io::Result<Received<usize>> {
         debug_assert!(!space.is_empty(), "a receive into nothing would look like the end");
+        if space.len() >= BULK_BYTES {
+            self.make_bulk(stream.0);
+        }
         let copied = self.copy_input(stream, space)?;
         if copied == space.len() {
             return Ok(Received::Bytes(copied));
@@ -99,10 +102,6 @@ impl UringDriver {
         past_too: bool,
     ) -> io::Result<Received<usize>> {
         let key = stream.0;
-        let source = self.sources.get_mut(key).ok_or(io::ErrorKind::NotConnected)?;
-        if space.len() >= BULK_BYTES && !source.marks.has(Marks::BULK) {
-            self.make_bulk(key);
-        }
         self.let_ring_go_first(key);
         let source = self.sources.get_mut(key).ok_or(io::ErrorKind::NotConnected)?;
         let received = if past_too {
@@ -130,7 +129,7 @@ impl UringDriver {
     /// Has the stream's input go straight to where the caller wants it.
     fn make_bulk(&mut self, key: Key) {
         let Some(source) = self.sources.get_mut(key) else { return };
-        if source.marks.has(Marks::ENDED | Marks::CONNECTING) || source.failure.is_some() {
+        if source.marks.has(Marks::BULK | Marks::ENDED | Marks::CONNECTING) || source.failure.is_some() {
             return;
         }
         source.marks.set(Marks::BULK | Marks::READABLE);
