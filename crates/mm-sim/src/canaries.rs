@@ -8,8 +8,15 @@ use crate::limits::CANARY_SEEDS;
 use crate::{Failure, run};
 
 /// The mistakes: what each is called in the code.
-pub const CANARIES: &[&str] =
-    &["lost wake-up", "dropped byte", "stale read", "leaked buffer", "pin ignored", "expired item served"];
+pub const CANARIES: &[&str] = &[
+    "lost wake-up",
+    "dropped byte",
+    "stale read",
+    "leaked buffer",
+    "pin ignored",
+    "expired item served",
+    "connection closed for nothing",
+];
 
 /// Runs seeds with a mistake built in until one shows it. `None`: none did. Without the feature `canaries` no mistake
 /// is made.

@@ -40,6 +40,13 @@ pub(crate) struct Ends {
     pub(crate) pauses: u64,
 }
 
+impl Ends {
+    /// Those that no client wanted.
+    pub(crate) fn unwanted(&self) -> u64 {
+        self.closed + self.resets
+    }
+}
+
 /// One client.
 pub(crate) struct Client {
     open: Option<Open>,

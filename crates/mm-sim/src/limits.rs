@@ -98,3 +98,6 @@ pub const LINEAR_STEPS_MAX: usize = 20_000_000;
 
 /// Calls without explanation that are shown.
 pub const LINEAR_SHOWN: usize = 16;
+
+/// At most one in so many searches for an order of what clients have seen may be given up over a run of seeds.
+pub const GIVEN_UP_SHARE: u64 = 20;

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use arguments::{Arguments, USAGE, What};
-use mm_sim::limits::{DEAD_S, DEAD_SHARE_MAX, MARK_MIN};
+use mm_sim::limits::{DEAD_S, DEAD_SHARE_MAX, GIVEN_UP_SHARE, MARK_MIN};
 use mm_sim::{Failure, Hour, MIXES, Report, catch, hour, reached, run, run_shown};
 
 /// Seeds from which on every marked path has to be reached.
@@ -47,6 +47,8 @@ struct Total {
     kinds_min: usize,
     lost: u64,
     unknown: u64,
+    searches: u64,
+    given_up: u64,
     virtual_ms: u64,
 }
 
@@ -59,6 +61,8 @@ impl Total {
         self.ops += report.ops;
         self.lost += report.lost;
         self.unknown += report.unknown;
+        self.searches += report.searches;
+        self.given_up += report.given_up;
         self.virtual_ms += report.virtual_ms;
     }
 }
@@ -107,7 +111,8 @@ fn seeds(arguments: &Arguments) -> ExitCode {
     let (total, failures) = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
     println!(
         "{} seeds without a fault in {:.1?}: {} requests (at least {} a seed), at least {} kinds of fault a seed, {} \
-         items lost to eviction, {} answers of which nothing certain was known, {:.1} hours of virtual time",
+         items lost to eviction, {} answers of which nothing certain was known, {} of {} searches for an order given \
+         up, {:.1} hours of virtual time",
         total.runs,
         start.elapsed(),
         total.ops,
@@ -115,10 +120,16 @@ fn seeds(arguments: &Arguments) -> ExitCode {
         total.kinds_min,
         total.lost,
         total.unknown,
+        total.given_up,
+        total.searches,
         hours(total.virtual_ms),
     );
     let is_whole = arguments.count < MARKS_SHOWN_FROM || all_reached() || arguments.count < MARKS_FROM;
-    if failures.is_empty() && is_whole {
+    let is_searched = total.given_up * GIVEN_UP_SHARE <= total.searches;
+    if !is_searched {
+        println!("too many searches were given up");
+    }
+    if failures.is_empty() && is_whole && is_searched {
         return ExitCode::SUCCESS;
     }
     if !failures.is_empty() {

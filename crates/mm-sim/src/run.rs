@@ -52,6 +52,10 @@ pub struct Report {
     pub lost: u64,
     /// Requests about items of which nothing certain was known.
     pub unknown: u64,
+    /// Searches for an order of what clients have seen of a key.
+    pub searches: u64,
+    /// How many of them were given up.
+    pub given_up: u64,
     /// Kinds of fault that happened.
     pub fault_kinds: usize,
     /// Milliseconds of virtual time.
@@ -131,6 +135,9 @@ struct Run<S: Sharing> {
     ends: Ends,
     /// Ends that the servers so far have counted as theirs.
     explained: Explained,
+    /// Searches for an order of what clients have seen of a key, and how many of them were given up.
+    searches: u64,
+    given_up: u64,
     jumps: u64,
     drained: bool,
     /// Servers that have taken the place of another.
@@ -187,6 +194,8 @@ impl<S: Sharing> Run<S> {
             ends: Ends::default(),
             explained: Explained::default(),
             jumps: 0,
+            searches: 0,
+            given_up: 0,
             drained: false,
             handed_over: 0,
             hands_over: false,
@@ -225,6 +234,8 @@ impl<S: Sharing> Run<S> {
             ops: world.executed,
             lost: world.models.iter().map(|model| model.lost).sum(),
             unknown: world.models.iter().map(|model| model.unknown).sum(),
+            searches: self.searches,
+            given_up: self.given_up,
             fault_kinds,
             virtual_ms: self.network.now().monotonic_ms,
             digest: world.digest(),
@@ -234,7 +245,10 @@ impl<S: Sharing> Run<S> {
     /// Drains the server and starts one with an empty store.
     fn begin_anew(&mut self) -> Result<(), String> {
         self.drained = true;
+        let before = self.ends.unwanted();
         self.stop()?;
+        // Those that had nothing under way.
+        self.explained.closed += self.ends.unwanted() - before;
         self.check_history()?;
         self.world.borrow_mut().restart();
         self.requests.restart();

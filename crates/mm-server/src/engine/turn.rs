@@ -423,6 +423,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
                 self.stats().faults.add(1);
                 self.close(driver, key);
             }
+            Want::Input if done && canary!("connection closed for nothing", 32) => self.close(driver, key),
             Want::Input if connection.has_finished() && done && !ended => {
                 self.close_drained(driver, key, true, now);
             }

@@ -31,7 +31,9 @@ impl<S: Sharing> Run<S> {
         let world = &mut *self.world.borrow_mut();
         let may_vanish = world.losses(0) > 0;
         let Some(history) = &mut world.history else { return Ok(()) };
-        std::mem::take(history).check(world.keys.len(), may_vanish)
+        self.searches += world.keys.len() as u64;
+        self.given_up += std::mem::take(history).check(world.keys.len(), may_vanish)?;
+        Ok(())
     }
 
     /// What the store has taken of its limit.
@@ -94,8 +96,7 @@ impl<S: Sharing> Run<S> {
     pub(super) fn check_ends(&self) -> Result<(), String> {
         let (ends, explained) = (&self.ends, &self.explained);
         let resets = self.network.happened().resets;
-        let drained = if self.drained { self.ends.connected } else { 0 };
-        if ends.closed + ends.resets > explained.closed + resets + drained {
+        if ends.unwanted() > explained.closed + resets {
             return Err(format!(
                 "connections ended that nobody ended: {ends:?}, {explained:?}, {resets} resets"
             ));
