@@ -71,3 +71,36 @@ fn a_write_that_does_not_ask_is_refused_in_the_end_and_changes_nothing() {
     writer.rest();
     writer.verify().unwrap();
 }
+
+/// Of a store that is filled, a limit is lowered while another shard is within a turn most of the time.
+#[test]
+fn a_lower_limit_takes_no_more_than_it_has_to_from_under_readers() {
+    const LIMIT: usize = 16 << 20;
+    let handles = StoreHandles::open(&Config::new(4 * LIMIT, 5), 2).unwrap();
+    let (mut one, mut other) = (handles.take().unwrap(), handles.take().unwrap());
+    assert_eq!(write(&mut one, 200_000), 200_000);
+    assert!(one.set_limit(LIMIT));
+    let in_use = |store: &Store<Shared>| {
+        let stats = store.stats();
+        stats.segments * stats.segment_bytes + stats.index_bytes + stats.ghost_bytes
+    };
+    let mut turns = 0;
+    while in_use(&one) > LIMIT as u64 {
+        let name = other.key(b"key-199999").unwrap();
+        other.get(name, 1).ok();
+        for _ in 0..1_000 {
+            one.maintain(64, 1);
+            one.rest();
+        }
+        other.rest();
+        turns += 1;
+        assert!(turns < 20_000, "{:?}", one.stats());
+    }
+    let left = one.stats().item_bytes;
+    assert!(left > LIMIT as u64 / 10 * 8, "{left} bytes of items are left within {LIMIT}");
+    while one.maintain(64, 1) {
+        one.rest();
+    }
+    one.rest();
+    one.verify().unwrap();
+}

@@ -99,6 +99,10 @@ impl<S: Sharing> Store<S> {
         for _ in 0..records.div_ceil(RECORDS_PER_RESIZE_STEP) {
             self.resize_step();
         }
+        if S::IS_SHARED && self.core.segments.held() != 0 {
+            self.refresh();
+            while self.take_back_held() {}
+        }
         if self.has_surplus() {
             self.close_excess(None);
             self.give_back_surplus(self.core.reserve_segments());
@@ -116,7 +120,7 @@ impl<S: Sharing> Store<S> {
         self.work.set(0);
         let is_leaving = self.leaving.segment.is_some()
             || self.core.flushed_before() != 0 && self.begin_leaving_flushed()
-            || self.has_surplus() && self.begin_leaving();
+            || self.must_empty_for_limit() && self.begin_leaving();
         if !is_leaving && self.garbage_of_expired() > self.core.limit_bytes() / EXPIRED_SHARE {
             // Where it is not in this part of the segments, it may be in the next.
             let parts = self.core.segments.turns(VICTIM_WINDOW);

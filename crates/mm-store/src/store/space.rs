@@ -242,6 +242,14 @@ impl<S: Sharing> Store<S> {
         self.core.segments.resident() > self.target_segments()
     }
 
+    /// The same, when those that are empty have been given back: what is held is on its way, as soon as no reader of
+    /// this moment looks at it.
+    pub(super) fn must_empty_for_limit(&self) -> bool {
+        let segments = &self.core.segments;
+        let spare = segments.free().saturating_sub(self.core.reserve_segments());
+        segments.resident().saturating_sub(segments.held() + spare) > self.target_segments()
+    }
+
     /// Beside a write of `bytes`: does its share of emptying segments, so that no write has to wait for a whole one.
     #[inline]
     pub(super) fn keep_pace(&mut self, bytes: usize) {
@@ -279,7 +287,7 @@ impl<S: Sharing> Store<S> {
         self.set_bar();
         if self.leaving.segment.is_some() || self.may_begin_leaving() && self.begin_leaving() {
             let least_pace = if self.is_late() { LATE_PACE } else { 0 };
-            self.empty_beside(bytes, self.pace(surplus), least_pace);
+            self.empty_beside(bytes, self.pace(surplus && self.must_empty_for_limit()), least_pace);
         } else {
             // Nothing can be emptied for now; it need not be tried at each write.
             self.countdown = self.core.sizes.segment_bytes / 4;
