@@ -125,6 +125,20 @@ fn all_memory_is_resident_when_asked_for_and_goes_back_with_the_limit() {
     store.verify().unwrap();
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn what_was_populated_goes_back_with_the_limit_though_nobody_writes() {
+    let _turn = Turn::wait_for();
+    let mut store = open();
+    let before = resident_bytes();
+    store.populate().unwrap();
+    assert!(store.set_limit(LIMIT / 4));
+    while store.maintain(1000, 1) {}
+    let after = resident_bytes();
+    assert!(after < before + LIMIT / 2, "{} MiB are resident", (after - before) / MIB);
+    store.verify().unwrap();
+}
+
 /// Uploads a value of this length. Whenever the store would have it wait, `relieve` has to end that.
 fn upload(store: &mut Store, len: usize, mut relieve: impl FnMut()) -> usize {
     let key = store.key(b"large").unwrap();

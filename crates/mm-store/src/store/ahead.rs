@@ -19,8 +19,7 @@ impl<S: Sharing> Store<S> {
         if self.core.populate.is_none() {
             return;
         }
-        if self.core.segments.untouched() > self.growth() {
-            // The index has grown meanwhile.
+        if self.has_surplus_ahead() {
             self.discard_ahead();
         }
         self.populate_at_most(self.core.segments.ever_opened() / AHEAD_USED_SHARE);
@@ -70,6 +69,12 @@ impl<S: Sharing> Store<S> {
     #[must_use]
     pub fn populated(&self) -> usize {
         self.core.arena.populated_below()
+    }
+
+    /// Whether more has been populated than there is room for: the index has grown, or the limit was lowered.
+    pub(super) fn has_surplus_ahead(&self) -> bool {
+        let untouched = self.core.segments.untouched();
+        untouched != 0 && untouched > self.growth()
     }
 
     /// Gives back a segment's memory that was populated and not used. False where there is none.

@@ -103,7 +103,7 @@ impl<S: Sharing> Store<S> {
             self.refresh();
             while self.take_back_held() {}
         }
-        if self.has_surplus() {
+        if self.has_surplus() || self.has_surplus_ahead() {
             self.close_excess(None);
             self.give_back_surplus(self.core.reserve_segments());
         }
@@ -111,7 +111,7 @@ impl<S: Sharing> Store<S> {
         let left = self.sweep_some(records);
         let is_shrinking =
             self.core.index.wanted_len(self.items()).is_some_and(|len| len < self.core.index.buckets());
-        left == 0 || is_emptying || is_shrinking || self.core.index.is_moving()
+        left == 0 || is_emptying || is_shrinking || self.has_surplus_ahead() || self.core.index.is_moving()
     }
 
     /// Empties segments from before a flush, those too many, and those of expired items where there are many of them.

@@ -242,12 +242,16 @@ impl<S: Sharing> Store<S> {
         self.core.segments.resident() > self.target_segments()
     }
 
-    /// The same, when those that are empty have been given back: what is held is on its way, as soon as no reader of
-    /// this moment looks at it.
+    /// The same, when those that are empty have been given back: those among them that only readers of this moment hold
+    /// will be.
     pub(super) fn must_empty_for_limit(&self) -> bool {
-        let segments = &self.core.segments;
+        if !self.has_surplus() {
+            return false;
+        }
+        let (segments, arena) = (&self.core.segments, &self.core.arena);
+        let held = if segments.held() == 0 { 0 } else { segments.count_held(|id| !arena.is_held(id)) };
         let spare = segments.free().saturating_sub(self.core.reserve_segments());
-        segments.resident().saturating_sub(segments.held() + spare) > self.target_segments()
+        segments.resident().saturating_sub(held + spare) > self.target_segments()
     }
 
     /// Beside a write of `bytes`: does its share of emptying segments, so that no write has to wait for a whole one.
@@ -270,14 +274,14 @@ impl<S: Sharing> Store<S> {
         }
         let reserve = self.core.reserve_segments();
         let coming = self.available() + self.waiting;
-        let (spare, surplus) =
-            (coming.saturating_sub(reserve + 2 + self.ahead_segments()), self.has_surplus());
-        if spare > 0 && !surplus {
-            return self.reuse_memory(bytes, spare);
-        }
-        if surplus {
+        let spare = coming.saturating_sub(reserve + 2 + self.ahead_segments());
+        if self.has_surplus() {
             self.close_excess(None);
             self.give_back_surplus(reserve + 1);
+        }
+        let surplus = self.must_empty_for_limit();
+        if spare > 0 && !surplus {
+            return self.reuse_memory(bytes, spare);
         }
         let most = (COPY_CREDIT_SEGMENTS * self.core.sizes.segment_bytes).cast_signed();
         self.copy_credit = self.copy_credit.saturating_add_unsigned(bytes).min(most);
@@ -287,7 +291,7 @@ impl<S: Sharing> Store<S> {
         self.set_bar();
         if self.leaving.segment.is_some() || self.may_begin_leaving() && self.begin_leaving() {
             let least_pace = if self.is_late() { LATE_PACE } else { 0 };
-            self.empty_beside(bytes, self.pace(surplus && self.must_empty_for_limit()), least_pace);
+            self.empty_beside(bytes, self.pace(surplus), least_pace);
         } else {
             // Nothing can be emptied for now; it need not be tried at each write.
             self.countdown = self.core.sizes.segment_bytes / 4;
@@ -353,13 +357,14 @@ impl<S: Sharing> Store<S> {
         true
     }
 
-    /// Gives a free segment's memory back while there are more segments than there is room for. Some are kept: the
-    /// reserve for the next segment's survivors, and one for the next write.
+    /// Gives a segment's memory back while there is more than there is room for: one that was populated and not used,
+    /// or a free one. Of the latter some are kept: the reserve for the next segment's survivors, and one for the next
+    /// write.
     pub(super) fn give_back_surplus(&mut self, kept: usize) {
-        if !self.has_surplus() || self.discard_ahead() {
+        if self.has_surplus_ahead() && self.discard_ahead() {
             return;
         }
-        if self.core.segments.free() > kept {
+        if self.has_surplus() && self.core.segments.free() > kept {
             mm_base::mark!("memory above the limit given back");
             self.core.segments.discard_free(|surplus| self.core.arena.discard(surplus));
         }
