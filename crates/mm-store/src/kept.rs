@@ -125,9 +125,15 @@ impl Kept {
         self.state().left.take()
     }
 
-    /// The book that the next store is to begin with. Forgets it.
-    pub(crate) fn take_found(&self) -> Option<Vec<u8>> {
+    /// The book that the next store is to begin with: `None` where one has taken it over. Forgets it.
+    #[must_use]
+    pub fn take_found(&self) -> Option<Vec<u8>> {
         self.state().found.take()
+    }
+
+    /// Has the next store begin with this book.
+    pub(crate) fn put_found(&self, book: Vec<u8>) {
+        self.state().found = Some(book);
     }
 
     /// What is to be left.
@@ -158,7 +164,7 @@ impl Kept {
 /// Why a store could not be opened in kept memory.
 #[derive(Debug)]
 pub enum KeptError {
-    /// The system's error.
+    /// The system's error. Nothing was changed; the next attempt begins with what was left there, as this one did.
     System(io::Error),
     /// What was left there cannot be taken over. Nothing was changed; the next attempt drops it.
     Refused(Refused),

@@ -199,13 +199,26 @@ impl Memory {
     /// # Errors
     /// The system's; then the next start is a cold one.
     pub(crate) fn save(&self) -> io::Result<()> {
+        let Some(book) = self.kept.as_ref().and_then(Kept::take_book) else { return Ok(()) };
+        self.write_book(&book)
+    }
+
+    /// Writes the book back that no store has taken over, so that a start that has failed costs nothing but itself.
+    ///
+    /// # Errors
+    /// The system's; then the next start is a cold one.
+    pub(crate) fn put_back(&self) -> io::Result<()> {
+        let Some(book) = self.kept.as_ref().and_then(Kept::take_found) else { return Ok(()) };
+        self.write_book(&book)
+    }
+
+    fn write_book(&self, book: &[u8]) -> io::Result<()> {
         let (Some(kept), Some(Paths { book: path, .. })) = (&self.kept, &self.paths) else { return Ok(()) };
-        let Some(book) = kept.take_book() else { return Ok(()) };
         kept.file().sync_all()?;
         let beside = with_suffix(path, ".new");
         drop(fs::remove_file(&beside));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&beside)?;
-        file.write_all(&book)?;
+        file.write_all(book)?;
         file.sync_all()?;
         fs::rename(&beside, path)?;
         sync_folder(path)

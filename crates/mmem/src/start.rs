@@ -37,6 +37,7 @@ const REFUSAL: &[u8] = b"ERROR Too many open connections\r\n";
 /// # Errors
 /// A [`Refusal`] if the start fails; then nothing is left behind.
 pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
+    check_shards(config)?;
     let upgrade = Upgrade::new(config.name.as_str());
     let mut predecessor = Predecessor::find().map_err(|error| system("standard input", &error))?;
     if config.process.daemon && predecessor.is_none() {
@@ -76,13 +77,35 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
         (None, Some(path)) => Some(PidFile::write(path)?),
         (written, _) => written,
     };
+    let is_taken_over = taken.is_some();
     let memory = taken.map_or_else(|| Memory::open(memory_file), Ok)?;
-    run(Life { server, memory, listened, predecessor }, config, &upgrade)?;
+    let life = Life { server, memory: memory.clone(), listened, predecessor };
+    if let Err(refusal) = run(life, config, &upgrade) {
+        // What was taken over is still the predecessor's.
+        if !is_taken_over && let Err(error) = memory.put_back() {
+            say(&format!(
+                "{}: {}",
+                config.name.as_str(),
+                memory.told(&format!("cannot keep the items: {error}"))
+            ));
+        }
+        return Err(refusal);
+    }
     drop(pid_file);
     if config.process.verbosity > 0 {
         say(&format!("{}: stopped", config.name.as_str()));
     }
     Ok(0)
+}
+
+/// Whether this program can have so many shards.
+fn check_shards(config: &Config) -> Result<(), Refusal> {
+    let shards = server_shards(config).get();
+    if shards > 1 && !cfg!(feature = "smp") {
+        let what = format!("-t {shards}: this program was built for one thread, without the feature smp");
+        return Err(Refusal::new(exit::USAGE, what));
+    }
+    Ok(())
 }
 
 /// Says what an operator may have expected otherwise.
@@ -180,10 +203,6 @@ fn run(mut life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refusal
 fn serve_once(life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refusal> {
     let Life { server, memory, listened, predecessor } = life;
     let shards = server_shards(config).get();
-    if shards > 1 && !cfg!(feature = "smp") {
-        let what = format!("-t {shards}: this program was built for one thread, without the feature smp");
-        return Err(Refusal::new(exit::USAGE, what));
-    }
     populate::start();
     let host = ThisProcess::new(server.handle(), memory.clone());
     let shared = &Shared::new(settings(config, listened), shards, Box::new(host));

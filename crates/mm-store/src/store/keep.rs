@@ -34,7 +34,13 @@ impl<S: Sharing> Core<S> {
     /// Opens a store in kept memory: the one that was left there, or an empty one where there was none.
     pub(super) fn open_kept(config: &Config, shards: usize, kept: &Kept) -> Result<Self, KeptError> {
         let mut core = match kept.take_found() {
-            Some(book) => Self::restored(config, shards, kept, &book)?,
+            Some(book) => match Self::restored(config, shards, kept, &book) {
+                Err(error @ KeptError::System(_)) => {
+                    kept.put_found(book);
+                    return Err(error);
+                }
+                restored => restored?,
+            },
             None if kept.moves() => Self::open(config, shards)?,
             None => {
                 kept.file().set_len(0)?;

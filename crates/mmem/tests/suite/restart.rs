@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::world::{Client, Server, eventually, file, run, send_signal};
 
@@ -241,4 +242,28 @@ fn a_killed_server_never_has_a_wrong_value() {
             server.child.wait().unwrap();
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_start_that_fails_leaves_the_items_to_the_next() {
+    let memory = Memory::new("failed");
+    for (shards, expected) in [(1, "EN\n"), (2, "HD s1\n")] {
+        let options = format!("-m 1024 -t {shards}");
+        let server = memory.start("failed-ports", &options);
+        let mut client = Client::connect(&server);
+        assert_eq!(client.ask("mg k s\n"), expected);
+        assert_eq!(client.ask("set k 0 0 1\n1\n"), "STORED\n");
+        assert_eq!(restart_later(server), Some(0));
+        // So little address space is enough for all but the items.
+        let line = format!("-p -1 -l 127.0.0.1 -u root -e {} {options}", memory.0.display());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -v 1000000 && exec $0", &format!("{} {line}", env!("CARGO_BIN_EXE_mmem"))]);
+        let failed = shell.output().unwrap();
+        let said = String::from_utf8(failed.stderr).unwrap();
+        assert!(!failed.status.success() && said.contains("-m 1024: "), "{said}");
+    }
+    let mut server = memory.start("failed-ports", "-m 1024");
+    assert!(told(&mut server).ends_with(": the items that were left there are back\n"));
+    assert_eq!(Client::connect(&server).ask("mg k s\n"), "HD s1\n");
 }
