@@ -108,6 +108,8 @@ impl Host {
 pub(crate) struct Listen {
     /// The address.
     pub(crate) host: Host,
+    /// The entry as it was given.
+    pub(crate) text: String,
     /// Instead of `-p`.
     pub(crate) port: Option<u16>,
     /// A name for the listener.
@@ -168,6 +170,12 @@ impl Listening {
         }
     }
 
+    /// The entries of `-l` as one list, as they were given; none for the default.
+    pub(crate) fn interface(&self) -> Option<String> {
+        let entries: Vec<&str> = self.hosts.iter().map(|listen| listen.text.as_str()).collect();
+        (!entries.is_empty()).then(|| entries.join(","))
+    }
+
     /// The places to listen on, those for datagrams last.
     pub(crate) fn endpoints(&self, name: Name) -> Vec<Endpoint> {
         if let Some(path) = &self.unix_socket {
@@ -177,7 +185,7 @@ impl Listening {
             Name::Mmem => Host::Loopback,
             Name::Memcached { .. } => Host::Any,
         };
-        let all = [Listen { host, port: None, tag: None, protocol: None }];
+        let all = [Listen { host, text: String::new(), port: None, tag: None, protocol: None }];
         let hosts = if self.hosts.is_empty() { &all } else { self.hosts.as_slice() };
         let kinds = [(Transport::Tcp, self.tcp_port()), (Transport::Udp, self.udp_port)];
         // As in memcached, a port of -l is for both kinds; for datagrams only where -U asks for them.
@@ -292,6 +300,13 @@ pub(crate) struct Process {
 }
 
 impl Config {
+    /// How long a connection may be idle, in milliseconds; `None` for ever. As in memcached, those of a Unix socket,
+    /// which is listened on instead of the network, are never closed for that.
+    pub(crate) fn idle_timeout_ms(&self) -> Option<u64> {
+        let is_bound = self.service.idle_timeout_s > 0 && self.listening.unix_socket.is_none();
+        is_bound.then_some(u64::from(self.service.idle_timeout_s) * 1000)
+    }
+
     /// What holds when nothing is said.
     pub(crate) fn new(name: Name) -> Self {
         Self {

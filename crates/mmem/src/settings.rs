@@ -4,7 +4,7 @@ use mainmemory::store;
 use mm_memcached::{Allowed, Items, Settings};
 
 use crate::arguments::MEMCACHED_VERSION;
-use crate::config::{Config, Host, Listen};
+use crate::config::Config;
 use crate::listen::Listened;
 use crate::populate;
 
@@ -38,7 +38,7 @@ pub(crate) fn settings(config: &Config, listened: Listened) -> Settings {
         requests_per_turn: service.requests_per_turn,
         tcp_port: listened.tcp_port,
         udp_port: listened.udp_port,
-        interface: interface(&listening.hosts),
+        interface: listening.interface(),
         unix_socket: listening.unix_socket.as_ref().map(|path| path.display().to_string()),
         unix_mode: listening.unix_mode,
         backlog: u64::from(listening.backlog),
@@ -67,17 +67,4 @@ pub(crate) fn store_config(config: &Config, hash_seed: u64) -> store::Config {
 pub(crate) fn threads(config: &Config) -> u32 {
     let most = store_config(config, 0).shards_max();
     config.service.threads.min(u32::try_from(most).unwrap_or(u32::MAX))
-}
-
-/// The hosts of `-l` as one list; none for the default.
-fn interface(hosts: &[Listen]) -> Option<String> {
-    let names: Vec<&str> = hosts
-        .iter()
-        .map(|listen| match &listen.host {
-            Host::Named(name) => name.as_str(),
-            Host::Any => "*",
-            Host::Loopback => "localhost",
-        })
-        .collect();
-    if names.is_empty() { None } else { Some(names.join(",")) }
 }

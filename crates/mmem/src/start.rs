@@ -363,7 +363,6 @@ fn server_config(config: &Config) -> Result<server::Config, Refusal> {
     let driver = DriverChoice::named(name)
         .map_err(|what| Refusal::new(exit::USAGE, format!("--driver {name}: {what}")))?;
     let service = &config.service;
-    let idle_ms = u64::from(service.idle_timeout_s) * 1000;
     let program = config.name.as_str();
     Ok(server::Config {
         driver,
@@ -371,7 +370,7 @@ fn server_config(config: &Config) -> Result<server::Config, Refusal> {
         shards: server_shards(config),
         connections_max: usize::try_from(service.connections_max).unwrap_or(usize::MAX),
         refusal: service.refuses_when_full.then_some(REFUSAL),
-        idle_timeout_ms: (idle_ms > 0).then_some(idle_ms),
+        idle_timeout_ms: config.idle_timeout_ms(),
         backlog: config.listening.backlog,
         log: Log::to(move |line| say(&format!("{program}: {line}"))),
         stall_ms: NonZeroU32::new(STALL_MS),

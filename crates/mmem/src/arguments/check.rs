@@ -2,7 +2,7 @@
 
 use super::Surroundings;
 use super::given::show_size;
-use crate::config::{Config, Name};
+use crate::config::{Config, Name, Shown};
 use crate::refusal::{Refusal, exit};
 
 /// What memcached has for these suboptions where they are not given, and the most that both may be, in percent.
@@ -33,6 +33,7 @@ pub(super) fn together(config: &mut Config, surroundings: &Surroundings) -> Resu
         return Err(Refusal::new(exit::USAGE, message));
     }
     without_effect(config)?;
+    follow(&mut config.shown);
     if surroundings.is_root && config.process.user.is_none() {
         config.process.user = Some(match config.name {
             Name::Mmem => "nobody".to_owned(),
@@ -44,6 +45,16 @@ pub(super) fn together(config: &mut Config, surroundings: &Surroundings) -> Resu
         });
     }
     Ok(())
+}
+
+/// Adds what memcached shows besides where one of these is given.
+fn follow(shown: &mut Shown) {
+    if let Some(maintains) = shown.text("lru_maintainer_thread").map(str::to_owned) {
+        shown.settings.push(("lru_segmented", maintains));
+    }
+    if shown.text("temporary_ttl").is_some() {
+        shown.settings.push(("temp_lru", "yes".to_owned()));
+    }
 }
 
 /// What has no effect is checked as memcached checks it, so that a command line that starts here starts there.

@@ -56,7 +56,7 @@ fn parse(entry: &str) -> Result<Listen, String> {
         "*" => Host::Any,
         name => Host::Named(name.to_owned()),
     };
-    Ok(Listen { host, port, tag, protocol })
+    Ok(Listen { host, text: entry.to_owned(), port, tag, protocol })
 }
 
 /// The name in `PREFIX NAME]:` and what follows it.

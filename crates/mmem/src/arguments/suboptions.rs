@@ -92,13 +92,8 @@ const NO_FILTER: &str =
     "filtering system calls is not supported; leave it out, systemd's SystemCallFilter= can do it";
 
 /// What of memcached 1.4's defaults is only shown.
-const NO_MODERN: [(&str, &str); 5] = [
-    ("slab_reassign", "no"),
-    ("slab_automove", "0"),
-    ("lru_crawler", "no"),
-    ("lru_maintainer_thread", "no"),
-    ("lru_segmented", "no"),
-];
+const NO_MODERN: [(&str, &str); 4] =
+    [("slab_reassign", "no"), ("slab_automove", "0"), ("lru_crawler", "no"), ("lru_maintainer_thread", "no")];
 
 /// Every suboption: first those with an effect, then those without, then those that cannot be honoured.
 pub(super) const SUBOPTIONS: &[Suboption] = &[

@@ -136,6 +136,9 @@ fn suboptions_are_read_from_one_list_or_many() {
         config.service.idle_timeout_s = 30;
         config.service.refuses_when_full = false;
     });
+    assert_eq!(config("mmem -o idle_timeout=30").idle_timeout_ms(), Some(30_000));
+    assert_eq!(config("mmem -o idle_timeout=0").idle_timeout_ms(), None);
+    assert_eq!(config("mmem -s /run/a.sock -o idle_timeout=30").idle_timeout_ms(), None);
     means("mmem -o track_sizes,watcher_logbuf_size=64", |config| {
         config.shown.tracks_sizes = true;
         config.service.watcher_kib = 64;
@@ -152,6 +155,10 @@ fn suboptions_are_read_from_one_list_or_many() {
         let settings = [("hashpower_init", "20"), ("slab_automove", "1"), ("slab_automove", "2")];
         config.shown.settings = settings.map(|(name, value)| (name, value.to_owned())).to_vec();
     });
+    let segmented = |line: &str| config(line).shown.text("lru_segmented").map(str::to_owned);
+    assert_eq!(segmented("mmem -o no_lru_maintainer").as_deref(), Some("no"));
+    assert_eq!(segmented("mmem -o no_modern,lru_maintainer").as_deref(), Some("yes"));
+    assert_eq!(config("mmem -o temporary_ttl=5").shown.text("temp_lru"), Some("yes"));
     means("memcached-debug -o relaxed_privileges", |config| {
         config.for_tests = true;
     });
@@ -219,6 +226,10 @@ fn lists_of_addresses_may_have_ports_tags_and_brackets() {
         config("mmem -l tag[a]:10.0.0.1:5,tag_b_:10.0.0.2,notls:proto[ascii]:10.0.0.3").listening.hosts;
     let tags: Vec<Option<&str>> = tagged.iter().map(|listen| listen.tag.as_deref()).collect();
     assert_eq!(tags, [Some("a"), Some("b"), None]);
+    let shown = |line: &str| config(line).listening.interface();
+    let given = "proto[ascii]:10.0.0.1:5,[::1]:7,*";
+    assert_eq!(shown(&format!("mmem -l {given} -l [::2]")), Some(format!("{given},[::2]")));
+    assert_eq!(shown("mmem"), None);
     listens("mmem -p 0 -l 10.0.0.1:5", &[tcp("10.0.0.1", 5)]);
     let unix = Endpoint::Unix { path: PathBuf::from("/a"), mode: 0o700 };
     listens("mmem -s /a -l 10.0.0.1", &[unix]);

@@ -195,8 +195,9 @@ fn the_listeners_are_told_as_they_are() {
 
 #[test]
 fn settings_without_effect_are_shown_as_given() {
-    let flags = "-o hot_lru_pct=10,warm_max_factor=3,no_lru_crawler,hashpower=17,slab_chunk_max=16k";
-    let server = Server::start("shown", &format!("mmem -p -1 {flags}"));
+    let flags =
+        "-o hot_lru_pct=10,warm_max_factor=3,no_lru_crawler,hashpower=17,slab_chunk_max=16k,temporary_ttl=9";
+    let server = Server::start("shown", &format!("mmem -p -1 -l proto[ascii]:127.0.0.1 {flags}"));
     let mut client = Client::connect(&server);
     for (name, value) in [
         ("hot_lru_pct", "10"),
@@ -205,6 +206,9 @@ fn settings_without_effect_are_shown_as_given() {
         ("lru_crawler", "no"),
         ("hashpower_init", "17"),
         ("slab_chunk_max", "16384"),
+        ("temp_lru", "yes"),
+        ("temporary_ttl", "9"),
+        ("inter", "proto[ascii]:127.0.0.1"),
     ] {
         assert_eq!(client.stat(" settings", name), value, "{name}");
     }
