@@ -7,9 +7,10 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::memory::digest;
+use crate::memory::{MARK_AT, digest};
 
 /// What a book begins with.
 const MAGIC: [u8; 16] = *b"MainMemory book\n";
@@ -54,6 +55,8 @@ struct State {
     found: Option<Vec<u8>>,
     /// What its owner had noted in the book that it began with.
     found_note: Option<Vec<u8>>,
+    /// Whether the one who has left it may take it back.
+    is_lent: bool,
     leave: Leave,
     note: Note,
     left: Option<Vec<u8>>,
@@ -94,6 +97,34 @@ impl Kept {
         let kept = Self::new(file);
         kept.state().found = Some(book);
         kept
+    }
+
+    /// As [`with_book`](Self::with_book), where the one who has left the memory may take it back with the same book:
+    /// the store that is opened takes it over without a trace. [`own`](Self::own) must be called before anything is
+    /// asked of that store.
+    #[must_use]
+    pub fn lent(file: File, book: Vec<u8>) -> Self {
+        let kept = Self::with_book(file, book);
+        kept.state().is_lent = true;
+        kept
+    }
+
+    /// From here on [lent](Self::lent) memory is in use: nobody takes it for what the book tells of.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn own(&self) -> io::Result<()> {
+        let mut state = self.state();
+        if state.is_lent {
+            self.file().write_all_at(&[0; 8], MARK_AT as u64)?;
+            state.is_lent = false;
+        }
+        Ok(())
+    }
+
+    /// Whether the memory may still be taken back.
+    pub(crate) fn is_lent(&self) -> bool {
+        self.state().is_lent
     }
 
     /// The file.

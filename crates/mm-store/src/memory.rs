@@ -36,6 +36,7 @@ mod region;
 mod table;
 mod untouched;
 
+pub(crate) use arena::keep::MARK_AT;
 pub(crate) use arena::{Arena, ArenaConfig, Location, OpenRecord, SEGMENT_FILL_BYTES, SegmentId, Writer};
 #[cfg(not(loom))]
 pub(crate) use lines::Table;

@@ -190,6 +190,31 @@ fn memory_of_its_own_goes_to_the_file_in_the_end() {
 }
 
 #[test]
+fn lent_memory_can_be_taken_back_until_it_is_owned() {
+    for (shards, leave) in [(1, Leave::Trusted), (2, Leave::Checked)] {
+        let memory = Memory::new(&format!("lent-{shards}"));
+        let mut before = BTreeMap::new();
+        let left = session(&memory.kept(None), 1, leave, |store| {
+            write_some(store, &mut Choice(19), 10);
+            before = contents(store, 10);
+        });
+        let book = left.unwrap().unwrap();
+        for _ in 0..2 {
+            let lent = Kept::lent(memory.file(), book.clone());
+            assert_eq!(session(&lent, shards, Leave::Nothing, |_| {}).unwrap(), None);
+        }
+        let lent = Kept::lent(memory.file(), book.clone());
+        let left = session(&lent, shards, leave, |store| {
+            lent.own().unwrap();
+            assert_eq!(contents(store, 10), before);
+            let refused = session(&memory.kept(Some(book.clone())), shards, leave, |_| {}).unwrap_err();
+            assert!(refused.to_string().starts_with("its book is of another time"), "{refused}");
+        });
+        session(&memory.kept(left.unwrap()), shards, leave, |store| store.verify()).unwrap();
+    }
+}
+
+#[test]
 fn a_growth_and_a_flush_under_way_go_on() {
     let memory = Memory::new("under-way");
     let mut number = 0_u32;

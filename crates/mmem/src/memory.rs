@@ -60,13 +60,22 @@ impl Memory {
         Ok(Self { kept, paths: None, absent: None, must_be_warm: false })
     }
 
-    /// Memory that another server has left, with its book; `file` is that of `-e`.
+    /// Memory that another server lends, with its book; `file` is that of `-e`.
     ///
     /// # Errors
     /// The system's.
     pub(crate) fn taken_over(file: Option<&Path>, memory: File, book: Vec<u8>) -> io::Result<Self> {
         let paths = file.map(Paths::of).transpose()?;
-        Ok(Self { kept: Some(Kept::with_book(memory, book)), paths, absent: None, must_be_warm: true })
+        Ok(Self { kept: Some(Kept::lent(memory, book)), paths, absent: None, must_be_warm: true })
+    }
+
+    /// To be called before anything is done with memory that another server has lent: that one cannot go on with what
+    /// is in it any more.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn own(&self) -> io::Result<()> {
+        self.kept.as_ref().map_or(Ok(()), Kept::own)
     }
 
     /// This memory again, with the book that its store has left, where nobody else could go on with it. It serves from

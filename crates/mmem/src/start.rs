@@ -80,7 +80,7 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
     let is_taken_over = taken.is_some();
     let memory = taken.map_or_else(|| Memory::open(memory_file), Ok)?;
     let life = Life { server, memory: memory.clone(), listened, predecessor };
-    if let Err(refusal) = run(life, config, &upgrade) {
+    if let Err(refusal) = run(life, config, &upgrade, pid_file.as_ref()) {
         // What was taken over is still the predecessor's.
         if !is_taken_over && let Err(error) = memory.put_back() {
             say(&format!(
@@ -175,7 +175,12 @@ struct Life {
 
 /// Serves until it is over: a new process that is to replace this one may fail, and then this one goes on. Keeps the
 /// items at the end, where that was asked for.
-fn run(mut life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refusal> {
+fn run(
+    mut life: Life,
+    config: &Config,
+    upgrade: &Upgrade,
+    pid_file: Option<&PidFile>,
+) -> Result<(), Refusal> {
     loop {
         let Life { server, memory, listened, predecessor } = life;
         let handle = server.handle();
@@ -191,6 +196,9 @@ fn run(mut life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refusal
                 return memory.save().map_err(lost);
             }
             Outcome::GoOn(handed, memory) => {
+                if let Some(Err(refusal)) = pid_file.map(PidFile::write_again) {
+                    say(&format!("{}: {refusal}", config.name.as_str()));
+                }
                 let memory = memory.map_or_else(|| Memory::open(None), Ok)?;
                 let server = Server::new(server_config(config)?).resume(handed, &Framed);
                 life = Life { server, memory, listened, predecessor: None };
@@ -210,41 +218,17 @@ fn serve_once(life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refu
     memory.note_with(move || noted.upgrade().map_or_else(Vec::new, |shared| shared.note(process::now())));
     let server = with_signals(server, config, &memory, upgrade);
     let is_new = predecessor.is_none();
-    let predecessor = Mutex::new(predecessor);
-    let name = config.name.as_str();
     let greeting = greeting(&server, config);
+    let beginning =
+        Beginning { config, greeting, memory: &memory, predecessor: Mutex::new(predecessor), is_new };
     let store_config = store_config(config, random_seed());
     let no_memory = |error| system(&format!("-m {}", store_config.limit_bytes >> 20), &error);
-    let begin = |start: &Start, notices: &[String]| {
-        if start.shard != 0 {
-            return Ok(());
-        }
-        if config.memory.locked {
-            lock_memory(config);
-        }
-        greeting.iter().for_each(|line| say(line));
-        if let Some(notice) = &start.notice {
-            say(&format!("{name}: shard {}: {notice}", start.shard));
-        }
-        notices.iter().for_each(|notice| say(&format!("{name}: {notice}")));
-        match predecessor.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(mut predecessor) => {
-                if config.process.daemon && !config.process.dumps_core {
-                    background::leave_folder()?;
-                }
-                predecessor.replace()?;
-            }
-            None if config.process.daemon && is_new => detach(config)?,
-            None => {}
-        }
-        io::Result::Ok(())
-    };
     let served = if shards == 1 {
         server.try_serve_with(|start| {
             let open = || Store::open(&store_config);
             let opened = memory.open_store(open, |kept| Store::open_kept(&store_config, kept), shared);
             let (store, notices) = opened.map_err(|error| io::Error::other(no_memory(error).to_string()))?;
-            begin(start, &[notices, populate(start, config, &store)].concat())?;
+            beginning.begin(start, &notices, &store)?;
             Ok(Memcached::new(start, shared, store))
         })
     } else {
@@ -254,23 +238,70 @@ fn serve_once(life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refu
         let (handles, notices) = opened.map_err(no_memory)?;
         server.try_serve_with(|start| {
             let store = handles.take().ok_or_else(|| io::Error::other("more shards than were asked for"))?;
-            begin(start, &[&notices[..], &populate(start, config, &store)].concat())?;
+            beginning.begin(start, &notices, &store)?;
             Ok(Memcached::new(start, shared, store))
         })
     };
     served.map(|_| ()).map_err(|error| Refusal::new(exit::SYSTEM, error.to_string()))
 }
 
-/// For `-L`: has the first shard make all memory resident, before anybody is served. What hinders it is no error, as in
-/// memcached, but said.
-fn populate<S: Sharing>(start: &Start, config: &Config, store: &Store<S>) -> Vec<String> {
-    if !config.memory.populated || start.shard != 0 {
-        return Vec::new();
+/// What the first shard does when it has its store, before anybody is served.
+struct Beginning<'a> {
+    config: &'a Config,
+    greeting: Vec<String>,
+    memory: &'a Memory,
+    predecessor: Mutex<Option<Predecessor>>,
+    /// Whether this process has not served before, nor another one in its place.
+    is_new: bool,
+}
+
+impl Beginning<'_> {
+    /// Says what an operator should know, `notices` too, and that this process serves.
+    ///
+    /// # Errors
+    /// The system's; then nobody is to be served.
+    fn begin<S: Sharing>(&self, start: &Start, notices: &[String], store: &Store<S>) -> io::Result<()> {
+        if start.shard != 0 {
+            return Ok(());
+        }
+        let process = &self.config.process;
+        self.greeting.iter().for_each(|line| say(line));
+        if let Some(notice) = &start.notice {
+            self.say(&format!("shard {}: {notice}", start.shard));
+        }
+        notices.iter().for_each(|notice| self.say(notice));
+        let predecessor = self.predecessor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut predecessor) = predecessor {
+            if process.daemon && !process.dumps_core {
+                background::leave_folder()?;
+            }
+            // All that may fail, or take long, comes before or after: in between the items are nobody's.
+            self.memory.own()?;
+            predecessor.replace()?;
+        }
+        self.make_resident(store);
+        if process.daemon && self.is_new { detach(self.config) } else { Ok(()) }
     }
-    let unpopulated = |error| {
-        format!("-L: not all of the memory can be had now ({error}); the rest is taken as it is used")
-    };
-    store.populate().err().map(unpopulated).into_iter().collect()
+
+    /// For `-k` and `-L`, whose time grows with the memory: no other process may wait for it. What hinders it is no
+    /// error, as in memcached, but said.
+    fn make_resident<S: Sharing>(&self, store: &Store<S>) {
+        let memory = &self.config.memory;
+        if memory.locked {
+            lock_memory(self.config);
+        }
+        if memory.populated
+            && let Err(error) = store.populate()
+        {
+            self.say(&format!(
+                "-L: not all of the memory can be had now ({error}); the rest is taken as it is used"
+            ));
+        }
+    }
+
+    fn say(&self, what: &str) {
+        say(&format!("{}: {what}", self.config.name.as_str()));
+    }
 }
 
 /// Where the server can be reached, and how to open it to others where it is not.
@@ -386,12 +417,23 @@ struct PidFile {
 
 impl PidFile {
     fn write(path: &Path) -> Result<Self, Refusal> {
-        let flag = format!("-P {}", path.display());
-        write_whole(path, &format!("{}\n", std::process::id())).map_err(|error| system(&flag, &error))?;
+        write_id(path)?;
         // The working folder may change.
-        let path = fs::canonicalize(path).map_err(|error| system(&flag, &error))?;
+        let path =
+            fs::canonicalize(path).map_err(|error| system(&format!("-P {}", path.display()), &error))?;
         Ok(Self { path })
     }
+
+    /// Writes it again, where another process has.
+    fn write_again(&self) -> Result<(), Refusal> {
+        write_id(&self.path)
+    }
+}
+
+/// Writes this process's id.
+fn write_id(path: &Path) -> Result<(), Refusal> {
+    let id = format!("{}\n", std::process::id());
+    write_whole(path, &id).map_err(|error| system(&format!("-P {}", path.display()), &error))
 }
 
 impl Drop for PidFile {

@@ -1,7 +1,7 @@
 //! Segments of records: append, read, reset.
 
 mod append;
-mod keep;
+pub(super) mod keep;
 
 use std::cell::Cell;
 use std::io;

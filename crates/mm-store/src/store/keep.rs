@@ -76,6 +76,10 @@ impl<S: Sharing> Core<S> {
         let mut core = Self::open_with(&config, sizes, shards, &mut Ground::of(kept.file()))?;
         let note = reading.take_bytes()?;
         core.take_over(&mut reading, mark)?;
+        if !kept.is_lent() {
+            // From here on the memory is in use: should the process end as it is, nobody takes it for what was left.
+            core.arena.set_mark(0);
+        }
         kept.put_found_note(note.to_vec());
         Ok(core)
     }
@@ -103,8 +107,6 @@ impl<S: Sharing> Core<S> {
         counters.stored.add(items);
         counters.item_bytes.add(item_bytes);
         counters.expired_bytes.add(expired);
-        // From here on the memory is in use: should the process end as it is, nobody takes it for what was left.
-        self.arena.set_mark(0);
         Ok(())
     }
 

@@ -207,3 +207,47 @@ fn in_the_background_files_are_those_of_the_folder_where_it_was_started() {
     eventually(|| fs::remove_file(&book).ok());
     fs::remove_file(&memory).unwrap();
 }
+
+/// Upgrades to a process that takes the memory over and then hangs.
+fn hangs_with_the_memory(name: &str, options: &str, mapped_as: &str) {
+    let installed = Installed::new(name);
+    let (mut child, server) = installed.start(name, options);
+    let mut client = Client::connect(&server);
+    assert_eq!(client.ask("set k 0 0 1\n1\n"), "STORED\n");
+    let pid = installed.pid();
+    // Nobody reads what it says, and the pipe is full.
+    let pipe = file(&format!("{name}-pipe"));
+    installed.replace_by(&format!(
+        "mkfifo {pipe} && exec 2<>{pipe}\n\
+         dd if=/dev/zero of={pipe} bs=4096 count=10000 oflag=nonblock 2>/dev/null\n\
+         exec {program} \"$@\"",
+        pipe = pipe.display(),
+        program = env!("CARGO_BIN_EXE_mmem")
+    ));
+    send_signal(pid, "-USR2");
+    let successor = eventually(|| Some(installed.pid()).filter(|id| *id != pid));
+    eventually(|| {
+        fs::read_to_string(format!("/proc/{successor}/maps")).ok()?.contains(mapped_as).then_some(())
+    });
+    eventually(|| installed.said("the new process did not say in time that it serves").then_some(()));
+    assert_eq!(client.ask("mg k s\n"), "HD s1\n");
+    assert_eq!(installed.pid(), pid);
+    fs::remove_file(&pipe).unwrap();
+    fs::remove_file(&installed.program).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_mmem"), &installed.program).unwrap();
+    upgrade(&installed, &mut child);
+    assert_eq!(client.ask("mg k s\n"), "HD s1\n");
+}
+
+#[test]
+fn a_new_process_that_hangs_gives_the_memory_back() {
+    hangs_with_the_memory("upgrade-hangs", "-t 1", "/memfd:mmem");
+}
+
+#[test]
+fn a_new_process_that_hangs_gives_the_memory_file_back() {
+    let memory = file("upgrade-hangs-memory");
+    let options = format!("-t 2 -L -e {}", memory.display());
+    hangs_with_the_memory("upgrade-hangs-file", &options, name_of(&memory));
+    fs::remove_file(&memory).unwrap();
+}

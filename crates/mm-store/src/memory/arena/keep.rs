@@ -9,7 +9,7 @@ use crate::memory::digest;
 use crate::narrow::to_u32;
 
 /// Where the mark stands: in the first segment, which has no records.
-const MARK_AT: usize = 0;
+pub(crate) const MARK_AT: usize = 0;
 
 impl Arena {
     /// Whether nobody reads or writes any record: there are no pins, no open records and no writers.
