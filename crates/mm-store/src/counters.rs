@@ -19,6 +19,11 @@ impl Counter {
     }
 
     #[inline]
+    pub(crate) fn set(&self, to: u64) {
+        self.0.store(to, Ordering::Relaxed);
+    }
+
+    #[inline]
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -37,6 +42,9 @@ pub(crate) struct Counters {
     pub(crate) evicted_fetched: Counter,
     pub(crate) evicted_active: Counter,
     pub(crate) evicted_with_expiry: Counter,
+    /// The second of the last eviction, above the seconds (32 bits) since that item was last used: of all shards the
+    /// greatest is the latest.
+    pub(crate) last_eviction: Counter,
     pub(crate) reclaimed: Counter,
     pub(crate) reclaimed_by_search: Counter,
     pub(crate) expired_unfetched: Counter,

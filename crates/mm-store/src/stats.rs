@@ -37,6 +37,8 @@ pub struct Stats {
     pub evicted_active: u64,
     /// Items evicted though they would have expired some time later.
     pub evicted_with_expiry: u64,
+    /// Seconds that the item evicted last had not been read or stored; 0 where none was evicted.
+    pub evicted_age_s: u64,
     /// Items removed because they had expired or were flushed.
     pub reclaimed: u64,
     /// Of these, items that the search for expired ones found, and not a request or the emptying of their segment.

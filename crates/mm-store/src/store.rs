@@ -311,6 +311,7 @@ impl<S: Sharing> Store<S> {
             segments_free: core.segments.free() as u64,
             ghost_bytes: core.ghosts.bytes() as u64,
             pins: core.arena.pins(),
+            evicted_age_s: core.evicted_age_s(),
             ..counted.since(&core.reset_at.lock())
         }
     }
@@ -318,6 +319,7 @@ impl<S: Sharing> Store<S> {
     /// Sets the counters that only grow to zero, of all shards, not those of what is there.
     pub fn reset_stats(&mut self) {
         *self.core.reset_at.lock() = self.core.counted();
+        self.core.counters.iter().for_each(|counters| counters.last_eviction.set(0));
     }
 
     /// Removes an item that is dead by time or flush. Its buckets are locked.

@@ -77,7 +77,7 @@ impl<S: Sharing> Memcached<S> {
                 ("mem_requested", found.bytes),
                 ("evicted", counted(store.evicted)),
                 ("evicted_nonzero", counted(store.evicted_with_expiry)),
-                ("evicted_time", 0),
+                ("evicted_time", counted(store.evicted_age_s)),
                 ("outofmemory", counted(store.refused)),
                 ("tailrepairs", 0),
                 ("reclaimed", counted(store.reclaimed)),

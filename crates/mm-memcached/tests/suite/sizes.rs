@@ -57,6 +57,27 @@ fn items_stand_in_the_classes_of_their_sizes() {
 }
 
 #[test]
+fn how_long_the_item_evicted_last_was_not_used() {
+    let mut client = Client::new(plain());
+    let mut number = 0;
+    let mut set_until_evicted = |client: &mut Client| {
+        let evicted = client.stat("", "evictions");
+        while client.stat("", "evictions") == evicted {
+            number += 1;
+            assert!(number < 10_000, "nothing is evicted");
+            set(client, &format!("key{number}"), 1000);
+        }
+    };
+    set_until_evicted(&mut client);
+    assert_eq!(client.stat(" items", "items:12:evicted_time"), "0");
+    client.wait_s(7);
+    set_until_evicted(&mut client);
+    assert_eq!(client.stat(" items", "items:12:evicted_time"), "7");
+    client.expect("stats reset\n", "RESET\n");
+    assert_eq!(client.stat(" items", "items:12:evicted_time"), "0");
+}
+
+#[test]
 fn the_flags_of_memcached_make_the_classes() {
     let mut client = Client::new(service(1 << 20, |settings| {
         settings.growth_factor = 2.0;

@@ -131,6 +131,12 @@ impl<S: Sharing> Core<S> {
         sum
     }
 
+    /// For how many seconds the item evicted last had not been used.
+    pub(super) fn evicted_age_s(&self) -> u64 {
+        let latest = self.counters.iter().map(|counters| counters.last_eviction.get()).max();
+        latest.unwrap_or(0) & u64::from(u32::MAX)
+    }
+
     /// How many items there are.
     #[expect(clippy::cast_possible_truncation, reason = "items are in memory")]
     pub(super) fn count_items(&self) -> usize {

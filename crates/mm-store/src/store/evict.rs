@@ -408,6 +408,8 @@ impl<S: Sharing> Store<S> {
         }
         mm_base::mark!("item evicted");
         self.counters().evicted.add(1);
+        let age_s = self.now_s.saturating_sub(self.last_access_s(location));
+        self.counters().last_eviction.set(u64::from(self.now_s) << 32 | u64::from(age_s));
         if mark & mark::FETCHED == 0 {
             self.counters().evicted_unfetched.add(1);
         } else {
