@@ -31,6 +31,13 @@ enum Fate {
 #[derive(Debug)]
 struct Busy;
 
+/// Whether so many items in so many buckets are less, or more, than `percent` of the slots. On 32 bits a hundred times
+/// as many would not fit a `usize`.
+#[inline]
+fn compare_load(items: usize, buckets: usize, percent: usize) -> std::cmp::Ordering {
+    (items as u64 * 100).cmp(&(buckets as u64 * (SLOTS * percent) as u64))
+}
+
 impl<S: Sharing> Index<S> {
     /// Number of buckets in use.
     pub(crate) fn buckets(&self) -> usize {
@@ -46,7 +53,7 @@ impl<S: Sharing> Index<S> {
 
     /// Whether the load with so many items is well below that at which the index grows.
     pub(crate) fn has_room(&self, items: usize) -> bool {
-        items * 100 < self.layout.load::<S>().len * SLOTS * INDEX_ROOM_LOAD
+        compare_load(items, self.layout.load::<S>().len, INDEX_ROOM_LOAD).is_lt()
     }
 
     /// Whether the load is so high that the index must grow before anything is added. One shard's resize goes
@@ -57,21 +64,22 @@ impl<S: Sharing> Index<S> {
         // A shrink cannot be taken back: it is brought to its end while there are slots enough.
         let is_shrinking = geometry.next_len < geometry.len;
         let load = if is_shrinking { INDEX_ROOM_LOAD } else { INDEX_FULL_LOAD };
-        items * 100 > geometry.len.min(geometry.next_len) * SLOTS * load
+        compare_load(items, geometry.len.min(geometry.next_len), load).is_gt()
     }
 
     /// How many buckets the index should have for its load, where that is not the number it has.
     #[inline]
     pub(crate) fn wanted_len(&self, items: usize) -> Option<usize> {
         let geometry = self.layout.load::<S>();
-        let (len, slots) = (geometry.len, geometry.len * SLOTS);
+        let len = geometry.len;
         if geometry.is_moving() {
             None
-        } else if items * 100 > slots * INDEX_GROW_LOAD {
+        } else if compare_load(items, len, INDEX_GROW_LOAD).is_gt() {
             let wanted = (len + (len / 5).max(MIN_BUCKETS)).min(self.table.capacity());
             (wanted > len).then_some(wanted)
-        } else if items * 100 < slots * INDEX_SHRINK_LOAD && len > 4 * MIN_BUCKETS {
-            let wanted = items * 100 / (SLOTS * INDEX_SHRUNK_LOAD);
+        } else if compare_load(items, len, INDEX_SHRINK_LOAD).is_lt() && len > 4 * MIN_BUCKETS {
+            let wanted = items as u64 * 100 / (SLOTS * INDEX_SHRUNK_LOAD) as u64;
+            let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
             Some(wanted.clamp(len - len / 4, len - len / 12))
         } else {
             None
@@ -215,6 +223,21 @@ impl<S: Sharing> Index<S> {
         if next_len < len {
             let last = len / DISCARD_STEP_LINES * DISCARD_STEP_LINES;
             self.table.discard(next_len.max(last), len);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loads_of_more_items_than_a_hundredth_of_32_bits() {
+        for buckets in [5_000_000, 50_000_000] {
+            let items = |percent: usize| buckets / 100 * SLOTS * percent;
+            assert!(compare_load(items(90), buckets, 91).is_lt());
+            assert!(compare_load(items(91), buckets, 91).is_eq());
+            assert!(compare_load(items(92), buckets, 91).is_gt());
         }
     }
 }

@@ -163,7 +163,9 @@ impl Arena {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let slots = config.segments as usize + 1;
-        let region = ground.region(slots * config.segment_bytes, config.huge_pages)?;
+        // Where an address has 32 bits, that may be more than there are.
+        let bytes = slots.checked_mul(config.segment_bytes).ok_or(io::ErrorKind::OutOfMemory)?;
+        let region = ground.region(bytes, config.huge_pages)?;
         let pins = (0..slots).map(|_| AtomicU32::new(0)).collect();
         Ok(Self {
             number: ARENAS.fetch_add(1, Ordering::Relaxed),
