@@ -23,7 +23,7 @@ const ORDER: u64 = 0x0102_0304_0506_0708;
 const VERSION: u64 = 4;
 
 /// How a store is to leave its memory when its last handle goes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Leave {
     /// Nobody will take it over.
     #[default]
@@ -133,9 +133,11 @@ impl Kept {
         &self.0.file
     }
 
-    /// Sets what the store is to leave when its last handle goes.
+    /// Sets what the store is to leave when its last handle goes. Of several calls the one that asks for most counts:
+    /// what is to be kept may come to harm, whoever else wants to have it.
     pub fn leave(&self, leave: Leave) {
-        self.state().leave = leave;
+        let mut state = self.state();
+        state.leave = state.leave.max(leave);
     }
 
     /// Sets what makes the note that the book then gets.
@@ -168,7 +170,8 @@ impl Kept {
     }
 
     /// What is to be left.
-    pub(crate) fn wanted(&self) -> Leave {
+    #[must_use]
+    pub fn wanted(&self) -> Leave {
         self.state().leave
     }
 

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -43,7 +43,7 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        drop(std::fs::remove_file(&self.0));
+        drop(fs::remove_file(&self.0));
     }
 }
 
@@ -237,6 +237,20 @@ fn a_growth_and_a_flush_under_way_go_on() {
         store.verify();
     });
     assert!(left.unwrap().is_some());
+}
+
+#[test]
+fn what_is_to_be_checked_is_never_merely_trusted() {
+    let memory = Memory::new("at-most");
+    let kept = memory.kept(None);
+    kept.leave(Leave::Checked);
+    let left = session(&kept, 1, Leave::Trusted, |store| write_some(store, &mut Choice(23), 10));
+    let book = left.unwrap();
+    let whole = fs::read(&memory.0).unwrap();
+    let used = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    memory.file().write_all_at(&[!whole[used]], used as u64).unwrap();
+    let refused = session(&memory.kept(book), 1, Leave::Nothing, |_| {}).unwrap_err();
+    assert_eq!(refused.to_string(), "its contents are damaged");
 }
 
 #[test]

@@ -203,12 +203,13 @@ impl Memory {
     }
 
     /// Writes the book of a store whose handles are gone, after all else is where it is to stay, if items are to
-    /// be kept.
+    /// be kept. What was left for another process, which has not got it, is not.
     ///
     /// # Errors
     /// The system's; then the next start is a cold one.
     pub(crate) fn save(&self) -> io::Result<()> {
-        let Some(book) = self.kept.as_ref().and_then(Kept::take_book) else { return Ok(()) };
+        let to_be_kept = self.kept.as_ref().filter(|kept| kept.wanted() == Leave::Checked);
+        let Some(book) = to_be_kept.and_then(Kept::take_book) else { return Ok(()) };
         self.write_book(&book)
     }
 
@@ -261,6 +262,8 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use mainmemory::store::{Config, Store};
+
     use super::*;
 
     /// The memory of a file of its own for each test, which goes with it.
@@ -277,6 +280,31 @@ mod tests {
             drop(fs::remove_file(&self.0));
             drop(fs::remove_file(with_suffix(&self.0, ".meta")));
         }
+    }
+
+    /// Has a store with this memory come and go; whether there is a book then.
+    fn is_kept_after(name: &str, asked: impl Fn(&Memory)) -> bool {
+        let files = Files::new(name);
+        let memory = Memory::open(Some(&files.0)).unwrap();
+        let kept = memory.kept.as_ref().unwrap();
+        let store = Store::open_kept(&Config::new(1 << 20, 7), kept).unwrap();
+        asked(&memory);
+        drop(store);
+        memory.save().unwrap();
+        with_suffix(&files.0, ".meta").exists()
+    }
+
+    #[test]
+    fn items_are_kept_where_that_was_asked_for_whatever_an_upgrade_wanted() {
+        assert!(!is_kept_after("upgrade", |memory| assert!(memory.give_away_at_end())));
+        assert!(is_kept_after("first", |memory| {
+            memory.save_at_end();
+            memory.give_away_at_end();
+        }));
+        assert!(is_kept_after("then", |memory| {
+            memory.give_away_at_end();
+            memory.save_at_end();
+        }));
     }
 
     #[test]
