@@ -127,6 +127,8 @@ pub(crate) struct Left {
     pub(crate) unix_s: u64,
     /// When the store is to be flushed, in its seconds; 0 for not.
     pub(crate) flush_s: u32,
+    /// The memory limit, in bytes; 0 where a server of an earlier version wrote this, which did not tell.
+    pub(crate) limit_bytes: u64,
 }
 
 impl Left {
@@ -137,15 +139,21 @@ impl Left {
     }
 
     pub(crate) fn to_bytes(self) -> Vec<u8> {
-        let numbers = [u64::from(self.now_s), self.unix_s, u64::from(self.flush_s)];
+        let numbers = [u64::from(self.now_s), self.unix_s, u64::from(self.flush_s), self.limit_bytes];
         numbers.into_iter().flat_map(u64::to_ne_bytes).collect()
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (numbers, []) = bytes.as_chunks::<8>() else { return None };
-        let &[now_s, unix_s, flush_s] = numbers else { return None };
+        let (&[now_s, unix_s, flush_s], limit) = numbers.split_first_chunk()?;
+        let limit_bytes = match limit {
+            [] => 0,
+            &[bytes] => u64::from_ne_bytes(bytes),
+            _ => return None,
+        };
         let second = |bytes| u32::try_from(u64::from_ne_bytes(bytes)).ok();
-        Some(Self { now_s: second(now_s)?, unix_s: u64::from_ne_bytes(unix_s), flush_s: second(flush_s)? })
+        let unix_s = u64::from_ne_bytes(unix_s);
+        Some(Self { now_s: second(now_s)?, unix_s, flush_s: second(flush_s)?, limit_bytes })
     }
 }
 
@@ -238,7 +246,7 @@ mod tests {
 
     #[test]
     fn the_stores_clock_goes_on_by_the_calendar() {
-        let left = Left { now_s: 100, unix_s: 1_000_000, flush_s: 150 };
+        let left = Left { now_s: 100, unix_s: 1_000_000, flush_s: 150, limit_bytes: 1 << 20 };
         for (unix_s, store_s) in [(1_000_000, 100), (1_000_030, 130), (999_000, 100), (u64::MAX, u32::MAX)] {
             let shared = Shared::new(Settings::default(), 1, Box::new(NoHost));
             assert!(shared.resume(&left.to_bytes()));
@@ -248,6 +256,8 @@ mod tests {
             assert_eq!(shared.is_flush_due(&time), store_s >= 150);
         }
         let shared = Shared::new(Settings::default(), 1, Box::new(NoHost));
-        assert!(!shared.resume(b"something else") && !shared.resume(&[0; 25]));
+        assert!(!shared.resume(b"something else") && !shared.resume(&[0; 25]) && !shared.resume(&[0; 40]));
+        assert_eq!(Left::from_bytes(&left.to_bytes()), Some(left));
+        assert_eq!(Left::from_bytes(&left.to_bytes()[..24]), Some(Left { limit_bytes: 0, ..left }));
     }
 }

@@ -102,7 +102,8 @@ pub struct Connection {
 impl<S: Sharing> Memcached<S> {
     /// The service of one shard. `shared` must have been made for at least as many shards as `start` says.
     #[must_use]
-    pub fn new(start: &Start, shared: &Arc<Shared>, store: Store<S>) -> Self {
+    pub fn new(start: &Start, shared: &Arc<Shared>, mut store: Store<S>) -> Self {
+        shared.resume_limit(&mut store);
         Self {
             store,
             shared: Arc::clone(shared),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use mm_base::Now;
 use mm_proto::memcached::admin::Shutdown;
+use mm_store::{Sharing, Store};
 
 use crate::classes::Classes;
 use crate::clock::{Calendar, Left, START_S, Started, Time};
@@ -285,13 +286,14 @@ impl Shared {
     }
 
     /// Writes down what whoever takes over the store has to know besides: how its seconds and the calendar go
-    /// together, and when it is to be flushed.
+    /// together, when it is to be flushed, and its memory limit.
     #[must_use]
     pub fn note(&self, now: Now) -> Vec<u8> {
         let left = Left {
             now_s: self.time(now).now_s,
             unix_s: now.unix_s,
             flush_s: self.flush_s.load(Ordering::Relaxed),
+            limit_bytes: self.limit_bytes.load(Ordering::Relaxed),
         };
         left.to_bytes()
     }
@@ -302,6 +304,14 @@ impl Shared {
         let Some(left) = Left::from_bytes(note) else { return false };
         self.set_flush(left.flush_s);
         self.left.set(left).is_ok()
+    }
+
+    /// Gives a store that has been taken over the limit that it had. It stays as it is where it cannot have that.
+    pub(crate) fn resume_limit<S: Sharing>(&self, store: &mut Store<S>) {
+        let Some(left) = self.left.get().filter(|left| left.limit_bytes != 0) else { return };
+        if usize::try_from(left.limit_bytes).is_ok_and(|bytes| store.set_limit(bytes)) {
+            self.limit_bytes.store(left.limit_bytes, Ordering::Relaxed);
+        }
     }
 
     /// Moves the clock.
