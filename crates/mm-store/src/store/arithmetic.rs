@@ -59,8 +59,8 @@ const DIGITS_MAX: usize = 20;
 impl<S: Sharing> Store<S> {
     /// Counts a decimal number up or down; the item keeps client flags and expiry and gets a new CAS value.
     ///
-    /// The number is read as memcached reads it: blanks and a sign `+` before it, and anything behind a blank, are
-    /// ignored.
+    /// The number is read as memcached reads it: blanks and a sign `+` before it, and anything behind a blank or a NUL,
+    /// are ignored.
     ///
     /// # Errors
     /// [`ArithmeticError`]; nothing is changed then.
