@@ -286,10 +286,14 @@ impl<S: Service, D: Driver> Engine<S, D> {
         let mut bytes = 0;
         let service = &mut self.service;
         let filled = catch_unwind(AssertUnwindSafe(|| {
-            while bytes < SPACE_BYTES_PER_TURN_MAX {
+            loop {
+                // First, for no event may come of a value that ends where the turn's share does.
                 let space = connection.machine.space(service);
                 if space.is_empty() {
                     return Ok(Received::Bytes(None));
+                }
+                if bytes >= SPACE_BYTES_PER_TURN_MAX {
+                    return Ok(Received::Blocked);
                 }
                 match receive_some(driver, stream, space, SPACE_BYTES_PER_TURN_MAX - bytes)? {
                     Received::Bytes((part, rest)) => {
@@ -302,7 +306,6 @@ impl<S: Service, D: Driver> Engine<S, D> {
                     other => return Ok(other.map(|(_, rest)| rest)),
                 }
             }
-            Ok(Received::Blocked)
         }));
         if bytes > 0 {
             connection.pace.received(bytes, now.monotonic_ms.saturating_sub(connection.progress_ms));

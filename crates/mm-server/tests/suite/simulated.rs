@@ -267,3 +267,23 @@ fn no_shard_ends_or_spins_while_another_has_begun_something() {
         assert!(waiting.iter().all(|turns| *turns < 5), "seed {seed}, {how:?}: {waiting:?} turns");
     }
 }
+
+/// What a connection may receive into the service's space in one turn.
+const SHARE_BYTES: usize = 128 * 1024;
+
+#[test]
+fn a_value_that_comes_whole_behind_its_request_is_served_however_it_meets_the_share_of_a_turn() {
+    let faults = Faults { capacity_bytes: 4 * SHARE_BYTES, ..Faults::default() };
+    for shares in 1..=3 {
+        for len in shares * SHARE_BYTES - 1..=shares * SHARE_BYTES + 1 {
+            let mut simulation = Simulation::new(&config(), 1, faults, Toy::new);
+            let peer = simulation.connect();
+            let network = simulation.network().clone();
+            network.write(peer, format!("store {len} {len}\n").as_bytes()).unwrap();
+            settle(&mut simulation, &[]);
+            assert_eq!(network.write(peer, &vec![1; len]).unwrap(), len);
+            let received = settle(&mut simulation, &[peer]).remove(0);
+            assert_eq!(String::from_utf8(received).unwrap(), format!("stored {len} sum {len}\n"));
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! A line protocol that uses everything a service can do.
 //!
-//! `echo TEXT`; `repeat N TEXT` (stops at the output cap); `store N` and N bytes (streamed into place);
-//! `load` (sent from where it lies); `wait` (parks) and `post TEXT` (wakes all who wait); `tick MS` (answers
-//! by itself); `yield` (lets others have their turn); `where` (names the shard); `panic`; `quit`.
+//! `echo TEXT`; `repeat N TEXT` (stops at the output cap); `store N [PIECE]` and N bytes (streamed into place, 1000 or
+//! PIECE bytes at a time); `load` (sent from where it lies); `wait` (parks) and `post TEXT` (wakes all who wait);
+//! `tick MS` (answers by itself); `yield` (lets others have their turn); `where` (names the shard); `panic`; `quit`.
 
 use std::cell::{Cell, OnceCell};
 use std::fmt::Write;
@@ -42,7 +42,7 @@ pub(crate) struct Connection {
 enum State {
     Idle,
     Repeat { left: usize, text: String },
-    Store { value: Vec<u8>, filled: usize },
+    Store { value: Vec<u8>, filled: usize, piece: usize },
     Wait,
     Yield,
     Tick,
@@ -95,7 +95,7 @@ impl Toy {
                     *left -= 1;
                 }
             }
-            State::Store { value, filled } if *filled == value.len() => {
+            State::Store { value, filled, .. } if *filled == value.len() => {
                 let sum: u64 = value.iter().map(|byte| u64::from(*byte)).sum();
                 writeln!(output, "stored {} sum {sum}", value.len()).unwrap();
                 let place = self.values.count.get();
@@ -128,7 +128,9 @@ impl Toy {
                 connection.state = State::Repeat { left: left.parse().unwrap_or(0), text: text.into() };
             }
             "store" => {
-                connection.state = State::Store { value: vec![0; rest.parse().unwrap_or(0)], filled: 0 };
+                let (len, piece) = rest.split_once(' ').unwrap_or((rest, "1000"));
+                let (value, piece) = (vec![0; len.parse().unwrap_or(0)], piece.parse().unwrap_or(1));
+                connection.state = State::Store { value, filled: 0, piece };
             }
             "load" => {
                 let number = self.values.count.get() - 1;
@@ -215,9 +217,9 @@ impl Service for Toy {
     }
 
     fn space<'a>(&'a mut self, connection: &'a mut Connection) -> &'a mut [u8] {
-        let State::Store { value, filled } = &mut connection.state else { return &mut [] };
+        let State::Store { value, filled, piece } = &mut connection.state else { return &mut [] };
         // In pieces, as a store with extents would.
-        let end = value.len().min(*filled + 1000);
+        let end = value.len().min(*filled + *piece);
         &mut value[*filled..end]
     }
 

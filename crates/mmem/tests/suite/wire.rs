@@ -1,10 +1,12 @@
 //! The binary protocol and UDP: -B, -U.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::world::{Client, DRIVERS, Server};
+use crate::world::{Client, DRIVERS, Server, eventually, file, program, send_signal, status_of};
 
 /// A request of the binary protocol without parts, and the answer to it.
 const NOOP: [u8; 24] = [0x80, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -75,4 +77,57 @@ fn datagrams_are_answered_in_both_protocols() {
         assert!(client.lines_of("stats conns\n").iter().any(|line| line.ends_with(&address)), "{driver}");
         assert_eq!(client.stat("", "curr_connections"), "1");
     }
+}
+
+/// What a `set` of the binary protocol begins with, for the key `k` and a value of so many bytes.
+fn head_of_a_set(len: usize) -> Vec<u8> {
+    let (extras, key) = ([0; 8], b"k");
+    let body = u32::try_from(extras.len() + key.len() + len).unwrap();
+    let mut head = vec![0x80, 0x01, 0, 1, 8, 0, 0, 0];
+    head.extend_from_slice(&body.to_be_bytes());
+    head.extend_from_slice(&[0; 12]);
+    [&head[..], &extras, key].concat()
+}
+
+/// Sends bytes so that the server finds all of them at once that the socket has room for.
+fn write_behind_its_back(server: &Server, stream: &mut UnixStream, bytes: &[u8]) {
+    let pid = server.child.id();
+    send_signal(pid, "-STOP");
+    eventually(|| status_of(pid, "State").filter(|state| state.starts_with('T')));
+    stream.set_nonblocking(true).unwrap();
+    let taken = stream.write(bytes).unwrap();
+    stream.set_nonblocking(false).unwrap();
+    send_signal(pid, "-CONT");
+    stream.write_all(&bytes[taken..]).unwrap();
+}
+
+fn values_come_at_once_behind_their_heads(driver: &str) {
+    const SHARE_BYTES: usize = 128 * 1024;
+    let path = file(&format!("value-{driver}"));
+    // With as much memory as this a value of such a length lies in one piece.
+    let line = format!("mmem -m 1024 -u root -s {} --driver {driver}", path.display());
+    let child = program(&line).spawn().unwrap();
+    let server = Server { child, port: 0, udp_port: 0 };
+    let mut stream = eventually(|| UnixStream::connect(&path).ok());
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    for len in [SHARE_BYTES - 1, SHARE_BYTES, SHARE_BYTES + 1, 2 * SHARE_BYTES] {
+        for _ in 0..3 {
+            // By the answer to the one the other has been served, too.
+            stream.write_all(&[&NOOP[..], &head_of_a_set(len)].concat()).unwrap();
+            let mut answer = [0; 24];
+            stream.read_exact(&mut answer).unwrap();
+            assert_eq!(answer, NOOP_DONE);
+            write_behind_its_back(&server, &mut stream, &vec![b'v'; len]);
+            if let Err(error) = stream.read_exact(&mut answer) {
+                panic!("{driver}: {len} bytes were not answered: {error}");
+            }
+            assert_eq!(answer[..12], [0x81, 0x01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "{driver}: {len} bytes");
+        }
+    }
+    drop(fs::remove_file(&path));
+}
+
+#[test]
+fn a_value_as_long_as_the_share_of_a_turn_is_stored() {
+    DRIVERS.iter().copied().for_each(values_come_at_once_behind_their_heads);
 }
