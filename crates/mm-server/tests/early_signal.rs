@@ -42,7 +42,8 @@ fn signals_are_caught_before_anybody_is_served() {
     }
     kill_process(getpid(), Signal::TERM).unwrap();
     start.send(()).unwrap();
-    // The other shard may have accepted it by the time the first one acts on the signal: then it ends, else it is reset.
+    // The other shard may have accepted it by the time the first one acts on the signal: then it ends, else it is
+    // reset.
     match client.read(&mut [0]) {
         Ok(bytes) => assert_eq!(bytes, 0),
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
