@@ -54,3 +54,23 @@ fn a_flush_takes_all_that_was_there_and_frees_it() {
     assert_eq!((store.stats().items, store.stats().evicted), (20, 0));
     store.verify().unwrap();
 }
+
+#[test]
+fn what_a_flush_left_free_goes_back_when_the_limit_is_lowered() {
+    let value = vec![b'v'; 100 << 10];
+    let mut store = Store::open(&Config::new(64 << 20, 1)).unwrap();
+    let fill = |store: &mut Store, count: u32| {
+        (0..count).for_each(|number| put(store, &number.to_le_bytes(), &value, 1));
+    };
+    fill(&mut store, 600);
+    store.flush_all();
+    maintain(&mut store, 1);
+    fill(&mut store, 40);
+    maintain(&mut store, 1);
+    assert!(store.set_limit(16 << 20));
+    maintain(&mut store, 1);
+    let stats = store.stats();
+    assert!(stats.segments * stats.segment_bytes <= 16 << 20, "{stats:?}");
+    assert_eq!((stats.items, stats.evicted), (40, 0));
+    store.verify().unwrap();
+}

@@ -107,11 +107,13 @@ impl<S: Sharing> Store<S> {
             self.close_excess(None);
             self.give_back_surplus(self.core.reserve_segments());
         }
+        let is_giving_back = self.has_surplus() && self.core.segments.free() > self.core.reserve_segments();
         let is_emptying = self.maintain_leaving(records);
         let left = self.sweep_some(records);
         let is_shrinking =
             self.core.index.wanted_len(self.items()).is_some_and(|len| len < self.core.index.buckets());
-        left == 0 || is_emptying || is_shrinking || self.has_surplus_ahead() || self.core.index.is_moving()
+        let is_moving = is_shrinking || self.core.index.is_moving();
+        left == 0 || is_emptying || is_giving_back || is_moving || self.has_surplus_ahead()
     }
 
     /// Empties segments from before a flush, those too many, and those of expired items where there are many of them.
