@@ -26,6 +26,14 @@ const CRAWLER_SLEEP_MAX_US: u32 = 1_000_000;
 /// The window of slab moves, in its lower and upper bound.
 const WINDOW: std::ops::RangeInclusive<u32> = 3..=1800;
 
+/// Why a memory limit was not set.
+enum Unset {
+    /// What the line says.
+    Wrong(&'static [u8]),
+    /// The store needs more.
+    TooLow { least_mib: u64 },
+}
+
 impl<S: Sharing> Memcached<S> {
     /// A command about the server.
     pub(crate) fn admin(&mut self, admin: &Admin<'_>, call: &mut Call<'_>) {
@@ -39,7 +47,14 @@ impl<S: Sharing> Memcached<S> {
             },
             AdminVerb::FlushAll => self.flush_all(admin, &call.time),
             AdminVerb::Verbosity => self.set_verbosity(arguments),
-            AdminVerb::CacheMemlimit => self.set_limit(arguments),
+            AdminVerb::CacheMemlimit => match self.set_limit(arguments) {
+                Ok(()) => lines::OK,
+                Err(Unset::Wrong(line)) => line,
+                Err(Unset::TooLow { least_mib }) => {
+                    let line = lines::memlimit_too_small(least_mib);
+                    return reply(call.output, admin.noreply, line.as_bytes());
+                }
+            },
             AdminVerb::DebugTime => self.move_time(arguments, call),
             AdminVerb::Slabs => slabs(arguments, self.shared.classes.len()),
             AdminVerb::Lru => lru(arguments),
@@ -82,16 +97,17 @@ impl<S: Sharing> Memcached<S> {
     }
 
     /// What is above a lower limit goes step by step, beside writes and in the background.
-    fn set_limit(&mut self, arguments: &[u8]) -> &'static [u8] {
-        let limit_bytes = match parse_cache_memlimit(arguments) {
-            Err(line) => return line,
-            Ok(megabytes) => u64::from(megabytes) << 20,
-        };
+    fn set_limit(&mut self, arguments: &[u8]) -> Result<(), Unset> {
+        let limit_bytes = u64::from(parse_cache_memlimit(arguments).map_err(Unset::Wrong)?) << 20;
+        let least_bytes = self.store.least_limit() as u64;
+        if limit_bytes < least_bytes {
+            return Err(Unset::TooLow { least_mib: least_bytes.div_ceil(1 << 20) });
+        }
         if !usize::try_from(limit_bytes).is_ok_and(|bytes| self.store.set_limit(bytes)) {
-            return lines::MEMLIMIT_FAILED;
+            return Err(Unset::Wrong(lines::MEMLIMIT_FAILED));
         }
         self.shared.limit_bytes.store(limit_bytes, Ordering::Relaxed);
-        lines::OK
+        Ok(())
     }
 
     /// Says nothing where it is carried out: the connection ends with the server.

@@ -2,12 +2,12 @@
 
 use crate::limits::{
     GENERATIONS_FROM_SEGMENTS, HUGE_PAGE_BYTES, HUGE_PAGES_FROM_BYTES, INLINE_MAX_BYTES, MAX_SEGMENT_BYTES,
-    MIN_LIMIT_BYTES, MIN_SEGMENT_BYTES, RECORDS_PER_SEGMENT, RESERVE_SEGMENTS, ROOMY_SEGMENTS,
+    MIN_LIMIT_BYTES, MIN_SEGMENT_BYTES, MIN_SEGMENTS, RECORDS_PER_SEGMENT, RESERVE_SEGMENTS, ROOMY_SEGMENTS,
     SEGMENTS_PER_LIMIT, SHARD_SEGMENTS, TTL_GROUPS_FROM_SEGMENTS,
 };
 use crate::memory::Untouched;
 use crate::narrow::to_u32;
-use crate::segment::{GENERATIONS, QUEUES, TTL_GROUPS};
+use crate::segment::{GENERATIONS, QUEUES, SEGMENT_BOOK_BYTES, TTL_GROUPS};
 
 /// What a store is to be like.
 #[derive(Debug, Clone, Copy)]
@@ -109,9 +109,28 @@ impl Sizes {
         if self.huge_pages { bytes.next_multiple_of(HUGE_PAGE_BYTES) } else { bytes }
     }
 
-    /// How many segments there are within a limit, what tables take left out of account.
+    /// Bytes of a limit that are for no segment, however few items there are: the book-keeping of segments and, where
+    /// tables have huge pages, one for the index and one for the ghosts.
+    const fn least_beside_segments(&self) -> usize {
+        let tables = if self.huge_pages { 2 * HUGE_PAGE_BYTES } else { 0 };
+        tables + self.book_bytes()
+    }
+
+    /// Bytes of book-keeping for all segments.
+    pub(crate) const fn book_bytes(&self) -> usize {
+        self.segments as usize * SEGMENT_BOOK_BYTES
+    }
+
+    /// How many segments there are within a limit, where tables are as small as they can be.
     pub(crate) const fn segments_within(&self, limit_bytes: usize) -> usize {
-        limit_bytes >> self.segment_bytes.trailing_zeros()
+        limit_bytes.saturating_sub(self.least_beside_segments()) >> self.segment_bytes.trailing_zeros()
+    }
+
+    /// The lowest limit in bytes that the limit can be set to where there are so many shards.
+    pub(crate) fn least_limit(&self, shards: usize) -> usize {
+        let for_shards = self.least_beside_segments() + SHARD_SEGMENTS * shards * self.segment_bytes;
+        let least = MIN_LIMIT_BYTES.max(MIN_SEGMENTS * self.segment_bytes).max(for_shards);
+        least.min(self.limit_bytes)
     }
 
     /// How many segments each of so many shards may have open within a limit. Together with the reserve that is half of

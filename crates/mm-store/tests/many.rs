@@ -104,20 +104,31 @@ fn no_write_is_refused_however_many_shards_there_are() {
 }
 
 #[test]
-fn no_write_is_refused_under_a_lowered_limit() {
-    for (limit_mib, lowered_mib, shards) in
-        [(64, 4, 8), (64, 4, 16), (64, 8, 32), (64, 16, 64), (64, 32, 128)]
-    {
-        let (limit_bytes, lowered_bytes) = (limit_mib << 20, lowered_mib << 20);
+fn no_write_is_refused_under_the_lowest_limit() {
+    for (limit_mib, lowest_mib, shards) in [
+        (64, 4, 8),
+        (64, 5, 16),
+        (64, 9, 32),
+        (64, 17, 64),
+        (64, 33, 128),
+        // With huge pages index and ghosts take one each at least.
+        (128, 8, 1),
+        (128, 8, 4),
+        (128, 13, 16),
+        (255, 13, 16),
+    ] {
+        let (limit_bytes, lowest_bytes) = (limit_mib << 20, lowest_mib << 20);
         let mut load = Load::new(limit_bytes, shards, requests(limit_bytes, 2_000) / 3);
         load.work(requests(limit_bytes, 2_000) / 2, shards, 2_000);
-        assert!(load.stores[0].set_limit(lowered_bytes));
+        let store = &mut load.stores[0];
+        assert!(!store.set_limit(lowest_bytes - (1 << 20)) && store.set_limit(lowest_bytes));
+        assert_eq!(store.least_limit().div_ceil(1 << 20), lowest_mib, "{limit_mib} MiB, {shards} shards");
         // Before the memory is given back, while it is, and after that.
-        load.work(2_000, 3, 2_000);
+        load.work(2_000, shards.min(3), 2_000);
         load.work(2_000, shards, 2_000);
         load.maintain();
         load.stores[0].verify().unwrap();
-        load.work(requests(lowered_bytes, 2_000), shards, 2_000);
+        load.work(requests(lowest_bytes, 2_000), shards, 2_000);
         load.maintain();
         load.finish(&format!("{shards} shards"));
     }
@@ -129,6 +140,10 @@ fn more_shards_than_can_have_memory_of_their_own_are_refused() {
     assert_eq!([1, 4, 8, 64].map(|mib| Config::new(mib << 20, 7).shards_max()), [32, 128, 256, 256]);
     assert_eq!(open(1, 33).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
     assert_eq!(open(64, 257).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+    // Two segments of 128 KiB for each, and the book-keeping.
     let mut store = open(64, 64).unwrap().take().unwrap();
-    assert!(!store.set_limit(15 << 20) && store.set_limit(16 << 20), "two segments of 128 KiB for each");
+    assert!(!store.set_limit(16 << 20) && store.set_limit(17 << 20));
+    // What a store began with is never too little.
+    let mut store = open(128, 256).unwrap().take().unwrap();
+    assert!(!store.set_limit(127 << 20) && store.set_limit(128 << 20));
 }

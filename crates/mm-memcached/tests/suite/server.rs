@@ -39,6 +39,21 @@ fn settings_that_are_answered() {
 }
 
 #[test]
+fn a_memory_limit_that_is_too_low_is_told_from_one_that_is_too_high() {
+    let mut client = Client::new(service(160 << 20, |_| {}));
+    client.expect(
+        "cache_memlimit 7\ncache_memlimit 8\ncache_memlimit 641\n",
+        "MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m\nOK\n\
+         MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\n",
+    );
+    let mut client = Client::new(service(1 << 30, |_| {}));
+    client.expect(
+        "cache_memlimit 63\ncache_memlimit 8 noreply\ncache_memlimit 64\n",
+        "MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 64m\nOK\n",
+    );
+}
+
+#[test]
 fn a_clock_for_tests() {
     let mut client = Client::new(service(1 << 20, |settings| settings.has_debug = true));
     client.expect(

@@ -82,6 +82,11 @@ pub const META_BAD_ARITHMETIC_MODE: &[u8] = b"CLIENT_ERROR invalid mode for ma M
 
 /// The memory limit asked for is too small.
 pub const MEMLIMIT_TOO_SMALL: &[u8] = b"MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m\r\n";
+/// The same where the least that it can be is more.
+#[must_use]
+pub fn memlimit_too_small(least_mib: u64) -> String {
+    format!("MEMLIMIT_TOO_SMALL cannot set maxbytes to less than {least_mib}m\r\n")
+}
 /// The memory limit asked for is meant in bytes, it seems.
 pub const MEMLIMIT_IN_BYTES: &[u8] = b"MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes\r\n";
 /// The memory limit cannot be changed.

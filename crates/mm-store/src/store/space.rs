@@ -7,12 +7,12 @@ use super::share::Share;
 use super::{PutError, Store};
 use crate::index::BUCKET_BYTES;
 use crate::limits::{
-    AHEAD_VALUE_SHARE, COPY_CREDIT_SEGMENTS, FITTING_SHARE, HELP_STEPS, LATE_PACE, MIN_LIMIT_BYTES,
-    MIN_SEGMENTS, PACE_MAX, RESERVE_SEGMENTS, SHARD_SEGMENTS, YIELDS_MAX,
+    AHEAD_VALUE_SHARE, COPY_CREDIT_SEGMENTS, FITTING_SHARE, HELP_STEPS, LATE_PACE, PACE_MAX,
+    RESERVE_SEGMENTS, YIELDS_MAX,
 };
 use crate::memory::SegmentId;
 use crate::primitive::{Ordering, yield_now};
-use crate::segment::{PLACES, Place, QUEUES, Queue, SEGMENT_BOOK_BYTES};
+use crate::segment::{PLACES, Place, QUEUES, Queue};
 use crate::sharing::Sharing;
 use crate::whole::whole;
 
@@ -202,17 +202,23 @@ impl<S: Sharing> Store<S> {
 
     /// Changes the memory limit. What is too much then is given back step by step, by writes and by
     /// [`Store::maintain`]. Returns false, and changes nothing, where the limit is higher than the address space
-    /// reserved at the start (four times the limit it began with, from 64 MiB on; else that limit itself) or too
-    /// low for the size of segments that was chosen for it: below 32 of them, or two for each shard.
+    /// reserved at the start (four times the limit it began with, from 64 MiB on; else that limit itself) or lower than
+    /// [`Store::least_limit`].
     pub fn set_limit(&mut self, bytes: usize) -> bool {
-        let segments = MIN_SEGMENTS.max(SHARD_SEGMENTS * self.core.counters.len());
-        let least = MIN_LIMIT_BYTES.max(segments * self.core.sizes.segment_bytes);
-        if !(least..=self.core.sizes.reserved_bytes).contains(&bytes) {
+        if !(self.least_limit()..=self.core.sizes.reserved_bytes).contains(&bytes) {
             return false;
         }
         self.core.limit_bytes.store(bytes, Ordering::Relaxed);
         self.countdown = 0;
         true
+    }
+
+    /// The lowest memory limit that the store can be given, in bytes. It has room for 32 segments of the size that was
+    /// chosen for the limit which the store began with, and for two for each shard beside all that is no segment; that
+    /// limit is never too low.
+    #[must_use]
+    pub fn least_limit(&self) -> usize {
+        self.core.sizes.least_limit(self.core.counters.len())
     }
 
     /// How many segments the limit has room for beside what index and ghosts have or want.
@@ -228,8 +234,7 @@ impl<S: Sharing> Store<S> {
         let ghosts = if self.core.evicts { self.core.ghosts.bytes_to_fit(self.items()) } else { 0 };
         let sizes = &self.core.sizes;
         let tables = sizes.backed_bytes(index_bytes) + sizes.backed_bytes(ghosts);
-        let book_keeping = sizes.segments as usize * SEGMENT_BOOK_BYTES;
-        self.core.limit_bytes().saturating_sub(tables + book_keeping) / sizes.segment_bytes
+        self.core.limit_bytes().saturating_sub(tables + sizes.book_bytes()) / sizes.segment_bytes
     }
 
     /// How many segments can be opened.
