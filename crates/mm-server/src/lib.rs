@@ -41,5 +41,5 @@ pub use mm_runtime::sys::socket::{ListenAddress, StreamOptions};
 pub use ready::{Ready, Token};
 pub use server::{Server, Summary};
 pub use service::{Background, Luggage, Peer, Service, Start, Step};
-pub use signals::Signal;
+pub use signals::{Signal, SignalFlags};
 pub use stats::{Counter, Stats};

@@ -34,7 +34,7 @@ use crate::engine::{Engine, Parts};
 use crate::exchange::{Arrival, Exchange};
 use crate::hand_over::{Carried, Handed, take_up};
 use crate::handler::{NoService, Spawn, spawner};
-use crate::signals::{Hook, Reload, Signal, Signals, Traps};
+use crate::signals::{Hook, Reload, Signal, SignalFlags, Signals, Traps};
 use crate::socket_files::SocketFiles;
 use crate::stall::{Ends, Watch};
 use crate::{Config, Handle, Ready, Service, Start, Stats, Stop};
@@ -67,6 +67,7 @@ pub struct Server {
     control: Arc<Control>,
     hooks: Vec<(Signal, Hook)>,
     reloads: Vec<Reload>,
+    flags: Option<SignalFlags>,
     /// Connections that another server has left.
     carried: Vec<Carried>,
 }
@@ -93,6 +94,7 @@ impl Server {
             control,
             hooks: Vec::new(),
             reloads: Vec::new(),
+            flags: None,
             carried: Vec::new(),
         }
     }
@@ -145,6 +147,13 @@ impl Server {
     #[must_use]
     pub fn on_signal(mut self, signal: Signal, hook: impl FnMut(&Handle) + Send + 'static) -> Self {
         self.hooks.push((signal, Box::new(hook)));
+        self
+    }
+
+    /// Has it act upon signals that came before it began, too.
+    #[must_use]
+    pub fn with_signal_flags(mut self, flags: &SignalFlags) -> Self {
+        self.flags = Some(flags.clone());
         self
     }
 
@@ -240,7 +249,7 @@ impl Server {
         let watch = Arc::new(Watch::default());
         let mut plans = self.plans(&exchange, &watch)?;
         // Before anybody is served by any shard.
-        let traps = Traps::for_server(&self.config, self.hooks, self.reloads)?;
+        let traps = Traps::for_server(&self.config, self.hooks, self.reloads, self.flags)?;
         let mut first = plans.remove(0);
         let arrivals = self.carried.into_iter().map(|carried| carried.arrive(&self.config)).collect();
         first.carried = take_up(arrivals, &self.config, &self.control, &exchange);

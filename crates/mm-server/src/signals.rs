@@ -50,6 +50,36 @@ impl Signal {
     }
 }
 
+/// Flags that signals raise from now on, as long as the process lives: these signals end it no more. What comes while
+/// no [server](crate::Server::with_signal_flags) serves is acted upon by the next one, before it serves anybody.
+#[derive(Clone, Debug)]
+pub struct SignalFlags(Arc<[(Signal, Arc<AtomicBool>)]>);
+
+impl SignalFlags {
+    /// Has each of these signals raise a flag of its own.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn raised_by(signals: &[Signal]) -> io::Result<Self> {
+        let flag = |signal: &Signal| {
+            let flag = Arc::default();
+            signal_hook::flag::register(signal.number(), Arc::clone(&flag))?;
+            Ok((*signal, flag))
+        };
+        signals.iter().map(flag).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Whether this signal has come, and no server has acted upon it.
+    #[must_use]
+    pub fn has(&self, signal: Signal) -> bool {
+        self.of(signal).is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
+
+    fn of(&self, signal: Signal) -> Option<&Arc<AtomicBool>> {
+        self.0.iter().find_map(|(of, flag)| (*of == signal).then_some(flag))
+    }
+}
+
 /// What a signal causes.
 pub(crate) type Hook = Box<dyn FnMut(&Handle) + Send>;
 
@@ -57,6 +87,8 @@ pub(crate) type Hook = Box<dyn FnMut(&Handle) + Send>;
 pub(crate) struct Traps {
     reader: UnixStream,
     caught: Vec<Caught>,
+    /// Those that are raised whether there is a server or not.
+    flags: Option<SignalFlags>,
 }
 
 impl Traps {
@@ -65,6 +97,7 @@ impl Traps {
         config: &Config,
         mut hooks: Vec<(Signal, Hook)>,
         reloads: Vec<Reload>,
+        flags: Option<SignalFlags>,
     ) -> io::Result<Option<Self>> {
         if !config.signals {
             return Ok(None);
@@ -72,15 +105,15 @@ impl Traps {
         if hooks.iter().all(|(signal, _)| *signal != Signal::Hangup) {
             hooks.push((Signal::Hangup, reloader(config.log.clone(), reloads)));
         }
-        Self::set(hooks).map(Some)
+        Self::set(hooks, flags).map(Some)
     }
 
     /// Catches TERM and INT, which stop the server, QUIT, which has it write a dump, and those that `hooks` are for.
     /// What comes from now on is acted upon when there is somebody to do so.
-    fn set(hooks: Vec<(Signal, Hook)>) -> io::Result<Self> {
+    fn set(hooks: Vec<(Signal, Hook)>, flags: Option<SignalFlags>) -> io::Result<Self> {
         let (reader, writer) = UnixStream::pair()?;
         reader.set_nonblocking(true)?;
-        let mut traps = Self { reader, caught: Vec::new() };
+        let mut traps = Self { reader, caught: Vec::new(), flags };
         for signal in [Signal::Terminate, Signal::Interrupt, Signal::Quit] {
             if hooks.iter().all(|(hooked, _)| *hooked != signal) {
                 let act = if signal == Signal::Quit { Handle::dump } else { stop };
@@ -94,11 +127,18 @@ impl Traps {
     }
 
     fn catch(&mut self, signal: Signal, hook: Hook, writer: &UnixStream) -> io::Result<()> {
-        let flag = Arc::new(AtomicBool::new(false));
+        let number = signal.number();
         // In this order, so that the flag is up when the byte arrives.
-        let raised = signal_hook::flag::register(signal.number(), Arc::clone(&flag))?;
-        let written = signal_hook::low_level::pipe::register(signal.number(), writer.try_clone()?)?;
-        self.caught.push(Caught { signal, flag, hook, registrations: [raised, written] });
+        let (flag, raised) = match self.flags.as_ref().and_then(|flags| flags.of(signal)) {
+            Some(flag) => (Arc::clone(flag), None),
+            None => {
+                let flag = Arc::default();
+                let raised = signal_hook::flag::register(number, Arc::clone(&flag))?;
+                (flag, Some(raised))
+            }
+        };
+        let written = signal_hook::low_level::pipe::register(number, writer.try_clone()?)?;
+        self.caught.push(Caught { signal, flag, hook, registrations: [raised, Some(written)] });
         Ok(())
     }
 }
@@ -114,7 +154,7 @@ struct Caught {
     signal: Signal,
     flag: Arc<AtomicBool>,
     hook: Hook,
-    registrations: [SigId; 2],
+    registrations: [Option<SigId>; 2],
 }
 
 impl Signals {
@@ -123,9 +163,10 @@ impl Signals {
     where
         D: Driver<Socket = OwnedFd>,
     {
-        let Traps { reader, caught } = traps;
+        let Traps { reader, caught, .. } = traps;
         let source = driver.add_stream(reader.into(), Owner::Work(Key::reserved(SOURCE)))?;
-        Ok(Self { source, arrived: false, caught })
+        // Flags may have been raised before.
+        Ok(Self { source, arrived: true, caught })
     }
 
     /// There is news from the source.
@@ -187,7 +228,7 @@ fn stop(handle: &Handle) {
 
 impl Drop for Caught {
     fn drop(&mut self) {
-        for registration in self.registrations {
+        for registration in self.registrations.into_iter().flatten() {
             signal_hook::low_level::unregister(registration);
         }
     }

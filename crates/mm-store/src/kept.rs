@@ -99,8 +99,8 @@ impl Kept {
         kept
     }
 
-    /// As [`with_book`](Self::with_book), where the one who has left the memory may take it back with the same book:
-    /// the store that is opened takes it over without a trace. [`own`](Self::own) must be called before anything is
+    /// As [`with_book`](Self::with_book), where somebody may still go on with memory and book if this process does not:
+    /// the store that is opened takes them over without a trace. [`own`](Self::own) must be called before anything is
     /// asked of that store.
     #[must_use]
     pub fn lent(file: File, book: Vec<u8>) -> Self {
@@ -159,8 +159,7 @@ impl Kept {
     }
 
     /// The book that the next store is to begin with: `None` where one has taken it over. Forgets it.
-    #[must_use]
-    pub fn take_found(&self) -> Option<Vec<u8>> {
+    pub(crate) fn take_found(&self) -> Option<Vec<u8>> {
         self.state().found.take()
     }
 

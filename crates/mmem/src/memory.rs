@@ -1,8 +1,9 @@
 //! Memory that outlives the process: the file of `-e`, with a book beside it that says what is in it, and memory
 //! that goes to the process of the next version.
 //!
-//! Whoever finds the book takes it away before the memory is used. So where there is one, nobody has used the memory
-//! since it was left, however the process that did so has ended.
+//! Whoever finds the book takes it away before the memory is used, and not before: opening a store leaves all as it is.
+//! So where there is one, nobody has used the memory since it was left, however the process that did so has ended; and
+//! a start that comes to nothing, at whatever point, costs nothing but itself.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -69,12 +70,16 @@ impl Memory {
         Ok(Self { kept: Some(Kept::lent(memory, book)), paths, absent: None, must_be_warm: true })
     }
 
-    /// To be called before anything is done with memory that another server has lent: that one cannot go on with what
-    /// is in it any more.
+    /// To be called before anything is done with the store: from here on neither the server that has lent the memory
+    /// nor the next start can go on with what is in it.
     ///
     /// # Errors
     /// The system's.
     pub(crate) fn own(&self) -> io::Result<()> {
+        if let Some(paths) = &self.paths {
+            remove_book(&paths.book)
+                .map_err(|error| io::Error::other(self.told(&format!("its book stays: {error}"))))?;
+        }
         self.kept.as_ref().map_or(Ok(()), Kept::own)
     }
 
@@ -97,7 +102,7 @@ impl Memory {
         Self::open(path)
     }
 
-    /// Opens or makes the file, which nobody else may then open so, and takes the book away.
+    /// Opens or makes the file, which nobody else may then open so, and reads the book.
     ///
     /// # Errors
     /// A [`Refusal`] where the file is another server's, no file at all, or the system refuses.
@@ -118,11 +123,11 @@ impl Memory {
         let paths = Paths::of(path).map_err(failed)?;
         let is_new = file.metadata().map_err(failed)?.len() == 0;
         let book =
-            take_book(&paths.book).map_err(|error| refuse(format!("its book cannot be read: {error}")))?;
+            read_book(&paths.book).map_err(|error| refuse(format!("its book cannot be read: {error}")))?;
         let absent =
             (book.is_none() && !is_new).then_some("it was not left in order: there is no book beside it");
         let kept = match book {
-            Some(book) => Kept::with_book(file, book),
+            Some(book) => Kept::lent(file, book),
             None => Kept::new(file),
         };
         Ok(Self { kept: Some(kept), paths: Some(paths), absent, must_be_warm: false })
@@ -213,15 +218,6 @@ impl Memory {
         self.write_book(&book)
     }
 
-    /// Writes the book back that no store has taken over, so that a start that has failed costs nothing but itself.
-    ///
-    /// # Errors
-    /// The system's; then the next start is a cold one.
-    pub(crate) fn put_back(&self) -> io::Result<()> {
-        let Some(book) = self.kept.as_ref().and_then(Kept::take_found) else { return Ok(()) };
-        self.write_book(&book)
-    }
-
     fn write_book(&self, book: &[u8]) -> io::Result<()> {
         let (Some(kept), Some(Paths { book: path, .. })) = (&self.kept, &self.paths) else { return Ok(()) };
         kept.file().sync_all()?;
@@ -235,8 +231,7 @@ impl Memory {
     }
 }
 
-/// Reads the book and removes it, for good before anything else is done.
-fn take_book(path: &Path) -> io::Result<Option<Vec<u8>>> {
+fn read_book(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -244,9 +239,16 @@ fn take_book(path: &Path) -> io::Result<Option<Vec<u8>>> {
     };
     let mut book = Vec::new();
     file.take(BOOK_BYTES_MAX).read_to_end(&mut book)?;
-    fs::remove_file(path)?;
-    sync_folder(path)?;
     Ok(Some(book))
+}
+
+/// Removes the book, if there is one, for good before anything else is done.
+fn remove_book(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_folder(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Has the system keep the names in a file's folder as they are.

@@ -5,12 +5,13 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mainmemory::server::process::background::{self, Detachment, Role};
 use mainmemory::server::process::successor::Predecessor;
 use mainmemory::server::process::{self, Account, AccountError};
-use mainmemory::server::{self, DriverChoice, Handle, Log, Server, Signal, Start, Stop};
+use mainmemory::server::{self, DriverChoice, Handle, Log, Server, Signal, SignalFlags, Start, Stop};
 #[cfg(feature = "smp")]
 use mainmemory::store::StoreHandles;
 use mainmemory::store::{Sharing, Store};
@@ -31,6 +32,12 @@ use crate::upgrade::{self, Outcome, Upgrade};
 
 /// What a connection beyond the limit is told; memcached's words.
 const REFUSAL: &[u8] = b"ERROR Too many open connections\r\n";
+
+/// Those that end the server.
+const ENDING: [Signal; 3] = [Signal::Terminate, Signal::Interrupt, Signal::User1];
+
+/// Those that it acts upon otherwise.
+const OTHERS: [Signal; 3] = [Signal::User2, Signal::Hangup, Signal::Quit];
 
 /// Serves until a signal ends it, and returns the exit code.
 ///
@@ -64,6 +71,9 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
             (listened, Some(memory))
         }
     };
+    // From here on there is something to be left in order.
+    let flags =
+        SignalFlags::raised_by(&[ENDING, OTHERS].concat()).map_err(|error| system("signals", &error))?;
     // Its folder may belong to either user.
     let pid_path = config.process.pid_file.as_deref();
     let pid_file = pid_path.and_then(|path| PidFile::write(path).ok());
@@ -77,20 +87,10 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
         (None, Some(path)) => Some(PidFile::write(path)?),
         (written, _) => written,
     };
-    let is_taken_over = taken.is_some();
     let memory = taken.map_or_else(|| Memory::open(memory_file), Ok)?;
-    let life = Life { server, memory: memory.clone(), listened, predecessor };
-    if let Err(refusal) = run(life, config, &upgrade, pid_file.as_ref()) {
-        // What was taken over is still the predecessor's.
-        if !is_taken_over && let Err(error) = memory.put_back() {
-            say(&format!(
-                "{}: {}",
-                config.name.as_str(),
-                memory.told(&format!("cannot keep the items: {error}"))
-            ));
-        }
-        return Err(refusal);
-    }
+    let is_new = predecessor.is_none();
+    let life = Life { server, memory, listened, predecessor, is_new, flags };
+    run(life, config, &upgrade, pid_file.as_ref())?;
     drop(pid_file);
     if config.process.verbosity > 0 {
         say(&format!("{}: stopped", config.name.as_str()));
@@ -171,6 +171,9 @@ struct Life {
     listened: Listened,
     /// The process that waits to hear that this one serves.
     predecessor: Option<Predecessor>,
+    /// Whether this process has not served before, nor another one in its place.
+    is_new: bool,
+    flags: SignalFlags,
 }
 
 /// Serves until it is over: a new process that is to replace this one may fail, and then this one goes on. Keeps the
@@ -182,13 +185,9 @@ fn run(
     pid_file: Option<&PidFile>,
 ) -> Result<(), Refusal> {
     loop {
-        let Life { server, memory, listened, predecessor } = life;
-        let handle = server.handle();
-        serve_once(
-            Life { server, memory: memory.clone(), listened: listened.clone(), predecessor },
-            config,
-            upgrade,
-        )?;
+        let (memory, listened, flags) = (life.memory.clone(), life.listened.clone(), life.flags.clone());
+        let handle = life.server.handle();
+        serve_once(life, config, upgrade)?;
         match upgrade.complete(&handle, &listened, &memory) {
             Outcome::Replaced => return Ok(()),
             Outcome::Ended => {
@@ -201,7 +200,7 @@ fn run(
                 }
                 let memory = memory.map_or_else(|| Memory::open(None), Ok)?;
                 let server = Server::new(server_config(config)?).resume(handed, &Framed);
-                life = Life { server, memory, listened, predecessor: None };
+                life = Life { server, memory, listened, predecessor: None, is_new: false, flags };
             }
         }
     }
@@ -209,18 +208,23 @@ fn run(
 
 /// Serves with one store until the server ends.
 fn serve_once(life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refusal> {
-    let Life { server, memory, listened, predecessor } = life;
+    let Life { server, memory, listened, predecessor, is_new, flags } = life;
     let shards = server_shards(config).get();
     populate::start();
     let host = ThisProcess::new(server.handle(), memory.clone());
     let shared = &Shared::new(settings(config, listened), shards, Box::new(host));
     let noted = Arc::downgrade(shared);
     memory.note_with(move || noted.upgrade().map_or_else(Vec::new, |shared| shared.note(process::now())));
-    let server = with_signals(server, config, &memory, upgrade);
-    let is_new = predecessor.is_none();
-    let greeting = greeting(&server, config);
-    let beginning =
-        Beginning { config, greeting, memory: &memory, predecessor: Mutex::new(predecessor), is_new };
+    let server = with_signals(server, config, &memory, upgrade).with_signal_flags(&flags);
+    let beginning = Beginning {
+        config,
+        greeting: greeting(&server, config),
+        memory: &memory,
+        predecessor: Mutex::new(predecessor),
+        is_new,
+        flags: &flags,
+        is_called_off: AtomicBool::new(false),
+    };
     let store_config = store_config(config, random_seed());
     let no_memory = |error| system(&format!("-m {}", store_config.limit_bytes >> 20), &error);
     let served = if shards == 1 {
@@ -242,7 +246,12 @@ fn serve_once(life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refu
             Ok(Memcached::new(start, shared, store))
         })
     };
-    served.map(|_| ()).map_err(|error| Refusal::new(exit::SYSTEM, error.to_string()))
+    match served {
+        Err(error) if !beginning.is_called_off.load(Ordering::Relaxed) => {
+            Err(Refusal::new(exit::SYSTEM, error.to_string()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What the first shard does when it has its store, before anybody is served.
@@ -251,8 +260,10 @@ struct Beginning<'a> {
     greeting: Vec<String>,
     memory: &'a Memory,
     predecessor: Mutex<Option<Predecessor>>,
-    /// Whether this process has not served before, nor another one in its place.
     is_new: bool,
+    flags: &'a SignalFlags,
+    /// Whether nobody is to be served any more.
+    is_called_off: AtomicBool,
 }
 
 impl Beginning<'_> {
@@ -280,7 +291,18 @@ impl Beginning<'_> {
             predecessor.replace()?;
         }
         self.make_resident(store);
-        if process.daemon && self.is_new { detach(self.config) } else { Ok(()) }
+        if !self.is_new {
+            return Ok(());
+        }
+        if ENDING.iter().any(|signal| self.flags.has(*signal)) {
+            self.is_called_off.store(true, Ordering::Relaxed);
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if process.daemon {
+            detach(self.config)?;
+        }
+        // All that may fail comes before: what the last server has left is this one's from here on.
+        self.memory.own()
     }
 
     /// For `-k` and `-L`, whose time grows with the memory: no other process may wait for it. What hinders it is no

@@ -48,7 +48,9 @@ pub fn enter() -> io::Result<Role> {
         return Ok(Role::Caller(0));
     }
     let status = child.wait()?;
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    // One that ends in order before it serves is no server either.
+    let ended = status.code().filter(|code| *code != 0);
+    let code = ended.or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     Ok(Role::Caller(u8::try_from(code).unwrap_or(1)))
 }
 

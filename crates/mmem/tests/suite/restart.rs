@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use crate::world::{Client, Server, eventually, file, run, send_signal};
+use crate::world::{
+    Client, Server, by_nobody_else, drain, eventually, file, has_mapped, run, send_signal, stalling,
+};
 
 /// A memory file of its own for each test, which goes with it.
 struct Memory(PathBuf);
@@ -22,7 +24,40 @@ impl Memory {
 
     /// Starts a server with it. One that is started by root stays root, since others may not write here.
     fn start(&self, name: &str, options: &str) -> Server {
-        Server::start(name, &format!("mmem -p -1 -l 127.0.0.1 -u root -e {} {options}", self.0.display()))
+        Server::start(name, &format!("mmem {}", self.line(options)))
+    }
+
+    fn line(&self, options: &str) -> String {
+        format!("-p -1 -l 127.0.0.1 -u root -e {} {options}", self.0.display())
+    }
+
+    /// Starts a server with it that stalls before it serves; the pipe that it waits for.
+    fn start_stalled(&self, name: &str, options: &str) -> (Server, PathBuf) {
+        let pipe = file(&format!("{name}-pipe"));
+        let mut command = Command::new("sh");
+        command.args(["-c", &stalling(&pipe), "sh"]).args(self.line(options).split_whitespace());
+        by_nobody_else(&mut command);
+        (Server::start_by(&format!("{name}-ports"), command.stdin(Stdio::null())), pipe)
+    }
+
+    /// Waits until a server has opened the store.
+    fn is_open_in(&self, pid: u32) {
+        let name = self.0.file_name().unwrap().to_str().unwrap();
+        eventually(|| has_mapped(pid, name).then_some(()));
+    }
+
+    /// Has a server leave an item there.
+    fn fill(&self, name: &str) {
+        let server = self.start(name, "");
+        assert_eq!(Client::connect(&server).ask("set k 0 0 1\n1\n"), "STORED\n");
+        assert_eq!(restart_later(server), Some(0));
+    }
+
+    /// Whether the next server has that item.
+    fn is_filled(&self, name: &str) -> bool {
+        let mut server = self.start(name, "");
+        told(&mut server).ends_with(": the items that were left there are back\n")
+            && Client::connect(&server).ask("mg k s\n") == "HD s1\n"
     }
 }
 
@@ -266,4 +301,46 @@ fn a_start_that_fails_leaves_the_items_to_the_next() {
     let mut server = memory.start("failed-ports", "-m 1024");
     assert!(told(&mut server).ends_with(": the items that were left there are back\n"));
     assert_eq!(Client::connect(&server).ask("mg k s\n"), "HD s1\n");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_start_that_a_signal_ends_leaves_the_items_to_the_next() {
+    let memory = Memory::new("signalled");
+    memory.fill("signalled-ports");
+    for (round, (signal, code)) in
+        [("-TERM", Some(0)), ("-INT", Some(0)), ("-USR1", Some(0)), ("-KILL", None)].into_iter().enumerate()
+    {
+        let options = ["-t 1", "-t 2"][round % 2];
+        let (mut server, pipe) = memory.start_stalled("signalled", options);
+        memory.is_open_in(server.child.id());
+        // That does not end it.
+        send_signal(server.child.id(), "-HUP");
+        send_signal(server.child.id(), signal);
+        let reader = code.map(|_| drain(&pipe));
+        assert_eq!(server.child.wait().unwrap().code(), code, "{signal}");
+        reader.into_iter().for_each(|mut reader| assert!(reader.wait().unwrap().success()));
+        fs::remove_file(&pipe).unwrap();
+        assert!(memory.book().exists(), "{signal}");
+    }
+    assert!(memory.is_filled("signalled-ports"));
+    assert!(!memory.book().exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_start_in_the_background_whose_caller_is_gone_leaves_the_items_to_the_next() {
+    let memory = Memory::new("uncalled");
+    memory.fill("uncalled-ports");
+    let pids = file("uncalled-pid");
+    let (mut server, pipe) = memory.start_stalled("uncalled", &format!("-d -P {}", pids.display()));
+    let pid = eventually(|| fs::read_to_string(&pids).ok()?.trim().parse().ok());
+    memory.is_open_in(pid);
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    // Nobody hears that it serves.
+    drain(&pipe).wait().unwrap();
+    fs::remove_file(&pipe).unwrap();
+    assert!(!pids.exists());
+    assert!(memory.is_filled("uncalled-ports"));
 }

@@ -7,7 +7,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::world::{Client, DRIVERS, Server, eventually, file, port_in, send_signal};
+use crate::world::{
+    Client, DRIVERS, Server, by_nobody_else, eventually, file, has_mapped, port_in, send_signal, stalling,
+};
 
 /// A copy of the program, which a test may replace by something else.
 struct Installed {
@@ -30,7 +32,8 @@ impl Installed {
         let mut command = Command::new(&self.program);
         command.current_dir(env!("CARGO_TARGET_TMPDIR"));
         command.arg0(&self.program).args(line.split_whitespace()).stdin(Stdio::null());
-        command.env("MEMCACHED_PORT_FILENAME", &ports).env_remove("MM_SUCCESSOR").env_remove("MM_BACKGROUND");
+        by_nobody_else(&mut command);
+        command.env("MEMCACHED_PORT_FILENAME", &ports);
         command.stderr(fs::File::create(&self.said).unwrap());
         // While another test starts a program, that may have inherited the copy as a file to be written.
         let child = eventually(|| match command.spawn() {
@@ -219,18 +222,10 @@ fn hangs_with_the_memory(name: &str, options: &str, mapped_as: &str) {
     let pid = installed.pid();
     // Nobody reads what it says, and the pipe is full.
     let pipe = file(&format!("{name}-pipe"));
-    installed.replace_by(&format!(
-        "mkfifo {pipe} && exec 2<>{pipe}\n\
-         dd if=/dev/zero of={pipe} bs=4096 count=10000 oflag=nonblock 2>/dev/null\n\
-         exec {program} \"$@\"",
-        pipe = pipe.display(),
-        program = env!("CARGO_BIN_EXE_mmem")
-    ));
+    installed.replace_by(&stalling(&pipe));
     send_signal(pid, "-USR2");
     let successor = eventually(|| Some(installed.pid()).filter(|id| *id != pid));
-    eventually(|| {
-        fs::read_to_string(format!("/proc/{successor}/maps")).ok()?.contains(mapped_as).then_some(())
-    });
+    eventually(|| has_mapped(successor, mapped_as).then_some(()));
     eventually(|| installed.said("the new process did not say in time that it serves").then_some(()));
     assert_eq!(client.ask("mg k s\n"), "HD s1\n");
     assert_eq!(installed.pid(), pid);

@@ -17,8 +17,38 @@ pub(crate) fn program(line: &str) -> Command {
     let mut words = line.split(' ');
     let mut command = Command::new(env!("CARGO_BIN_EXE_mmem"));
     command.arg0(words.next().unwrap()).args(words).stdin(Stdio::null());
-    command.env_remove("MEMCACHED_PORT_FILENAME").env_remove("MM_BACKGROUND");
+    by_nobody_else(&mut command);
     command
+}
+
+/// Has a program take itself for one that an operator has started.
+pub(crate) fn by_nobody_else(command: &mut Command) {
+    for name in ["MEMCACHED_PORT_FILENAME", "MM_BACKGROUND", "MM_SUCCESSOR"] {
+        command.env_remove(name);
+    }
+}
+
+/// Shell commands that run the program with the shell's own arguments; it stalls when it first says something, until
+/// somebody [reads](drain) the pipe that these commands make.
+pub(crate) fn stalling(pipe: &Path) -> String {
+    format!(
+        "mkfifo {pipe} && exec 2<>{pipe}\n\
+         dd if=/dev/zero of={pipe} bs=4096 count=10000 oflag=nonblock 2>/dev/null\n\
+         exec {program} \"$@\"",
+        pipe = pipe.display(),
+        program = env!("CARGO_BIN_EXE_mmem")
+    )
+}
+
+/// Reads a pipe until nobody has it any more.
+pub(crate) fn drain(pipe: &Path) -> Child {
+    let pipe = fs::File::open(pipe).unwrap();
+    Command::new("cat").stdin(pipe).stdout(Stdio::null()).spawn().unwrap()
+}
+
+/// Whether a process has a file mapped whose path has this in it.
+pub(crate) fn has_mapped(pid: u32, name: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/maps")).is_ok_and(|maps| maps.contains(name))
 }
 
 /// Runs the program to its end; what it said on the standard error, and its exit code.
@@ -89,12 +119,19 @@ pub(crate) struct Server {
 impl Server {
     /// Starts on any free port.
     pub(crate) fn start(name: &str, line: &str) -> Self {
+        Self::start_by(name, program(line).stderr(Stdio::piped()))
+    }
+
+    /// Starts by this command.
+    pub(crate) fn start_by(name: &str, command: &mut Command) -> Self {
         let ports = file(name);
-        let mut command = program(line);
-        let child = command.env("MEMCACHED_PORT_FILENAME", &ports).stderr(Stdio::piped()).spawn().unwrap();
+        let child = command.env("MEMCACHED_PORT_FILENAME", &ports).spawn().unwrap();
+        // From here on the child ends with the test.
+        let mut server = Self { child, port: 0, udp_port: 0 };
         let text = eventually(|| fs::read_to_string(&ports).ok());
         fs::remove_file(&ports).unwrap();
-        Self { child, port: port_of(&text, "TCP"), udp_port: port_of(&text, "UDP") }
+        (server.port, server.udp_port) = (port_of(&text, "TCP"), port_of(&text, "UDP"));
+        server
     }
 
     /// Its next line on the standard error.
