@@ -45,7 +45,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// To be asked before the working folder changes: the program will be started in this one, if it is still there,
+    /// To be asked before the working folder changes: the program will be started in this one, if it can be,
     /// for its arguments may name files by paths from there. A name with a slash is looked up anew then, so that what
     /// it stands for at that time is started; else it is the file that runs now.
     ///
@@ -63,6 +63,15 @@ impl Program {
             (env::current_exe()?, folder.ok())
         };
         Ok(Self { path, folder, name, arguments: arguments.collect() })
+    }
+
+    /// Where it is to be started, unless this process works there already, or may not go there, as one that has become
+    /// another user may not.
+    fn folder_to_enter(&self) -> Option<&Path> {
+        let is_elsewhere = |folder: &&PathBuf| !env::current_dir().is_ok_and(|present| present == **folder);
+        // To look at this name in it takes the right to enter it.
+        let may_be_entered = |folder: &&PathBuf| folder.join(".").is_dir();
+        self.folder.as_ref().filter(is_elsewhere).filter(may_be_entered).map(PathBuf::as_path)
     }
 
     /// The file that would be started.
@@ -99,7 +108,7 @@ impl Successor {
         let (channel, theirs) = UnixStream::pair()?;
         let mut command = Command::new(&program.path);
         command.arg0(&program.name).args(&program.arguments).env(MARK, "1");
-        if let Some(folder) = program.folder.as_ref().filter(|folder| folder.is_dir()) {
+        if let Some(folder) = program.folder_to_enter() {
             command.current_dir(folder);
         }
         let child = command.stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?;

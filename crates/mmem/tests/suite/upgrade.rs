@@ -1,14 +1,17 @@
 //! SIGUSR2: a new process goes on with listeners, connections and items; where it cannot, the old one does.
 
+use std::env;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::world::{
-    Client, DRIVERS, Server, by_nobody_else, eventually, file, has_mapped, port_in, send_signal, stalling,
+    Client, DRIVERS, Server, by_nobody_else, eventually, file, has_mapped, is_root, port_in, send_signal,
+    stalling, terminate,
 };
 
 /// A copy of the program, which a test may replace by something else.
@@ -247,4 +250,63 @@ fn a_new_process_that_hangs_gives_the_memory_file_back() {
     let options = format!("-t 2 -L -e {}", memory.display());
     hangs_with_the_memory("upgrade-hangs-file", &options, name_of(&memory));
     fs::remove_file(&memory).unwrap();
+}
+
+/// A process that is not left running, whatever becomes of the test.
+struct Killed(u32);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        drop(Command::new("kill").args(["-KILL", &self.0.to_string()]).stderr(Stdio::null()).status());
+    }
+}
+
+/// Upgrades a process that has become nobody, in a folder that is closed to that user.
+fn upgrades_as_nobody(name: &str, options: &str) {
+    // Where any user may go, which the folder of the build may not be.
+    let open = env::temp_dir().join(format!("mmem-{name}-{}", std::process::id()));
+    let (closed, program, theirs) = (open.join("closed"), open.join("program"), open.join("theirs"));
+    let path = theirs.join("socket");
+    fs::create_dir_all(&closed).unwrap();
+    fs::create_dir(&theirs).unwrap();
+    assert!(Command::new("chown").arg("nobody").arg(&theirs).status().unwrap().success());
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_mmem"), &program).unwrap();
+    let mut command = Command::new(&program);
+    command.arg0(&program).args(["-u", "nobody", "-s"]).arg(&path).args(options.split_whitespace());
+    command.current_dir(&closed).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.env_remove("MEMCACHED_PORT_FILENAME").env_remove("MM_SUCCESSOR").env_remove("MM_BACKGROUND");
+    let mut child = eventually(|| match command.spawn() {
+        Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => None,
+        spawned => Some(spawned.unwrap()),
+    });
+    let mut client = BufReader::new(eventually(|| UnixStream::connect(&path).ok()));
+    let mut ask = |request: &str| {
+        client.get_mut().write_all(request.as_bytes()).unwrap();
+        let mut line = String::new();
+        client.read_line(&mut line).unwrap();
+        line
+    };
+    let mut pid = || -> u32 {
+        let line = ask("stats\r\n");
+        while ask("") != "END\r\n" {}
+        line.trim_end().strip_prefix("STAT pid ").unwrap().parse().unwrap()
+    };
+    let old_pid = pid();
+    let _ends = Killed(old_pid);
+    send_signal(old_pid, "-USR2");
+    let new_pid = eventually(|| Some(pid()).filter(|pid| *pid != old_pid));
+    assert!(child.wait().unwrap().success());
+    terminate(new_pid);
+    eventually(|| (!path.exists()).then_some(()));
+    fs::remove_dir_all(&open).unwrap();
+}
+
+#[test]
+fn nobody_may_be_upgraded_in_a_folder_of_another_user() {
+    if is_root() {
+        upgrades_as_nobody("closed-folder", "");
+        upgrades_as_nobody("closed-folder-background", "-d");
+    }
 }
