@@ -401,7 +401,11 @@ impl Driver for UringDriver {
         if source.sent_in == round {
             return None;
         }
-        let address = socket::peer_address(&source.socket)?;
+        let Some(address) = socket::peer_address(&source.socket) else {
+            // It has been reset since its receiving was stopped, of which the next receive tells.
+            self.await_input(stream.0);
+            return None;
+        };
         Some((self.take_out(stream)?.socket, address))
     }
 

@@ -8,7 +8,8 @@
 //! - Input of a wait that ended, or of a receive that was cancelled, is not lost:
 //!   `a_wait_that_ends_early_loses_no_input`, `a_large_upload_goes_past_the_buffers_in_order`,
 //!   `a_receive_by_call_does_not_overtake_the_ring`, `what_follows_a_large_upload_is_told_of_each_time`, the suite's
-//!   `a_released_stream_goes_on_elsewhere`, `a_stream_in_lock_step_is_released`.
+//!   `a_released_stream_goes_on_elsewhere`, `a_stream_in_lock_step_is_released`,
+//!   `a_stream_that_is_reset_while_it_leaves_tells_of_that`.
 //! - The end drains what is in flight before memory goes:
 //!   `a_driver_that_is_dropped_in_the_middle_of_everything_leaves_nothing`.
 //! - Time-outs are the shard's, none is linked to an operation: the suite's `a_wait_ends_in_time`; there is no such
@@ -24,6 +25,8 @@
 //!   `a_second_send_before_the_wait_waits_for_it`, `a_finished_stream_with_a_rest_lets_the_driver_sleep`.
 //! - What is refused at any step is named, and epoll serves: `a_ring_that_the_kernel_refuses_names_the_step`,
 //!   `a_probe_leaves_the_thread_that_asks_alone`, and the program's tests under a filter of system calls.
+
+mod releasing;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -269,39 +272,6 @@ fn a_receive_by_call_does_not_overtake_the_ring() {
         }
         assert!(space == upload, "in another order");
     }
-}
-
-/// Its peer sends the next request as soon as it has an answer, so that there is never a turn without one.
-#[test]
-fn a_stream_in_lock_step_is_released() {
-    const ROUNDS_MAX: usize = 20;
-    let mut place = Place::usual();
-    let (stream, mut peer) = place.pair();
-    let client = std::thread::spawn(move || {
-        let mut answers = 0;
-        peer.write_all(b"?").unwrap();
-        while matches!(peer.read(&mut [0; 1]), Ok(1)) {
-            answers += 1;
-            peer.write_all(b"?").unwrap();
-        }
-        answers
-    });
-    let released = (0..ROUNDS_MAX).find_map(|_| {
-        // Far longer than the peer takes.
-        let events = place.poll(200);
-        if events.iter().any(|event| event.source == stream && event.readable) {
-            assert_eq!(place.receive(stream, 1), b"?");
-            assert_eq!(place.send(stream, b"!").0, Sent::All);
-        }
-        place.driver.release(stream)
-    });
-    // The next driver's part: nothing has been lost on the way.
-    let (socket, _) = released.expect("the stream is never released");
-    let stream = place.driver.add_stream(socket, OWNER).unwrap();
-    assert_eq!(place.receive(stream, 1), b"?");
-    place.driver.close(stream);
-    place.poll(0);
-    assert!(client.join().unwrap() > 0);
 }
 
 #[test]
