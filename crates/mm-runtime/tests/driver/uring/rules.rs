@@ -22,7 +22,8 @@
 //!   `tiny_tcp`.
 //! - A close follows what was taken to be sent, and nothing is received after it:
 //!   `what_was_taken_is_sent_before_a_close_even_if_the_peer_is_slow`, `the_end_of_output_follows_what_was_taken`,
-//!   `a_second_send_before_the_wait_waits_for_it`, `a_finished_stream_with_a_rest_lets_the_driver_sleep`.
+//!   `a_second_send_before_the_wait_waits_for_it`, and beside the driver
+//!   `a_finished_stream_with_a_rest_lets_the_driver_sleep`.
 //! - What is refused at any step is named, and epoll serves: `a_ring_that_the_kernel_refuses_names_the_step`,
 //!   `a_probe_leaves_the_thread_that_asks_alone`, and the program's tests under a filter of system calls.
 
@@ -272,33 +273,6 @@ fn a_receive_by_call_does_not_overtake_the_ring() {
         }
         assert!(space == upload, "in another order");
     }
-}
-
-#[test]
-fn a_finished_stream_with_a_rest_lets_the_driver_sleep() {
-    let mut place = Place::usual();
-    let (stream, mut peer) = place.pair();
-    let mut sent = 0;
-    while place.send(stream, &[7; COPY_BYTES_MAX]).0 == Sent::All {
-        sent += COPY_BYTES_MAX;
-        place.poll(0);
-    }
-    place.driver.shutdown_output(stream).unwrap();
-    // Something that the driver alone has to know may end some of them.
-    let is_asleep = (0..20).any(|_| {
-        let begun = Instant::now();
-        place.poll(50);
-        begun.elapsed().as_millis() >= 50
-    });
-    assert!(is_asleep, "no wait lasts");
-    let reader = std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        peer.read_to_end(&mut bytes).map(|_| bytes.len())
-    });
-    while !reader.is_finished() {
-        place.poll(10);
-    }
-    assert_eq!(reader.join().unwrap().unwrap(), sent);
 }
 
 #[test]

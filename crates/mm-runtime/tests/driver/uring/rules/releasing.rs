@@ -13,9 +13,10 @@ fn a_stream_in_lock_step_is_released() {
     const ROUNDS_MAX: usize = 20;
     let mut place = Place::usual();
     let (stream, mut peer) = place.pair();
+    // Here, so that none of the rounds passes before the other thread runs.
+    peer.write_all(b"?").unwrap();
     let client = std::thread::spawn(move || {
         let mut answers = 0;
-        peer.write_all(b"?").unwrap();
         while matches!(peer.read(&mut [0; 1]), Ok(1)) {
             answers += 1;
             peer.write_all(b"?").unwrap();

@@ -1,0 +1,51 @@
+//! What of the driver does not show from outside but by the time that it takes.
+
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+use mm_base::buffer::{Output, Pool};
+
+use super::*;
+use crate::limits::COPY_BYTES_MAX;
+
+/// Both ends of a new connection, the first in a driver.
+fn pair() -> (UringDriver, SourceId, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let mut driver = UringDriver::new(StreamOptions::default()).unwrap();
+    let stream = driver.add_stream(socket.into(), Owner::Task).unwrap();
+    (driver, stream, peer)
+}
+
+#[test]
+fn a_finished_stream_with_a_rest_lets_the_driver_sleep() {
+    let (mut driver, stream, mut peer) = pair();
+    let mut events = Vec::new();
+    let send = |driver: &mut UringDriver| {
+        let mut output = Output::new(&Pool::new(usize::MAX), usize::MAX);
+        output.write(&[7; COPY_BYTES_MAX]);
+        driver.send(stream, &mut output).unwrap()
+    };
+    let mut sent = 0;
+    while send(&mut driver) == Sent::All {
+        sent += COPY_BYTES_MAX;
+        driver.poll(Some(0), &mut events).unwrap();
+        events.clear();
+    }
+    assert!(driver.source(stream).unwrap().has_rest(), "the peer takes nothing");
+    driver.shutdown_output(stream).unwrap();
+    driver.poll(Some(0), &mut events).unwrap();
+    assert!(!driver.round.is_awaited(), "no wait would last");
+    let reader = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        peer.read_to_end(&mut bytes).map(|_| bytes.len())
+    });
+    while !reader.is_finished() {
+        driver.poll(Some(10), &mut events).unwrap();
+        events.clear();
+    }
+    assert_eq!(reader.join().unwrap().unwrap(), sent);
+}
