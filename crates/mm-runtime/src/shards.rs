@@ -8,6 +8,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -183,7 +184,7 @@ impl Shards {
         F: Future<Output = T> + 'static,
     {
         let to = self.senders.get(shard).ok_or(SubmitError::Gone)?;
-        let (sender, receiver) = oneshot();
+        let (sender, mut receiver) = oneshot();
         let mut message: Message = Box::new(move || {
             let work = async move {
                 // Nobody waits any more when this fails.
@@ -201,10 +202,15 @@ impl Shards {
             sleep(1).await.map_err(|_interrupted| SubmitError::Interrupted)?;
         }
         to.ring();
-        if to.is_closed() {
-            return Err(SubmitError::Gone);
-        }
-        receiver.await.map_err(|closed| match closed {
+        let result = poll_fn(|context| {
+            // Asked first: what has not come when the shard has ended will not come any more.
+            let has_ended = to.is_closed();
+            match Pin::new(&mut receiver).poll(context) {
+                Poll::Pending if has_ended => Poll::Ready(Err(Closed::Gone)),
+                polled => polled,
+            }
+        });
+        result.await.map_err(|closed| match closed {
             Closed::Gone if to.is_closed() => SubmitError::Gone,
             Closed::Gone => SubmitError::Failed,
             Closed::Interrupted => SubmitError::Interrupted,

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::future::{Pending, pending};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::thread;
 
 use mm_base::Now;
@@ -96,6 +97,47 @@ fn whoever_waits_for_a_shard_that_ends_is_told() {
     drop(ends);
     stays.run(8);
     assert_eq!(*outcomes.borrow(), [Err(SubmitError::Gone); 2]);
+}
+
+/// In the middle of the submission, when the work has been sent and not yet been waited for.
+#[test]
+fn the_result_of_a_shard_that_has_ended_since_is_not_lost() {
+    let mut places = meet(2);
+    let stays = executor();
+    let (theirs, ours) = (places.remove(0), places.remove(0));
+    let (is_asleep, sleeping) = mpsc::channel();
+    let (ring, rung) = mpsc::channel();
+    let (ends, ended) = mpsc::channel::<()>();
+    let ended = Mutex::new(ended);
+    let ending = thread::spawn(move || {
+        let ring_and_wait = move || {
+            ring.send(()).unwrap();
+            // Nothing is ever sent: the thread ends.
+            ended.lock().unwrap().recv().unwrap_err();
+        };
+        let doorbell = Arc::new(Doorbell::new(ring_and_wait));
+        let executor = Executor::new(Arc::clone(&doorbell), Now::default());
+        executor.enter(|| drop(theirs.join()));
+        executor.run(8);
+        assert!(doorbell.try_sleep(|| true));
+        is_asleep.send(()).unwrap();
+        rung.recv().unwrap();
+        executor.run(8);
+        drop(executor);
+        drop(ends);
+    });
+    sleeping.recv().unwrap();
+    let shards = stays.enter(|| ours.join());
+    let outcome = Rc::new(RefCell::new(None));
+    let told = Rc::clone(&outcome);
+    let asking = async move {
+        let result = shards.submit_to(0, || async { 7 }).await;
+        *told.borrow_mut() = Some(result);
+    };
+    stays.spawn(asking).detach();
+    stays.run(8);
+    ending.join().unwrap();
+    assert_eq!(*outcome.borrow(), Some(Ok(7)));
 }
 
 #[test]
