@@ -75,8 +75,10 @@ pub(crate) struct Engine<S: Service, D: Driver> {
     control: Arc<Control>,
     exchange: Arc<Exchange<D::Socket>>,
     shard: usize,
-    /// When a graceful stop began, on the monotonic clock.
+    /// When a stop began, on the monotonic clock.
     drain_since_ms: Option<u64>,
+    /// Turns that a hand-over has taken so far.
+    hand_over_turns: u32,
     /// What happens on a signal, on the shard that gets them.
     signals: Option<Signals>,
     /// Dumps that have been written.
@@ -189,6 +191,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             exchange,
             shard,
             drain_since_ms: None,
+            hand_over_turns: 0,
             drains: false,
             signals: None,
             dumps: 0,

@@ -29,6 +29,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             Stop::Gracefully => self.config.drain_ms,
             Stop::AtOnce => 0,
         };
+        self.count_hand_over(how);
         let is_overdue = waited_ms >= patience_ms;
         let is_empty = match how {
             Stop::HandOver => self.hand_over(driver, waited_ms),
@@ -46,6 +47,20 @@ impl<S: Service, D: Driver> Engine<S, D> {
             return Next::Never;
         }
         Next::At(since_ms.saturating_add(patience_ms))
+    }
+
+    /// Counts the turns of a hand-over. When it has become a stop, has all connections looked at, since the driver may
+    /// have stopped to receive for some.
+    fn count_hand_over(&mut self, how: Stop) {
+        if how == Stop::HandOver {
+            self.hand_over_turns = self.hand_over_turns.saturating_add(1);
+        } else if std::mem::take(&mut self.hand_over_turns) > 0 {
+            for place in 0..self.connections.places() {
+                if let Some(key) = self.connections.key_at(place) {
+                    self.enqueue(key, 0);
+                }
+            }
+        }
     }
 
     /// Stops listening, and closes those that have finished what they had begun, or all when it is high time. `true`

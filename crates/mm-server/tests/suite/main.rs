@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod datagrams;
 #[cfg(test)]
+mod ends;
+#[cfg(test)]
 mod hand_over;
 #[cfg(test)]
 mod handlers;

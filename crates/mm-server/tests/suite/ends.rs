@@ -1,0 +1,72 @@
+//! Services at the end of their server.
+
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mm_base::Now;
+use mm_base::buffer::Output;
+use mm_server::{Config, Handle, Peer, Service, Step, Stop};
+
+use crate::running::{Running, Settings, expect, on_each_driver, rest};
+
+on_each_driver! {
+    a_hand_over_that_becomes_a_stop_finishes_what_has_begun
+}
+
+fn one_shard(settings: Settings) -> Config {
+    Config { shards: NonZeroUsize::MIN, drain_ms: 10_000, ..settings() }
+}
+
+/// Answers lines by themselves, and has its server stop as soon as a connection is to be handed over.
+struct Hesitant {
+    handle: Handle,
+    /// The turn in which that was, from 1.
+    turn: Arc<AtomicU64>,
+}
+
+impl Service for Hesitant {
+    type Connection = ();
+
+    fn connect(&mut self, _peer: &Peer) {}
+
+    fn run(&mut self, _: &mut (), input: &[u8], output: &mut Output, _now: Now) -> Step {
+        let consumed = input.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        output.write(&input[..consumed]);
+        Step::Read { consumed }
+    }
+
+    fn pack(&self, (): &()) -> Option<Vec<u8>> {
+        self.handle.stop(Stop::Gracefully);
+        self.turn.store(self.handle.stats()[0].turns.get(), Ordering::Relaxed);
+        Some(Vec::new())
+    }
+}
+
+fn a_hand_over_that_becomes_a_stop_finishes_what_has_begun(settings: Settings) {
+    let turn = Arc::new(AtomicU64::new(0));
+    let asked_in = Arc::clone(&turn);
+    let server = Running::of(one_shard(settings), move |server| {
+        let handle = server.handle();
+        server.serve_with(|_| Hesitant { handle: handle.clone(), turn: Arc::clone(&asked_in) })
+    });
+    let mut client = server.connect();
+    client.write_all(b"ha").unwrap();
+    server.wait_for(|stats| stats.bytes_read.get(), 2);
+    server.handle.stop(Stop::HandOver);
+    let asked_in = || turn.load(Ordering::Relaxed);
+    let has_left = || server.total(|stats| stats.connections.get()) == 0;
+    // By the turn after that one, the driver has stopped to receive for a stream that is to leave.
+    while asked_in() == 0 || (server.total(|stats| stats.turns.get()) <= asked_in() && !has_left()) {
+        std::thread::yield_now();
+    }
+    if has_left() {
+        // A driver that lets go at once has done so before the stop.
+        return;
+    }
+    client.write_all(b"lf\n").unwrap();
+    expect(&mut client, "half\n");
+    assert_eq!(rest(&mut client), b"");
+    assert_eq!(server.total(|stats| stats.drain_timeouts.get()), 0);
+}
