@@ -43,7 +43,8 @@ pub struct Config {
     pub backlog: u32,
     /// How long a graceful stop waits for connections to finish, in milliseconds: by default 5,000.
     pub drain_ms: u64,
-    /// How long a hand-over waits for connections to come between two requests, in milliseconds: by default 1,000.
+    /// How long a hand-over waits for connections to come between two requests, in milliseconds: by default 1,000; 0:
+    /// only as long as it takes to let go of those that are.
     pub hand_over_ms: u64,
     /// How long a connection that we end while its peer still sends is kept for the peer to read our last
     /// words, in milliseconds; closed at once, a reset would destroy them on their way. By default 1,000; 0: not at

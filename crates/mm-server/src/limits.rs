@@ -96,6 +96,10 @@ pub const MOVES_MAX: usize = 16;
 /// Turns in which a connection that is to move is looked at; if it was busy in all of them, it stays.
 pub const MOVE_TURNS_MAX: u32 = 16;
 
+/// Turns that a hand-over takes at least, however little time it is given: a driver may need some to let go of what is
+/// not busy.
+pub const HAND_OVER_TURNS_MIN: u32 = 8;
+
 /// How long a service whose background work has panicked is left without it, in milliseconds.
 pub const BACKGROUND_PAUSE_MS: u64 = 1000;
 

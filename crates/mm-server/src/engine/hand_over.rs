@@ -13,9 +13,8 @@ use crate::hand_over::Packed;
 
 impl<S: Service, D: Driver> Engine<S, D> {
     /// Leaves the listeners, sends the connections off that are between two requests, and closes the others when
-    /// `waited_ms` is enough. `true` when there are none left.
-    pub(super) fn hand_over(&mut self, driver: &mut D, waited_ms: u64) -> bool {
-        let is_overdue = waited_ms >= self.config.hand_over_ms;
+    /// it is high time. `true` when there are none left.
+    pub(super) fn hand_over(&mut self, driver: &mut D, is_overdue: bool) -> bool {
         let have_left = self.leave_listeners(driver);
         if is_overdue && !have_left {
             self.close_listeners(driver);

@@ -11,6 +11,7 @@ use mm_runtime::shard::Next;
 use super::{Engine, Marks};
 use crate::Service;
 use crate::control::{Phase, Stop};
+use crate::limits::HAND_OVER_TURNS_MIN;
 
 impl<S: Service, D: Driver> Engine<S, D> {
     /// Begins or goes on with ending, when asked to. Says when the next turn must come for that.
@@ -30,9 +31,10 @@ impl<S: Service, D: Driver> Engine<S, D> {
             Stop::AtOnce => 0,
         };
         self.count_hand_over(how);
-        let is_overdue = waited_ms >= patience_ms;
+        let may_be_overdue = how != Stop::HandOver || self.hand_over_turns >= HAND_OVER_TURNS_MIN;
+        let is_overdue = waited_ms >= patience_ms && may_be_overdue;
         let is_empty = match how {
-            Stop::HandOver => self.hand_over(driver, waited_ms),
+            Stop::HandOver => self.hand_over(driver, is_overdue),
             Stop::Gracefully | Stop::AtOnce => self.drain(driver, is_overdue, now),
         };
         if is_empty && (is_overdue || self.control.is_drained()) {

@@ -13,6 +13,7 @@ use crate::toy::Toy;
 
 on_each_driver! {
     connections_go_on_in_another_server
+    a_driver_has_the_turns_to_let_go_that_it_needs
     nobody_is_served_before_the_first_shard_has_begun
     who_waits_for_a_place_goes_on_waiting_in_another_server
 }
@@ -54,6 +55,19 @@ fn connections_go_on_in_another_server(settings: Settings) {
         matches!(clients[2].read(&mut [0; 10]), Ok(0) | Err(_)),
         "closed: it was in the middle of a request"
     );
+}
+
+fn a_driver_has_the_turns_to_let_go_that_it_needs(settings: Settings) {
+    let config = || Config { hand_over_ms: 0, ..settings() };
+    let server = Running::start(config());
+    let mut clients: Vec<TcpStream> = (0..20).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        exchange(client, b"echo hello\n", "hello\n");
+    }
+    let _server = resumed(server, config());
+    for client in &mut clients {
+        exchange(client, b"echo again\n", "again\n");
+    }
 }
 
 fn nobody_is_served_before_the_first_shard_has_begun(settings: Settings) {
