@@ -176,6 +176,15 @@ impl<D: Driver> Shard<D> {
         self.next
     }
 
+    /// Has `last` done with the driver, after the last turn: as in a turn, sockets of tasks must not be used meanwhile,
+    /// only dropped or reset, and are closed right after.
+    pub fn end_with<T>(&mut self, last: impl FnOnce(&mut D) -> T) -> T {
+        let io = &self.io;
+        let done = self.executor.enter(|| last(&mut *io.driver()));
+        io.close_late();
+        done
+    }
+
     /// Takes what has happened, after a sleep if there is nothing left to do.
     fn wait(&mut self) -> stdio::Result<()> {
         let timeout_ms = match self.next {

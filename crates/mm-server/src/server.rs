@@ -487,7 +487,7 @@ impl Plan {
             engine.set_signals(Signals::attach(&mut *runner.driver(), traps)?);
         }
         let ended = runner.run(&mut engine);
-        engine.end(&mut *runner.driver());
+        runner.end_with(|driver| drop(engine.end(driver)));
         ended
     }
 }

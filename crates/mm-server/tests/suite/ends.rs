@@ -1,18 +1,24 @@
 //! Services at the end of their server.
 
-use std::io::Write;
+use std::cell::RefCell;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpListener;
 use std::num::NonZeroUsize;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 
 use mm_base::Now;
 use mm_base::buffer::Output;
-use mm_server::{Config, Handle, Peer, Service, Step, Stop};
+use mm_runtime::task::spawn;
+use mm_server::{Config, Handle, Peer, Service, Step, Stop, Stream};
 
-use crate::running::{Running, Settings, expect, on_each_driver, rest};
+use crate::running::{PATIENCE, Running, Settings, expect, on_each_driver, rest};
 
 on_each_driver! {
     a_hand_over_that_becomes_a_stop_finishes_what_has_begun
+    a_stream_that_the_service_resets_at_its_end_is_reset
 }
 
 fn one_shard(settings: Settings) -> Config {
@@ -69,4 +75,46 @@ fn a_hand_over_that_becomes_a_stop_finishes_what_has_begun(settings: Settings) {
     expect(&mut client, "half\n");
     assert_eq!(rest(&mut client), b"");
     assert_eq!(server.total(|stats| stats.drain_timeouts.get()), 0);
+}
+
+/// Holds a stream, which it resets when it ends itself.
+struct Holder(Rc<RefCell<Option<Stream>>>);
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(Stream::reset);
+    }
+}
+
+impl Service for Holder {
+    type Connection = ();
+
+    fn connect(&mut self, _peer: &Peer) {}
+
+    fn run(&mut self, _: &mut (), input: &[u8], _output: &mut Output, _now: Now) -> Step {
+        Step::Read { consumed: input.len() }
+    }
+}
+
+fn a_stream_that_the_service_resets_at_its_end_is_reset(settings: Settings) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (held, is_held) = mpsc::channel();
+    let server = Running::of(one_shard(settings), move |server| {
+        server.serve_with(|_| {
+            let holder = Holder(Rc::default());
+            let (slot, held) = (Rc::clone(&holder.0), held.clone());
+            let connecting = async move {
+                *slot.borrow_mut() = Some(Stream::connect(address).await.unwrap());
+                held.send(()).unwrap();
+            };
+            spawn(connecting).detach();
+            holder
+        })
+    });
+    let (mut peer, _) = listener.accept().unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    is_held.recv().unwrap();
+    server.stop(Stop::AtOnce);
+    assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
