@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 
 use mm_runtime::sys::socket::{ListenAddress, Listener};
 
@@ -19,7 +19,8 @@ impl SocketFiles {
     /// Those of these listeners.
     pub(crate) fn of(listeners: &[Listener]) -> Self {
         let path = |listener: &Listener| match listener.address() {
-            ListenAddress::Unix(path, _) => Some((path.clone(), identity(path))),
+            // The process may go to another folder meanwhile.
+            ListenAddress::Unix(path, _) => Some((absolute(path).ok()?, identity(path))),
             ListenAddress::Ip(_) => None,
         };
         Self(listeners.iter().filter_map(path).collect())

@@ -141,6 +141,19 @@ fn in_the_background_it_serves_when_the_caller_has_ended() {
 }
 
 #[test]
+fn in_the_background_a_socket_of_the_folder_where_it_was_started_goes_with_the_server() {
+    let (path, pids) = (file("background.sock"), file("background-socket.pid"));
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let mut command = program(&format!("mmem -d -u root -P {} -s {name}", pids.display()));
+    command.current_dir(env!("CARGO_TARGET_TMPDIR")).stderr(Stdio::null());
+    assert!(command.status().unwrap().success());
+    converse(UnixStream::connect(&path).unwrap());
+    terminate(fs::read_to_string(&pids).unwrap().trim().parse().unwrap());
+    eventually(|| (!pids.exists()).then_some(()));
+    eventually(|| (!path.exists()).then_some(()));
+}
+
+#[test]
 fn other_signals_are_memcacheds() {
     let mut server = Server::start("signals", "mmem -p -1 -v");
     for signal in ["-HUP", "-HUP", "-USR1"] {
