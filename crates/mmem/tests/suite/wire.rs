@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::world::{Client, DRIVERS, Server, eventually, file, program, send_signal, status_of};
@@ -106,7 +107,7 @@ fn values_come_at_once_behind_their_heads(driver: &str) {
     let path = file(&format!("value-{driver}"));
     // With as much memory as this a value of such a length lies in one piece.
     let line = format!("mmem -m 1024 -u root -s {} --driver {driver}", path.display());
-    let child = program(&line).spawn().unwrap();
+    let child = program(&line).stderr(Stdio::null()).spawn().unwrap();
     let server = Server { child, port: 0, udp_port: 0 };
     let mut stream = eventually(|| UnixStream::connect(&path).ok());
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
