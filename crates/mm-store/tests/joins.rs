@@ -104,3 +104,29 @@ fn an_append_is_done_while_others_write_the_item_anew() {
         assert_eq!(expiry_s, [0, 100][count % 2], "the last touch holds");
     }
 }
+
+#[test]
+fn what_is_stored_after_a_flush_stays_though_an_append_was_begun_before_it() {
+    // After some appends this one keeps the others from the item while it copies.
+    for (appends, gap) in (0..40).flat_map(|appends| (1..5).map(move |gap| (appends, appends + gap))) {
+        let flush = move |store: &mut Store<Shared>, count: usize| {
+            if count == gap {
+                let key = store.key(b"key").unwrap();
+                let len = store.get(key, 1).unwrap().len();
+                store.flush_all();
+                // Such as was there before, but for its bytes.
+                assert_eq!(put(store, Mode::Set, &vec![b'n'; len]), Ok(Outcome::Stored));
+                touch(store, 50);
+            } else if count <= appends {
+                assert_eq!(put(store, Mode::Append, b"x"), Ok(Outcome::Stored));
+            }
+        };
+        let (value, _, count) = join((LONG_BYTES, Mode::Append), gap, flush);
+        if count == gap {
+            let stored = value.iter().filter(|&&byte| byte == b'n').count();
+            assert!(stored >= LONG_BYTES, "a new value");
+            let left = &value[stored..];
+            assert!(left.is_empty() || left == b"added", "{appends} appends, gap {gap}: {left:?}");
+        }
+    }
+}

@@ -184,12 +184,17 @@ impl<S: Sharing> Store<S> {
             Some(extent) => extent,
             None => self.open_extent(upload, upload.missing())?,
         };
+        self.go_on_in(upload, extent);
+        Ok(())
+    }
+
+    /// The upload's next bytes go to this extent of it.
+    fn go_on_in(&self, upload: &mut Upload, extent: OpenRecord) {
         if let Some(previous) = upload.tail.replace(extent) {
             self.core.arena.publish(previous);
         }
         upload.done += upload.filled;
         upload.filled = 0;
-        Ok(())
     }
 
     /// Where the next extent of an upload goes that has `wanted` bytes to come, and what room it needs at least.
@@ -334,10 +339,11 @@ impl<S: Sharing> Store<S> {
             let cas = self.fresh_cas(old);
             self.core.arena.set_cas(&upload.head, cas);
         }
-        let (bytes, stale) = (upload.total_len, upload.stale);
+        let (bytes, stale, is_joined) = (upload.total_len, upload.stale, upload.mode.joins());
         let first = self.publish(upload);
         let mut current = first;
-        let is_flushed = self.is_flushed(first);
+        // One that was joined with an item goes with it, if a flush has just come.
+        let is_flushed = !is_joined && self.is_flushed(first);
         if is_flushed {
             mm_base::mark!("upload ended after a flush");
         }

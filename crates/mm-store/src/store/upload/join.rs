@@ -134,7 +134,7 @@ impl<S: Sharing> Store<S> {
             return Ok(Some(refusal));
         }
         let Ok(before) = before else { return Ok(Some(Outcome::NotStored)) };
-        let put = self.put_joined(before.location, added.cas);
+        let put = Put { mode: added.mode, ..self.put_joined(before.location, added.cas) };
         let len = self.total_len(before.location) + self.total_len(added.location);
         let mut upload = self.reserve(key, &put, len, self.now_s)?;
         if let Err(error) = self.open_extents(&mut upload) {
@@ -145,7 +145,7 @@ impl<S: Sharing> Store<S> {
         let mut copied = None;
         if !is_kept && let Some(old) = self.find(key).ok().filter(|&old| self.is_planned(old, added, &upload))
         {
-            self.copy_both(&mut upload, old.location, added)?;
+            self.copy_both(&mut upload, old.location, added);
             copied = Some(old.location);
         }
         between_steps();
@@ -156,13 +156,15 @@ impl<S: Sharing> Store<S> {
             Some(location) => now.location == location,
             None => is_kept && self.is_planned(now, added, &upload),
         });
+        // What was reserved before a flush would be gone with it, and one that was stored since is not.
+        let now = now.filter(|_| !self.is_flushed(upload.head.location()));
         let Some(now) = now else {
             self.core.index.unlock(locked);
             self.abort(upload);
             return Ok(None);
         };
         if copied.is_none() {
-            self.copy_both(&mut upload, now.location, added)?;
+            self.copy_both(&mut upload, now.location, added);
         }
         self.keep_expiry(now.location, &upload);
         self.finish((key, locked), upload, Some(now))?;
@@ -181,11 +183,8 @@ impl<S: Sharing> Store<S> {
             && self.total_len(found.location) + self.total_len(added.location) == head.total_len()
     }
 
-    fn copy_both(&mut self, upload: &mut Upload, old: Location, added: Added) -> Result<(), PutError> {
-        for part in added.in_order(old) {
-            self.copy_chain(upload, part)?;
-        }
-        Ok(())
+    fn copy_both(&mut self, upload: &mut Upload, old: Location, added: Added) {
+        added.in_order(old).into_iter().for_each(|part| self.copy_chain(upload, part));
     }
 
     /// Has an upload expire as the item at `location` does, which may have been touched where it stands.
@@ -202,7 +201,10 @@ impl<S: Sharing> Store<S> {
     }
 
     /// Copies the value of the item at `from` to an upload whose extents are open.
-    fn copy_chain(&mut self, upload: &mut Upload, from: Location) -> Result<(), PutError> {
+    ///
+    /// # Panics
+    /// Where they are not: buckets may be locked, so no room can be made for them.
+    fn copy_chain(&mut self, upload: &mut Upload, from: Location) {
         let mut next = Some(from);
         while let Some(at) = next {
             let record = self.core.arena.record(at);
@@ -211,7 +213,8 @@ impl<S: Sharing> Store<S> {
             let mut copied = 0;
             while copied < len {
                 if upload.filled == upload.piece_len() {
-                    self.next_extent(upload)?;
+                    let extent = upload.ahead.pop_front().expect("all extents are open");
+                    self.go_on_in(upload, extent);
                 }
                 let filled = upload.filled;
                 let piece = (upload.piece_len() - filled).min(len - copied);
@@ -220,7 +223,6 @@ impl<S: Sharing> Store<S> {
                 copied += piece;
             }
         }
-        Ok(())
     }
 
     fn total_len(&self, location: Location) -> usize {
