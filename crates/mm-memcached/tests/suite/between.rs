@@ -184,6 +184,16 @@ fn values_in_pieces_are_stored_in_one_go() {
 }
 
 #[test]
+fn a_value_in_pieces_is_out_of_date_only_by_what_is_there_in_the_end() {
+    let (mut pair, before) = (Pair::new(), "ms $ 1 E9\n5\n");
+    for own in ["ms $ 3000 C5 I\n~|~|\n", "ms $ 6000 C5 I T60\n~~|~~|\n"] {
+        for other in ["ms $ 1 E5\n7\n", "ms $ 1 E4\n7\n", "ms $ 1 E7\n7\n", "delete $\n", "touch $ 400\n"] {
+            assert!(pair.check(Requests { before, own, other }) > 0, "{own:?} has gaps");
+        }
+    }
+}
+
+#[test]
 fn numbers_are_counted_in_one_go() {
     Pair::new().check_all(&[
         "incr $ 4\n",

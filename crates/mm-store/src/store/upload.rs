@@ -60,9 +60,10 @@ impl Upload {
         self.total_len == 0
     }
 
-    /// Has the value stored on this condition, whatever it was before.
+    /// Has the value stored on this condition, whatever it was before, and as one that is not out of date.
     pub const fn set_mode(&mut self, mode: Mode) {
         self.mode = mode;
+        self.stale = None;
     }
 
     /// Has the value stored as one that is out of date, which keeps the item's expiry and whether a reader was told to
