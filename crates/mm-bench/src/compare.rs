@@ -299,9 +299,9 @@ impl<'a> Entry<'a> {
         if another.is_none() {
             load.run(Stop::Seconds(WARM_UP_S))?;
         }
-        let before_ns = server.cpu_ns()?;
+        let before = server.cpu_time()?;
         let report = load.run(Stop::Seconds(pace.seconds))?;
-        let used_ns = server.cpu_ns()? - before_ns;
+        let used_ns = server.cpu_time()?.since_ns(&before);
         // A memcached that has to evict refuses some; its time per key is what it is all the same.
         let may_refuse = !self.contender.is_mmem && self.row.evicts();
         if let Some(complaint) = report.complaint().filter(|_| !may_refuse) {

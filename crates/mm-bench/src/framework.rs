@@ -92,9 +92,9 @@ fn echo(arguments: &FrameworkArguments) -> Result<(), String> {
         for (contender, load, figures) in &mut entries {
             tell(&format!("echo: round {round} of {rounds}: {}", contender.name));
             load.run(Stop::Seconds(WARM_UP_S))?;
-            let before = contender.server.cpu_ns()?;
+            let before = contender.server.cpu_time()?;
             let report = load.run(Stop::Seconds(seconds))?;
-            let used_ns = contender.server.cpu_ns()? - before;
+            let used_ns = contender.server.cpu_time()?.since_ns(&before);
             if let Some(complaint) = report.complaint() {
                 return Err(format!("{}: {complaint}", contender.name));
             }

@@ -1,12 +1,13 @@
 //! The machine as a measurement sees it: cores, servers under test, and the processor time they use.
 
+mod cpu;
 mod priority;
 mod server;
 
+pub(crate) use cpu::CpuTime;
 pub(crate) use priority::{Awake, go_first, go_last};
 pub(crate) use server::{Server, free_port};
 
-use std::fs;
 use std::io::{IsTerminal as _, Write as _};
 
 use rustix::process::Pid;
@@ -28,22 +29,6 @@ pub(crate) fn pin(core: usize) -> Result<(), String> {
     sched_setaffinity(None::<Pid>, &set).map_err(|error| {
         format!("cannot run on core {core}: {error}; measuring takes two cores, 0 for servers and 1 for load")
     })
-}
-
-/// Processor time all threads of a process have used, in nanoseconds.
-///
-/// # Errors
-/// The process is gone, or the kernel keeps no such figures.
-pub(crate) fn cpu_ns(pid: u32) -> Result<u64, String> {
-    let folder = format!("/proc/{pid}/task");
-    let failed = |error: std::io::Error| format!("cannot read {folder}: {error}");
-    let mut total = 0;
-    for task in fs::read_dir(&folder).map_err(failed)? {
-        let text = fs::read_to_string(task.map_err(failed)?.path().join("schedstat")).map_err(failed)?;
-        let first = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
-        total += first.ok_or_else(|| format!("{folder}: schedstat has no run time"))?;
-    }
-    Ok(total)
 }
 
 /// Replaces the progress line, where standard error is a terminal; an empty line erases it.

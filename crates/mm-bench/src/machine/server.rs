@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{LOAD_CORE, SERVER_CORE, cpu_ns, pin};
+use super::{CpuTime, LOAD_CORE, SERVER_CORE, pin};
 
 /// How long a server may take until it accepts connections: some have their memory populated before.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -114,12 +114,12 @@ impl Server {
         kib.map(|kib| kib << 10).ok_or_else(|| format!("{path}: no {name}"))
     }
 
-    /// Processor time it has used, in nanoseconds.
+    /// Processor time it has used up to now.
     ///
     /// # Errors
     /// It has died.
-    pub(crate) fn cpu_ns(&self) -> Result<u64, String> {
-        cpu_ns(self.child.id()).map_err(|error| format!("{} is gone: {error}", self.title))
+    pub(crate) fn cpu_time(&self) -> Result<CpuTime, String> {
+        CpuTime::of(self.child.id()).map_err(|error| format!("{} is gone: {error}", self.title))
     }
 }
 

@@ -92,9 +92,9 @@ fn start(name: &'static str, connections: usize, spin: bool) -> Result<Row, Stri
 /// Loads a server and notes its figures; gives the processor time per get in nanoseconds.
 fn measure(row: &mut Row, seconds: f64) -> Result<f64, String> {
     row.load.run(Stop::Seconds(WARM_UP_S))?;
-    let before = row.server.cpu_ns()?;
+    let before = row.server.cpu_time()?;
     let report = row.load.run(Stop::Seconds(seconds))?;
-    let used = row.server.cpu_ns()? - before;
+    let used = row.server.cpu_time()?.since_ns(&before);
     if let Some(complaint) = report.complaint() {
         return Err(format!("{}: {complaint}", row.name));
     }
