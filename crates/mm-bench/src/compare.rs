@@ -251,7 +251,7 @@ impl<'a> Contest<'a> {
 
 /// What one server did for a moment.
 struct Moment {
-    /// Its processor time per key.
+    /// Its processor time per key that it answered for, be it by a refusal.
     cpu_ns: f64,
     report: Report,
 }
@@ -302,13 +302,21 @@ impl<'a> Entry<'a> {
         let before = server.cpu_time()?;
         let report = load.run(Stop::Seconds(pace.seconds))?;
         let used_ns = server.cpu_time()?.since_ns(&before);
-        // A memcached that has to evict refuses some; its time per key is what it is all the same.
-        let may_refuse = !self.contender.is_mmem && self.row.evicts();
-        if let Some(complaint) = report.complaint().filter(|_| !may_refuse) {
+        if let Some(complaint) = complaint(self.row, self.contender.is_mmem, &report) {
             return Err(format!("{row}, {name}: {complaint}"));
         }
-        Ok(Moment { cpu_ns: used_ns as f64 / report.tally.keys() as f64, report })
+        Ok(Moment { cpu_ns: used_ns as f64 / report.tally.answered() as f64, report })
     }
+}
+
+/// What makes a measurement worthless, if anything does.
+fn complaint(row: &Row, is_mmem: bool, report: &Report) -> Option<String> {
+    // A memcached that has to evict refuses some, which costs it time as storing does.
+    let may_refuse = !is_mmem && row.evicts();
+    if report.tally.answered() == 0 {
+        return Some("not one request was answered".to_owned());
+    }
+    if may_refuse { report.tally.fault() } else { report.complaint() }
 }
 
 /// The load of a row on one of the servers.
@@ -330,6 +338,28 @@ fn plan(row: &Row, contender: &Contender) -> Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::{Histogram, Tally};
+
+    fn row(name: &str) -> &'static Row {
+        ROWS.iter().find(|row| row.name == name).unwrap()
+    }
+
+    /// What a run came to.
+    fn report(tally: Tally) -> Report {
+        Report { seconds: 1.0, tally, latency: Histogram::new() }
+    }
+
+    #[test]
+    fn only_peers_that_have_to_evict_may_refuse_and_none_may_break_off() {
+        let refused = Tally { sets: 9, errors: 1, first_error: Some("full".to_owned()), ..Tally::default() };
+        let complains =
+            |name, is_mmem, tally: &Tally| complaint(row(name), is_mmem, &report(tally.clone())).is_some();
+        assert!(!complains("set-evict", false, &refused));
+        assert!(complains("set-evict", true, &refused) && complains("set-deep", false, &refused));
+        let broken = Tally { failures: 1, first_failure: Some("closed".to_owned()), ..refused };
+        assert!(complains("set-evict", false, &broken));
+        assert!(complains("get-one", false, &Tally::default()));
+    }
 
     #[test]
     fn rows_on_the_same_keys_are_measured_together_wherever_they_stand() {

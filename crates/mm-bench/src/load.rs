@@ -22,6 +22,8 @@ pub(crate) use random::Random;
 pub(crate) use report::Report;
 pub(crate) use sizes::Sizes;
 pub(crate) use values::Values;
+#[cfg(test)]
+pub(crate) use {histogram::Histogram, report::Tally};
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -336,9 +336,10 @@ impl Contenders {
             plan.prefix = row.values.prefix.to_owned();
             plan.sizes = Sizes::fixed(row.values.bytes);
             plan.stop = Stop::Filled;
-            if let Some(complaint) = load::run(&plan)?.complaint() {
+            let report = load::run(&plan)?;
+            if let Some(complaint) = report.complaint() {
                 let complaint = format!("filling {}: {complaint}", contender.name);
-                if contender.is_mmem {
+                if contender.is_mmem || report.tally.fault().is_some() {
                     return Err(complaint);
                 }
                 complaints.push(complaint);

@@ -32,6 +32,8 @@ pub(super) struct Figures {
     median_us: Vec<f64>,
     p99_us: Vec<f64>,
     misses: u64,
+    /// Requests answered by an error line.
+    refusals: u64,
 }
 
 impl Figures {
@@ -45,6 +47,7 @@ impl Figures {
             median_us: Vec::new(),
             p99_us: Vec::new(),
             misses: 0,
+            refusals: 0,
         }
     }
 
@@ -56,6 +59,7 @@ impl Figures {
         self.median_us.push(report.latency.percentile_ns(0.5) as f64 / 1e3);
         self.p99_us.push(report.latency.percentile_ns(0.99) as f64 / 1e3);
         self.misses += report.tally.misses;
+        self.refusals += report.tally.errors;
     }
 
     /// Processor time per key, as a multiple of the floor's.
@@ -136,8 +140,10 @@ fn write_row(text: &mut String, measured: &Measured<'_>) -> std::fmt::Result {
             middle(&figure.median_us),
             middle(&figure.p99_us),
         )?;
-        if figure.misses > 0 {
-            write!(text, "  ({} misses)", figure.misses)?;
+        for (count, what) in [(figure.misses, "misses"), (figure.refusals, "refusals")] {
+            if count > 0 {
+                write!(text, "  ({count} {what})")?;
+            }
         }
         writeln!(text)?;
     }
@@ -184,7 +190,7 @@ fn to_json(figures: &Figures) -> String {
     let rounds: Vec<String> = figures.multiple.iter().map(|multiple| format!("{multiple:.3}")).collect();
     format!(
         "{{\"server\":\"{}\",\"multiple\":{:.3},\"cpu_ns\":{:.1},\"keys_per_s\":{:.0},\"p50_us\":{:.1},\
-         \"p99_us\":{:.1},\"misses\":{},\"multiples\":[{}]}}",
+         \"p99_us\":{:.1},\"misses\":{},\"refusals\":{},\"multiples\":[{}]}}",
         figures.name.replace(['"', '\\'], "_"),
         middle(&figures.multiple),
         middle(&figures.cpu_ns),
@@ -192,6 +198,7 @@ fn to_json(figures: &Figures) -> String {
         middle(&figures.median_us),
         middle(&figures.p99_us),
         figures.misses,
+        figures.refusals,
         rounds.join(","),
     )
 }

@@ -109,7 +109,7 @@ impl Load {
         self.progress.erase();
         self.count_unanswered();
         let tally = std::mem::take(&mut self.tally);
-        match &tally.first_error {
+        match &tally.first_failure {
             Some(first) if tally.requests == 0 => Err(format!("not one request was answered: {first}")),
             _ => Ok(Report { seconds: ended_ns as f64 / 1e9, tally, latency: self.latency.clone() }),
         }
@@ -234,7 +234,7 @@ impl Load {
     /// Gives a broken connection up.
     fn lose(&mut self, index: usize, complaint: &str) {
         let Some(connection) = self.connections.get_mut(index).and_then(Option::take) else { return };
-        self.tally.error(complaint.as_bytes());
+        self.tally.failure(complaint);
         if connection.unanswered() > 0 {
             self.busy -= 1;
         }
@@ -245,7 +245,7 @@ impl Load {
         let missing: usize = self.connections.iter().flatten().map(Connection::unanswered).sum();
         if missing > 0 {
             let seconds = DRAIN_NS / SECOND_NS;
-            self.tally.error(format!("{missing} requests had no answer after {seconds} s").as_bytes());
+            self.tally.failure(&format!("{missing} requests had no answer after {seconds} s"));
         }
     }
 }
@@ -293,7 +293,7 @@ impl Progress {
             return;
         }
         let rate = tally.keys() - self.keys;
-        let (seconds, bad) = (now_ns / SECOND_NS, tally.errors + tally.wrong);
+        let (seconds, bad) = (now_ns / SECOND_NS, tally.errors + tally.failures + tally.wrong);
         let line = format!(
             "\r{seconds} s: {rate} keys/s, {} keys, {} misses, {bad} bad ",
             tally.keys(),

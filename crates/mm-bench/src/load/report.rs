@@ -13,14 +13,18 @@ pub(crate) struct Tally {
     pub(crate) misses: u64,
     /// Keys stored.
     pub(crate) sets: u64,
-    /// Requests answered by an error, or not at all.
+    /// Requests answered by an error line.
     pub(crate) errors: u64,
+    /// Connections that broke, and ends of runs at which answers were still missing.
+    pub(crate) failures: u64,
     /// Hits whose value was not the key's.
     pub(crate) wrong: u64,
     /// Bytes received.
     pub(crate) received_bytes: u64,
     /// The first error, as the server put it.
     pub(crate) first_error: Option<String>,
+    /// The first failure.
+    pub(crate) first_failure: Option<String>,
     /// The first wrong value.
     pub(crate) first_wrong: Option<String>,
 }
@@ -32,6 +36,12 @@ impl Tally {
         self.first_error.get_or_insert_with(|| line[..line.len().min(200)].escape_ascii().to_string());
     }
 
+    /// Counts a connection that broke, or answers that never came.
+    pub(super) fn failure(&mut self, what: &str) {
+        self.failures += 1;
+        self.first_failure.get_or_insert_with(|| what.to_owned());
+    }
+
     /// Counts a wrong value.
     pub(super) fn wrong(&mut self, describe: impl FnOnce() -> String) {
         self.wrong += 1;
@@ -41,6 +51,20 @@ impl Tally {
     /// Keys answered for.
     pub(crate) fn keys(&self) -> u64 {
         self.hits + self.misses + self.sets
+    }
+
+    /// Keys answered for, and requests answered by an error: what the server has had work with.
+    pub(crate) fn answered(&self) -> u64 {
+        self.keys() + self.errors
+    }
+
+    /// What was bad beside error lines, in one line; none if nothing was.
+    pub(crate) fn fault(&self) -> Option<String> {
+        match (&self.first_wrong, &self.first_failure) {
+            (Some(first), _) => Some(format!("{} wrong values, the first: {first}", self.wrong)),
+            (None, Some(first)) => Some(format!("{} failures, the first: {first}", self.failures)),
+            (None, None) => None,
+        }
     }
 }
 
@@ -85,7 +109,7 @@ impl Report {
             tally.hits,
             tally.misses,
             tally.sets,
-            tally.errors,
+            tally.errors + tally.failures,
             tally.wrong,
         )
     }
@@ -105,7 +129,7 @@ impl Report {
             tally.hits,
             tally.misses,
             tally.sets,
-            tally.errors,
+            tally.errors + tally.failures,
             tally.wrong,
             tally.received_bytes,
         )
@@ -113,11 +137,27 @@ impl Report {
 
     /// What was bad, in one line; none if all was well.
     pub(crate) fn complaint(&self) -> Option<String> {
-        let tally = &self.tally;
-        match (&tally.first_wrong, &tally.first_error) {
-            (Some(first), _) => Some(format!("{} wrong values, the first: {first}", tally.wrong)),
-            (None, Some(first)) => Some(format!("{} errors, the first: {first}", tally.errors)),
-            (None, None) => None,
-        }
+        let first = self.tally.first_error.as_ref();
+        let error = || first.map(|first| format!("{} errors, the first: {first}", self.tally.errors));
+        self.tally.fault().or_else(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_line_is_an_answer_and_a_broken_connection_is_none() {
+        let mut tally = Tally { sets: 3, ..Tally::default() };
+        tally.error(b"SERVER_ERROR out of memory");
+        assert_eq!((tally.keys(), tally.answered(), tally.fault()), (3, 4, None));
+        let report = |tally: &Tally| Report { seconds: 1.0, tally: tally.clone(), latency: Histogram::new() };
+        let complaint = report(&tally).complaint();
+        assert_eq!(complaint.as_deref(), Some("1 errors, the first: SERVER_ERROR out of memory"));
+        tally.failure("the server closed");
+        assert_eq!(tally.answered(), 4);
+        assert_eq!(tally.fault().as_deref(), Some("1 failures, the first: the server closed"));
+        assert_eq!(report(&tally).complaint(), tally.fault());
     }
 }

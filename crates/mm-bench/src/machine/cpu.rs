@@ -31,7 +31,9 @@ impl CpuTime {
             let text = match fs::read_to_string(task.path().join("schedstat")) {
                 Ok(text) => text,
                 // It has ended since the folder was listed.
-                Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::SRCH)) => continue,
+                Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::SRCH)) => {
+                    continue;
+                }
                 Err(error) => return Err(failed(error)),
             };
             let first = text.split_whitespace().next().and_then(|word| word.parse().ok());
