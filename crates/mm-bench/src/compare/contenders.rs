@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::report::Figures;
 use super::rest::bring_to_rest;
 use super::rows::{Row, Values};
 use crate::load::{self, Plan, Protocol, Sizes, Stop};
@@ -295,6 +296,14 @@ impl Contenders {
             filled: Vec::new(),
         });
         Ok(())
+    }
+
+    /// Notes which servers have lost keys of a row that all have room.
+    pub(super) fn remark_misses(&mut self, row: &Row, figures: &[Figures]) {
+        for figures in figures.iter().filter(|figures| row.misses_none() && figures.misses() > 0) {
+            let (name, misses) = (&figures.name, figures.misses());
+            self.remark(format!("{}: {misses} keys that {name} was given are missing", row.name));
+        }
     }
 
     fn remark(&mut self, remark: String) {

@@ -5,9 +5,9 @@
 //! from then.
 
 use super::contenders::Contenders;
-use super::plan;
 use super::report::Figures;
 use super::rows::Row;
+use super::{complaint, plan};
 use crate::load::{Load, Stop};
 use crate::machine::{median, tell};
 
@@ -66,7 +66,7 @@ pub(super) fn measure(
                 let mut load = Load::connect(&plan)?;
                 load.run(Stop::Seconds(WARM_UP_S))?;
                 let report = load.run(Stop::Seconds(SECONDS))?;
-                if let Some(complaint) = report.complaint() {
+                if let Some(complaint) = complaint(row, contender.is_mmem, &report) {
                     return Err(format!("{} at {rate:.0} keys/s, {}: {complaint}", row.name, contender.name));
                 }
                 latency.keys_per_s.push(report.keys_per_s());

@@ -67,6 +67,11 @@ impl Figures {
         middle(&self.multiple)
     }
 
+    /// Keys that were asked for and not there.
+    pub(super) fn misses(&self) -> u64 {
+        self.misses
+    }
+
     /// Keys answered in a second of a closed loop.
     pub(super) fn keys_per_s(&self) -> f64 {
         middle(&self.keys_per_s)

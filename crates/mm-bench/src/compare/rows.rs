@@ -213,6 +213,11 @@ impl Row {
         self.stores() && !self.values.fit()
     }
 
+    /// Whether every key that it asks for was stored before and has room.
+    pub(super) fn misses_none(&self) -> bool {
+        !self.is_fresh && self.values.fit()
+    }
+
     /// Whether a part of its requests are sets.
     pub(super) fn stores(&self) -> bool {
         self.set_ratio > 0.0

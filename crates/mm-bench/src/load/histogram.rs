@@ -14,7 +14,7 @@ pub(crate) struct Histogram {
 
 impl Histogram {
     /// Nothing counted yet.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { counts: vec![0; STEPS * (64 - STEP_BITS as usize + 1)], total: 0, longest_ns: 0 }
     }
 
