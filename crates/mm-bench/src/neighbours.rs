@@ -174,7 +174,11 @@ fn start(kind: &Kind, arguments: &NeighboursArguments, program: &Path) -> Result
     if rustix::process::geteuid().is_root() {
         command.args(["-u", "root"]);
     }
-    Server::start(&mut command, port)
+    let server = Server::start(&mut command, port)?;
+    if arguments.driver == "uring" {
+        server.need_rings(1)?;
+    }
+    Ok(server)
 }
 
 /// The connections of the well-behaved: they have stored all keys, and are to load the server at its rate.

@@ -52,11 +52,13 @@ struct Recipe {
     program: PathBuf,
     port_flag: &'static str,
     arguments: Vec<String>,
+    /// How many shards it has that must wait by io_uring.
+    rings: usize,
 }
 
 impl Recipe {
     fn new(program: &Path, port_flag: &'static str) -> Self {
-        Self { program: program.to_owned(), port_flag, arguments: Vec::new() }
+        Self { program: program.to_owned(), port_flag, arguments: Vec::new(), rings: 0 }
     }
 
     fn add<S: Into<String>>(&mut self, arguments: impl IntoIterator<Item = S>) {
@@ -66,7 +68,12 @@ impl Recipe {
     fn start(&self) -> Result<Server, String> {
         let port = free_port()?;
         let mut command = Command::new(&self.program);
-        Server::start(command.args([self.port_flag, &port.to_string()]).args(&self.arguments), port)
+        command.args([self.port_flag, &port.to_string()]).args(&self.arguments);
+        let server = Server::start(&mut command, port)?;
+        if self.rings > 0 {
+            server.need_rings(self.rings)?;
+        }
+        Ok(server)
     }
 }
 
@@ -153,10 +160,10 @@ impl Contenders {
             // Numbered, since a peer is often another version of what is compared anyway.
             let name =
                 format!("{}, peer {number}", peer.file_name().unwrap_or(peer.as_os_str()).to_string_lossy());
-            self.start_cache(&name, peer, &["-t", "1"], "")?;
+            self.start_cache(&name, self.recipe(peer, 1), "")?;
         }
         let advice = "install it with `apt-get install memcached`";
-        self.start_cache("memcached", Path::new("memcached"), &["-t", "1"], advice)?;
+        self.start_cache("memcached", self.recipe(Path::new("memcached"), 1), advice)?;
         self.start_redis()
     }
 
@@ -207,17 +214,17 @@ impl Contenders {
         let before = self.list.len();
         for count in threads {
             for driver in &drivers {
-                let (mut name, count) = (title.to_owned(), count.to_string());
-                let mut flags = vec!["-t", count.as_str()];
+                let mut name = title.to_owned();
+                let mut recipe = self.recipe(program, *count);
                 if let Some(driver) = driver {
                     name = format!("{name} {driver}");
-                    flags.extend(["--driver", driver]);
+                    recipe.add(["--driver", driver]);
+                    recipe.rings = if *driver == "uring" { *count as usize } else { 0 };
                 }
-                if threads.len() > 1 || count != "1" {
+                if threads.len() > 1 || *count != 1 {
                     name = format!("{name} -t {count}");
                 }
-                if let Err(refusal) =
-                    self.start_cache(&name, program, &flags, "build it with `cargo build --release`")
+                if let Err(refusal) = self.start_cache(&name, recipe, "build it with `cargo build --release`")
                 {
                     self.remark(format!("{name} is left out: {refusal}"));
                     complaint = Some(refusal);
@@ -227,29 +234,27 @@ impl Contenders {
         complaint.filter(|_| self.list.len() == before).map_or(Ok(()), Err)
     }
 
-    /// A server with memcached's flags.
-    fn start_cache(
-        &mut self,
-        name: &str,
-        program: &Path,
-        flags: &[&str],
-        advice: &str,
-    ) -> Result<(), String> {
-        if !self.wants(name) {
-            return Ok(());
-        }
-        if !is_there(program) {
-            self.remark(format!("{name} is missing ({}); {advice}", program.display()));
-            return Ok(());
-        }
-        tell(&format!("starting {name}"));
+    /// How a program with memcached's flags is started.
+    fn recipe(&self, program: &Path, threads: u32) -> Recipe {
         let mut recipe = Recipe::new(program, "-p");
         recipe.add(["-l", "127.0.0.1", "-m", &self.memory_mib.to_string()]);
-        recipe.add(["-c", CONNECTIONS, "-I", ITEM_SIZE]);
-        recipe.add(flags.iter().copied());
+        recipe.add(["-c", CONNECTIONS, "-I", ITEM_SIZE, "-t", &threads.to_string()]);
         if rustix::process::geteuid().is_root() {
             recipe.add(["-u", "root"]);
         }
+        recipe
+    }
+
+    /// A server with memcached's flags.
+    fn start_cache(&mut self, name: &str, recipe: Recipe, advice: &str) -> Result<(), String> {
+        if !self.wants(name) {
+            return Ok(());
+        }
+        if !is_there(&recipe.program) {
+            self.remark(format!("{name} is missing ({}); {advice}", recipe.program.display()));
+            return Ok(());
+        }
+        tell(&format!("starting {name}"));
         self.add_cache(name, Protocol::Text, recipe)
     }
 

@@ -67,6 +67,29 @@ impl Server {
         }
     }
 
+    /// Makes sure that each of its shards waits by io_uring: mmem goes on with epoll where the kernel refuses that.
+    ///
+    /// # Errors
+    /// A shard waits by epoll, or does not wait at all in time.
+    pub(crate) fn need_rings(&self, shards: usize) -> Result<(), String> {
+        let path = format!("/proc/{}/fd", self.id());
+        let start = Instant::now();
+        loop {
+            let entries = std::fs::read_dir(&path).map_err(|error| format!("{path}: {error}"))?;
+            let links = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+            let kinds: Vec<String> = links.map(|link| link.to_string_lossy().into_owned()).collect();
+            match all_rings(&kinds, shards) {
+                Some(true) => return Ok(()),
+                Some(false) => {
+                    return Err(format!("{} cannot use io_uring here, and uses epoll", self.title));
+                }
+                // The port is open before the shards run.
+                None if start.elapsed() < START_TIMEOUT => thread::sleep(Duration::from_millis(5)),
+                None => return Err(format!("{} has not begun to wait for its connections", self.title)),
+            }
+        }
+    }
+
     /// Asks it to stop and waits until it has.
     ///
     /// # Errors
@@ -123,10 +146,35 @@ impl Server {
     }
 }
 
+/// Whether all shards wait by io_uring, by what the descriptors of a process are; `None` while some do not wait yet.
+fn all_rings(descriptors: &[String], shards: usize) -> Option<bool> {
+    let count = |kind| descriptors.iter().filter(|descriptor| *descriptor == kind).count();
+    let (rings, polls) = (count("anon_inode:[io_uring]"), count("anon_inode:[eventpoll]"));
+    (rings + polls >= shards).then_some(rings >= shards)
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // One that has ended by itself is what these calls want anyway.
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::all_rings;
+
+    #[test]
+    fn a_shard_on_epoll_is_told_from_one_that_has_not_begun() {
+        let judge = |kinds: &[&str], shards| {
+            let links: Vec<String> = kinds.iter().map(|kind| format!("anon_inode:[{kind}]")).collect();
+            all_rings(&links, shards)
+        };
+        assert_eq!(judge(&["eventfd", "io_uring"], 1), Some(true));
+        assert_eq!(judge(&["eventfd", "io_uring"], 2), None);
+        assert_eq!(judge(&["eventpoll", "io_uring"], 2), Some(false));
+        assert_eq!(judge(&["eventpoll"], 1), Some(false));
+        assert_eq!(judge(&["io_uring", "io_uring"], 2), Some(true));
     }
 }
