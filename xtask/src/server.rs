@@ -53,6 +53,14 @@ impl Server {
         Ok(server)
     }
 
+    /// Whether its shards, so many, wait by io_uring: they go on with epoll where the kernel refuses that.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] if they do not wait in time.
+    pub(crate) fn has_rings(&self, shards: usize) -> Result<bool, Failure> {
+        has_rings(self.child.id(), shards)
+    }
+
     /// The port on loopback.
     pub(crate) fn port(&self) -> u16 {
         self.port
@@ -119,6 +127,27 @@ impl Drop for Server {
 fn binary() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     target.join("release").join("mmem")
+}
+
+/// Whether so many shards of a process wait by io_uring, and not by epoll.
+///
+/// # Errors
+/// [`Failure::Failed`] if they do not wait in time, or there is no such process.
+pub(crate) fn has_rings(pid: u32, shards: usize) -> Result<bool, Failure> {
+    let folder = format!("/proc/{pid}/fd");
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        let entries = fs::read_dir(&folder).map_err(|error| Failure::Failed(format!("{folder}: {error}")))?;
+        let links = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        let kinds: Vec<String> = links.map(|link| link.to_string_lossy().into_owned()).collect();
+        let count = |kind| kinds.iter().filter(|other| *other == kind).count();
+        let rings = count("anon_inode:[io_uring]");
+        if rings + count("anon_inode:[eventpoll]") >= shards {
+            return Ok(rings >= shards);
+        }
+        thread::sleep(PAUSE);
+    }
+    Err(Failure::Failed(format!("{folder}: its shards do not wait in time")))
 }
 
 /// The first TCP port in a file that mmem writes by `MEMCACHED_PORT_FILENAME`.

@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use super::{Choice, Client, failed};
 use crate::command::{Failure, Outcome};
 use crate::process::{program, run as run_program};
-use crate::server::Server;
+use crate::server::{Server, has_rings};
 use crate::tools;
 
 const DRIVERS: &[&str] = &["epoll", "uring"];
 const CONNECTIONS: u64 = 1000;
 const THREADS: u64 = 4;
+/// Shards of the server.
+const SHARDS: usize = 2;
 /// Keys stored, and keys asked for.
 const STORED: u64 = 400_000;
 const ASKED: u64 = 500_000;
@@ -43,8 +45,14 @@ fn run_on(driver: &str, seconds: u64) -> Outcome {
     fs::create_dir_all(tools::folder()).map_err(failed)?;
     let pid_file = tools::folder().join("restart-upgraded.pid");
     let pid_path = pid_file.display().to_string();
-    let arguments = ["-m", "1024", "-c", "2000", "-t", "2", "--driver", driver, "-P", &pid_path];
+    let shards = SHARDS.to_string();
+    let arguments = ["-m", "1024", "-c", "2000", "-t", &shards, "--driver", driver, "-P", &pid_path];
     let mut server = Server::start("restart-upgraded", &arguments)?;
+    let needs_rings = driver == "uring";
+    if needs_rings && !server.has_rings(SHARDS)? {
+        println!("left out: io_uring cannot be used here");
+        return server.stop();
+    }
     let address = server.address();
     fill(&address).map_err(failed)?;
     let (phase, seen) = (AtomicUsize::new(0), Mutex::new([Seen::default(); UPGRADES + 1]));
@@ -71,9 +79,17 @@ fn run_on(driver: &str, seconds: u64) -> Outcome {
         upgraded.map(|()| errors)
     });
     let pid = fs::read_to_string(&pid_file).unwrap_or_default();
+    let is_last_on_driver = match pid.trim().parse() {
+        Ok(pid) if needs_rings => has_rings(pid, SHARDS),
+        _ => Ok(true),
+    };
     drop(run_program(&mut program("kill", &["-TERM", pid.trim()])));
     server.wait();
-    report(&result?, &seen.into_inner().unwrap_or_default())
+    report(&result?, &seen.into_inner().unwrap_or_default())?;
+    if is_last_on_driver? {
+        return Ok(());
+    }
+    Err(Failure::Failed("the last process uses epoll, as the first did not".to_owned()))
 }
 
 fn seed_of(thread: u64) -> u64 {
