@@ -36,7 +36,7 @@ const VALUE_MAX: usize = 1_047_552;
 const PIPELINE_MAX: usize = 32;
 /// See [`PIPELINE_MAX`].
 const PIPELINE_BYTES_MAX: usize = 256 << 10;
-/// How often the resident memory is read.
+/// How often it is told how the server fares.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a writer waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -73,18 +73,20 @@ struct Progress {
 pub(crate) fn fill(seconds: u64) -> Result<Tally, Failure> {
     let server = Server::start("memory", &["-m", &LIMIT_MIB.to_string()])?;
     let (progress, address) = (&Progress::default(), &server.address());
-    let (highest, writers) = thread::scope(|scope| {
+    let (watched, writers) = thread::scope(|scope| {
         let writers: Vec<_> =
             (1..=WRITERS).map(|seed| scope.spawn(move || write(address, seed, progress))).collect();
-        let highest = watch(&server, seconds, progress);
+        let watched = watch(&server, seconds, progress);
         progress.stop.store(true, Ordering::Relaxed);
         let results: Vec<_> = writers.into_iter().map(|writer| writer.join()).collect();
-        (highest, results)
+        (watched, results)
     });
     for result in writers {
         result.unwrap_or_else(|_| Err(Failure::Failed("a writer panicked".to_owned())))?;
     }
-    let highest_kib = highest?;
+    watched?;
+    // What is resident between two looks counts too.
+    let highest_kib = server.peak_kib()?;
     server.stop()?;
     let bound_kib = (LIMIT_MIB + ALLOWANCE_MIB) << 10;
     println!(
@@ -96,19 +98,17 @@ pub(crate) fn fill(seconds: u64) -> Result<Tally, Failure> {
     Ok(Tally::ONE_PASSED)
 }
 
-/// Reads the resident memory until the time is over; the highest reading, in KiB.
-fn watch(server: &Server, seconds: u64, progress: &Progress) -> Result<u64, Failure> {
+/// Tells how it goes until the time is over.
+fn watch(server: &Server, seconds: u64, progress: &Progress) -> Outcome {
     let end = Instant::now() + Duration::from_secs(seconds);
-    let mut highest_kib = server.resident_kib()?;
     while Instant::now() < end {
         thread::sleep(SAMPLE_INTERVAL);
         let now_kib = server.resident_kib()?;
-        highest_kib = highest_kib.max(now_kib);
         let writes = progress.writes.load(Ordering::Relaxed);
         let mib = progress.bytes.load(Ordering::Relaxed) >> 20;
         println!("{writes} writes, {mib} MiB written, {now_kib} KiB resident");
     }
-    Ok(highest_kib)
+    Ok(())
 }
 
 /// Writes until told to stop. The seed decides all keys and sizes.

@@ -89,11 +89,22 @@ impl Server {
     /// # Errors
     /// [`Failure::Failed`] if the process has ended.
     pub(crate) fn resident_kib(&self) -> Result<u64, Failure> {
+        self.status_kib("VmRSS:")
+    }
+
+    /// The most of the process that was ever resident, in KiB.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] if the process has ended.
+    pub(crate) fn peak_kib(&self) -> Result<u64, Failure> {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, field: &str) -> Result<u64, Failure> {
         let path = format!("/proc/{}/status", self.child.id());
         let status = fs::read_to_string(&path).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.and_then(|line| line.split_whitespace().next()).and_then(|word| word.parse().ok());
-        number.ok_or_else(|| Failure::Failed(format!("{}: no VmRSS in {path}", self.name)))
+        number_in(&status, field)
+            .ok_or_else(|| Failure::Failed(format!("{}: no {field} in {path}", self.name)))
     }
 
     /// Asks it to stop and waits until it has.
@@ -150,6 +161,12 @@ pub(crate) fn has_rings(pid: u32, shards: usize) -> Result<bool, Failure> {
     Err(Failure::Failed(format!("{folder}: its shards do not wait in time")))
 }
 
+/// The number behind the name of a field.
+fn number_in(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 /// The first TCP port in a file that mmem writes by `MEMCACHED_PORT_FILENAME`.
 fn port_in(file: &str) -> Option<u16> {
     let line = file.lines().find(|line| line.starts_with("TCP "))?;
@@ -173,7 +190,15 @@ pub(crate) fn with_client<T>(
 
 #[cfg(test)]
 mod tests {
-    use super::port_in;
+    use super::{number_in, port_in};
+
+    #[test]
+    fn the_peak_is_not_what_is_resident_now() {
+        let status = "VmPeak:\t  900 kB\nVmHWM:\t   70 kB\nVmRSS:\t   60 kB\n";
+        assert_eq!(number_in(status, "VmHWM:"), Some(70));
+        assert_eq!(number_in(status, "VmRSS:"), Some(60));
+        assert_eq!(number_in(status, "VmSwap:"), None);
+    }
 
     #[test]
     fn the_port_is_found_in_either_family() {
