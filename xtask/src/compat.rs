@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Program, Stdio};
 
 use crate::command::{Command, Failure, Outcome};
-use crate::process::{cargo, root, run as run_program, title};
+use crate::process::{cargo, release, root, run as run_program, title};
 
 /// The command.
 pub(crate) const COMMAND: Command = Command {
@@ -118,7 +118,7 @@ fn prepare() -> Result<PathBuf, Failure> {
     let source = fetch(&folder)?;
     let program = folder.join("memcached-debug");
     drop(fs::remove_file(&program));
-    symlink(root().join("target/release/mmem"), &program).map_err(|error| failed(&program, &error))?;
+    symlink(release().join("mmem"), &program).map_err(|error| failed(&program, &error))?;
     for part in ["t", "doc"] {
         let link = folder.join(part);
         drop(fs::remove_file(&link));

@@ -11,7 +11,7 @@ use std::process::Command as Program;
 
 use crate::checks::Tally;
 use crate::command::{Command, Failure, Outcome, no_arguments};
-use crate::process::{cargo, program, root, run as run_program, title};
+use crate::process::{cargo, program, release, run as run_program, title};
 
 /// The command.
 pub(crate) const COMMAND: Command = Command {
@@ -48,7 +48,7 @@ fn run(arguments: &[String]) -> Outcome {
 pub(crate) fn check() -> Result<Tally, Failure> {
     let build = ["build", "--quiet", "--release", "--package", "mm-memcached", "--example", "requests"];
     run_program(&mut cargo(&build))?;
-    let binary = root().join("target/release/examples/requests");
+    let binary = release().join("examples/requests");
     let locking = locking_instructions(&binary)?;
     for verb in VERBS {
         let found = executed_per_request(&binary, &[verb])?.intersection(&locking).count();

@@ -1,5 +1,6 @@
 //! Running other programs, and where the workspace is.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command as Program;
 
@@ -12,6 +13,16 @@ pub(crate) fn root() -> PathBuf {
     let mut root = PathBuf::from(manifest);
     root.pop();
     root
+}
+
+/// Where the release builds of cargos that we run go.
+pub(crate) fn release() -> PathBuf {
+    release_in(&root(), std::env::var_os("CARGO_TARGET_DIR"))
+}
+
+/// The folder of release builds of a tree, with `CARGO_TARGET_DIR`; a relative one counts from where cargo runs.
+fn release_in(root: &Path, target: Option<OsString>) -> PathBuf {
+    root.join(target.unwrap_or_else(|| "target".into())).join("release")
 }
 
 /// A program that will run in the workspace's root folder.
@@ -46,4 +57,17 @@ pub(crate) fn title(program: &Program) -> String {
     let mut words = vec![name.to_string_lossy().into_owned()];
     words.extend(program.get_args().map(|word| word.to_string_lossy().into_owned()));
     words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn release_builds_are_where_cargo_puts_them() {
+        let folder = |target: Option<&str>| release_in(Path::new("/tree"), target.map(OsString::from));
+        assert_eq!(folder(None), Path::new("/tree/target/release"));
+        assert_eq!(folder(Some("/elsewhere")), Path::new("/elsewhere/release"));
+        assert_eq!(folder(Some("near")), Path::new("/tree/near/release"));
+    }
 }

@@ -1,13 +1,12 @@
 //! The release build of mmem, started for a check on a port of its own.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::{Child, Command as Program, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::command::{Failure, Outcome};
-use crate::process::{program, root, run};
+use crate::process::{program, release, run};
 use crate::tools;
 
 /// How long a server may take to start or to stop.
@@ -34,10 +33,11 @@ impl Server {
         fs::create_dir_all(&folder).map_err(|error| failed(format!("{}: {error}", folder.display())))?;
         let port_file = folder.join(format!("{name}.port"));
         drop(fs::remove_file(&port_file));
-        let mut mmem = Program::new(binary());
+        let binary = release().join("mmem");
+        let mut mmem = Program::new(&binary);
         mmem.args(["-p", "-1", "-u", "root"]).args(arguments).stdin(Stdio::null());
         mmem.env("MEMCACHED_PORT_FILENAME", &port_file);
-        let child = mmem.spawn().map_err(|error| failed(format!("{}: {error}", binary().display())))?;
+        let child = mmem.spawn().map_err(|error| failed(format!("{}: {error}", binary.display())))?;
         let mut server = Self { child, port: 0, name: name.to_owned() };
         let deadline = Instant::now() + PATIENCE;
         while server.port == 0 {
@@ -132,12 +132,6 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
-}
-
-/// Where cargo puts the release build.
-fn binary() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target.join("release").join("mmem")
 }
 
 /// Whether so many shards of a process wait by io_uring, and not by epoll.
