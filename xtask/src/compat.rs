@@ -192,14 +192,15 @@ fn run_test(folder: &Path, name: &str, differences: &[&str]) -> Result<String, S
         let ended = child.wait();
         let group = format!("-{}", child.id());
         drop(Program::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status());
-        ended.and_then(|_| fs::read(&written))
+        ended.and_then(|status| Ok((status.code(), fs::read(&written)?)))
     });
-    let written = ended.map_err(|error| format!("cannot run `{}`: {error}", title(&test)))?;
-    judge(&String::from_utf8_lossy(&written), differences)
+    let (code, written) = ended.map_err(|error| format!("cannot run `{}`: {error}", title(&test)))?;
+    judge(&String::from_utf8_lossy(&written), code, differences)
 }
 
-/// Judges a test by what it has written, in the Test Anything Protocol.
-fn judge(written: &str, differences: &[&str]) -> Result<String, String> {
+/// Judges a test by what it has written, in the Test Anything Protocol, and by its exit code (none after a signal),
+/// which is the number of assertions that failed.
+fn judge(written: &str, code: Option<i32>, differences: &[&str]) -> Result<String, String> {
     let mut passed = 0;
     let mut planned = None;
     let mut differing = Vec::new();
@@ -220,6 +221,13 @@ fn judge(written: &str, differences: &[&str]) -> Result<String, String> {
     if passed + differing.len() != planned {
         return Err(format!("{passed} of {planned} assertions passed, then it ended"));
     }
+    if passed == 0 {
+        return Err(format!("nothing was asserted: {}", written.trim()));
+    }
+    if code.and_then(|code| usize::try_from(code).ok()) != Some(differing.len()) {
+        let code = code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
+        return Err(format!("{passed} passed and {} differed, but it ended with {code}", differing.len()));
+    }
     match differing[..] {
         [] => Ok(format!("{passed} passed")),
         _ => Ok(format!("{passed} passed; otherwise than 1.6.18, as documented: {}", differing.join("; "))),
@@ -236,11 +244,22 @@ mod tests {
 
     #[test]
     fn only_documented_assertions_may_fail() {
-        assert_eq!(judge("1..2\nok 1 - a\nok 2\n", &[]), Ok("2 passed".to_owned()));
-        assert_eq!(judge("ok 1 - a\nnot ok 2 - b\n1..2\n", &[]), Err("not ok 2 - b".to_owned()));
-        assert!(judge("1..2\nok 1\nnot ok 2 - b\n", &["b"]).is_ok());
-        assert_eq!(judge("1..3\nok 1\n", &[]), Err("1 of 3 assertions passed, then it ended".to_owned()));
-        assert_eq!(judge("", &[]), Err("it ended without a plan".to_owned()));
-        assert_eq!(judge("1..0 # SKIP no\n", &[]), Ok("0 passed".to_owned()));
+        let differing = |written, differences: &[&str]| judge(written, Some(1), differences);
+        let whole = |written| judge(written, Some(0), &[]);
+        assert_eq!(whole("1..2\nok 1 - a\nok 2\n"), Ok("2 passed".to_owned()));
+        assert_eq!(differing("ok 1 - a\nnot ok 2 - b\n1..2\n", &[]), Err("not ok 2 - b".to_owned()));
+        assert!(differing("1..2\nok 1\nnot ok 2 - b\n", &["b"]).is_ok());
+        assert_eq!(whole("1..3\nok 1\n"), Err("1 of 3 assertions passed, then it ended".to_owned()));
+        assert_eq!(whole(""), Err("it ended without a plan".to_owned()));
+    }
+
+    #[test]
+    fn a_test_that_asserts_nothing_or_ends_badly_has_not_passed() {
+        let nothing = judge("1..0 # SKIP no\n", Some(0), &[]);
+        assert_eq!(nothing, Err("nothing was asserted: 1..0 # SKIP no".to_owned()));
+        let died = judge("1..1\nok 1\n", Some(255), &[]);
+        assert_eq!(died, Err("1 passed and 0 differed, but it ended with exit code 255".to_owned()));
+        assert!(judge("1..1\nok 1\n", None, &[]).is_err());
+        assert!(judge("1..2\nok 1\nnot ok 2 - b\n", Some(2), &["b"]).is_err());
     }
 }
