@@ -120,7 +120,8 @@ impl Checks {
 /// Runs `cargo test`, its output on our terminal, and counts the tests of all its programs.
 ///
 /// # Errors
-/// [`Failure::Failed`] if it cannot be started, or fails without a failed test.
+/// [`Failure::Failed`] if it cannot be started, fails without a failed test, or has no test to run: what selects tests
+/// by name would then check nothing.
 pub(crate) fn count_tests(program: &mut Program) -> Result<Tally, Failure> {
     let title = title(program);
     let failed = |error: std::io::Error| Failure::Failed(format!("cannot run `{title}`: {error}"));
@@ -137,10 +138,16 @@ pub(crate) fn count_tests(program: &mut Program) -> Result<Tally, Failure> {
         }
     }
     let status = child.wait().map_err(failed)?;
-    if !status.success() && tally.failed == 0 {
-        return Err(Failure::Failed(format!("`{title}` failed: {status}")));
+    judge(tally, status.success()).map_err(|what| Failure::Failed(format!("`{title}` {what}: {status}")))
+}
+
+/// What the counts of all test programs mean.
+fn judge(tally: Tally, succeeded: bool) -> Result<Tally, &'static str> {
+    match (tally, succeeded) {
+        (Tally { failed: 0, .. }, false) => Err("failed"),
+        (Tally { passed: 0, failed: 0 }, true) => Err("ran no test"),
+        _ => Ok(tally),
     }
-    Ok(tally)
 }
 
 /// The counts in the line with which a test program ends.
@@ -155,7 +162,7 @@ fn parse_result(line: &str) -> Option<Tally> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Checks, Tally, parse_result};
+    use super::{Checks, Tally, judge, parse_result};
     use crate::command::Failure;
 
     #[test]
@@ -163,6 +170,16 @@ mod tests {
         let line = "test result: FAILED. 17 passed; 2 failed; 0 ignored; 0 measured; 3 filtered out";
         assert_eq!(parse_result(line), Some(Tally { passed: 17, failed: 2 }));
         assert_eq!(parse_result("test a::b ... ok"), None);
+    }
+
+    #[test]
+    fn a_run_of_no_tests_is_no_success() {
+        let (none, one) = (Tally { passed: 0, failed: 0 }, Tally { passed: 1, failed: 0 });
+        assert_eq!(judge(none, true), Err("ran no test"));
+        assert_eq!(judge(one, true), Ok(one));
+        assert_eq!(judge(one, false), Err("failed"));
+        let failed = Tally { passed: 0, failed: 2 };
+        assert_eq!(judge(failed, false), Ok(failed));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::process::Command as Program;
 
 use crate::checks::Tally;
 use crate::command::{Command, Failure, Outcome, no_arguments};
-use crate::process::{cargo, program, release, run as run_program, title};
+use crate::process::{cargo, printed, program, release, run as run_program};
 
 /// The command.
 pub(crate) const COMMAND: Command = Command {
@@ -127,7 +127,7 @@ fn parse_counts(text: &str) -> Counts {
 
 /// Where `main` begins in the program's file.
 fn start_of_main(binary: &Path) -> Result<u64, Failure> {
-    let text = output_of(Program::new("nm").arg(binary))?;
+    let text = printed(Program::new("nm").arg(binary))?;
     let main = text.lines().find_map(|line| line.strip_suffix(" T main"));
     main.and_then(|address| u64::from_str_radix(address, 16).ok())
         .ok_or_else(|| Failure::Failed("nm does not tell where main is".to_owned()))
@@ -135,7 +135,7 @@ fn start_of_main(binary: &Path) -> Result<u64, Failure> {
 
 /// Addresses of the instructions that lock the bus or order memory.
 fn locking_instructions(binary: &Path) -> Result<HashSet<u64>, Failure> {
-    let text = output_of(Program::new("objdump").args(["-d", "--no-show-raw-insn"]).arg(binary))?;
+    let text = printed(Program::new("objdump").args(["-d", "--no-show-raw-insn"]).arg(binary))?;
     let instructions = text.lines().filter_map(|line| line.trim_start().split_once(":\t"));
     let locking = instructions.filter(|(_, instruction)| is_locking(instruction));
     Ok(locking.filter_map(|(address, _)| u64::from_str_radix(address, 16).ok()).collect())
@@ -148,15 +148,6 @@ fn is_locking(instruction: &str) -> bool {
         Some("lock" | "mfence" | "lfence" | "sfence") => true,
         Some(name) => name.starts_with("xchg") && instruction.contains('('),
         None => false,
-    }
-}
-
-fn output_of(program: &mut Program) -> Result<String, Failure> {
-    let title = title(program);
-    match program.output() {
-        Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        Ok(output) => Err(Failure::Failed(format!("`{title}` failed: {}", output.status))),
-        Err(error) => Err(Failure::Failed(format!("cannot run `{title}`: {error}"))),
     }
 }
 

@@ -4,9 +4,9 @@
 //! tool.
 
 use crate::checks::{Checks, count_tests};
-use crate::command::{Command, Outcome};
+use crate::command::{Command, Failure, Outcome};
 use crate::locks;
-use crate::process::{cargo, program, root};
+use crate::process::{cargo, printed, program, root};
 use crate::sim;
 use crate::targets;
 use crate::toolchain::{REMEDY, Toolchain};
@@ -140,9 +140,13 @@ fn fuzz(checks: &mut Checks) {
         checks.skip("fuzzing", "rustup toolchain install nightly && cargo install cargo-fuzz");
         return;
     }
-    let listed = program("cargo", &["+nightly", "fuzz", "list"]).output();
-    let targets =
-        listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let targets = match fuzz_targets() {
+        Ok(targets) => targets,
+        Err(failure) => {
+            checks.check("fuzzing", || Err(failure));
+            return;
+        }
+    };
     for target in targets.lines() {
         let seconds = format!("-max_total_time={FUZZ_SECONDS}");
         let dictionary = "-dict=fuzz/memcached.dict";
@@ -150,6 +154,15 @@ fn fuzz(checks: &mut Checks) {
             program("cargo", &["+nightly", "fuzz", "run", target, "--", &seconds, dictionary, FUZZ_TIMEOUT]);
         checks.program(&format!("fuzzing {target}"), &mut fuzzer);
     }
+}
+
+/// The names of the fuzz targets, one in a line; there is one at least.
+fn fuzz_targets() -> Result<String, Failure> {
+    let targets = printed(&mut program("cargo", &["+nightly", "fuzz", "list"]))?;
+    if targets.trim().is_empty() {
+        return Err(Failure::Failed("`cargo fuzz list` names no target".to_owned()));
+    }
+    Ok(targets)
 }
 
 fn tested_target(checks: &mut Checks, tested: &TestedTarget) {

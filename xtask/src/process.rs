@@ -51,6 +51,19 @@ pub(crate) fn run(program: &mut Program) -> Outcome {
     }
 }
 
+/// Runs a program to its end and gives what it has printed on its standard output.
+///
+/// # Errors
+/// [`Failure::Failed`] if it cannot be started or does not exit with 0.
+pub(crate) fn printed(program: &mut Program) -> Result<String, Failure> {
+    let title = title(program);
+    match program.output() {
+        Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Ok(output) => Err(Failure::Failed(format!("`{title}` failed: {}", output.status))),
+        Err(error) => Err(Failure::Failed(format!("cannot run `{title}`: {error}"))),
+    }
+}
+
 /// A program and its arguments as one would type them.
 pub(crate) fn title(program: &Program) -> String {
     let name = Path::new(program.get_program()).file_name().unwrap_or_default();
