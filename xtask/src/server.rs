@@ -1,7 +1,7 @@
 //! The release build of mmem, started for a check on a port of its own.
 
 use std::fs;
-use std::process::{Child, Command as Program, Stdio};
+use std::process::{Child, Command as Program, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -80,8 +80,24 @@ impl Server {
     }
 
     /// Waits until the process has ended, whether by itself or not.
-    pub(crate) fn wait(&mut self) {
-        drop(self.child.wait());
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] if it still runs after this time.
+    pub(crate) fn wait(&mut self, patience: Duration) -> Outcome {
+        self.ended(patience).map(|_| ())
+    }
+
+    /// How the process ended.
+    fn ended(&mut self, patience: Duration) -> Result<ExitStatus, Failure> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) if Instant::now() < deadline => thread::sleep(PAUSE),
+                Ok(None) => return Err(Failure::Failed(format!("{}: did not stop in time", self.name))),
+                Err(error) => return Err(Failure::Failed(format!("{}: {error}", self.name))),
+            }
+        }
     }
 
     /// The resident memory of the process, in KiB.
@@ -113,17 +129,10 @@ impl Server {
     /// [`Failure::Failed`] if it does not stop in time, or not with exit code 0.
     pub(crate) fn stop(mut self) -> Outcome {
         run(&mut program("kill", &["-TERM", &self.child.id().to_string()]))?;
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            match self.child.try_wait() {
-                Ok(Some(status)) if status.success() => return Ok(()),
-                Ok(Some(status)) => {
-                    return Err(Failure::Failed(format!("{}: ended with {status}", self.name)));
-                }
-                Ok(None) | Err(_) => thread::sleep(PAUSE),
-            }
+        match self.ended(PATIENCE)? {
+            status if status.success() => Ok(()),
+            status => Err(Failure::Failed(format!("{}: ended with {status}", self.name))),
         }
-        Err(Failure::Failed(format!("{}: did not stop in time", self.name)))
     }
 }
 

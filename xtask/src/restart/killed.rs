@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::thread;
 use std::time::Duration;
 
-use super::{Choice, Client, MemoryFile, failed};
+use super::{Choice, Client, MemoryFile, PATIENCE, failed};
 use crate::command::{Failure, Outcome};
 use crate::server::Server;
 
@@ -68,7 +68,7 @@ pub(super) fn run(memory: &MemoryFile, rounds: u64) -> Outcome {
             End::InOrder => server.signal("USR1")?,
         }
         kills += u64::from(last_end != End::InOrder);
-        server.wait();
+        server.wait(PATIENCE)?;
     }
     memory.forget();
     println!(

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Choice, Client, failed};
+use super::{Choice, Client, PATIENCE, failed};
 use crate::command::{Failure, Outcome};
 use crate::process::{program, run as run_program};
 use crate::server::{Server, has_rings};
@@ -84,8 +84,9 @@ fn run_on(driver: &str, seconds: u64) -> Outcome {
         _ => Ok(true),
     };
     drop(run_program(&mut program("kill", &["-TERM", pid.trim()])));
-    server.wait();
+    let ended = server.wait(PATIENCE);
     report(&result?, &seen.into_inner().unwrap_or_default())?;
+    ended?;
     if is_last_on_driver? {
         return Ok(());
     }

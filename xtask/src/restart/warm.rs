@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Instant;
 
-use super::{Client, MemoryFile, failed};
+use super::{Client, MemoryFile, PATIENCE, failed};
 use crate::command::{Failure, Outcome};
 use crate::server::Server;
 
@@ -26,7 +26,7 @@ pub(super) fn run(memory: &MemoryFile, items: u64) -> Outcome {
     let before = client.stat("curr_items").map_err(failed)?;
     let began = Instant::now();
     server.signal("USR1")?;
-    server.wait();
+    server.wait(PATIENCE)?;
     let saved = began.elapsed();
     let began = Instant::now();
     let server = Server::start("restart-warm", &arguments)?;
