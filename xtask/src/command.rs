@@ -44,6 +44,23 @@ impl fmt::Display for Failure {
     }
 }
 
+/// The number of `--seconds N`, 1 at least, or what it is without that.
+///
+/// # Errors
+/// [`Failure::Usage`] for any other arguments.
+pub(crate) fn seconds(name: &str, arguments: &[String], default: u64) -> Result<u64, Failure> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let seconds = match words.as_slice() {
+        [] => Some(default),
+        ["--seconds", number] => number.parse().ok().filter(|seconds| *seconds > 0),
+        _ => None,
+    };
+    seconds.ok_or_else(|| {
+        let given = words.join(" ");
+        Failure::Usage(format!("{name} takes --seconds and a whole number above 0, not '{given}'"))
+    })
+}
+
 /// Refuses arguments for a command that takes none.
 ///
 /// # Errors
@@ -52,5 +69,23 @@ pub(crate) fn no_arguments(name: &str, arguments: &[String]) -> Outcome {
     match arguments.first() {
         None => Ok(()),
         Some(first) => Err(Failure::Usage(format!("{name} takes no arguments, but was given '{first}'"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seconds;
+
+    #[test]
+    fn seconds_are_a_number_above_0() {
+        let given = |words: &[&str]| {
+            let arguments: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+            seconds("memory", &arguments, 60).ok()
+        };
+        assert_eq!(given(&[]), Some(60));
+        assert_eq!(given(&["--seconds", "5"]), Some(5));
+        for wrong in [&["--seconds", "0"][..], &["--seconds"], &["--seconds", "x"], &["5"]] {
+            assert_eq!(given(wrong), None, "{wrong:?}");
+        }
     }
 }

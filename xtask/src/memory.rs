@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::checks::Tally;
-use crate::command::{Command, Failure, Outcome};
+use crate::command::{Command, Failure, Outcome, seconds};
 use crate::process::{cargo, run as run_program};
 use crate::server::Server;
 
@@ -42,18 +42,7 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn run(arguments: &[String]) -> Outcome {
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let seconds = match words.as_slice() {
-        [] => Some(SECONDS),
-        ["--seconds", number] => number.parse().ok(),
-        _ => None,
-    };
-    let Some(seconds) = seconds else {
-        return Err(Failure::Usage(format!(
-            "memory takes --seconds and a whole number, not '{}'",
-            words.join(" ")
-        )));
-    };
+    let seconds = seconds("memory", arguments, SECONDS)?;
     run_program(&mut cargo(&["build", "--quiet", "--release", "--package", "mmem"]))?;
     fill(seconds).map(|_| ())
 }

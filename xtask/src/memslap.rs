@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::checks::Tally;
-use crate::command::{Command, Failure, Outcome};
+use crate::command::{Command, Failure, Outcome, seconds};
 use crate::process::{cargo, program, run as run_program};
 use crate::server::Server;
 use crate::tools::{self, LIBMEMCACHED};
@@ -29,16 +29,7 @@ const MEMCSLAP_KEYS: u64 = 2000;
 const MEMCSLAP_CONNECTIONS: u64 = 8;
 
 fn run(arguments: &[String]) -> Outcome {
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let seconds = match words.as_slice() {
-        [] => Some(SECONDS),
-        ["--seconds", number] => number.parse().ok(),
-        _ => None,
-    };
-    let Some(seconds) = seconds else {
-        let what = format!("memslap takes --seconds and a whole number, not '{}'", words.join(" "));
-        return Err(Failure::Usage(what));
-    };
+    let seconds = seconds("memslap", arguments, SECONDS)?;
     run_program(&mut cargo(&["build", "--quiet", "--release", "--package", "mmem"]))?;
     load(seconds).map(|_| ())
 }

@@ -40,6 +40,9 @@ fn run(arguments: &[String]) -> Outcome {
             _ => return Err(usage()),
         }
     }
+    if (items, rounds, seconds) == (0, 0, 0) {
+        return Err(Failure::Usage("restart would do nothing with 0 of everything".to_owned()));
+    }
     run_program(&mut cargo(&["build", "--quiet", "--release", "--package", "mmem"]))?;
     let memory = MemoryFile::new();
     if items != 0 {
