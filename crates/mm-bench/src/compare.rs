@@ -90,6 +90,9 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<ExitCode, String> {
         let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
         return Err(format!("--only names no row; there are {}", names.join(", ")));
     }
+    if arguments.rounds == Some(0) {
+        return Err("--rounds 0 would measure nothing; give 1 or more".to_owned());
+    }
     let mut contenders = contenders::start(&wanted(arguments), &rows)?;
     let first = measure_all(arguments, &mut contenders, &rows, true)?;
     report::print_remarks(contenders.remarks())?;

@@ -41,15 +41,27 @@ const DELETE_ONE_IN: u64 = 10;
 /// How unequally keys are overwritten.
 const ZIPF_ALPHA: f64 = 0.99;
 
+/// The caches that are measured.
+const KINDS: [Kind; 3] = [Kind::Mmem, Kind::Memcached, Kind::Redis];
+
 const SIZES: [usize; 5] = [8, 100, 230, 1000, 4000];
 
 /// Runs the command.
 ///
 /// # Errors
-/// A server does not start or breaks off.
+/// A server does not start or breaks off, or the arguments name nothing.
 pub(crate) fn command(arguments: &DensityArguments) -> Result<ExitCode, String> {
     let mut mixes: Vec<Mix> = SIZES.iter().map(|&size| Mix::fixed(size)).collect();
     mixes.extend(Mix::meta());
+    if let Some(only) = arguments.only.as_ref().filter(|only| mixes.iter().all(|mix| mix.name != **only)) {
+        let names: Vec<&str> = mixes.iter().map(|mix| mix.name.as_str()).collect();
+        return Err(format!("--only {only} names no values; there are {}", names.join(", ")));
+    }
+    if let Some(cache) =
+        arguments.cache.as_ref().filter(|cache| KINDS.iter().all(|kind| kind.name() != **cache))
+    {
+        return Err(format!("--cache {cache}: there are {}", KINDS.map(Kind::name).join(", ")));
+    }
     mixes.retain(|mix| arguments.only.as_ref().is_none_or(|only| mix.name == *only));
     let out = &mut io::stdout().lock();
     let printed = |error: io::Error| error.to_string();
@@ -75,7 +87,7 @@ pub(crate) fn command(arguments: &DensityArguments) -> Result<ExitCode, String> 
     for &limit_mib in &arguments.limits {
         for mix in &mixes {
             for ttl_s in [0, TTL_S] {
-                for kind in [Kind::Mmem, Kind::Memcached, Kind::Redis] {
+                for kind in KINDS {
                     if arguments.cache.as_ref().is_some_and(|cache| cache != kind.name()) {
                         continue;
                     }

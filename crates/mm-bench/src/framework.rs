@@ -18,6 +18,9 @@ use crate::load::{Load, Plan, Protocol, Stop};
 use crate::machine::{median, tell};
 use contenders::Contender;
 
+/// What `--only` names.
+const PARTS: [&str; 3] = ["echo", "idle", "costs"];
+
 /// Connections of the echo rows, each with one message under way.
 const CONNECTIONS: usize = 50;
 
@@ -50,6 +53,12 @@ pub(crate) struct FrameworkArguments {
 /// Two cores are not to be had, a server does not start or answers wrongly.
 pub(crate) fn run(arguments: &FrameworkArguments) -> Result<ExitCode, String> {
     let wants = |part: &str| arguments.only.as_deref().is_none_or(|only| only == part);
+    if !PARTS.iter().any(|part| wants(part)) {
+        return Err(format!("--only names no part; there are {}", PARTS.join(", ")));
+    }
+    if arguments.rounds == Some(0) {
+        return Err("--rounds 0 would measure nothing; give 1 or more".to_owned());
+    }
     if wants("echo") {
         echo(arguments)?;
     }

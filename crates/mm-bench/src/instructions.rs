@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use clap::Args;
 
 use crate::load::{self, Plan, Sizes, Stop};
-use crate::machine::{Server, free_port, tell};
+use crate::machine::{Server, free_port, is_there, tell};
 
 /// 14 bytes, to which each key adds a number of six digits.
 const PREFIX: &str = "instructions--";
@@ -48,21 +48,34 @@ pub(crate) struct InstructionsArguments {
 /// Counts and prints a line per server.
 ///
 /// # Errors
-/// valgrind is missing, or a server does not run under it.
+/// valgrind is missing, or a program that was named. What does not run under valgrind is in the table, and the exit
+/// code a failure.
 pub(crate) fn run(arguments: &InstructionsArguments) -> Result<ExitCode, String> {
     if Command::new("valgrind").arg("--version").output().is_err() {
         return Err("valgrind is missing; install it with `apt-get install valgrind`".to_owned());
     }
     let beside = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
     let mmem = arguments.mmem.clone().unwrap_or_else(|| beside.with_file_name("mmem"));
-    let peers = arguments.peer.iter().cloned().chain([PathBuf::from("memcached")]);
-    let programs = [(mmem, OWN_CONNECTIONS)].into_iter().chain(peers.map(|peer| (peer, PEER_CONNECTIONS)));
+    let peers = arguments.peer.iter().map(|peer| (peer.clone(), PEER_CONNECTIONS));
+    let mut programs: Vec<(PathBuf, &str)> = [(mmem, OWN_CONNECTIONS)].into_iter().chain(peers).collect();
+    if let Some((missing, _)) = programs.iter().find(|(program, _)| !is_there(program)) {
+        return Err(format!("{}: there is no such program", missing.display()));
+    }
+    programs.push((PathBuf::from("memcached"), PEER_CONNECTIONS));
     let mut text = String::from("instructions per request         get     set\n");
+    let mut all_counted = true;
     for (program, connections) in programs {
         let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
+        if !is_there(&program) {
+            text.push_str(&format!("{name} is missing; it is left out\n"));
+            continue;
+        }
         let line = match count_both(&program, connections) {
             Ok([get, set]) => format!("{name:<28} {get:>7.0} {set:>7.0}\n"),
-            Err(complaint) => format!("{name} ({}): {complaint}\n", program.display()),
+            Err(complaint) => {
+                all_counted = false;
+                format!("{name} ({}): {complaint}\n", program.display())
+            }
         };
         text.push_str(&line);
     }
@@ -70,14 +83,11 @@ pub(crate) fn run(arguments: &InstructionsArguments) -> Result<ExitCode, String>
     std::io::stdout()
         .write_all(text.as_bytes())
         .map_err(|error| format!("cannot write the table: {error}"))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if all_counted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Instructions per get and per set.
 fn count_both(program: &Path, connections: &str) -> Result<[f64; 2], String> {
-    if Command::new(program).arg("--version").output().is_err() {
-        return Err("missing; it is left out".to_owned());
-    }
     let mut figures = [0.0; 2];
     for (figure, set_ratio) in figures.iter_mut().zip([0.0, 1.0]) {
         let mut totals = [0; 2];

@@ -9,6 +9,8 @@ pub(crate) use priority::{Awake, go_first, go_last};
 pub(crate) use server::{Server, free_port};
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -29,6 +31,13 @@ pub(crate) fn pin(core: usize) -> Result<(), String> {
     sched_setaffinity(None::<Pid>, &set).map_err(|error| {
         format!("cannot run on core {core}: {error}; measuring takes two cores, 0 for servers and 1 for load")
     })
+}
+
+/// Whether a program can be run; a bare name is looked up as the shell would.
+pub(crate) fn is_there(program: &Path) -> bool {
+    let mut command = Command::new(program);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok()
 }
 
 /// Replaces the progress line, where standard error is a terminal; an empty line erases it.

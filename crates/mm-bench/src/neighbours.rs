@@ -69,6 +69,9 @@ pub(crate) fn run(arguments: &NeighboursArguments) -> Result<ExitCode, String> {
         let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
         return Err(format!("no neighbour has a name with '{only}'; there are {}", names.join(", ")));
     }
+    if arguments.rounds == 0 {
+        return Err("--rounds 0 would measure nothing; give 1 or more".to_owned());
+    }
     pin(LOAD_CORE)?;
     let (_awake, priority) = (Awake::begin(), go_first());
     let mut out = std::io::stdout();

@@ -1,13 +1,13 @@
 //! The servers that are compared: how each is started and filled.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::report::Figures;
 use super::rest::bring_to_rest;
 use super::rows::{Row, Values};
 use crate::load::{self, Plan, Protocol, Sizes, Stop};
-use crate::machine::{Server, free_port, tell};
+use crate::machine::{Server, free_port, is_there, tell};
 
 /// Connections each cache may have.
 const CONNECTIONS: &str = "12000";
@@ -87,6 +87,8 @@ pub(super) struct Contenders {
     stored: Vec<Values>,
     /// Parts of the names of those that are wanted; none: all.
     wanted: Vec<String>,
+    /// The names that there are, wanted or not.
+    known: Vec<String>,
 }
 
 /// Which servers are wanted.
@@ -108,21 +110,33 @@ pub(super) struct Wanted<'a> {
     pub(super) peers: &'a [PathBuf],
 }
 
+impl Wanted<'_> {
+    /// Makes sure that what was named can be run.
+    fn programs_are_there(&self) -> Result<(), String> {
+        let peers = self.peers.iter().map(|peer| ("--peer", peer.as_path()));
+        let named = [("--mmem", self.mmem), ("--other-mmem", self.other_mmem)];
+        let named = named.into_iter().filter_map(|(flag, program)| Some((flag, program?)));
+        match named.chain(peers).find(|(_, program)| !is_there(program)) {
+            None => Ok(()),
+            Some((flag, program)) => Err(format!("{flag} {}: there is no such program", program.display())),
+        }
+    }
+}
+
 /// Starts whatever can be had. The canned epoll floors for the values of `rows` come first.
 ///
 /// # Errors
 /// A server that is there does not start.
 pub(super) fn start(wanted: &Wanted<'_>, rows: &[&Row]) -> Result<Contenders, String> {
     let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-    if let Some(peer) = wanted.peers.iter().find(|peer| !is_there(peer)) {
-        return Err(format!("--peer {}: there is no such program", peer.display()));
-    }
+    wanted.programs_are_there()?;
     let mut contenders = Contenders {
         list: Vec::new(),
         remarks: Vec::new(),
         memory_mib: 0,
         stored: rows.iter().filter(|row| row.stores() && !row.is_fresh).map(|row| row.values).collect(),
         wanted: wanted.servers.to_vec(),
+        known: Vec::new(),
     };
     let mut kinds: Vec<Values> = Vec::new();
     for row in rows {
@@ -145,6 +159,7 @@ pub(super) fn start(wanted: &Wanted<'_>, rows: &[&Row]) -> Result<Contenders, St
         contenders.memory_mib = memory_mib;
         contenders.start_caches(&program.with_file_name("mmem"), wanted)?;
     }
+    contenders.are_some()?;
     Ok(contenders)
 }
 
@@ -167,8 +182,27 @@ impl Contenders {
         self.start_redis()
     }
 
+    /// Makes sure that there is something beside the first floor, and all that is wanted.
+    fn are_some(&self) -> Result<(), String> {
+        let names: Vec<&str> = self.list.iter().map(|contender| contender.name.as_str()).collect();
+        let missing = missing(&self.wanted, &names);
+        if missing.is_none() && self.list.iter().any(|one| !one.is_floor || !self.wanted.is_empty()) {
+            return Ok(());
+        }
+        let what = missing.map_or_else(
+            || "there is nothing to compare with the floor".to_owned(),
+            |part| {
+                format!("--server {part} names nothing that runs here; there are {}", self.known.join(", "))
+            },
+        );
+        Err([&[what], self.remarks()].concat().join("\n"))
+    }
+
     /// Whether a server is to be started. Of the floors the first is, in any case.
-    fn wants(&self, name: &str) -> bool {
+    fn wants(&mut self, name: &str) -> bool {
+        if !self.known.iter().any(|known| known == name) {
+            self.known.push(name.to_owned());
+        }
         self.wanted.is_empty() || self.wanted.iter().any(|part| name.contains(part.as_str()))
     }
 
@@ -185,7 +219,7 @@ impl Contenders {
 
     fn start_floor(&mut self, program: &Path, floor: &str, values: Values) -> Result<(), String> {
         let has_first = self.list.iter().any(|contender| contender.only == Some(values));
-        if has_first && !self.wants(floor) {
+        if !self.wants(floor) && has_first {
             return Ok(());
         }
         let port = free_port()?;
@@ -368,9 +402,32 @@ impl Contenders {
     }
 }
 
-/// Whether a program can be run; a bare name is looked up as the shell would.
-fn is_there(program: &Path) -> bool {
-    let mut command = Command::new(program);
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok()
+/// The first part that no name has.
+fn missing<'a>(parts: &'a [String], names: &[&str]) -> Option<&'a String> {
+    parts.iter().find(|part| !names.iter().any(|name| name.contains(part.as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_no_server_has_is_named() {
+        let parts = ["mem".to_owned(), "nosuch".to_owned()];
+        assert_eq!(missing(&parts, &["mmem", "redis"]), Some(&parts[1]));
+        assert_eq!(missing(&parts[..1], &["mmem", "redis"]), None);
+    }
+
+    #[test]
+    fn a_program_that_was_named_must_be_there() {
+        let nowhere = Path::new("/nonexistent/mmem");
+        let one = Wanted { mmem: Some(nowhere), ..Wanted::default() };
+        let other = Wanted { other_mmem: Some(nowhere), ..Wanted::default() };
+        assert_eq!(
+            one.programs_are_there().unwrap_err(),
+            "--mmem /nonexistent/mmem: there is no such program"
+        );
+        assert!(other.programs_are_there().unwrap_err().starts_with("--other-mmem"));
+        assert_eq!(Wanted::default().programs_are_there(), Ok(()));
+    }
 }

@@ -115,7 +115,7 @@ pub(super) fn print_difference(first: &[Measured<'_>], second: &[Measured<'_>]) 
         for (before, after) in first.figures.iter().zip(&second.figures) {
             let (before_multiple, after_multiple) = (before.multiple(), after.multiple());
             let difference = after_multiple / before_multiple - 1.0;
-            let beyond = before.is_judged && difference.abs() > AGREEMENT;
+            let beyond = before.is_judged && !agree_by(difference);
             agree &= !beyond;
             let mark = if beyond { "  TOO FAR" } else { "" };
             let line = format!(
@@ -128,6 +128,11 @@ pub(super) fn print_difference(first: &[Measured<'_>], second: &[Measured<'_>]) 
         }
     }
     put(&text).map(|()| agree)
+}
+
+/// Whether two measurements agree that differ by so much; no number agrees with none.
+fn agree_by(difference: f64) -> bool {
+    difference.abs() <= AGREEMENT
 }
 
 fn write_row(text: &mut String, measured: &Measured<'_>) -> std::fmt::Result {
@@ -206,4 +211,15 @@ fn to_json(figures: &Figures) -> String {
         figures.refusals,
         rounds.join(","),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::agree_by;
+
+    #[test]
+    fn what_is_no_number_agrees_with_nothing() {
+        assert!(agree_by(0.05) && agree_by(-0.1) && !agree_by(-0.11));
+        assert!(!agree_by(f64::NAN) && !agree_by(f64::INFINITY));
+    }
 }

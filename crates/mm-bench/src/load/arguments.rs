@@ -197,6 +197,9 @@ impl LoadArguments {
                 return Err(format!("{name} must be from 1 to {most}, not {count}"));
             }
         }
+        if self.requests == Some(0) || self.seconds.is_some_and(|seconds| !(seconds > 0.0 && seconds < 1e9)) {
+            return Err("--requests and --seconds must be above 0: nothing would be measured".to_owned());
+        }
         if self.keys == 0 || self.first_key.checked_add(self.keys).is_none() {
             return Err("--keys must be at least 1, and --first-key leave room for them".to_owned());
         }

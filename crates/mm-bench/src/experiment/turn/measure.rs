@@ -29,6 +29,14 @@ struct Row {
 
 /// Measures everything asked for.
 pub(super) fn run(arguments: &TurnArguments) -> Result<(), String> {
+    if let Some(part) = arguments.only.iter().find(|part| !WAYS.iter().any(|(name, _)| name.contains(*part)))
+    {
+        let names: Vec<&str> = WAYS.iter().map(|(name, _)| *name).collect();
+        return Err(format!("--only {part} names no way; there are {}", names.join(", ")));
+    }
+    if arguments.rounds == 0 {
+        return Err("--rounds 0 would measure nothing; give 1 or more".to_owned());
+    }
     for connections in &arguments.connections {
         let mut rows = Vec::new();
         for name in names(&arguments.only) {
