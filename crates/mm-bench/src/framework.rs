@@ -14,7 +14,7 @@ use clap::Args;
 
 pub(crate) use servers::{EchoArguments, raise_descriptors, serve};
 
-use crate::load::{Load, Plan, Protocol, Stop};
+use crate::load::{Load, Plan, Protocol, Report, Stop};
 use crate::machine::{median, tell};
 use contenders::Contender;
 
@@ -78,13 +78,64 @@ fn print(text: &str) -> Result<(), String> {
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("cannot write the report: {error}"))
 }
 
-/// What the rounds of one server gave.
-#[derive(Default)]
-struct Figures {
+/// One server, with the load on it and what its rounds gave.
+struct Entry<'a> {
+    contender: &'a Contender,
+    load: Load,
     cpu_ns: Vec<f64>,
     multiple: Vec<f64>,
     per_s: Vec<f64>,
     p99_us: Vec<f64>,
+}
+
+/// What one server did for a moment.
+struct Moment {
+    /// Its processor time per message.
+    cpu_ns: f64,
+    report: Report,
+}
+
+impl<'a> Entry<'a> {
+    fn new(contender: &'a Contender) -> Result<Self, String> {
+        let load = Load::connect(&plan(contender))?;
+        let [cpu_ns, multiple, per_s, p99_us] = [const { Vec::new() }; 4];
+        Ok(Self { contender, load, cpu_ns, multiple, per_s, p99_us })
+    }
+
+    /// Loads the server for so many seconds.
+    fn load_for(&mut self, seconds: f64) -> Result<Moment, String> {
+        let Self { contender, load, .. } = self;
+        load.run(Stop::Seconds(WARM_UP_S))?;
+        let before = contender.server.cpu_time()?;
+        let report = load.run(Stop::Seconds(seconds))?;
+        let used_ns = contender.server.cpu_time()?.since_ns(&before);
+        match report.complaint() {
+            Some(complaint) => Err(format!("{}: {complaint}", contender.name)),
+            None => Ok(Moment { cpu_ns: used_ns as f64 / report.tally.requests as f64, report }),
+        }
+    }
+
+    fn note(&mut self, moment: &Moment, multiple: f64) {
+        let Moment { cpu_ns, report } = moment;
+        self.cpu_ns.push(*cpu_ns);
+        self.multiple.push(multiple);
+        self.per_s.push(report.tally.requests as f64 / report.seconds);
+        self.p99_us.push(report.latency.percentile_ns(0.99) as f64 / 1e3);
+    }
+}
+
+/// One round. The floor is loaded before and after each of the others: what the host does changes within a round.
+fn measure_round(floor: &mut Entry<'_>, others: &mut [Entry<'_>], seconds: f64) -> Result<(), String> {
+    let mut before = floor.load_for(seconds)?;
+    for other in others {
+        let own = other.load_for(seconds)?;
+        let after = floor.load_for(seconds)?;
+        other.note(&own, own.cpu_ns / f64::midpoint(before.cpu_ns, after.cpu_ns));
+        floor.note(&before, 1.0);
+        before = after;
+    }
+    floor.note(&before, 1.0);
+    Ok(())
 }
 
 /// Echo, one message of 100 bytes per round trip: processor time per message, as multiples of the epoll floor's.
@@ -92,29 +143,14 @@ fn echo(arguments: &FrameworkArguments) -> Result<(), String> {
     let rounds = arguments.rounds.unwrap_or(if arguments.quick { 4 } else { 40 });
     let seconds = if arguments.quick { 0.15 } else { 0.3 };
     let (contenders, remarks) = contenders::start(&arguments.peers)?;
-    let mut entries = Vec::new();
-    for contender in &contenders {
-        entries.push((contender, Load::connect(&plan(contender))?, Figures::default()));
-    }
+    let mut entries = contenders.iter().map(Entry::new).collect::<Result<Vec<_>, _>>()?;
+    // The epoll floor is the first.
+    let Some((floor, others)) = entries.split_first_mut() else {
+        return Err("there is no server to measure".to_owned());
+    };
     for round in 1..=rounds {
-        let mut floor_ns = None;
-        for (contender, load, figures) in &mut entries {
-            tell(&format!("echo: round {round} of {rounds}: {}", contender.name));
-            load.run(Stop::Seconds(WARM_UP_S))?;
-            let before = contender.server.cpu_time()?;
-            let report = load.run(Stop::Seconds(seconds))?;
-            let used_ns = contender.server.cpu_time()?.since_ns(&before);
-            if let Some(complaint) = report.complaint() {
-                return Err(format!("{}: {complaint}", contender.name));
-            }
-            let cpu_ns = used_ns as f64 / report.tally.requests as f64;
-            // The epoll floor is the first.
-            let floor_ns = *floor_ns.get_or_insert(cpu_ns);
-            figures.cpu_ns.push(cpu_ns);
-            figures.multiple.push(cpu_ns / floor_ns);
-            figures.per_s.push(report.tally.requests as f64 / report.seconds);
-            figures.p99_us.push(report.latency.percentile_ns(0.99) as f64 / 1e3);
-        }
+        tell(&format!("echo: round {round} of {rounds}"));
+        measure_round(floor, others, seconds)?;
     }
     tell("");
     let mut text =
@@ -122,16 +158,16 @@ fn echo(arguments: &FrameworkArguments) -> Result<(), String> {
     text.push_str(
         "  server             x floor   CPU ns/message   messages per CPU second   messages/s   p99 us\n",
     );
-    for (contender, _, figures) in &mut entries {
-        let cpu_ns = median(&mut figures.cpu_ns);
+    for entry in &mut entries {
+        let cpu_ns = median(&mut entry.cpu_ns);
         text.push_str(&format!(
             "  {:<18} {:>7.2} {:>16.0} {:>25.0} {:>12.0} {:>8.1}\n",
-            contender.name,
-            median(&mut figures.multiple),
+            entry.contender.name,
+            median(&mut entry.multiple),
             cpu_ns,
             1e9 / cpu_ns,
-            median(&mut figures.per_s),
-            median(&mut figures.p99_us),
+            median(&mut entry.per_s),
+            median(&mut entry.p99_us),
         ));
     }
     remarks.iter().for_each(|remark| text.push_str(&format!("  {remark}\n")));
