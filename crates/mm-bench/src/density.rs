@@ -1,8 +1,9 @@
 //! `mm-bench density`: what caches need beside keys and values, measured from outside.
 //!
-//! A cache is filled beyond its limit; then every key is looked for. Overhead is the resident memory less that of the
-//! empty server, less keys and values of the items found, divided by their number. After that come five times
-//! the memory in overwrites by Zipf with a tenth of deletes, and the same count again.
+//! A cache is filled beyond its limit; then every key is looked for, and the values of up to a thousand are read.
+//! Overhead is the resident memory less that of the empty server, less keys and values of the items found, divided by
+//! their number. After that come five times the memory in overwrites by Zipf with a tenth of deletes, and the same
+//! count again.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ const FILL_PERCENT: u64 = 130;
 const CHURN: u64 = 5;
 /// One in so many requests of the churn deletes.
 const DELETE_ONE_IN: u64 = 10;
+/// How many of the keys have their values read, too, if they are there.
+const VERIFIED: u64 = 1000;
 /// How unequally keys are overwritten.
 const ZIPF_ALPHA: f64 = 0.99;
 
@@ -174,11 +177,15 @@ impl Cell<'_> {
     }
 
     fn found(&self, peer: &mut Peer, keys: u64, empty: u64) -> Result<Found, String> {
-        let (mut items, mut bytes) = (0_u64, 0_u64);
+        let (mut items, mut bytes, mut sample) = (0_u64, 0_u64, Vec::new());
+        let step = keys.div_ceil(VERIFIED).max(1);
         let mut count = |request: Request, there: bool| {
             if let (Request::Get { key }, true) = (request, there) {
                 items += 1;
                 bytes += (KEY_BYTES + self.mix.len(key)) as u64;
+                if key % step == 0 {
+                    sample.push(key);
+                }
             }
         };
         peer.flush(&mut count)?;
@@ -187,6 +194,13 @@ impl Cell<'_> {
             peer.send(Request::Get { key }, &mut count)?;
         }
         peer.flush(&mut count)?;
+        let sampled = sample.len() as u64;
+        let verified = peer.verify(sample, |key| Some(self.mix.len(key)))?;
+        // A cache may drop some on its own account between the two looks, but hardly half of them.
+        if verified < sampled / 2 {
+            let name = self.kind.name();
+            return Err(format!("{name}: of {sampled} items that are there only {verified} can be read"));
+        }
         let beside = real(resident.saturating_sub(empty)) - real(bytes);
         Ok(Found {
             items,

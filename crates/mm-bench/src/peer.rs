@@ -1,7 +1,7 @@
 //! Running caches (mmem, memcached, redis) as a measurement of their memory sees them: many writes, many looks
 //! whether a key is there, and how much memory the process holds.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,6 +13,10 @@ use crate::machine::{Server, free_port};
 const BATCH: usize = 256;
 /// Bytes of requests that are under way at a time, unless one alone has more.
 const BATCH_BYTES: usize = 256 << 10;
+/// The longest value, in bytes; `-I` of the servers is as much, item header and key included.
+const VALUE_MAX: usize = 2 << 20;
+/// At how many places of the bytes that they are taken from values of different keys begin.
+const SHIFTS: usize = 4096;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -191,6 +195,40 @@ impl Peer {
         Ok(())
     }
 
+    /// Reads the values of these keys, one after the other; gives how many are there. None of them may be another than
+    /// the last that was stored for its key, of the length that `length` tells, if it does.
+    ///
+    /// # Errors
+    /// A value is wrong, the connection broke, or requests are still queued.
+    pub(crate) fn verify(
+        &mut self,
+        keys: impl IntoIterator<Item = u64>,
+        length: impl Fn(u64) -> Option<usize>,
+    ) -> Result<u64, String> {
+        let name = self.kind.name();
+        if !self.pending.is_empty() {
+            return Err(format!("{name}: values are verified between batches only"));
+        }
+        let failed = |error: std::io::Error| format!("{name}: {error}");
+        let mut there = 0;
+        for key in keys {
+            let request = match self.kind {
+                Kind::Redis => format!("*2\r\n$3\r\nGET\r\n$20\r\n{key:020}\r\n"),
+                Kind::Mmem | Kind::Memcached => format!("mg {key:020} v\r\n"),
+            };
+            self.stream.write_all(request.as_bytes()).map_err(failed)?;
+            match read_value(&mut self.answers).map_err(failed)? {
+                None => {}
+                Some(found) if is_value(&self.filler, key, &found, length(key)) => there += 1,
+                Some(found) => {
+                    let len = found.len();
+                    return Err(format!("{name}: key {key}: a value of {len} bytes that is not its own"));
+                }
+            }
+        }
+        Ok(there)
+    }
+
     fn encode(&mut self, request: Request) {
         let out = &mut self.requests;
         match (self.kind, request) {
@@ -221,6 +259,32 @@ impl Peer {
     }
 }
 
+/// Reads the answer to a get: the value, or none.
+fn read_value(answers: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
+    let mut line = String::new();
+    answers.read_line(&mut line)?;
+    let line = line.trim_end();
+    if matches!(line, "EN" | "$-1") {
+        return Ok(None);
+    }
+    let words = line.strip_prefix("VA ").or_else(|| line.strip_prefix('$'));
+    let len = words.and_then(|words| words.split(' ').next()?.parse().ok()).filter(|len| *len <= VALUE_MAX);
+    let Some(len) = len else {
+        return Err(std::io::Error::other(format!("an answer of {line:?} to a get")));
+    };
+    let mut value = vec![0; len + 2];
+    answers.read_exact(&mut value)?;
+    match value.split_off(len).as_slice() {
+        b"\r\n" => Ok(Some(value)),
+        _ => Err(std::io::Error::other(format!("a value of {len} bytes is not followed by an end of line"))),
+    }
+}
+
+/// Whether these bytes are the value of a key, of this length if one is told.
+fn is_value(filler: &[u8], key: u64, found: &[u8], len: Option<usize>) -> bool {
+    len.is_none_or(|len| len == found.len()) && value(filler, key, found.len()) == found
+}
+
 /// Bytes that no server could merge with others.
 fn filler() -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -230,10 +294,34 @@ fn filler() -> Vec<u8> {
         state ^= state << 17;
         state.to_le_bytes()
     };
-    (0..(2 << 20) / 8).flat_map(|_| next()).collect()
+    (0..(VALUE_MAX + SHIFTS) / 8).flat_map(|_| next()).collect()
 }
 
 fn value(filler: &[u8], key: u64, len: usize) -> &[u8] {
-    let start = usize::try_from(key % 4096).unwrap_or(0);
+    let start = usize::try_from(key).unwrap_or(0) % SHIFTS;
     &filler[start..start + len]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_read_whole_or_not_at_all() {
+        let read = |mut answer: &[u8]| read_value(&mut answer).ok();
+        assert_eq!(read(b"VA 3\r\na\nb\r\n"), Some(Some(b"a\nb".to_vec())));
+        assert_eq!(read(b"$0\r\n\r\n"), Some(Some(Vec::new())));
+        assert_eq!((read(b"EN\r\n"), read(b"$-1\r\n")), (Some(None), Some(None)));
+        for wrong in ["", "HD\r\n", "VA 3\r\nabcd\r\n", "VA 9\r\nabc\r\n", "SERVER_ERROR\r\n"] {
+            assert_eq!(read(wrong.as_bytes()), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn another_keys_value_and_another_length_are_told() {
+        let filler = filler();
+        let own = value(&filler, 7, 100);
+        assert!(is_value(&filler, 7, own, Some(100)) && is_value(&filler, 7, own, None));
+        assert!(!is_value(&filler, 8, own, None) && !is_value(&filler, 7, own, Some(99)));
+    }
 }

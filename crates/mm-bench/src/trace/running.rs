@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use super::TraceArguments;
-use super::number::{real, whole};
+use super::number::{real, to_usize, whole};
 use super::request::Trace;
 use super::simulate::Outcome;
 use super::source::Source;
@@ -36,6 +36,8 @@ const USUAL: [&str; 9] = [
 const LIMIT_MIN_MIB: u64 = 12;
 /// How often mmem is run at most to find the highest limit with which it holds no more than memcached holds.
 const FITS_MAX: usize = 6;
+/// Of how many keys the values are read in the end, if they are there.
+const VERIFIED: u64 = 1000;
 /// What mmem holds beside its limit, to begin with, in MiB.
 const BESIDE_MIB: u64 = 6;
 
@@ -134,6 +136,10 @@ impl Pair {
         })?;
         let seconds = began.elapsed().as_secs_f64();
         let resident_mib = real(peer.peak_bytes()?) / real(1 << 20);
+        // The replay reads no values; of what is left at its end some are read.
+        let objects = u64::from(trace.objects);
+        let step = to_usize(objects.div_ceil(VERIFIED).max(1));
+        peer.verify((0..objects).step_by(step), |_| None)?;
         Ok(Run { limit_mib, resident_mib, outcome, seconds })
     }
 }
