@@ -43,6 +43,14 @@ pub(super) struct Progress {
     begun: bool,
 }
 
+impl Progress {
+    /// Another key of so many is settled, with so many bytes.
+    fn settle(&mut self, keys: usize, used: usize) -> Answer {
+        self.keys += 1;
+        if self.keys == keys { Answer::Whole(used) } else { Answer::Part(used) }
+    }
+}
+
 /// What the bytes at hand are.
 #[derive(Debug)]
 pub(super) enum Answer {
@@ -151,14 +159,20 @@ fn line(input: &[u8]) -> Option<(&[u8], usize)> {
     Some((line.strip_suffix(b"\r").unwrap_or(line), end + 1))
 }
 
-/// A data block of `length` bytes that begins at `start`; `None` while it is not whole.
-fn block(input: &[u8], start: usize, length: usize) -> Option<Result<(&[u8], usize), String>> {
+/// The value behind a line that tells its length in the word `digits`, and where it ends with its own end of line.
+///
+/// # Errors
+/// What the input is instead.
+fn value<'a>(input: &'a [u8], head: (&[u8], usize), digits: &[u8]) -> Result<(&'a [u8], usize), Answer> {
+    let (line, start) = head;
+    let Some(length) = length(digits) else { return Err(unexpected(line)) };
     let end = start + length;
-    let line_end = input.get(end..end + 2)?;
-    if line_end == b"\r\n" {
-        Some(Ok((&input[start..end], end + 2)))
-    } else {
-        Some(Err(format!("a value of {length} bytes is not followed by an end of line")))
+    match input.get(end..end + 2) {
+        Some(b"\r\n") => Ok((&input[start..end], end + 2)),
+        Some(_) => {
+            Err(Answer::Broken(format!("a value of {length} bytes is not followed by an end of line")))
+        }
+        None => Err(Answer::Incomplete),
     }
 }
 

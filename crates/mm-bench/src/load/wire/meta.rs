@@ -1,6 +1,6 @@
 //! memcached's meta protocol: one key per command, so a request of several keys is several commands.
 
-use super::{Answer, Progress, Wire, block, length, line, unexpected};
+use super::{Answer, Progress, Wire, line, value};
 use crate::load::report::Tally;
 
 pub(super) fn write_get(wire: &Wire, ids: &[u64], output: &mut Vec<u8>) {
@@ -27,15 +27,12 @@ pub(super) fn read_get(
     tally: &mut Tally,
 ) -> Answer {
     let Some((line, mut used)) = line(input) else { return Answer::Incomplete };
-    let id = ids[progress.keys];
     if let Some(rest) = line.strip_prefix(b"VA ") {
         let word = rest.split(|byte| *byte == b' ').next().unwrap_or(rest);
-        let Some(bytes) = length(word) else { return unexpected(line) };
-        match block(input, used, bytes) {
-            None => return Answer::Incomplete,
-            Some(Err(complaint)) => return Answer::Broken(complaint),
-            Some(Ok((value, end))) => {
-                wire.count_hit(id, value, tally);
+        match value(input, (line, used), word) {
+            Err(other) => return other,
+            Ok((value, end)) => {
+                wire.count_hit(ids[progress.keys], value, tally);
                 used = end;
             }
         }
@@ -44,6 +41,5 @@ pub(super) fn read_get(
     } else {
         tally.error(line);
     }
-    progress.keys += 1;
-    if progress.keys == ids.len() { Answer::Whole(used) } else { Answer::Part(used) }
+    progress.settle(ids.len(), used)
 }

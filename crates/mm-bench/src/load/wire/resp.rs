@@ -1,6 +1,6 @@
 //! Redis' protocol (RESP2): GET, MGET, SET.
 
-use super::{Answer, Progress, Wire, block, length, line, unexpected};
+use super::{Answer, Progress, Wire, length, line, unexpected, value};
 use crate::load::report::Tally;
 use crate::load::values::append_decimal;
 
@@ -49,19 +49,14 @@ pub(super) fn read_get(
             return Answer::Part(used);
         }
         (Some((b'$', b"-1")), true) => tally.misses += 1,
-        (Some((b'$', bytes)), true) => {
-            let Some(bytes) = length(bytes) else { return unexpected(line) };
-            match block(input, used, bytes) {
-                None => return Answer::Incomplete,
-                Some(Err(complaint)) => return Answer::Broken(complaint),
-                Some(Ok((value, end))) => {
-                    wire.count_hit(ids[progress.keys], value, tally);
-                    used = end;
-                }
+        (Some((b'$', bytes)), true) => match value(input, (line, used), bytes) {
+            Err(other) => return other,
+            Ok((value, end)) => {
+                wire.count_hit(ids[progress.keys], value, tally);
+                used = end;
             }
-        }
+        },
         _ => return unexpected(line),
     }
-    progress.keys += 1;
-    if progress.keys == ids.len() { Answer::Whole(used) } else { Answer::Part(used) }
+    progress.settle(ids.len(), used)
 }

@@ -1,6 +1,6 @@
 //! memcached's classic text protocol.
 
-use super::{Answer, Progress, Wire, block, length, line, unexpected};
+use super::{Answer, Progress, Wire, line, unexpected, value};
 use crate::load::report::Tally;
 
 pub(super) fn write_get(wire: &Wire, ids: &[u64], output: &mut Vec<u8>) {
@@ -40,11 +40,9 @@ pub(super) fn read_get(
     let (Some(key), Some(_flags), Some(bytes)) = (words.next(), words.next(), words.next()) else {
         return unexpected(line);
     };
-    let Some(bytes) = length(bytes) else { return unexpected(line) };
-    let (value, used) = match block(input, used, bytes) {
-        None => return Answer::Incomplete,
-        Some(Err(complaint)) => return Answer::Broken(complaint),
-        Some(Ok(found)) => found,
+    let (value, used) = match value(input, (line, used), bytes) {
+        Err(other) => return other,
+        Ok(found) => found,
     };
     if progress.hits == ids.len() {
         return unexpected(line);
