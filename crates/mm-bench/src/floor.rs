@@ -7,6 +7,7 @@
 //! Everything in this crate that needs `unsafe` is below this module.
 
 mod answer;
+pub(crate) mod answers;
 mod epoll;
 pub(crate) mod listener;
 pub(crate) mod memory;

@@ -16,8 +16,13 @@ struct Floor {
 impl Floor {
     /// None where the kernel has no io_uring, which the floor says.
     fn start(name: &str) -> Option<Self> {
+        Self::start_with(name, "100")
+    }
+
+    /// With values of so many bytes.
+    fn start_with(name: &str, value_bytes: &str) -> Option<Self> {
         let mut child = Command::new(PROGRAM)
-            .args(["floor", name, "--value-bytes", "100"])
+            .args(["floor", name, "--value-bytes", value_bytes])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -82,6 +87,19 @@ fn canned_answers_are_counted_and_their_form_is_checked() {
         assert!(output.status.success(), "{name}: {}", complaint(&output));
         assert_eq!(figure(&output, "requests"), 1000);
         assert_eq!(figure(&output, "hits"), 3 * (1000 - figure(&output, "sets")));
+    }
+}
+
+#[test]
+fn large_canned_answers_come_whole() {
+    for (name, bytes) in [("canned-epoll", "300000"), ("canned-uring", "300000"), ("canned-uring", "5000")] {
+        let Some(floor) = Floor::start_with(name, bytes) else { continue };
+        let loads =
+            ["--unchecked", "--requests", "100", "--depth", "9", "--multiget", "10", "--set-ratio", "0.2"];
+        let output = floor.load(&[&loads[..], &["--connections", "3", "--value-bytes", bytes]].concat());
+        assert!(output.status.success(), "{name}: {}", complaint(&output));
+        assert_eq!(figure(&output, "hits"), 10 * (100 - figure(&output, "sets")));
+        assert!(figure(&output, "received_bytes") > figure(&output, "hits") * bytes.parse::<u64>().unwrap());
     }
 }
 

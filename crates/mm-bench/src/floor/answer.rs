@@ -2,20 +2,26 @@
 
 use memchr::{memchr, memrchr};
 
-use crate::limits::CARRY_BYTES;
+use super::answers::Answers;
+use crate::limits::{CARRY_BYTES, SHARED_BYTES};
 
 /// Turns input into answers without keeping anything.
 pub(super) trait Answer {
     /// Answers every whole request at the start of `input` by appending to `output`; gives the bytes used up.
-    fn answer(&self, input: &[u8], output: &mut Vec<u8>) -> usize;
+    fn answer(&self, input: &[u8], output: &mut Answers) -> usize;
+
+    /// The answer that outputs refer to; empty if they do not.
+    fn shared(&self) -> &[u8] {
+        &[]
+    }
 }
 
 /// Sends back what came in.
 pub(super) struct Echo;
 
 impl Answer for Echo {
-    fn answer(&self, input: &[u8], output: &mut Vec<u8>) -> usize {
-        output.extend_from_slice(input);
+    fn answer(&self, input: &[u8], output: &mut Answers) -> usize {
+        output.bytes.extend_from_slice(input);
         input.len()
     }
 }
@@ -26,6 +32,8 @@ impl Answer for Echo {
 /// command, its last number.
 pub(super) struct Canned {
     hit: Vec<u8>,
+    /// A large hit is sent from where it is, as a server would send it from its store.
+    is_shared: bool,
 }
 
 impl Canned {
@@ -34,28 +42,40 @@ impl Canned {
         let mut hit = format!("VALUE key:123456 0 {value_bytes}\r\n").into_bytes();
         hit.resize(hit.len() + value_bytes, b'a');
         hit.extend_from_slice(b"\r\n");
-        Self { hit }
+        Self { is_shared: hit.len() >= SHARED_BYTES, hit }
+    }
+
+    fn hit(&self, output: &mut Answers) {
+        if self.is_shared {
+            output.push_shared(&self.hit);
+        } else {
+            output.bytes.extend_from_slice(&self.hit);
+        }
     }
 }
 
 impl Answer for Canned {
-    fn answer(&self, input: &[u8], output: &mut Vec<u8>) -> usize {
+    fn shared(&self) -> &[u8] {
+        if self.is_shared { &self.hit } else { &[] }
+    }
+
+    fn answer(&self, input: &[u8], output: &mut Answers) -> usize {
         let mut rest = input;
         while let Some(end) = memchr(b'\n', rest) {
             let (line, after) = (&rest[..end], &rest[end + 1..]);
             if line.first() == Some(&b's') {
                 let block = value_length(line) + b"\r\n".len();
                 let Some(next) = after.get(block..) else { break };
-                output.extend_from_slice(b"STORED\r\n");
+                output.bytes.extend_from_slice(b"STORED\r\n");
                 rest = next;
                 continue;
             }
             for byte in line {
                 if *byte == b' ' {
-                    output.extend_from_slice(&self.hit);
+                    self.hit(output);
                 }
             }
-            output.extend_from_slice(b"END\r\n");
+            output.bytes.extend_from_slice(b"END\r\n");
             rest = after;
         }
         input.len() - rest.len()
@@ -77,7 +97,7 @@ pub(super) struct Carry {
 
 impl Carry {
     /// Answers what has arrived, keeping what is not yet whole. False: the client sent more than a floor keeps.
-    pub(super) fn answer(&mut self, answer: &impl Answer, input: &[u8], output: &mut Vec<u8>) -> bool {
+    pub(super) fn answer(&mut self, answer: &impl Answer, input: &[u8], output: &mut Answers) -> bool {
         if self.bytes.is_empty() {
             let used = answer.answer(input, output);
             self.bytes.extend_from_slice(&input[used..]);
@@ -92,7 +112,7 @@ impl Carry {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer as _, Canned, Carry};
+    use super::*;
 
     const REQUESTS: &[u8] = b"get a b\r\nset key:7 0 0 5\r\nhello\r\nget c\r\n";
     const ANSWERS: &[u8] = b"VALUE key:123456 0 2\r\naa\r\nVALUE key:123456 0 2\r\naa\r\nEND\r\nSTORED\r\n\
@@ -100,19 +120,29 @@ mod tests {
 
     #[test]
     fn a_hit_per_key_and_stored_per_set() {
-        let mut output = Vec::new();
+        let mut output = Answers::default();
         assert_eq!(Canned::new(2).answer(REQUESTS, &mut output), REQUESTS.len());
-        assert_eq!(output, ANSWERS);
+        assert_eq!(output.bytes, ANSWERS);
     }
 
     #[test]
     fn every_cut_gives_the_same_answers() {
         let canned = Canned::new(2);
         for cut in 0..=REQUESTS.len() {
-            let (mut carry, mut output) = (Carry::default(), Vec::new());
+            let (mut carry, mut output) = (Carry::default(), Answers::default());
             assert!(carry.answer(&canned, &REQUESTS[..cut], &mut output));
             assert!(carry.answer(&canned, &REQUESTS[cut..], &mut output));
-            assert_eq!(output, ANSWERS, "cut at {cut}");
+            assert_eq!(output.bytes, ANSWERS, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_large_hit_is_not_copied() {
+        let (canned, mut output) = (Canned::new(SHARED_BYTES), Answers::default());
+        canned.answer(REQUESTS, &mut output);
+        assert_eq!(output.bytes, b"END\r\nSTORED\r\nEND\r\n");
+        let hit = format!("VALUE key:123456 0 4096\r\n{}\r\n", "a".repeat(4096));
+        let parts: Vec<u8> = output.parts(canned.shared()).flatten().copied().collect();
+        assert_eq!(parts, format!("{hit}{hit}END\r\nSTORED\r\n{hit}END\r\n").into_bytes());
     }
 }

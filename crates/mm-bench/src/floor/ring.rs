@@ -1,12 +1,14 @@
 //! io_uring behind a safe face: multishot accept and receive, sends from buffers the ring owns.
 //!
 //! What the kernel may touch is owned here and never freed: receive buffers are in a mapping that lives as long as
-//! the process, output buffers are in a list that is never dropped. The caller holds tokens ([`Received`],
-//! [`Output`]) that cannot be copied: giving one back to the ring ends the caller's use of the memory.
+//! the process, output buffers and the answer they refer to are in lists that are never dropped. The caller holds
+//! tokens ([`Received`], [`Output`]) that cannot be copied: giving one back to the ring ends the caller's use of the
+//! memory.
 
 #![expect(unsafe_code, reason = "the kernel reads and writes the memory that these queues name")]
 
 mod buffers;
+mod message;
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -16,8 +18,10 @@ use io_uring::types::{Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use rustix::io::Errno;
 
+use super::answers::Answers;
 use crate::limits::{RING_COMPLETIONS, RING_SUBMISSIONS};
 use buffers::ReceiveBuffers;
+use message::Outgoing;
 
 /// `MSG_WAITALL`: the kernel goes on sending until all is sent, so a short send means a dead connection.
 const SEND_ALL: i32 = 0x100;
@@ -109,16 +113,18 @@ pub(crate) struct Ring {
     ring: IoUring,
     options: RingOptions,
     buffers: ReceiveBuffers,
-    outputs: ManuallyDrop<Vec<Vec<u8>>>,
+    outputs: ManuallyDrop<Vec<Outgoing>>,
     free: Vec<u32>,
+    /// What outputs refer to.
+    shared: ManuallyDrop<Vec<u8>>,
 }
 
 impl Ring {
-    /// Sets a ring up.
+    /// Sets a ring up whose outputs refer to this answer, if to any.
     ///
     /// # Errors
     /// The kernel has no io_uring, forbids it, or lacks what `options` ask for.
-    pub(crate) fn new(options: RingOptions) -> Result<Self, String> {
+    pub(crate) fn new(options: RingOptions, shared: &[u8]) -> Result<Self, String> {
         let mut builder = IoUring::builder();
         builder.setup_cqsize(RING_COMPLETIONS).setup_single_issuer();
         match options.task_work {
@@ -138,7 +144,8 @@ impl Ring {
                 .map_err(|error| format!("register_files: {error}"))?;
         }
         let buffers = ReceiveBuffers::new(&ring)?;
-        Ok(Self { ring, options, buffers, outputs: ManuallyDrop::new(Vec::new()), free: Vec::new() })
+        let (outputs, shared) = (ManuallyDrop::new(Vec::new()), ManuallyDrop::new(shared.to_vec()));
+        Ok(Self { ring, options, buffers, outputs, free: Vec::new(), shared })
     }
 
     /// Accepts connections until told otherwise.
@@ -182,14 +189,14 @@ impl Ring {
     /// An empty output buffer.
     pub(crate) fn output(&mut self) -> Output {
         Output(self.free.pop().unwrap_or_else(|| {
-            self.outputs.push(Vec::new());
+            self.outputs.push(Outgoing::new());
             u32::try_from(self.outputs.len() - 1).unwrap_or(u32::MAX)
         }))
     }
 
     /// The received bytes, and where to write the answer.
-    pub(crate) fn input_and_output(&mut self, bytes: &Received, output: &Output) -> (&[u8], &mut Vec<u8>) {
-        (self.buffers.bytes(bytes), &mut self.outputs[output.0 as usize])
+    pub(crate) fn input_and_output(&mut self, bytes: &Received, output: &Output) -> (&[u8], &mut Answers) {
+        (self.buffers.bytes(bytes), &mut self.outputs[output.0 as usize].answers)
     }
 
     /// The received bytes.
@@ -199,13 +206,13 @@ impl Ring {
 
     /// Whether nothing was written to an output.
     pub(crate) fn is_empty(&self, output: &Output) -> bool {
-        self.outputs[output.0 as usize].is_empty()
+        self.outputs[output.0 as usize].answers.is_empty()
     }
 
     /// Takes back an output that will not be sent.
     #[expect(clippy::needless_pass_by_value, reason = "taking the token ends the caller's use of the buffer")]
     pub(crate) fn discard(&mut self, output: Output) {
-        self.outputs[output.0 as usize].clear();
+        self.outputs[output.0 as usize].answers.clear();
         self.free.push(output.0);
     }
 
@@ -221,13 +228,26 @@ impl Ring {
     /// The queue cannot be submitted, or the output is larger than 4 GiB.
     #[expect(clippy::needless_pass_by_value, reason = "taking the token ends the caller's use of the buffer")]
     pub(crate) fn send(&mut self, stream: &OwnedFd, output: Output) -> Result<(), String> {
-        let bytes = &self.outputs[output.0 as usize];
-        let length = u32::try_from(bytes.len()).map_err(|_too_long| "an answer above 4 GiB".to_owned())?;
-        let (descriptor, start) = (stream.as_raw_fd(), bytes.as_ptr());
-        let entry = if self.options.registered_files {
-            opcode::Send::new(Fixed(descriptor.unsigned_abs()), start, length).flags(SEND_ALL).build()
+        let outgoing = &mut self.outputs[output.0 as usize];
+        let bytes = outgoing.answers.len(self.shared.len());
+        let length = u32::try_from(bytes).map_err(|_too_long| "an answer above 4 GiB".to_owned())?;
+        let descriptor = stream.as_raw_fd();
+        let file = Fixed(descriptor.unsigned_abs());
+        let is_fixed = self.options.registered_files;
+        let entry = if outgoing.answers.has_shared() {
+            let message = outgoing.message(&self.shared);
+            if is_fixed {
+                opcode::SendMsg::new(file, message).flags(SEND_ALL.unsigned_abs()).build()
+            } else {
+                opcode::SendMsg::new(Fd(descriptor), message).flags(SEND_ALL.unsigned_abs()).build()
+            }
         } else {
-            opcode::Send::new(Fd(descriptor), start, length).flags(SEND_ALL).build()
+            let start = outgoing.answers.bytes.as_ptr();
+            if is_fixed {
+                opcode::Send::new(file, start, length).flags(SEND_ALL).build()
+            } else {
+                opcode::Send::new(Fd(descriptor), start, length).flags(SEND_ALL).build()
+            }
         };
         self.push(&entry.user_data(user_data(SEND, output.0, descriptor)))
     }
@@ -253,16 +273,17 @@ impl Ring {
         }
         completions.clear();
         for entry in self.ring.completion() {
-            completions.push(decode(&entry, &mut self.outputs, &mut self.free));
+            completions.push(decode(&entry, &mut self.outputs, &mut self.free, self.shared.len()));
         }
         Ok(())
     }
 
     fn push(&mut self, entry: &squeue::Entry) -> Result<(), String> {
         loop {
-            // SAFETY: whatever an entry names outlives it: receive buffers are never unmapped; an output buffer is
-            // neither moved nor changed between `send` and its completion, because its token was taken, and the
-            // list is never dropped; descriptors are resolved by the kernel when the entry is submitted.
+            // SAFETY: whatever an entry names outlives it: receive buffers are never unmapped; an output buffer
+            // and the message that names it are neither moved nor changed between `send` and its completion, because
+            // its token was taken, and the list is never dropped, nor is what messages refer to besides; descriptors
+            // are resolved by the kernel when the entry is submitted.
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
                 return Ok(());
             }
@@ -272,7 +293,12 @@ impl Ring {
 }
 
 /// What a completion entry says. The buffer of a finished send becomes free.
-fn decode(entry: &cqueue::Entry, outputs: &mut [Vec<u8>], free: &mut Vec<u32>) -> Completion {
+fn decode(
+    entry: &cqueue::Entry,
+    outputs: &mut [Outgoing],
+    free: &mut Vec<u32>,
+    shared_bytes: usize,
+) -> Completion {
     let (data, result, flags) = (entry.user_data(), entry.result(), entry.flags());
     let index = usize::try_from(data >> 32).unwrap_or(usize::MAX);
     let length = usize::try_from(result).unwrap_or(0);
@@ -291,9 +317,9 @@ fn decode(entry: &cqueue::Entry, outputs: &mut [Vec<u8>], free: &mut Vec<u32>) -
         },
         _ => {
             let slot = u32::try_from((data >> 8) & 0x00ff_ffff).unwrap_or(0);
-            let output = &mut outputs[slot as usize];
-            let whole = length == output.len();
-            output.clear();
+            let answers = &mut outputs[slot as usize].answers;
+            let whole = length == answers.len(shared_bytes);
+            answers.clear();
             free.push(slot);
             Completion::Sent { index, whole }
         }

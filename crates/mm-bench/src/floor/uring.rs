@@ -21,7 +21,7 @@ struct Connection {
 /// # Errors
 /// The kernel refuses io_uring, the port cannot be used, or the ring itself failed.
 pub(super) fn serve(port: u16, answer: &impl Answer) -> Result<Infallible, String> {
-    let mut ring = Ring::new(RingOptions::default())?;
+    let mut ring = Ring::new(RingOptions::default(), answer.shared())?;
     let listener = listener::listen(port)?;
     ring.accept(&listener)?;
     let mut connections: Vec<Option<Connection>> = Vec::new();

@@ -31,7 +31,7 @@ struct Turn<'a> {
 /// # Errors
 /// The kernel refuses io_uring, the port cannot be used, or the ring itself failed.
 pub(super) fn serve(port: u16, table: &Table, way: UringWay) -> Result<Infallible, String> {
-    let ring = Ring::new(way.ring)?;
+    let ring = Ring::new(way.ring, &[])?;
     let listener = listener::listen(port)?;
     let mut turn = Turn { table, way, ring, streams: Vec::new(), places: Vec::new() };
     turn.ring.accept(&listener)?;
@@ -104,6 +104,7 @@ impl Turn<'_> {
     fn run(&mut self, place: Place) -> Result<(), String> {
         let output = self.ring.output();
         let (input, answers) = self.ring.input_and_output(&place.bytes, &output);
+        let answers = &mut answers.bytes;
         session::run(self.table, place.hash, input, answers);
         let sent_at_once = match self.streams.get(place.index) {
             Some(Some(stream)) if self.way.send_at_once => {
