@@ -48,6 +48,17 @@ impl Signal {
             Self::Quit => SIGQUIT,
         }
     }
+
+    /// Sends it to another process.
+    ///
+    /// # Errors
+    /// There is no such process, or it is another user's.
+    pub fn send_to(self, process_id: u32) -> io::Result<()> {
+        let invalid = io::ErrorKind::InvalidInput;
+        let id = i32::try_from(process_id).ok().and_then(rustix::process::Pid::from_raw).ok_or(invalid)?;
+        let signal = rustix::process::Signal::from_named_raw(self.number()).ok_or(invalid)?;
+        Ok(rustix::process::kill_process(id, signal)?)
+    }
 }
 
 /// Flags that signals raise from now on, as long as the process lives: these signals end it no more. What comes while

@@ -34,7 +34,7 @@ use crate::upgrade::{self, Outcome, Upgrade};
 const REFUSAL: &[u8] = b"ERROR Too many open connections\r\n";
 
 /// Those that end the server.
-const ENDING: [Signal; 3] = [Signal::Terminate, Signal::Interrupt, Signal::User1];
+pub(crate) const ENDING: [Signal; 3] = [Signal::Terminate, Signal::Interrupt, Signal::User1];
 
 /// Those that it acts upon otherwise.
 const OTHERS: [Signal; 3] = [Signal::User2, Signal::Hangup, Signal::Quit];
@@ -188,7 +188,7 @@ fn run(
         let (memory, listened, flags) = (life.memory.clone(), life.listened.clone(), life.flags.clone());
         let handle = life.server.handle();
         serve_once(life, config, upgrade)?;
-        match upgrade.complete(&handle, &listened, &memory) {
+        match upgrade.complete(&handle, &listened, &memory, &flags) {
             Outcome::Replaced => return Ok(()),
             Outcome::Ended => {
                 let lost = |error| system(&memory.told("cannot keep the items"), &error);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mainmemory::server::process::successor::{Package, Predecessor, Program, Successor};
-use mainmemory::server::{Handed, Handle, Server, Stop};
+use mainmemory::server::{Handed, Handle, Server, Signal, SignalFlags, Stop};
 use mm_memcached::{Framed, Protocol};
 
 use crate::limits::UPGRADE_PATIENCE;
@@ -15,6 +15,7 @@ use crate::listen::Listened;
 use crate::memory::Memory;
 use crate::refusal::{Refusal, exit};
 use crate::say;
+use crate::start::ENDING;
 
 /// An upgrade of this process, of which there is one at a time.
 #[derive(Debug, Clone)]
@@ -78,9 +79,16 @@ impl Upgrade {
         self.successor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// After the server has ended: gives what it has left to the new process. `None` when that serves, or nothing
-    /// was to be given; else what this process is to go on with.
-    pub(crate) fn complete(&self, server: &Handle, listened: &Listened, memory: &Memory) -> Outcome {
+    /// After the server has ended: gives what it has left to the new process. A signal that ends this one is not lost
+    /// meanwhile: where it has come, this process goes on, and ends as it does when it serves; where the new one
+    /// already serves, it gets the signal.
+    pub(crate) fn complete(
+        &self,
+        server: &Handle,
+        listened: &Listened,
+        memory: &Memory,
+        flags: &SignalFlags,
+    ) -> Outcome {
         let Some(successor) = self.slot().take() else { return Outcome::Ended };
         let Some(handed) = server.take_handed() else {
             successor.abandon();
@@ -94,8 +102,15 @@ impl Upgrade {
                 return Outcome::GoOn(handed, memory.another().ok());
             }
         };
+        if ending(flags).next().is_some() {
+            successor.abandon();
+            self.is_under_way.store(false, Ordering::Relaxed);
+            self.say("no upgrade: this process is to end");
+            return Outcome::GoOn(handed, Some(memory.taken_back(file, book)));
+        }
         let protocols = listened.protocols.iter().map(|protocol| to_byte(*protocol)).collect();
         let mut package = Package { handed, files: Vec::new(), notes: vec![protocols, book] };
+        let successor_id = successor.id();
         let given = file.try_clone().and_then(|copy| {
             package.files.push(copy.into());
             successor.give(&package, UPGRADE_PATIENCE)
@@ -103,6 +118,8 @@ impl Upgrade {
         match given {
             Ok(()) => {
                 self.say("the new process serves");
+                // One that it has had as well it finds a stop under way at.
+                ending(flags).for_each(|signal| drop(signal.send_to(successor_id)));
                 Outcome::Replaced
             }
             Err(error) => {
@@ -112,6 +129,11 @@ impl Upgrade {
             }
         }
     }
+}
+
+/// Those of the signals that have come that end the server.
+fn ending(flags: &SignalFlags) -> impl Iterator<Item = Signal> {
+    ENDING.into_iter().filter(|signal| flags.has(*signal))
 }
 
 /// What has come of the end of a server.

@@ -119,6 +119,12 @@ impl Successor {
         Ok(successor)
     }
 
+    /// The process's id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Gives it everything and waits until it serves.
     ///
     /// # Errors
