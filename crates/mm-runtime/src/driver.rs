@@ -40,6 +40,10 @@ use std::sync::Arc;
 use mm_base::Now;
 use mm_base::slab::Key;
 
+use crate::limits::LINGER_CHECK_MS;
+#[cfg(doc)]
+use crate::limits::LINGER_MS;
+
 pub use inbox::Span;
 pub use unsent::{Pieces, Unsent};
 
@@ -184,6 +188,39 @@ pub trait Driver {
     /// # Errors
     /// The connection is broken and can only be closed.
     fn send(&mut self, stream: SourceId, output: &mut impl Unsent) -> io::Result<Sent>;
+
+    /// Whether the kernel has had no room so far for something that has been taken to be sent of a stream. That goes
+    /// when there is room; of a stream that has been closed, only for [`LINGER_MS`].
+    fn has_rest(&self, stream: SourceId) -> bool {
+        let _ = stream;
+        false
+    }
+
+    /// Whether something that has been taken to be sent, of whatever stream, is not the kernel's yet. Dropped, the
+    /// driver would drop it.
+    fn has_unsent(&self) -> bool {
+        false
+    }
+
+    /// Waits until everything that has been taken to be sent is the kernel's, at most so many milliseconds. For the end
+    /// of a driver: events are lost.
+    ///
+    /// # Errors
+    /// Those of [`poll`](Driver::poll).
+    fn flush(&mut self, patience_ms: u64) -> io::Result<()> {
+        let mut events = Vec::new();
+        let (until_ms, mut wait_ms) = (self.now().monotonic_ms.saturating_add(patience_ms), 0);
+        while self.has_unsent() {
+            self.poll(Some(wait_ms), &mut events)?;
+            events.clear();
+            let left_ms = until_ms.saturating_sub(self.now().monotonic_ms);
+            if left_ms == 0 {
+                return Ok(());
+            }
+            wait_ms = left_ms.min(LINGER_CHECK_MS);
+        }
+        Ok(())
+    }
 
     /// Says to the peer that nothing more will be sent, when what has been taken has been. Input can still be received.
     ///

@@ -31,7 +31,7 @@ use mm_base::buffer::Pool;
 use crate::driver::sockets::Sockets;
 use crate::driver::{DefaultDriver, Driver, Event};
 use crate::executor::Executor;
-use crate::limits::TASK_BUFFER_BYTES;
+use crate::limits::{LINGER_MS, TASK_BUFFER_BYTES};
 use crate::net;
 use crate::shard::{Next, Shard, Work};
 use crate::sys::socket::StreamOptions;
@@ -40,6 +40,16 @@ use crate::task::{JoinError, JoinHandle};
 /// One shard on the present thread, for a program of tasks.
 pub struct Runtime<D: Driver = DefaultDriver> {
     shard: Shard<D>,
+}
+
+impl<D: Driver> Drop for Runtime<D> {
+    /// What tasks have written is sent before, if that can be done within [`LINGER_MS`].
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // Nobody is left to be told of a failure.
+            self.shard.driver().flush(LINGER_MS).ok();
+        }
+    }
 }
 
 impl<D: Driver> fmt::Debug for Runtime<D> {

@@ -41,6 +41,9 @@ pub const SEND_BYTES_PER_TURN_MAX: usize = 512 * 1024;
 /// How long accepting is suspended, in milliseconds, when descriptors or memory have run out.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
 
+/// How often, in milliseconds, a shard that has nothing else to do looks whether all of its output is the kernel's.
+pub const UNSENT_LOOK_MS: u64 = 10;
+
 /// Receives whose bytes are dropped in one turn of a connection that has ended.
 pub const DISCARDS_PER_TURN_MAX: usize = 16;
 

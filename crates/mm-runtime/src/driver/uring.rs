@@ -354,6 +354,15 @@ impl Driver for UringDriver {
         self.send_output(stream, output)
     }
 
+    fn has_rest(&self, stream: SourceId) -> bool {
+        self.sources.get(stream.0).is_some_and(Source::has_rest)
+    }
+
+    fn has_unsent(&self) -> bool {
+        let mut open = self.sources.iter();
+        !self.lingering.is_empty() || self.round.has_sends() || open.any(|(_, source)| source.has_rest())
+    }
+
     fn shutdown_output(&mut self, stream: SourceId) -> io::Result<()> {
         let round = self.round.number();
         let source = self.source(stream)?;

@@ -1,6 +1,7 @@
 //! The driver on `io_uring`: the suite, with a ring as servers have it and with one in which every queue is full and
 //! every buffer taken most of the time.
 
+mod ends;
 mod rules;
 
 use mm_base::Now;
@@ -123,6 +124,14 @@ impl Driver for Tiny {
 
     fn send(&mut self, stream: SourceId, output: &mut impl Unsent) -> std::io::Result<Sent> {
         self.0.send(stream, output)
+    }
+
+    fn has_rest(&self, stream: SourceId) -> bool {
+        self.0.has_rest(stream)
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.0.has_unsent()
     }
 
     fn shutdown_output(&mut self, stream: SourceId) -> std::io::Result<()> {

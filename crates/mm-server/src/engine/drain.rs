@@ -15,9 +15,12 @@ use crate::connection::Want;
 
 impl<C> Connection<C> {
     /// Nothing has begun that a graceful stop would cut short.
-    fn is_between_requests(&self) -> bool {
+    fn is_between_requests<D: Driver>(&self, driver: &D) -> bool {
         let is_busy = self.marks.has(Marks::QUEUED) || self.has_output() || self.machine.has_carry();
-        self.machine.want() == Want::Input && !is_busy && !self.marks.has(Marks::LINGERS)
+        self.machine.want() == Want::Input
+            && !is_busy
+            && !self.marks.has(Marks::LINGERS)
+            && !driver.has_rest(self.stream)
     }
 
     /// Whether all that it had begun when a graceful stop began has been answered.
@@ -32,7 +35,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         for place in 0..self.connections.places() {
             let Some(key) = self.connections.key_at(place) else { continue };
             let Some(connection) = self.connections.get(key) else { continue };
-            if connection.is_between_requests() {
+            if connection.is_between_requests(driver) {
                 let quiet_ms = now.monotonic_ms.saturating_sub(connection.progress_ms);
                 self.close_drained(driver, key, quiet_ms < self.config.linger_ms, now);
             }

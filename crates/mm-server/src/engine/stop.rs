@@ -11,7 +11,7 @@ use mm_runtime::shard::Next;
 use super::{Engine, Marks};
 use crate::Service;
 use crate::control::{Phase, Stop};
-use crate::limits::HAND_OVER_TURNS_MIN;
+use crate::limits::{HAND_OVER_TURNS_MIN, UNSENT_LOOK_MS};
 
 impl<S: Service, D: Driver> Engine<S, D> {
     /// Begins or goes on with ending, when asked to. Says when the next turn must come for that.
@@ -38,7 +38,11 @@ impl<S: Service, D: Driver> Engine<S, D> {
             Stop::Gracefully | Stop::AtOnce => self.drain(driver, is_overdue, now),
         };
         if is_empty && (is_overdue || self.control.is_drained()) {
-            return Next::Stop;
+            if is_overdue || !driver.has_unsent() {
+                return Next::Stop;
+            }
+            // The driver would be dropped with what it has taken to be sent.
+            return Next::At(now.monotonic_ms + UNSENT_LOOK_MS);
         }
         if how == Stop::HandOver && !is_empty {
             // A driver may need a few turns to let go of a connection.

@@ -271,6 +271,41 @@ fn a_graceful_stop_has_a_deadline(config: Settings) {
     assert_eq!(summary.drain_timeouts, 1);
 }
 
+/// Those who have not read, and whose last answer found little or no room in the kernel.
+fn a_graceful_stop_sends_what_has_been_answered(config: Settings) {
+    let stream = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
+    let server = Running::start(Config { stream, linger_ms: 0, ..config() });
+    let written = || usize::try_from(server.total(|stats| stats.bytes_written.get())).unwrap();
+    let answer_bytes = 350 * 11;
+    // As many answers as the server gets rid of at most.
+    let ask = |answers_max: usize| {
+        let (mut client, before) = (server.connect(), written());
+        for asked in 1..=answers_max {
+            client.write_all(b"repeat 350 0123456789\n").unwrap();
+            let begun = Instant::now();
+            while written() < before + asked * answer_bytes {
+                if begun.elapsed() > Duration::from_millis(200) {
+                    return (client, asked);
+                }
+            }
+        }
+        (client, answers_max)
+    };
+    // Nobody is left who keeps the shard until all of this has been read.
+    let full = ask(10_000).1;
+    server.wait_for(|stats| stats.connections.get(), 0);
+    let clients: Vec<_> = (full.saturating_sub(4)..full).map(ask).collect();
+    server.handle.stop(Stop::Gracefully);
+    for (mut client, asked) in clients {
+        assert_eq!(
+            rest(&mut client).len(),
+            asked * answer_bytes,
+            "of {asked} answers, {full} fill the kernel"
+        );
+    }
+    assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 0);
+}
+
 fn shards_share_the_connections(config: Settings) {
     let shards = NonZeroUsize::new(3).unwrap();
     let server = Running::start(Config { shards, ..config() });
@@ -379,6 +414,7 @@ on_each_driver! {
     a_firehose_does_not_starve_the_others
     a_graceful_stop_lets_requests_finish
     a_graceful_stop_has_a_deadline
+    a_graceful_stop_sends_what_has_been_answered
     shards_share_the_connections
     a_busy_shard_gives_connections_to_an_idle_one
     unix_sockets_serve_too_and_their_server_removes_them

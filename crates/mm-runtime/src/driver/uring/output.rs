@@ -59,6 +59,11 @@ impl Round {
         self.number
     }
 
+    /// Whether there have been sends in it.
+    pub(super) fn has_sends(&self) -> bool {
+        !self.sends.is_empty()
+    }
+
     /// Whether somebody waits for its end.
     pub(super) fn is_awaited(&self) -> bool {
         !self.closing.is_empty() || self.finishing || !self.waiting.is_empty() || !self.due.is_empty()

@@ -22,8 +22,8 @@
 //!   `tiny_tcp`.
 //! - A close follows what was taken to be sent, and nothing is received after it:
 //!   `what_was_taken_is_sent_before_a_close_even_if_the_peer_is_slow`, `the_end_of_output_follows_what_was_taken`,
-//!   `a_second_send_before_the_wait_waits_for_it`, and beside the driver
-//!   `a_finished_stream_with_a_rest_lets_the_driver_sleep`.
+//!   `what_was_taken_is_sent_before_the_driver_ends`, `a_second_send_before_the_wait_waits_for_it`, and
+//!   beside the driver `a_finished_stream_with_a_rest_lets_the_driver_sleep`.
 //! - What is refused at any step is named, and epoll serves: `a_ring_that_the_kernel_refuses_names_the_step`,
 //!   `a_probe_leaves_the_thread_that_asks_alone`, and the program's tests under a filter of system calls.
 
@@ -41,18 +41,18 @@ use mm_runtime::driver::{Driver, Event, Owner, Received, Sent, SourceId};
 use mm_runtime::limits::{BULK_BYTES, COPY_BYTES_MAX, EVENTS_MAX, RECEIVE_BYTES_MAX};
 use mm_runtime::sys::socket::{ListenAddress, Listener, StreamOptions};
 
-const PATIENCE_MS: u64 = 20_000;
+pub(super) const PATIENCE_MS: u64 = 20_000;
 const OWNER: Owner = Owner::Work(Key::reserved(1));
 
 /// A driver and a listener of it.
-struct Place {
-    driver: UringDriver,
-    listener: SourceId,
+pub(super) struct Place {
+    pub(super) driver: UringDriver,
+    pub(super) listener: SourceId,
     address: SocketAddr,
 }
 
 impl Place {
-    fn new(sizes: Sizes, options: StreamOptions) -> Self {
+    pub(super) fn new(sizes: Sizes, options: StreamOptions) -> Self {
         let mut driver = UringDriver::with_sizes(options, sizes).unwrap();
         let listener = Listener::bind(&ListenAddress::Ip("127.0.0.1:0".parse().unwrap()), 1024).unwrap();
         let ListenAddress::Ip(address) = *listener.address() else { panic!("another kind of address") };
@@ -60,23 +60,23 @@ impl Place {
         Self { driver, listener, address }
     }
 
-    fn usual() -> Self {
+    pub(super) fn usual() -> Self {
         Self::new(SIZES, StreamOptions::default())
     }
 
     /// With so few buffers that a handful of streams takes them all.
-    fn short_of_buffers() -> Self {
+    pub(super) fn short_of_buffers() -> Self {
         Self::new(Sizes { buffers: 4, ..SIZES }, StreamOptions::default())
     }
 
-    fn connect(&self) -> TcpStream {
+    pub(super) fn connect(&self) -> TcpStream {
         let peer = TcpStream::connect(self.address).unwrap();
         peer.set_nodelay(true).unwrap();
         peer.set_read_timeout(Some(Duration::from_millis(PATIENCE_MS))).unwrap();
         peer
     }
 
-    fn poll(&mut self, timeout_ms: u64) -> Vec<Event> {
+    pub(super) fn poll(&mut self, timeout_ms: u64) -> Vec<Event> {
         let mut events = Vec::new();
         self.driver.poll(Some(timeout_ms), &mut events).unwrap();
         assert!(events.len() <= EVENTS_MAX);
@@ -84,13 +84,13 @@ impl Place {
     }
 
     /// Both ends of a new connection.
-    fn pair(&mut self) -> (SourceId, TcpStream) {
+    pub(super) fn pair(&mut self) -> (SourceId, TcpStream) {
         let peer = self.connect();
         let socket = self.accept();
         (self.driver.add_stream(socket, OWNER).unwrap(), peer)
     }
 
-    fn accept(&mut self) -> OwnedFd {
+    pub(super) fn accept(&mut self) -> OwnedFd {
         loop {
             if let Some((socket, _)) = self.driver.accept(self.listener).unwrap() {
                 return socket;
@@ -100,7 +100,7 @@ impl Place {
     }
 
     /// Receives until there are `bytes` bytes of a stream.
-    fn receive(&mut self, stream: SourceId, bytes: usize) -> Vec<u8> {
+    pub(super) fn receive(&mut self, stream: SourceId, bytes: usize) -> Vec<u8> {
         let mut received = Vec::new();
         while received.len() < bytes {
             self.driver.clear_inbox();
@@ -114,7 +114,7 @@ impl Place {
         received
     }
 
-    fn send(&mut self, stream: SourceId, bytes: &[u8]) -> (Sent, Output) {
+    pub(super) fn send(&mut self, stream: SourceId, bytes: &[u8]) -> (Sent, Output) {
         let mut output = Output::new(&Pool::new(usize::MAX), usize::MAX);
         output.write(bytes);
         let sent = self.driver.send(stream, &mut output).unwrap();
@@ -122,7 +122,7 @@ impl Place {
     }
 }
 
-fn pattern(len: usize) -> Vec<u8> {
+pub(super) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| u8::try_from(i % 251).unwrap()).collect()
 }
 
