@@ -91,7 +91,7 @@ impl Poller for Epoll {
         let flags = match role {
             // Of several shards that share the socket one is woken for a connection, not all.
             Role::Listener => EventFlags::IN | EventFlags::EXCLUSIVE,
-            Role::Stream => EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP,
+            Role::Stream => EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI,
             Role::Datagrams => EventFlags::IN | EventFlags::OUT,
         };
         Ok(epoll::add(&self.epoll, socket, EventData::new_u64(key.to_u64()), flags | EventFlags::ET)?)
@@ -118,13 +118,22 @@ impl Poller for Epoll {
             let news = News {
                 readable: hung_up || flags.contains(EventFlags::IN),
                 writable: failed || flags.contains(EventFlags::OUT),
-                outlook: if hung_up { Outlook::HungUp } else { Outlook::Open },
+                outlook: outlook(flags, hung_up),
             };
             // The wake descriptor's is the key of no source.
             table.tell(Key::from_u64(event.data.u64()), news, events);
         }
         Ok(())
     }
+}
+
+/// What is to be expected of a source, beside what has come.
+#[inline]
+fn outlook(flags: EventFlags, hung_up: bool) -> Outlook {
+    if hung_up {
+        return Outlook::HungUp;
+    }
+    if flags.contains(EventFlags::PRI) { Outlook::Urgent } else { Outlook::Open }
 }
 
 impl fmt::Debug for Epoll {

@@ -83,6 +83,7 @@ impl<D: Real> World for Tcp<D> {
 mod epoll_tcp {
     crate::driver_suite!(super::Tcp<super::EpollDriver>);
     crate::driver_suite! { super::Tcp<super::EpollDriver>:
+        urgent_bytes_keep_nothing_back
         looking_before_sleeping_misses_nothing
         a_released_stream_goes_on_elsewhere
     }
@@ -90,7 +91,10 @@ mod epoll_tcp {
 
 mod poll_tcp {
     crate::driver_suite!(super::Tcp<super::PollDriver>);
-    crate::driver_suite! { super::Tcp<super::PollDriver>: a_released_stream_goes_on_elsewhere }
+    crate::driver_suite! { super::Tcp<super::PollDriver>:
+        urgent_bytes_keep_nothing_back
+        a_released_stream_goes_on_elsewhere
+    }
 }
 
 /// A driver with Unix sockets.

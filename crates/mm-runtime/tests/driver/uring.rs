@@ -32,6 +32,7 @@ impl Real for Tiny {
 mod tcp {
     crate::driver_suite!(super::Tcp<super::UringDriver>);
     crate::driver_suite! { super::Tcp<super::UringDriver>:
+        urgent_bytes_keep_nothing_back
         looking_before_sleeping_misses_nothing
         a_released_stream_goes_on_elsewhere
     }

@@ -35,6 +35,9 @@ pub enum Outlook {
     /// Whatever happens will be told.
     #[default]
     Open,
+    /// The peer has sent urgent data, which cuts a receive short that comes to its place: a short one does not make the
+    /// source unreadable.
+    Urgent,
     /// The peer has finished sending or the socket has failed, and nothing will tell of it again: a short receive does
     /// not make the source unreadable.
     HungUp,

@@ -1,5 +1,7 @@
 //! What receiving promises.
 
+use std::net::TcpStream;
+
 use mm_runtime::driver::{Driver, Received, Sent};
 use mm_runtime::limits::RECEIVE_BYTES_MAX;
 
@@ -99,4 +101,21 @@ pub(crate) fn the_end_that_comes_after_a_short_receive_is_told<W: World>() {
     world.finish(&mut peer);
     wait_readable(&mut world, stream);
     assert_eq!(receive_all(&mut world, stream), (Vec::new(), true));
+}
+
+/// A receive stops where they are. Over TCP.
+pub(crate) fn urgent_bytes_keep_nothing_back<W: World<Peer = TcpStream>>() {
+    let mut world = W::new(false);
+    let (stream, mut peer) = pair(&mut world);
+    for (head, tail) in [(b"one", b"two"), (b"six", b"ten")] {
+        world.write(&mut peer, head);
+        rustix::net::send(&peer, b"!", rustix::net::SendFlags::OOB).unwrap();
+        world.write(&mut peer, tail);
+        let mut received = Vec::new();
+        while received.len() < head.len() + tail.len() {
+            wait_readable(&mut world, stream);
+            received.extend(receive_all(&mut world, stream).0);
+        }
+        assert_eq!(received, [*head, *tail].concat());
+    }
 }
