@@ -97,6 +97,14 @@ impl Poller for Epoll {
         Ok(epoll::add(&self.epoll, socket, EventData::new_u64(key.to_u64()), flags | EventFlags::ET)?)
     }
 
+    fn unwatch(&mut self, socket: &OwnedFd, _key: Key, role: Role) {
+        if role != Role::Stream {
+            // Open elsewhere, it would stay watched and take wake-ups, which go to one driver alone, that nobody here
+            // acts upon. A failure is that of one that is not watched.
+            epoll::delete(&self.epoll, socket).ok();
+        }
+    }
+
     fn forget(&mut self, socket: &OwnedFd, _key: Key) -> bool {
         epoll::delete(&self.epoll, socket).is_ok()
     }

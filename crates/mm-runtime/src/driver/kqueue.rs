@@ -180,7 +180,7 @@ impl<Q: Queue> Poller for Kqueue<Q> {
         self.add(socket, Filter::Write, place)
     }
 
-    fn unwatch(&mut self, _socket: &OwnedFd, key: Key) {
+    fn unwatch(&mut self, _socket: &OwnedFd, key: Key, _role: Role) {
         // A change for a closed descriptor would be one for whatever socket gets the same number next.
         self.changes.retain(|change| change.place != key.index());
     }

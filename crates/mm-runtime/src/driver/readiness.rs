@@ -71,7 +71,7 @@ pub trait Kernel {
     fn watch(&mut self, handle: &Self::Handle, key: Key, role: Role) -> io::Result<()>;
 
     /// A source is about to be closed.
-    fn unwatch(&mut self, handle: &Self::Handle, key: Key);
+    fn unwatch(&mut self, handle: &Self::Handle, key: Key, role: Role);
 
     /// Stops telling of a stream that stays open: its peer's address, or `None` where that cannot be done.
     fn forget(&mut self, stream: &Self::Handle, key: Key) -> Option<Address>;
@@ -364,16 +364,16 @@ impl<K: Kernel> Driver for ReadinessDriver<K> {
     }
 
     fn close(&mut self, source: SourceId) {
-        if let Some(handle) = self.table.remove(source) {
-            self.kernel.unwatch(&handle, source.0);
-            self.kernel.close(handle);
+        if let Some(closed) = self.table.remove(source) {
+            self.kernel.unwatch(&closed.handle, source.0, closed.role());
+            self.kernel.close(closed.handle);
         }
     }
 
     fn release(&mut self, stream: SourceId) -> Option<(K::Socket, Address)> {
         let source = self.table.get(stream).filter(|source| source.role() == Role::Stream)?;
         let address = self.kernel.forget(source.handle(), stream.0)?;
-        let handle = self.table.remove(stream)?;
+        let handle = self.table.remove(stream)?.handle;
         Some((self.kernel.to_socket(handle)?, address))
     }
 
@@ -386,9 +386,9 @@ impl<K: Kernel> Driver for ReadinessDriver<K> {
     }
 
     fn reset(&mut self, stream: SourceId) {
-        if let Some(handle) = self.table.remove(stream) {
-            self.kernel.unwatch(&handle, stream.0);
-            self.kernel.reset(handle);
+        if let Some(closed) = self.table.remove(stream) {
+            self.kernel.unwatch(&closed.handle, stream.0, closed.role());
+            self.kernel.reset(closed.handle);
         }
     }
 

@@ -200,7 +200,7 @@ impl Kernel for SimKernel {
         Ok(())
     }
 
-    fn unwatch(&mut self, _handle: &SimHandle, _key: Key) {}
+    fn unwatch(&mut self, _handle: &SimHandle, _key: Key, _role: Role) {}
 
     fn forget(&mut self, stream: &SimHandle, _key: Key) -> Option<Address> {
         stream.stream().ok().map(|key| PeerId(key).address())

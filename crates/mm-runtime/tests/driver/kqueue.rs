@@ -41,8 +41,8 @@ impl<const USER: bool> Poller for Modelled<USER> {
         self.kqueue.watch(socket, key, role)
     }
 
-    fn unwatch(&mut self, socket: &OwnedFd, key: Key) {
-        self.kqueue.unwatch(socket, key);
+    fn unwatch(&mut self, socket: &OwnedFd, key: Key, role: Role) {
+        self.kqueue.unwatch(socket, key, role);
         self.model.close(socket.as_raw_fd());
     }
 

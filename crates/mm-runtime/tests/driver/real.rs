@@ -5,12 +5,14 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
+use mm_base::slab::Key;
 use mm_runtime::driver::epoll::EpollDriver;
 use mm_runtime::driver::poll::PollDriver;
 use mm_runtime::driver::readiness::{Poller, ReadinessDriver, System};
-use mm_runtime::driver::{AcceptFailure, Driver};
+use mm_runtime::driver::{AcceptFailure, Driver, Owner};
 use mm_runtime::sys::socket::{ListenAddress, Listener, StreamOptions};
 
 use crate::suite::World;
@@ -218,4 +220,33 @@ fn failures_to_accept_are_told_apart() {
     for single in [103, 4, 1, 100, 113] {
         assert_eq!(of(single), AcceptFailure::Connection, "{single}");
     }
+}
+
+#[test]
+fn a_listener_that_is_closed_here_and_open_elsewhere_takes_no_wake_ups() {
+    let any = ListenAddress::Ip("127.0.0.1:0".parse().unwrap());
+    let listener = Listener::bind(&any, 16).unwrap();
+    let ListenAddress::Ip(address) = *listener.address() else { panic!("another kind of address") };
+    let same = listener.try_clone().unwrap();
+    let owner = Owner::Work(Key::reserved(1));
+    let (leaving, left) = mpsc::channel();
+    let other = std::thread::spawn(move || {
+        let mut driver = EpollDriver::make(StreamOptions::default());
+        let source = driver.add_listener(same, owner).unwrap();
+        driver.close(source);
+        leaving.send(driver.waker()).unwrap();
+        driver.poll(None, &mut Vec::new()).unwrap();
+    });
+    let waker = left.recv().unwrap();
+    let mut driver = EpollDriver::make(StreamOptions::default());
+    let source = driver.add_listener(listener, owner).unwrap();
+    for _ in 0..20 {
+        let _peer = TcpStream::connect(address).unwrap();
+        let mut events = Vec::new();
+        driver.poll(Some(20_000), &mut events).unwrap();
+        assert!(events.iter().any(|event| event.source == source && event.readable), "not told");
+        while driver.accept(source).unwrap().is_some() {}
+    }
+    waker.wake();
+    other.join().unwrap();
 }

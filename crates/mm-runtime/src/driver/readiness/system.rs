@@ -36,8 +36,9 @@ pub trait Poller: Sized {
     /// No resources are left for it.
     fn watch(&mut self, socket: &OwnedFd, key: Key, role: Role) -> io::Result<()>;
 
-    /// A socket is about to be closed. Closing it takes it out of what the kernel watches.
-    fn unwatch(&mut self, _socket: &OwnedFd, _key: Key) {}
+    /// A socket is about to be closed, which takes it out of what the kernel watches unless it is open elsewhere, too:
+    /// a listener or one for datagrams may be.
+    fn unwatch(&mut self, _socket: &OwnedFd, _key: Key, _role: Role) {}
 
     /// Stops watching a socket that stays open. `false`: that cannot be done, and it is watched still.
     fn forget(&mut self, socket: &OwnedFd, key: Key) -> bool {
@@ -110,8 +111,8 @@ impl<P: Poller> Kernel for System<P> {
         self.poller.watch(socket, key, role)
     }
 
-    fn unwatch(&mut self, socket: &OwnedFd, key: Key) {
-        self.poller.unwatch(socket, key);
+    fn unwatch(&mut self, socket: &OwnedFd, key: Key, role: Role) {
+        self.poller.unwatch(socket, key, role);
     }
 
     fn forget(&mut self, stream: &OwnedFd, key: Key) -> Option<Address> {

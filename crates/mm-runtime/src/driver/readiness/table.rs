@@ -132,8 +132,8 @@ impl<H> Table<H> {
         self.sources.get_mut(id.0).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    pub(super) fn remove(&mut self, id: SourceId) -> Option<H> {
-        self.sources.remove(id.0).map(|source| source.handle)
+    pub(super) fn remove(&mut self, id: SourceId) -> Option<Source<H>> {
+        self.sources.remove(id.0)
     }
 
     /// The number of places, taken or vacant.
