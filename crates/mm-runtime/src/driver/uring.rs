@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use mm_base::Now;
 use mm_base::slab::{Key, Slab};
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFlags, eventfd};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
 
@@ -99,7 +99,7 @@ impl UringDriver {
         let mut ring = Ring::new(sizes)?;
         // Its counter is never read: the operation tells of each write.
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        ring.watch(&wake, Tag::none(Operation::Wake));
+        ring.watch(&wake, PollFlags::IN, Tag::none(Operation::Wake));
         let links = vec![0; usize::from(ring.buffers())].into_boxed_slice();
         Ok(Self {
             ring,

@@ -79,6 +79,15 @@ pub(crate) struct Completion {
     pub(crate) socket: Option<OwnedFd>,
 }
 
+impl Completion {
+    /// Whether this end of a poll for room says only that the peer has finished sending, which it says as long as the
+    /// socket lasts.
+    pub(crate) fn lacks_room(&self) -> bool {
+        let known = PollFlags::OUT | PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
+        self.result.is_ok_and(|events| events & u32::from(known.bits()) == 0)
+    }
+}
+
 /// What the kernel has to tell.
 #[derive(Debug)]
 pub(crate) enum News {
@@ -170,15 +179,17 @@ impl Ring {
         self.begin(opcode::RecvMulti::new(Fd(stream.as_raw_fd()), 0).build(), tag);
     }
 
-    /// Tells once that a socket is ready, also when it is ready already.
+    /// Tells once that a socket is ready, also when it is ready already. The kernel adds the same events as to
+    /// [`watch`](Self::watch).
     pub(crate) fn poll(&mut self, socket: &OwnedFd, events: PollFlags, tag: Tag) {
         let entry = opcode::PollAdd::new(Fd(socket.as_raw_fd()), u32::from(events.bits())).build();
         self.begin(entry, tag);
     }
 
-    /// Tells each time that a descriptor becomes readable, until cancelled.
-    pub(crate) fn watch(&mut self, descriptor: &OwnedFd, tag: Tag) {
-        let events = u32::from(PollFlags::IN.bits());
+    /// Tells at once if a descriptor is ready, and then of each change, until cancelled. The kernel adds to `events`
+    /// errors, the end of both directions, and the end of input.
+    pub(crate) fn watch(&mut self, descriptor: &OwnedFd, events: PollFlags, tag: Tag) {
+        let events = u32::from(events.bits());
         let entry = opcode::PollAdd::new(Fd(descriptor.as_raw_fd()), events).multi(true).build();
         self.begin(entry, tag);
     }

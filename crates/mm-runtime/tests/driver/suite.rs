@@ -1,14 +1,15 @@
 //! The tests, generic over the driver.
 
-use mm_base::buffer::limits::LARGE_BYTES;
 use mm_base::buffer::{Output, Pool};
 use mm_base::slab::Key;
 use mm_runtime::driver::{Driver, Event, Owner, Received, Sent, SourceId};
 use mm_runtime::limits::{EVENTS_MAX, INBOX_BYTES, RECEIVE_BYTES_MAX};
 
 mod receiving;
+mod sending;
 
 pub(crate) use receiving::*;
+pub(crate) use sending::*;
 
 /// A driver, and peers to talk to it.
 pub(crate) trait World {
@@ -144,62 +145,6 @@ pub(crate) fn a_reset_is_an_error_and_not_an_end<W: World>() {
     wait_readable(&mut world, stream);
     assert!(world.driver().receive(stream).is_err());
     world.driver().close(stream);
-}
-
-pub(crate) fn a_peer_that_does_not_read_blocks_and_resumes<W: World>() {
-    let mut world = W::new(true);
-    let (stream, mut peer) = pair(&mut world);
-    let sent = pattern(4 << 20);
-    let mut answer = output(&sent);
-    let mut received = Vec::new();
-    let mut blocked = 0;
-    while world.driver().send(stream, &mut answer).unwrap() == Sent::Blocked {
-        blocked += 1;
-        // Not polled first, which would be to miss the event.
-        received.extend(world.read(&mut peer, 1 << 20));
-        while received.len() + answer.len() < sent.len() {
-            let missing = sent.len() - answer.len() - received.len();
-            received.extend(world.read(&mut peer, missing));
-        }
-        wait(&mut world, |event| event.source == stream && event.writable);
-    }
-    while received.len() < sent.len() {
-        received.extend(read(&mut world, &mut peer, 1 << 20));
-    }
-    assert!(blocked > 0);
-    assert!(received == sent);
-}
-
-pub(crate) fn pinned_and_copied_bytes_keep_their_order<W: World>() {
-    let mut world = W::new(true);
-    let (stream, mut peer) = pair(&mut world);
-    let mut answer = output(b"");
-    let mut sent = Vec::new();
-    // More pieces than one gather takes.
-    for piece in 0..200_usize {
-        let bytes = pattern(piece * 7 % LARGE_BYTES);
-        let pinned = pin(&mut answer, bytes.clone());
-        assert_eq!(pinned, bytes.len());
-        answer.write(&[b'|'; 3]);
-        sent.extend([bytes, b"|||".to_vec()].concat());
-    }
-    let mut received = Vec::new();
-    while world.driver().send(stream, &mut answer).unwrap() == Sent::Blocked {
-        received.extend(read(&mut world, &mut peer, 1 << 20));
-        let mut events = Vec::new();
-        world.driver().poll(Some(1), &mut events).unwrap();
-    }
-    while received.len() < sent.len() {
-        received.extend(read(&mut world, &mut peer, 1 << 20));
-    }
-    assert!(received == sent);
-}
-
-/// Pins `bytes` in an output of their own.
-fn pin(output: &mut Output, bytes: Vec<u8>) -> usize {
-    let len = bytes.len();
-    output.pin(mm_base::buffer::Pinned::shared(std::rc::Rc::new(bytes)));
-    len
 }
 
 pub(crate) fn sending_to_a_peer_that_is_gone_is_an_error<W: World>() {
@@ -402,6 +347,7 @@ macro_rules! driver_suite {
             the_end_that_comes_after_a_short_receive_is_told
             a_reset_is_an_error_and_not_an_end
             a_peer_that_does_not_read_blocks_and_resumes
+            a_peer_that_has_finished_and_does_not_read_costs_no_turns
             pinned_and_copied_bytes_keep_their_order
             sending_to_a_peer_that_is_gone_is_an_error
             a_closed_source_is_never_heard_of_again
@@ -427,6 +373,7 @@ macro_rules! unix_driver_suite {
             data_and_end_in_one_event
             the_end_that_comes_after_a_short_receive_is_told
             a_peer_that_does_not_read_blocks_and_resumes
+            a_peer_that_has_finished_and_does_not_read_costs_no_turns
             pinned_and_copied_bytes_keep_their_order
             sending_to_a_peer_that_is_gone_is_an_error
             a_closed_source_is_never_heard_of_again

@@ -121,6 +121,32 @@ fn resets_and_half_closes_in_the_middle(config: Settings) {
     });
 }
 
+/// How long they are silent, and how many turns a shard may take for one of them meanwhile.
+const SILENCE: Duration = Duration::from_millis(300);
+const SILENT_TURNS_MAX: u64 = 200;
+
+fn those_who_have_finished_and_do_not_read_cost_no_turns(config: Settings) {
+    each(&config(), |server| {
+        let mut client = server.connect();
+        client.write_all(b"repeat 2000000 0123456789\n").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut written = 0;
+        // Until the kernel takes no more.
+        loop {
+            let turns = server.total(|stats| stats.turns.get());
+            std::thread::sleep(SILENCE);
+            let more = server.total(|stats| stats.bytes_written.get());
+            if more > 0 && more == written {
+                let turns = server.total(|stats| stats.turns.get()) - turns;
+                assert!(turns < SILENT_TURNS_MAX, "{turns} turns in {SILENCE:?}");
+                break;
+            }
+            written = more;
+        }
+        assert_eq!(rest(&mut client).len(), 2_000_000 * 11);
+    });
+}
+
 fn thousands_of_idle_connections_and_a_thousand_a_second(config: Settings) {
     each(&Config { connections_max: 20_000, ..config() }, |server| {
         // As many as a process may have descriptors for in most places, both ends being here.
@@ -184,6 +210,7 @@ on_each_driver! {
     a_byte_at_a_time_in_either_direction
     those_who_never_read
     resets_and_half_closes_in_the_middle
+    those_who_have_finished_and_do_not_read_cost_no_turns
     thousands_of_idle_connections_and_a_thousand_a_second
     a_stop_under_load_cuts_no_answer_short
 }

@@ -49,12 +49,12 @@ impl UringDriver {
             Operation::Writable => self.writable(&completion),
             Operation::Send => self.sent_short(&completion),
             Operation::Linger => {
-                self.linger_on(completion.tag.key);
+                self.linger_on(&completion);
                 None
             }
             Operation::Wake => {
                 if !completion.more {
-                    self.ring.watch(&self.wake, completion.tag);
+                    self.ring.watch(&self.wake, PollFlags::IN, completion.tag);
                 }
                 None
             }
@@ -244,7 +244,16 @@ impl UringDriver {
     fn writable(&mut self, completion: &Completion) -> Option<Event> {
         let key = completion.tag.key;
         let source = self.sources.get_mut(key)?;
-        source.marks.clear(Marks::POLLING_OUTPUT);
+        if completion.lacks_room() {
+            // A poll that tells once would do so again and again. This one tells of changes, and stays to the end.
+            if !completion.more {
+                self.ring.watch(&source.socket, PollFlags::OUT, completion.tag);
+            }
+            return None;
+        }
+        if !completion.more {
+            source.marks.clear(Marks::POLLING_OUTPUT);
+        }
         if !self.send_rest(key) {
             return None;
         }

@@ -2,14 +2,13 @@
 
 use std::os::fd::OwnedFd;
 
-use mm_base::slab::Key;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
 use super::UringDriver;
 use crate::limits::{LINGER_CHECK_MS, LINGER_MS, LINGERING_MAX};
-use crate::sys::uring::{Operation, Tag};
+use crate::sys::uring::{Completion, Operation, Tag};
 
 /// A socket without an owner, and what its peer has still to get.
 #[derive(Debug)]
@@ -33,9 +32,17 @@ impl UringDriver {
         debug_assert!(inserted, "a slab refused the key it had announced");
     }
 
-    /// There is room for more of the rest.
-    pub(super) fn linger_on(&mut self, key: Key) {
-        let Some(lingering) = self.lingering.get_mut(key) else { return };
+    /// There may be room for more of the rest.
+    pub(super) fn linger_on(&mut self, completion: &Completion) {
+        let &Completion { tag, more, .. } = completion;
+        let Some(lingering) = self.lingering.get_mut(tag.key) else { return };
+        if completion.lacks_room() {
+            // A poll that tells once would do so again and again. This one tells of changes.
+            if !more {
+                self.ring.watch(&lingering.socket, PollFlags::OUT, tag);
+            }
+            return;
+        }
         let flags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
         let goes_on = match rustix::net::send(&lingering.socket, &lingering.rest, flags) {
             Ok(sent) => {
@@ -45,8 +52,13 @@ impl UringDriver {
             Err(error) => matches!(error, Errno::AGAIN | Errno::INTR),
         };
         if goes_on {
-            self.ring.poll(&lingering.socket, PollFlags::OUT, Tag::new(Operation::Linger, key));
-        } else if let Some(done) = self.lingering.remove(key) {
+            if !more {
+                self.ring.poll(&lingering.socket, PollFlags::OUT, tag);
+            }
+        } else if let Some(done) = self.lingering.remove(tag.key) {
+            if more {
+                self.ring.cancel(tag);
+            }
             self.ring.retire(done.socket);
         }
     }

@@ -28,6 +28,7 @@
 //!   `a_probe_leaves_the_thread_that_asks_alone`, and the program's tests under a filter of system calls.
 
 mod releasing;
+mod rests;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
