@@ -120,7 +120,10 @@ fn count(program: &Path, connections: &str, set_ratio: f64, requests: u64) -> Re
     plan.set_ratio = set_ratio;
     for stop in [Stop::Filled, Stop::Requests(requests)] {
         plan.stop = stop;
-        if let Some(complaint) = load::run(&plan)?.complaint() {
+        let report = load::run(&plan)?;
+        let misses = report.tally.misses;
+        let missed = || (misses > 0).then(|| format!("{misses} keys that were stored are missing"));
+        if let Some(complaint) = report.complaint().or_else(missed) {
             return Err(complaint);
         }
     }
