@@ -11,7 +11,7 @@ pub(crate) const CARRY_BYTES: usize = 4 << 20;
 
 /// From how many bytes on a floor sends an answer from where it is: below that, copying it takes less time than the
 /// kernel takes for one more part of a message.
-pub(crate) const SHARED_BYTES: usize = 4 << 10;
+pub(crate) const SHARED_BYTES: usize = 16 << 10;
 
 /// Bytes of answers that may wait for a slow reader of a floor before its connection is closed.
 pub(crate) const PENDING_BYTES: usize = 1 << 30;

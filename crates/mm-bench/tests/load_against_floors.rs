@@ -92,7 +92,7 @@ fn canned_answers_are_counted_and_their_form_is_checked() {
 
 #[test]
 fn large_canned_answers_come_whole() {
-    for (name, bytes) in [("canned-epoll", "300000"), ("canned-uring", "300000"), ("canned-uring", "5000")] {
+    for (name, bytes) in [("canned-epoll", "300000"), ("canned-uring", "300000"), ("canned-uring", "16384")] {
         let Some(floor) = Floor::start_with(name, bytes) else { continue };
         let loads =
             ["--unchecked", "--requests", "100", "--depth", "9", "--multiget", "10", "--set-ratio", "0.2"];

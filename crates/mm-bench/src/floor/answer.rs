@@ -141,7 +141,7 @@ mod tests {
         let (canned, mut output) = (Canned::new(SHARED_BYTES), Answers::default());
         canned.answer(REQUESTS, &mut output);
         assert_eq!(output.bytes, b"END\r\nSTORED\r\nEND\r\n");
-        let hit = format!("VALUE key:123456 0 4096\r\n{}\r\n", "a".repeat(4096));
+        let hit = format!("VALUE key:123456 0 16384\r\n{}\r\n", "a".repeat(SHARED_BYTES));
         let parts: Vec<u8> = output.parts(canned.shared()).flatten().copied().collect();
         assert_eq!(parts, format!("{hit}{hit}END\r\nSTORED\r\n{hit}END\r\n").into_bytes());
     }

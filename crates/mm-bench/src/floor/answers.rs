@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 
 /// Most answers by reference in one output. What comes after them is copied, so that [`PARTS_MAX`] parts are enough.
-const SHARED_MAX: usize = 63;
+const SHARED_MAX: usize = 15;
 
 /// Most parts of an output.
 pub(crate) const PARTS_MAX: usize = 2 * SHARED_MAX + 1;
