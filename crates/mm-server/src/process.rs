@@ -4,6 +4,7 @@
 //! that a server may listen on a port below 1024 and still not serve as root.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 
 use mm_base::Now;
@@ -67,6 +68,14 @@ impl Account {
     /// The user's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Makes a file this user's.
+    ///
+    /// # Errors
+    /// The system's: only root may give files away.
+    pub fn give(&self, file: &File) -> io::Result<()> {
+        std::os::unix::fs::fchown(file, Some(self.user.as_raw()), Some(self.group.as_raw()))
     }
 
     /// Becomes this user for good: its group, no further groups, then its user id. Does nothing for root

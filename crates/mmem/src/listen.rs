@@ -1,14 +1,15 @@
 //! Listening on what the configuration says, and writing down where that is.
 
-use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 
+use mainmemory::server::process::Account;
 use mainmemory::server::{ListenAddress, Server};
 use mm_memcached::{Framed, Protocol};
 
 use crate::config::{Endpoint, Host, Transport};
+use crate::pid_file::write_whole;
 use crate::refusal::{Refusal, exit};
 
 /// What has come of listening.
@@ -144,11 +145,11 @@ pub(crate) fn is_local(server: &Server) -> bool {
     })
 }
 
-/// Writes the ports to a file, as memcached does: a line for each, all of them at once.
+/// Writes the ports to a file of `owner`'s, as memcached does: a line for each, all of them at once.
 ///
 /// # Errors
 /// A [`Refusal`] that names the file.
-pub(crate) fn write_ports(server: &Server, path: &Path) -> Result<(), Refusal> {
+pub(crate) fn write_ports(server: &Server, path: &Path, owner: Option<&Account>) -> Result<(), Refusal> {
     let line = |kind: &str, address: &ListenAddress| match address {
         ListenAddress::Ip(SocketAddr::V4(address)) => Some(format!("{kind} INET: {}\n", address.port())),
         ListenAddress::Ip(SocketAddr::V6(address)) => Some(format!("{kind} INET6: {}\n", address.port())),
@@ -157,19 +158,8 @@ pub(crate) fn write_ports(server: &Server, path: &Path) -> Result<(), Refusal> {
     let connections = server.addresses().filter_map(|address| line("TCP", address));
     let datagrams = server.datagram_addresses().filter_map(|address| line("UDP", address));
     let text: String = connections.chain(datagrams).collect();
-    write_whole(path, &text).map_err(|error| {
+    write_whole(path, &text, owner).map_err(|error| {
         let message = format!("MEMCACHED_PORT_FILENAME={}: {error}", path.display());
         Refusal::new(exit::SYSTEM, message)
     })
-}
-
-/// Writes a file so that whoever sees it sees all of it.
-///
-/// # Errors
-/// The system's.
-pub(crate) fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".lck");
-    fs::write(&beside, text)?;
-    fs::rename(&beside, path)
 }

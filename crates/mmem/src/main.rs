@@ -8,6 +8,7 @@ mod host;
 mod limits;
 mod listen;
 mod memory;
+mod pid_file;
 mod populate;
 mod refusal;
 mod settings;

@@ -1,10 +1,9 @@
 //! From a configuration to a server: everything that can fail does so here, before anyone is served.
 
-use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,8 +19,9 @@ use mm_memcached::{Framed, Memcached, Shared};
 use crate::config::{Config, Name, processors};
 use crate::host::ThisProcess;
 use crate::limits::{DESCRIPTORS_RESERVED, STALL_MS};
-use crate::listen::{Listened, is_local, listen, write_ports, write_whole};
+use crate::listen::{Listened, is_local, listen, write_ports};
 use crate::memory::Memory;
+use crate::pid_file::PidFile;
 use crate::populate;
 use crate::refusal::{Refusal, exit};
 use crate::say;
@@ -59,34 +59,35 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
     let mut server = Server::new(server_config(config)?);
     // A Unix socket belongs to the user who serves; a port below 1024 needs the one who starts.
     let is_unix = config.listening.unix_socket.is_some();
+    let pid_path = config.process.pid_file.as_deref();
     if is_unix {
-        become_user(account.as_ref())?;
+        become_user(account.as_ref(), pid_path)?;
     }
     let memory_file = config.memory.file.as_deref();
     let (listened, taken) = match &mut predecessor {
         None => (listen(&mut server, &config.listening.endpoints(config.name))?, None),
         Some(predecessor) => {
+            // As long as the other one serves, that it cannot be written costs nothing.
+            pid_path.map(PidFile::find).transpose()?;
             let (taken_over, listened, memory) = upgrade::take_over(predecessor, server, memory_file)?;
             server = taken_over;
             (listened, Some(memory))
         }
     };
+    let told = config.listening.port_file.as_ref().map(|path| write_ports(&server, path, account.as_ref()));
+    match told {
+        // What is there was right before, and is.
+        Some(Err(refusal)) if predecessor.is_some() => say(&format!("{}: {refusal}", config.name.as_str())),
+        Some(told) => told?,
+        None => {}
+    }
+    if !is_unix {
+        become_user(account.as_ref(), pid_path)?;
+    }
     // From here on there is something to be left in order.
     let flags =
         SignalFlags::raised_by(&[ENDING, OTHERS].concat()).map_err(|error| system("signals", &error))?;
-    // Its folder may belong to either user.
-    let pid_path = config.process.pid_file.as_deref();
-    let pid_file = pid_path.and_then(|path| PidFile::write(path).ok());
-    if let Some(path) = &config.listening.port_file {
-        write_ports(&server, path)?;
-    }
-    if !is_unix {
-        become_user(account.as_ref())?;
-    }
-    let pid_file = match (pid_file, pid_path) {
-        (None, Some(path)) => Some(PidFile::write(path)?),
-        (written, _) => written,
-    };
+    let pid_file = pid_path.map(PidFile::find).transpose()?;
     let memory = taken.map_or_else(|| Memory::open(memory_file), Ok)?;
     let is_new = predecessor.is_none();
     let life = Life { server, memory, listened, predecessor, is_new, flags };
@@ -187,7 +188,7 @@ fn run(
     loop {
         let (memory, listened, flags) = (life.memory.clone(), life.listened.clone(), life.flags.clone());
         let handle = life.server.handle();
-        serve_once(life, config, upgrade)?;
+        serve_once(life, config, upgrade, pid_file)?;
         match upgrade.complete(&handle, &listened, &memory, &flags) {
             Outcome::Replaced => return Ok(()),
             Outcome::Ended => {
@@ -195,9 +196,6 @@ fn run(
                 return memory.save().map_err(lost);
             }
             Outcome::GoOn(handed, memory) => {
-                if let Some(Err(refusal)) = pid_file.map(PidFile::write_again) {
-                    say(&format!("{}: {refusal}", config.name.as_str()));
-                }
                 let memory = memory.map_or_else(|| Memory::open(None), Ok)?;
                 let server = Server::new(server_config(config)?).resume(handed, &Framed);
                 life = Life { server, memory, listened, predecessor: None, is_new: false, flags };
@@ -207,7 +205,12 @@ fn run(
 }
 
 /// Serves with one store until the server ends.
-fn serve_once(life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refusal> {
+fn serve_once(
+    life: Life,
+    config: &Config,
+    upgrade: &Upgrade,
+    pid_file: Option<&PidFile>,
+) -> Result<(), Refusal> {
     let Life { server, memory, listened, predecessor, is_new, flags } = life;
     let shards = server_shards(config).get();
     populate::start();
@@ -220,6 +223,7 @@ fn serve_once(life: Life, config: &Config, upgrade: &Upgrade) -> Result<(), Refu
         config,
         greeting: greeting(&server, config),
         memory: &memory,
+        pid_file,
         predecessor: Mutex::new(predecessor),
         is_new,
         flags: &flags,
@@ -259,6 +263,7 @@ struct Beginning<'a> {
     config: &'a Config,
     greeting: Vec<String>,
     memory: &'a Memory,
+    pid_file: Option<&'a PidFile>,
     predecessor: Mutex<Option<Predecessor>>,
     is_new: bool,
     flags: &'a SignalFlags,
@@ -267,7 +272,8 @@ struct Beginning<'a> {
 }
 
 impl Beginning<'_> {
-    /// Says what an operator should know, `notices` too, and that this process serves.
+    /// Says what an operator should know, `notices` too, and that this process serves. The file of `-P` is written here
+    /// and not before: a start that fails must leave it to the server that runs.
     ///
     /// # Errors
     /// The system's; then nobody is to be served.
@@ -276,12 +282,19 @@ impl Beginning<'_> {
             return Ok(());
         }
         let process = &self.config.process;
+        let predecessor = self.predecessor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match self.pid_file.map(PidFile::write) {
+            Some(Err(refusal)) if self.is_new || predecessor.is_some() => {
+                return Err(io::Error::other(refusal.to_string()));
+            }
+            Some(Err(refusal)) => self.say(&refusal.to_string()),
+            _ => {}
+        }
         self.greeting.iter().for_each(|line| say(line));
         if let Some(notice) = &start.notice {
             self.say(&format!("shard {}: {notice}", start.shard));
         }
         notices.iter().for_each(|notice| self.say(notice));
-        let predecessor = self.predecessor.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut predecessor) = predecessor {
             if process.daemon && !process.dumps_core {
                 background::leave_folder()?;
@@ -365,10 +378,12 @@ fn account(config: &Config) -> Result<Option<Account>, Refusal> {
     Account::find(name).map(Some).map_err(refusal)
 }
 
-fn become_user(account: Option<&Account>) -> Result<(), Refusal> {
+/// Becomes the user, who is to write the file of `-P`.
+fn become_user(account: Option<&Account>, pid_path: Option<&Path>) -> Result<(), Refusal> {
     let Some(account) = account else {
         return Ok(());
     };
+    pid_path.into_iter().for_each(|path| PidFile::claim(path, account));
     account.assume().map_err(|error| system(&format!("-u {}", account.name()), &error))
 }
 
@@ -429,43 +444,4 @@ fn server_config(config: &Config) -> Result<server::Config, Refusal> {
         stall_ms: NonZeroU32::new(STALL_MS),
         ..server::Config::default()
     })
-}
-
-/// The file of `-P`, which goes when the server does.
-#[derive(Debug)]
-struct PidFile {
-    path: PathBuf,
-}
-
-impl PidFile {
-    fn write(path: &Path) -> Result<Self, Refusal> {
-        write_id(path)?;
-        // The working folder may change.
-        let path =
-            fs::canonicalize(path).map_err(|error| system(&format!("-P {}", path.display()), &error))?;
-        Ok(Self { path })
-    }
-
-    /// Writes it again, where another process has.
-    fn write_again(&self) -> Result<(), Refusal> {
-        write_id(&self.path)
-    }
-}
-
-/// Writes this process's id.
-fn write_id(path: &Path) -> Result<(), Refusal> {
-    let id = format!("{}\n", std::process::id());
-    write_whole(path, &id).map_err(|error| system(&format!("-P {}", path.display()), &error))
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        // It may be that of a process that goes on in this one's place.
-        let is_own =
-            fs::read_to_string(&self.path).is_ok_and(|id| id.trim() == std::process::id().to_string());
-        if is_own {
-            // The user that the server has become may not be allowed to.
-            drop(fs::remove_file(&self.path));
-        }
-    }
 }

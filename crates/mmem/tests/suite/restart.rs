@@ -193,13 +193,16 @@ fn what_cannot_be_used_is_named_and_the_server_starts_empty() {
 #[test]
 fn a_file_is_one_servers() {
     let memory = Memory::new("locked");
-    let _server = memory.start("locked-ports", "");
-    let (said, code) = run(&format!("mmem -p -1 -u root -e {}", memory.0.display()));
+    let pids = file("locked-pid");
+    let server = memory.start("locked-ports", &format!("-P {}", pids.display()));
+    let (said, code) = run(&format!("mmem {}", memory.line(&format!("-P {}", pids.display()))));
+    assert_eq!(fs::read_to_string(&pids).unwrap(), format!("{}\n", server.child.id()));
     assert_eq!(said, format!("mmem: -e {}: another server uses it\n", memory.0.display()));
     assert_eq!(code, 71);
     let folder = env!("CARGO_TARGET_TMPDIR");
     let (said, code) = run(&format!("mmem -p -1 -u root -e {folder}"));
     assert!(said.starts_with(&format!("mmem: -e {folder}: ")) && code == 71, "{said}");
+    fs::remove_file(&pids).unwrap();
 }
 
 #[test]

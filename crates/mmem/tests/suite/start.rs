@@ -35,6 +35,12 @@ fn what_cannot_be_honoured_is_one_line_and_an_exit_code() {
         "{message}"
     );
     assert_eq!(code, 71);
+    let folder = file("folder-for-pids");
+    fs::create_dir(&folder).unwrap();
+    let said = run(&format!("mmem -p -1 -u root -P {}", folder.display()));
+    assert_eq!(said, (format!("mmem: -P {}: is a directory\n", folder.display()), 71));
+    assert!(!folder.with_extension("lck").exists(), "nothing is left behind");
+    fs::remove_dir(&folder).unwrap();
 }
 
 #[test]

@@ -328,9 +328,11 @@ fn upgrades_as_nobody(name: &str, options: &str) {
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
     fs::copy(env!("CARGO_BIN_EXE_mmem"), &program).unwrap();
     let mut command = Command::new(&program);
+    let pid_file = open.join("mmem.pid");
     command.arg0(&program).args(["-u", "nobody", "-s"]).arg(&path).args(options.split_whitespace());
+    command.arg("-P").arg(&pid_file);
     command.current_dir(&closed).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.env_remove("MEMCACHED_PORT_FILENAME").env_remove("MM_SUCCESSOR").env_remove("MM_BACKGROUND");
+    by_nobody_else(&mut command);
     let mut child = eventually(|| match command.spawn() {
         Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => None,
         spawned => Some(spawned.unwrap()),
@@ -352,6 +354,7 @@ fn upgrades_as_nobody(name: &str, options: &str) {
     send_signal(old_pid, "-USR2");
     let new_pid = eventually(|| Some(pid()).filter(|pid| *pid != old_pid));
     assert!(child.wait().unwrap().success());
+    assert_eq!(fs::read_to_string(&pid_file).unwrap(), format!("{new_pid}\n"));
     terminate(new_pid);
     eventually(|| (!path.exists()).then_some(()));
     fs::remove_dir_all(&open).unwrap();

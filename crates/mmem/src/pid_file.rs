@@ -1,0 +1,119 @@
+//! The file of `-P`, and how files are written that others wait for.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use mainmemory::server::process::Account;
+
+use crate::refusal::{Refusal, exit};
+
+/// The file of `-P`, which goes when the server does.
+#[derive(Debug)]
+pub(crate) struct PidFile {
+    /// Whatever becomes of the working folder.
+    path: PathBuf,
+}
+
+impl PidFile {
+    /// As the user who starts: sees to it that `account` may write the file, should its folder be closed to that one.
+    /// What is in it stays: it may be that of a server which this one fails to start beside. Where this user can do
+    /// nothing, the other one may.
+    pub(crate) fn claim(path: &Path, account: &Account) {
+        let text = fs::read_to_string(path).unwrap_or_else(|_absent| own_id());
+        drop(write_whole(path, &text, Some(account)));
+    }
+
+    /// The file at this path, which is not written yet.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names it, if this user cannot write it.
+    pub(crate) fn find(path: &Path) -> Result<Self, Refusal> {
+        let refusal = |error| refusal(path, &error);
+        can_write_whole(path).map_err(refusal)?;
+        Ok(Self { path: std::path::absolute(path).map_err(refusal)? })
+    }
+
+    /// Writes this process's id.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names the file.
+    pub(crate) fn write(&self) -> Result<(), Refusal> {
+        write_whole(&self.path, &own_id(), None).map_err(|error| refusal(&self.path, &error))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // It may be that of another process: one that goes on in this one's place, or that was there before.
+        if fs::read_to_string(&self.path).is_ok_and(|id| id == own_id()) {
+            // The user that the server has become may not be allowed to.
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}
+
+fn own_id() -> String {
+    format!("{}\n", std::process::id())
+}
+
+fn refusal(path: &Path, error: &io::Error) -> Refusal {
+    Refusal::new(exit::SYSTEM, format!("-P {}: {error}", path.display()))
+}
+
+/// Writes a file so that whoever sees it sees all of it; where its folder is closed, but the file is not, in its place.
+/// It then is `owner`'s, if this user may give files away.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn write_whole(path: &Path, text: &str, owner: Option<&Account>) -> io::Result<()> {
+    let beside = beside(path);
+    let written = create(&beside).and_then(|mut file| {
+        owner.into_iter().for_each(|owner| drop(owner.give(&file)));
+        file.write_all(text.as_bytes())?;
+        fs::rename(&beside, path)
+    });
+    match written {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let mut file = OpenOptions::new().write(true).open(path).map_err(|_closed_too| error)?;
+            file.write_all(text.as_bytes())?;
+            file.set_len(text.len() as u64)
+        }
+        Err(error) => {
+            drop(fs::remove_file(&beside));
+            Err(error)
+        }
+        written => written,
+    }
+}
+
+/// Whether [`write_whole`] could write the file.
+///
+/// # Errors
+/// The system's, if not.
+fn can_write_whole(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    let beside = beside(path);
+    match create(&beside) {
+        Ok(_) => fs::remove_file(&beside),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            OpenOptions::new().write(true).open(path).map(drop).map_err(|_closed_too| error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The name under which a file is written.
+fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lck");
+    beside.into()
+}
+
+/// Creates this very file, whatever was there.
+fn create(path: &Path) -> io::Result<fs::File> {
+    drop(fs::remove_file(path));
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
