@@ -134,7 +134,7 @@ const MEMORY: &[Flag] = &[
         "memory for items and their index, in MiB or with k, m, g, t behind it (64)",
         Set(|config, given| {
             // Where an address has 32 bits, there is no more than those reach.
-            let most = (limits::MEMORY_MIB_MAX << 20).min(usize::MAX as u64);
+            let most = limits::MEMORY_MIB_MAX.min(usize::MAX as u64 >> 20) << 20;
             let bounds = (limits::MEMORY_MIB_MIN << 20)..=most;
             config.memory.limit_bytes = given.size(1 << 20, bounds)?;
             Ok(())

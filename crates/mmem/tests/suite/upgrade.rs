@@ -100,7 +100,7 @@ fn goes_on_after(name: &str, options: &str) {
     let installed = Installed::new(name);
     let (mut child, server) = installed.start(name, options);
     let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(&server)).collect();
-    assert_eq!(clients[0].ask("cache_memlimit 100\n"), "OK\n");
+    assert_eq!(clients[0].ask("cache_memlimit 50\n"), "OK\n");
     let large = "x".repeat(400_000);
     for (number, client) in clients.iter_mut().enumerate() {
         assert_eq!(client.ask(format!("set k{number} 5 100 2\nhi\n")), "STORED\n");
@@ -124,7 +124,7 @@ fn goes_on_after(name: &str, options: &str) {
         let mut fresh = Client::connect(&server);
         assert_eq!(fresh.ask(format!("mg new{round} s\n")), "HD s4\n");
         assert_eq!(fresh.stat("", "curr_items"), (21 + round + 1).to_string());
-        assert_eq!(fresh.stat("", "limit_maxbytes"), (100 << 20).to_string());
+        assert_eq!(fresh.stat("", "limit_maxbytes"), (50 << 20).to_string());
         assert_eq!(fresh.stat("", "pid"), installed.pid().to_string());
     }
     let line = clients[4].ask("mg k4 t\n");
