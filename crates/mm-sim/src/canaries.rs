@@ -16,6 +16,7 @@ pub const CANARIES: &[&str] = &[
     "pin ignored",
     "expired item served",
     "connection closed for nothing",
+    "eviction not counted",
 ];
 
 /// Runs seeds with a mistake built in until one shows it. `None`: none did. Without the feature `canaries` no mistake

@@ -9,9 +9,10 @@ use mm_base::Now;
 use mm_base::buffer::Output;
 use mm_memcached::Memcached;
 use mm_server::{Address, Background, Luggage, Peer, Service, Step};
-use mm_store::Sharing;
+use mm_store::{Sharing, Stats};
 
 use crate::limits::GATHER_MAX;
+use crate::model::Counted;
 use crate::stream::Phase;
 use crate::world::{Done, Ran, Shared, port_of};
 
@@ -48,12 +49,10 @@ impl<S: Sharing> Checked<S> {
         &self.inner
     }
 
-    /// Shows the world what the store has lost. Returns how much that is.
-    fn count_losses(&self) -> u64 {
-        let stats = self.inner.store().stats();
-        let mut world = self.world.borrow_mut();
-        world.count_losses(self.shard, stats.evicted + stats.refused);
-        world.losses(self.shard)
+    /// Shows the world what the store has counted by now. Returns how much that is over all servers so far.
+    fn count(&self) -> Counted {
+        let Stats { evicted, refused, .. } = self.inner.store().stats();
+        self.world.borrow_mut().counted.see(Counted { evicted, refused })
     }
 }
 
@@ -77,10 +76,10 @@ impl<S: Sharing> Service for Checked<S> {
     }
 
     fn run(&mut self, connection: &mut Connection, input: &[u8], output: &mut Output, now: Now) -> Step {
-        let losses = self.count_losses();
+        let counted = self.count();
         let before = output.len();
         let step = self.inner.run(&mut connection.inner, input, output, now);
-        self.count_losses();
+        self.count();
         let (Step::Read { consumed }
         | Step::ReadInto { consumed }
         | Step::Park { consumed }
@@ -91,7 +90,7 @@ impl<S: Sharing> Service for Checked<S> {
         if !copy_from(output, before, &mut self.output) {
             world.fail(format!("an output has more than {GATHER_MAX} pieces"));
         }
-        let ran = Ran { shard: self.shard, now, input: &input[..consumed], output: &self.output, losses };
+        let ran = Ran { shard: self.shard, now, input: &input[..consumed], output: &self.output, counted };
         match &mut connection.of {
             Of::Stream(port) => world.ran(*port, &ran),
             Of::Letter(from, done) => world.ran_letter((*from, done), &ran),
@@ -157,7 +156,7 @@ impl<S: Sharing> Service for Checked<S> {
 
     fn background(&mut self, now: Now) -> Background {
         let next = self.inner.background(now);
-        self.count_losses();
+        self.count();
         let mut world = self.world.borrow_mut();
         world.moment(now);
         next

@@ -241,7 +241,7 @@ impl Client {
     fn write<S: Sharing>(&mut self, stage: &mut Stage<'_, S>) {
         let Some(open) = &mut self.open else { return };
         let moment = stage.world.client_moment(stage.simulation.network().now());
-        for (key, cas) in stage.world.models.iter_mut().flat_map(|model| model.told.drain(..)) {
+        for (key, cas) in stage.world.model.told.drain(..) {
             stage.requests.saw_cas(key, cas);
         }
         while !stage.ending && open.may_ask(stage) {

@@ -3,16 +3,20 @@
 //! The order in which the server executes requests is known: shards take their turns on one thread, and a run of the
 //! service executes the requests whose bytes it consumes, in their order. That order lies between the sending of each
 //! request and its answer, so it is a linearization, and each answer can be held against one state. Only a loss
-//! leaves a choice, because a cache may forget: it is allowed where the store has counted an eviction or a refusal
-//! since the item was last known to be there, and not otherwise.
+//! leaves a choice, because a cache may forget: it is allowed where the store has counted an eviction since the item
+//! was last known to be there that explains no other loss, and not otherwise.
 
 mod change;
+pub(crate) mod claims;
 mod fetch;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 
 use crate::answer::{Answers, Said};
+use crate::model::claims::Claims;
 use crate::op::{Dialect, Flaw, KeyId, Op, What};
 use crate::time::Moment;
 
@@ -44,7 +48,7 @@ pub(crate) enum Held {
 #[derive(Debug)]
 struct Entry {
     held: Held,
-    /// Losses that the store had counted when this was last certain.
+    /// Evictions that the store had counted when this was last certain.
     sure_at: u64,
 }
 
@@ -58,6 +62,8 @@ pub(crate) struct Model {
     pub(crate) told: Vec<(KeyId, u64)>,
     /// Items that were gone where only the store's counters say why.
     pub(crate) lost: u64,
+    /// The evictions that say why.
+    evictions: Claims,
     /// Items of which nothing certain was known when they were asked for.
     pub(crate) unknown: u64,
 }
@@ -70,8 +76,17 @@ pub(crate) struct Context<'a> {
     pub(crate) keys: &'a [Vec<u8>],
     /// Bytes of an item at most, by memcached's measure.
     pub(crate) item_size_max: usize,
-    /// Losses (evictions and refusals) that the store had counted before this run, and after it.
-    pub(crate) losses: (u64, u64),
+    /// What the store had counted before this run, and after it.
+    pub(crate) counted: (Counted, Counted),
+}
+
+/// What a store has counted, of all its shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    /// Items removed to make room.
+    pub(crate) evicted: u64,
+    /// Values for which there was no memory.
+    pub(crate) refused: u64,
 }
 
 /// Whether a request has been answered whole.
@@ -85,7 +100,8 @@ pub(crate) enum Answered {
 impl Model {
     pub(crate) fn new(keys: usize) -> Self {
         let entries = (0..keys).map(|_| Entry { held: Held::Absent, sure_at: 0 }).collect();
-        Self { entries, flush_s: 0, told: Vec::new(), lost: 0, unknown: 0 }
+        let evictions = Claims::default();
+        Self { entries, flush_s: 0, told: Vec::new(), lost: 0, evictions, unknown: 0 }
     }
 
     /// A run begins: what is due by now happens.
@@ -152,7 +168,7 @@ impl Model {
 
     pub(crate) fn forget_all(&mut self, context: &Context<'_>) {
         for entry in &mut self.entries {
-            *entry = Entry { held: Held::Absent, sure_at: context.losses.0 };
+            *entry = Entry { held: Held::Absent, sure_at: context.counted.0.evicted };
         }
     }
 
@@ -175,12 +191,17 @@ impl Model {
 
     /// The key is known to hold this.
     fn set(&mut self, key: KeyId, held: Held, context: &Context<'_>) {
-        self.entries[key] = Entry { held, sure_at: context.losses.0 };
+        self.entries[key] = Entry { held, sure_at: context.counted.0.evicted };
     }
 
-    /// Whether the item that a key holds may have been lost.
+    /// Whether the item that a key holds may have been evicted.
     fn may_be_lost(&self, key: KeyId, context: &Context<'_>) -> bool {
-        context.losses.1 > self.entries[key].sure_at
+        context.counted.1.evicted > self.entries[key].sure_at
+    }
+
+    /// Whether there was no memory for something in this run.
+    fn is_refused(context: &Context<'_>) -> bool {
+        context.counted.1.refused > context.counted.0.refused
     }
 
     /// The server says that there is no item.
@@ -189,6 +210,14 @@ impl Model {
             let len = item.value.len();
             if !self.may_be_lost(key, context) {
                 return Err(format!("the item of key {key} ({len} bytes) is gone, and nothing was evicted"));
+            }
+            let (sure_at, evicted) = (self.entries[key].sure_at, context.counted.1.evicted);
+            if !self.evictions.claim(sure_at, evicted) {
+                let lost = self.lost;
+                return Err(format!(
+                    "the item of key {key} ({len} bytes) is gone, and what was evicted since explains others of the \
+                     {lost} lost so far"
+                ));
             }
             self.lost += 1;
         }
@@ -201,7 +230,7 @@ impl Model {
         match self.held(key, context) {
             Held::Absent => Err(format!("key {key} should hold nothing")),
             Held::Present(_) => {
-                self.entries[key].sure_at = context.losses.0;
+                self.entries[key].sure_at = context.counted.0.evicted;
                 Ok(())
             }
             Held::Unknown => {

@@ -164,9 +164,8 @@ struct Explained {
 impl<S: Sharing> Run<S> {
     fn new(seed: u64, plan: Plan, open: Open<S>) -> Self {
         let mut choices = Choices::new(seed).fork(11);
-        let shards = plan.config.shards.get();
         let keys = (0..plan.keys).map(|number| key(number, &mut choices)).collect();
-        let world = Rc::new(RefCell::new(World::new(keys, plan.settings.items.item_size_max, shards, 1)));
+        let world = Rc::new(RefCell::new(World::new(keys, plan.settings.items.item_size_max)));
         let network = Network::new(seed, plan.faults);
         let kept = kept_memory(&plan);
         let (mut simulation, common) =
@@ -232,8 +231,8 @@ impl<S: Sharing> Run<S> {
         let world = self.world.borrow();
         Ok(Report {
             ops: world.executed,
-            lost: world.models.iter().map(|model| model.lost).sum(),
-            unknown: world.models.iter().map(|model| model.unknown).sum(),
+            lost: world.model.lost,
+            unknown: world.model.unknown,
             searches: self.searches,
             given_up: self.given_up,
             fault_kinds,

@@ -12,7 +12,7 @@ use mm_server::Address;
 use crate::answer::Answers;
 use crate::history::History;
 use crate::letters::{Letter, Reply};
-use crate::model::{Answered, Context, Model};
+use crate::model::{Answered, Context, Counted, Model};
 use crate::op::What;
 use crate::stream::{Phase, Stream};
 use crate::time::Moment;
@@ -25,8 +25,8 @@ pub(crate) struct World {
     pub(crate) keys: Vec<Vec<u8>>,
     /// Bytes of an item at most, by memcached's measure.
     item_size_max: usize,
-    /// One model for each store: one in all where shards share it, or one for each shard.
-    pub(crate) models: Vec<Model>,
+    /// What the store must hold, which the shards have in common.
+    pub(crate) model: Model,
     /// The open connections, by the port of the client's address.
     streams: Vec<Option<Stream>>,
     /// Requests in datagrams, by the address of the sender.
@@ -37,8 +37,8 @@ pub(crate) struct World {
     began_unix_s: Option<u64>,
     /// When the store was left by the server before, and what it knew the time to be.
     left: Option<(Now, Moment)>,
-    /// Evictions and refusals counted by each shard's store handle, over resets of the statistics.
-    losses: Vec<Losses>,
+    /// What the store has counted.
+    pub(crate) counted: Counts,
     /// What clients have seen, where it is written down.
     pub(crate) history: Option<History>,
     trace: DefaultHasher,
@@ -50,10 +50,27 @@ pub(crate) struct World {
     pub(crate) show: Option<fn(&str)>,
 }
 
+/// What a store has counted, over all servers that had it one after another. Each handle tells what all have counted.
 #[derive(Clone, Copy, Debug, Default)]
-struct Losses {
-    total: u64,
-    last: u64,
+pub(crate) struct Counts {
+    total: Counted,
+    /// As the present server counts it.
+    last: Counted,
+}
+
+impl Counts {
+    /// The present server has counted so much. Returns how much all have.
+    pub(crate) fn see(&mut self, counted: Counted) -> Counted {
+        self.total.evicted += counted.evicted - self.last.evicted;
+        self.total.refused += counted.refused - self.last.refused;
+        self.last = counted;
+        self.total
+    }
+
+    /// What all servers have counted.
+    pub(crate) fn total(&self) -> Counted {
+        self.total
+    }
 }
 
 /// What a run of the service has done.
@@ -64,8 +81,8 @@ pub(crate) struct Ran<'a> {
     pub(crate) input: &'a [u8],
     /// Bytes that went into the service's space before or in this run are counted by then.
     pub(crate) output: &'a [u8],
-    /// Losses counted before it.
-    pub(crate) losses: u64,
+    /// What the store had counted before it.
+    pub(crate) counted: Counted,
 }
 
 /// How far a service has got with a datagram.
@@ -77,9 +94,9 @@ pub(crate) struct Done {
 }
 
 impl World {
-    pub(crate) fn new(keys: Vec<Vec<u8>>, item_size_max: usize, shards: usize, stores: usize) -> Self {
+    pub(crate) fn new(keys: Vec<Vec<u8>>, item_size_max: usize) -> Self {
         Self {
-            models: (0..stores).map(|_| Model::new(keys.len())).collect(),
+            model: Model::new(keys.len()),
             keys,
             item_size_max,
             streams: Vec::new(),
@@ -87,7 +104,7 @@ impl World {
             start_ms: None,
             began_unix_s: None,
             left: None,
-            losses: vec![Losses::default(); shards],
+            counted: Counts::default(),
             history: None,
             trace: DefaultHasher::new(),
             executed: 0,
@@ -99,9 +116,8 @@ impl World {
 
     /// Begins anew with an empty store.
     pub(crate) fn restart(&mut self) {
-        let keys = self.keys.len();
-        self.models.iter_mut().for_each(|model| *model = Model::new(keys));
-        self.losses.fill(Losses::default());
+        self.model = Model::new(self.keys.len());
+        self.counted = Counts::default();
         self.letters.clear();
         self.start_ms = None;
         self.began_unix_s = None;
@@ -109,7 +125,7 @@ impl World {
 
     /// Goes on with another server on the same store, which has been left at this time.
     pub(crate) fn go_on(&mut self, left: Now) {
-        self.losses.iter_mut().for_each(|losses| losses.last = 0);
+        self.counted.last = Counted::default();
         self.began_unix_s = None;
         self.left = self.start_ms.take().map(|start_ms| (left, Moment::new(left, start_ms)));
     }
@@ -187,21 +203,6 @@ impl World {
         moment
     }
 
-    /// A shard's store has counted so many losses.
-    pub(crate) fn count_losses(&mut self, shard: usize, counted: u64) {
-        let losses = &mut self.losses[shard];
-        losses.total += counted.checked_sub(losses.last).unwrap_or(counted);
-        losses.last = counted;
-    }
-
-    /// Losses of the store that a shard uses.
-    pub(crate) fn losses(&self, shard: usize) -> u64 {
-        match self.models.len() {
-            1 => self.losses.iter().map(|losses| losses.total).sum(),
-            _ => self.losses[shard].total,
-        }
-    }
-
     /// The service has run: holds what it consumed and answered against what was asked for and what is known.
     pub(crate) fn ran(&mut self, port: usize, ran: &Ran<'_>) {
         self.note([port as u64, ran.shard as u64], ran.output);
@@ -232,10 +233,9 @@ impl World {
 
     fn check_letter(&mut self, (from, done): (SocketAddr, &mut Done), ran: &Ran<'_>) -> Result<(), String> {
         let moment = self.moment(ran.now);
-        let losses = (ran.losses, self.losses(ran.shard));
-        let context = Context { moment, keys: &self.keys, item_size_max: self.item_size_max, losses };
-        let store = if self.models.len() == 1 { 0 } else { ran.shard };
-        let model = &mut self.models[store];
+        let counted = (ran.counted, self.counted.total);
+        let context = Context { moment, keys: &self.keys, item_size_max: self.item_size_max, counted };
+        let model = &mut self.model;
         let letter = self.letters.get_mut(&from).ok_or("a datagram was served that nobody sent")?;
         let sent = letter.stream.unwritten();
         if sent.get(done.consumed..).is_none_or(|rest| !rest.starts_with(ran.input)) {
@@ -266,10 +266,9 @@ impl World {
 
     fn check(&mut self, port: usize, ran: &Ran<'_>) -> Result<(), String> {
         let (moment, ms) = (self.moment(ran.now), ran.now.monotonic_ms);
-        let losses = (ran.losses, self.losses(ran.shard));
-        let context = Context { moment, keys: &self.keys, item_size_max: self.item_size_max, losses };
-        let store = if self.models.len() == 1 { 0 } else { ran.shard };
-        let model = &mut self.models[store];
+        let counted = (ran.counted, self.counted.total);
+        let context = Context { moment, keys: &self.keys, item_size_max: self.item_size_max, counted };
+        let model = &mut self.model;
         let stream = self.streams[port].as_mut().ok_or("a connection was served that is not there")?;
         stream.consume(ran.input)?;
         if stream.is_overdrawn() {

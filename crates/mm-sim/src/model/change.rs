@@ -37,8 +37,8 @@ impl Model {
         let may_be_lost = self.may_be_lost(key, context);
         match answer.said {
             Said::NotFound if count.creates.is_none() => return self.absent(key, context),
-            Said::NoMemory if may_be_lost => return Ok(()),
-            Said::Nothing if may_be_lost || context.losses.1 > context.losses.0 => {
+            Said::NoMemory if context.counted.1.refused > 0 => return Ok(()),
+            Said::Nothing if may_be_lost || Self::is_refused(context) => {
                 self.set(key, Held::Unknown, context);
                 return Ok(());
             }
@@ -135,7 +135,7 @@ impl Model {
             Said::Nothing => {}
             Said::Done => self.present(key, context)?,
             Said::NotFound => return self.absent(key, context),
-            Said::NoMemory if self.may_be_lost(key, context) => return Ok(()),
+            Said::NoMemory if context.counted.1.refused > 0 => return Ok(()),
             said => return Err(format!("{said:?} in answer to touch of key {key}")),
         }
         self.set_expiry(key, exptime, context);
@@ -144,7 +144,7 @@ impl Model {
 
     /// Gives the item of a key another time to live, if it is there.
     pub(super) fn set_expiry(&mut self, key: KeyId, exptime: i32, context: &Context<'_>) {
-        if context.losses.1 > context.losses.0 && self.item(key, context).is_some() {
+        if Self::is_refused(context) && self.item(key, context).is_some() {
             // There may have been no memory for it: then the old time holds.
             return self.set(key, Held::Unknown, context);
         }

@@ -27,7 +27,7 @@ impl Model {
                 Ok(())
             }
             (Flaw::TooLarge, Said::TooLarge) | (Flaw::BadEnd, Said::BadEnd) => Ok(()),
-            (_, Said::NoMemory) if self.may_be_lost(key, context) => {
+            (_, Said::NoMemory) if context.counted.1.refused > 0 => {
                 self.refused(op, store, context);
                 Ok(())
             }
@@ -65,14 +65,13 @@ impl Model {
         if store.flaw != Flaw::None {
             return;
         }
-        let refused_in_this_run = context.losses.1 > context.losses.0;
         let is_set = store.verb == StoreVerb::Set;
         let is_unknown = self.is_unknown(store.key, context);
         let is_cas_open = |item: &mut Item| item.cas.is_none() && store.cas > item.cas_above;
         let is_cas_open =
             store.verb == StoreVerb::Cas && self.item(store.key, context).is_some_and(is_cas_open);
         let is_choice = is_unknown || is_cas_open || self.may_be_lost(store.key, context);
-        if refused_in_this_run || (!is_set && is_choice) {
+        if Self::is_refused(context) || (!is_set && is_choice) {
             return self.set(store.key, Held::Unknown, context);
         }
         let has_item = self.item(store.key, context).is_some();
@@ -172,7 +171,7 @@ impl Model {
             ));
         }
         // It may have been refused while its value arrived, before anything was known of the key.
-        if context.losses.1 == 0 {
+        if context.counted.1.refused == 0 {
             return Err("no memory, and the store has refused nothing".to_owned());
         }
         self.refused(op, store, context);

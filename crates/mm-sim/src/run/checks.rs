@@ -29,10 +29,10 @@ impl<S: Sharing> Run<S> {
     /// What clients have seen can have come about in some order.
     pub(super) fn check_history(&mut self) -> Result<(), String> {
         let world = &mut *self.world.borrow_mut();
-        let may_vanish = world.losses(0) > 0;
+        let evicted = world.counted.total().evicted;
         let Some(history) = &mut world.history else { return Ok(()) };
         self.searches += world.keys.len() as u64;
-        self.given_up += std::mem::take(history).check(world.keys.len(), may_vanish)?;
+        self.given_up += std::mem::take(history).check(world.keys.len(), evicted)?;
         Ok(())
     }
 

@@ -1,0 +1,53 @@
+//! What the model takes for explained.
+
+use super::*;
+use crate::op::{Store, Wire};
+
+/// What a model is told besides a request and its answer, where the store has counted so much before and after it.
+fn context(keys: &[Vec<u8>], before: Counted, after: Counted) -> Context<'_> {
+    Context { moment: Moment::default(), keys, item_size_max: 1 << 20, counted: (before, after) }
+}
+
+fn counted(evicted: u64, refused: u64) -> Counted {
+    Counted { evicted, refused }
+}
+
+fn keys(count: usize) -> Vec<Vec<u8>> {
+    (0..count).map(|key| format!("k{key}").into_bytes()).collect()
+}
+
+fn set(key: KeyId) -> Op {
+    let (value, verb) = (Rc::from(*b"value"), mm_proto::memcached::StoreVerb::Set);
+    let store =
+        Store { key, verb, flags: 0, exptime: 0, value, cas: 0, flaw: Flaw::None, line_end: 0, begun: None };
+    Op { what: What::Store(store), wire: Wire::CLASSIC, begun: 0, end: 0 }
+}
+
+fn execute(model: &mut Model, op: &Op, answer: &[u8], context: &Context<'_>) -> Result<Answered, Wrong> {
+    model.execute(op, &mut Answers::new(answer), context)
+}
+
+#[test]
+fn an_eviction_explains_one_lost_item() {
+    let (keys, mut model) = (keys(3), Model::new(3));
+    let context = |before, after| context(&keys, counted(before, 0), counted(after, 0));
+    for key in 0..3 {
+        execute(&mut model, &set(key), b"STORED\r\n", &context(7, 7)).unwrap();
+    }
+    assert!(model.absent(0, &context(7, 7)).unwrap_err().contains("nothing was evicted"));
+    assert_eq!(model.absent(0, &context(7, 8)), Ok(()));
+    assert!(model.absent(1, &context(8, 8)).unwrap_err().contains("explains others"));
+    assert_eq!(model.absent(1, &context(8, 9)), Ok(()));
+    assert_eq!(model.lost, 2);
+}
+
+#[test]
+fn an_eviction_before_an_item_was_seen_does_not_explain_its_loss() {
+    let (keys, mut model) = (keys(1), Model::new(1));
+    let context = |before, after| context(&keys, counted(before, 0), counted(after, 0));
+    execute(&mut model, &set(0), b"STORED\r\n", &context(0, 0)).unwrap();
+    model.present(0, &context(5, 5)).unwrap();
+    assert!(model.absent(0, &context(5, 5)).is_err());
+    // In the run in which it was seen it may have been evicted after that.
+    assert_eq!(model.absent(0, &context(5, 6)), Ok(()));
+}
