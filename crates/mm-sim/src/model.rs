@@ -64,6 +64,10 @@ pub(crate) struct Model {
     pub(crate) lost: u64,
     /// The evictions that say why.
     evictions: Claims,
+    /// Answers that there was no memory.
+    pub(crate) no_memory: u64,
+    /// The refusals that say why.
+    refusals: Claims,
     /// Items of which nothing certain was known when they were asked for.
     pub(crate) unknown: u64,
 }
@@ -100,8 +104,16 @@ pub(crate) enum Answered {
 impl Model {
     pub(crate) fn new(keys: usize) -> Self {
         let entries = (0..keys).map(|_| Entry { held: Held::Absent, sure_at: 0 }).collect();
-        let evictions = Claims::default();
-        Self { entries, flush_s: 0, told: Vec::new(), lost: 0, evictions, unknown: 0 }
+        Self {
+            entries,
+            flush_s: 0,
+            told: Vec::new(),
+            lost: 0,
+            evictions: Claims::default(),
+            no_memory: 0,
+            refusals: Claims::default(),
+            unknown: 0,
+        }
     }
 
     /// A run begins: what is due by now happens.
@@ -202,6 +214,15 @@ impl Model {
     /// Whether there was no memory for something in this run.
     fn is_refused(context: &Context<'_>) -> bool {
         context.counted.1.refused > context.counted.0.refused
+    }
+
+    /// The server says that there was no memory for what began when the store had refused so much.
+    fn lacks_memory(&mut self, refused: u64, context: &Context<'_>) -> Result<(), Wrong> {
+        if !self.refusals.claim(refused, context.counted.1.refused) {
+            return Err("no memory, and the store has refused nothing meanwhile".to_owned());
+        }
+        self.no_memory += 1;
+        Ok(())
     }
 
     /// The server says that there is no item.

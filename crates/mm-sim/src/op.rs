@@ -145,8 +145,17 @@ pub(crate) struct Store {
     pub(crate) flaw: Flaw,
     /// Bytes of the connection's input that are done with when its line has been seen.
     pub(crate) line_end: u64,
-    /// When that was. The time to live counts from then, however long the data take.
-    pub(crate) begun: Option<Moment>,
+    /// When that was.
+    pub(crate) begun: Option<Begun>,
+}
+
+/// When the line of a storage command was seen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    /// The time to live counts from then, however long the data take.
+    pub(crate) moment: Moment,
+    /// What the store had refused before.
+    pub(crate) refused: u64,
 }
 
 /// What is wrong with a storage command.

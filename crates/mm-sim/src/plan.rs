@@ -13,7 +13,7 @@ use mm_server::simulation::Unrest;
 
 use crate::limits::{
     CLIENTS_MAX, HELD_BYTES_MAX, HELD_KEYS, KEYS_MAX, LARGE_LIMIT_MB, MANY_KEYS, PIECES_MAX, RAISED_LIMIT_MB,
-    RECORDED_CLIENTS_MAX, RECORDED_KEYS,
+    RECORDED_CLIENTS_MAX, RECORDED_KEYS, REFUSED_SHARE,
 };
 use crate::requests::{KINDS, Kind};
 
@@ -133,22 +133,9 @@ impl Plan {
             enlarge(is_low, &mut settings, &mut work, &mut manners, &mut faults);
         }
         if choices.one_in(8) {
-            // Many items, which the memory holds or does not, and answers that keep their values from being moved.
-            keys = MANY_KEYS;
-            (work.value_bytes_max, work.long_values) = (6000, 10);
-            work.short_bytes_max = if choices.one_in(2) { 64 } else { 400 };
-            work.weights[0] *= 8;
-            work.short_lives = 0;
-            (manners.slow_readers, manners.read_bytes_max) = (2, 64 * 1024);
+            keys = crowd(choices.one_in(2), &mut work, &mut manners);
         } else if work.limits_mb.is_none() && choices.one_in(6) {
-            // Few writes among many answers that keep their values from being moved and removed.
-            keys = HELD_KEYS;
-            (work.value_bytes_max, work.short_bytes_max, work.long_values) = (HELD_BYTES_MAX, 400, 2);
-            (work.weights[0], work.weights[1]) = (20, 400);
-            settings.items.limit_bytes = 1 << 20;
-            (settings.items.evicts, settings.items.item_size_max) = (true, 1 << 18);
-            (manners.slow_readers, manners.read_bytes_max, manners.write_bytes_max) = (2, 16384, 16 * 1024);
-            faults.capacity_bytes = 8192;
+            keys = hold(&mut settings, &mut work, &mut manners, &mut faults);
         }
         if shards.get() > 1 && choices.one_in(4) {
             (keys, clients) = (RECORDED_KEYS, clients.min(RECORDED_CLIENTS_MAX));
@@ -169,6 +156,18 @@ impl Plan {
         let populates = if choices.one_in(4) { 0 } else { choices.between(1, 20) };
         Self { config, settings, faults, clients, keys, work, manners, ends, unrest, clock_jumps, populates }
     }
+
+    /// How many values the store may refuse for want of memory, of so many requests. One that evicts has memory for
+    /// all, unless values under way, or answers that are being sent, can hold it all.
+    pub(crate) fn refusals_max(&self, requests: u64) -> u64 {
+        let least_mb = self.work.limits_mb.map_or(u64::MAX, |(least_mb, _)| least_mb);
+        let limit_bytes = self.settings.items.limit_bytes.min(least_mb.saturating_mul(1 << 20));
+        match (self.clients * self.work.value_bytes_max) as u64 > limit_bytes {
+            _ if !self.settings.items.evicts => u64::MAX,
+            true => requests / REFUSED_SHARE,
+            false => 0,
+        }
+    }
 }
 
 /// Values that keep all memory from others while their senders pause.
@@ -177,6 +176,28 @@ fn hoard(settings: &mut Settings, work: &mut Work, manners: &mut Manners, faults
     (work.value_bytes_max, work.long_values, manners.long_pauses) = (200_000, 2, 12);
     manners.write_bytes_max = manners.write_bytes_max.max(8 * 1024);
     faults.capacity_bytes = faults.capacity_bytes.max(16 * 1024);
+}
+
+/// Many items, which the memory holds or does not, and answers that keep their values from being moved. Returns how
+/// many keys there are.
+fn crowd(are_short: bool, work: &mut Work, manners: &mut Manners) -> usize {
+    (work.value_bytes_max, work.long_values) = (6000, 10);
+    work.short_bytes_max = if are_short { 64 } else { 400 };
+    work.weights[0] *= 8;
+    work.short_lives = 0;
+    (manners.slow_readers, manners.read_bytes_max) = (2, 64 * 1024);
+    MANY_KEYS
+}
+
+/// Few writes among many answers that keep their values from being moved and removed. Returns how many keys there are.
+fn hold(settings: &mut Settings, work: &mut Work, manners: &mut Manners, faults: &mut Faults) -> usize {
+    (work.value_bytes_max, work.short_bytes_max, work.long_values) = (HELD_BYTES_MAX, 400, 2);
+    (work.weights[0], work.weights[1]) = (20, 400);
+    settings.items.limit_bytes = 1 << 20;
+    (settings.items.evicts, settings.items.item_size_max) = (true, 1 << 18);
+    (manners.slow_readers, manners.read_bytes_max, manners.write_bytes_max) = (2, 16384, 16 * 1024);
+    faults.capacity_bytes = 8192;
+    HELD_KEYS
 }
 
 /// Memory enough for the limit to go up and down at run time, and for values that are long. Segments are then large: a

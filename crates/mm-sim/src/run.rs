@@ -50,6 +50,8 @@ pub struct Report {
     pub ops: u64,
     /// Items lost to eviction, each of them accounted for.
     pub lost: u64,
+    /// Requests that were answered that there was no memory.
+    pub no_memory: u64,
     /// Requests about items of which nothing certain was known.
     pub unknown: u64,
     /// Searches for an order of what clients have seen of a key.
@@ -232,6 +234,7 @@ impl<S: Sharing> Run<S> {
         Ok(Report {
             ops: world.executed,
             lost: world.model.lost,
+            no_memory: world.model.no_memory,
             unknown: world.model.unknown,
             searches: self.searches,
             given_up: self.given_up,
@@ -394,6 +397,7 @@ impl<S: Sharing> Run<S> {
             }
         }
         self.check_leaks()?;
+        self.check_refusals()?;
         // What the server has sent is still on its way.
         self.settle()?;
         self.explain()

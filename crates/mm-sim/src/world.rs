@@ -13,7 +13,7 @@ use crate::answer::Answers;
 use crate::history::History;
 use crate::letters::{Letter, Reply};
 use crate::model::{Answered, Context, Counted, Model};
-use crate::op::What;
+use crate::op::{Begun, What};
 use crate::stream::{Phase, Stream};
 use crate::time::Moment;
 
@@ -300,7 +300,7 @@ impl World {
         if let Some(What::Store(store)) = stream.ops.front_mut().map(|op| &mut op.what)
             && store.line_end <= consumed
         {
-            store.begun.get_or_insert(moment);
+            store.begun.get_or_insert(Begun { moment, refused: counted.0.refused });
         }
         if answers.is_empty() {
             return Ok(());

@@ -37,7 +37,7 @@ impl Model {
         let may_be_lost = self.may_be_lost(key, context);
         match answer.said {
             Said::NotFound if count.creates.is_none() => return self.absent(key, context),
-            Said::NoMemory if context.counted.1.refused > 0 => return Ok(()),
+            Said::NoMemory => return self.lacks_memory(context.counted.0.refused, context),
             Said::Nothing if may_be_lost || Self::is_refused(context) => {
                 self.set(key, Held::Unknown, context);
                 return Ok(());
@@ -135,7 +135,7 @@ impl Model {
             Said::Nothing => {}
             Said::Done => self.present(key, context)?,
             Said::NotFound => return self.absent(key, context),
-            Said::NoMemory if context.counted.1.refused > 0 => return Ok(()),
+            Said::NoMemory => return self.lacks_memory(context.counted.0.refused, context),
             said => return Err(format!("{said:?} in answer to touch of key {key}")),
         }
         self.set_expiry(key, exptime, context);

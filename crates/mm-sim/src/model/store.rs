@@ -27,10 +27,7 @@ impl Model {
                 Ok(())
             }
             (Flaw::TooLarge, Said::TooLarge) | (Flaw::BadEnd, Said::BadEnd) => Ok(()),
-            (_, Said::NoMemory) if context.counted.1.refused > 0 => {
-                self.refused(op, store, context);
-                Ok(())
-            }
+            (_, Said::NoMemory) => self.refused(op, store, context),
             (Flaw::None, Said::Done) if self.joined_fits(store, context) == Some(false) => {
                 Err(format!("{:?} has made key {key} larger than an item may be", store.verb))
             }
@@ -124,7 +121,7 @@ impl Model {
             _ => Item {
                 value: Rc::clone(&store.value),
                 flags: store.flags,
-                expiry_s: store.begun.unwrap_or(context.moment).expiry_s(store.exptime),
+                expiry_s: store.begun.map_or(context.moment, |begun| begun.moment).expiry_s(store.exptime),
                 cas: None,
                 cas_above,
             },
@@ -170,11 +167,7 @@ impl Model {
                 answer.said, store.verb, store.key
             ));
         }
-        // It may have been refused while its value arrived, before anything was known of the key.
-        if context.counted.1.refused == 0 {
-            return Err("no memory, and the store has refused nothing".to_owned());
-        }
-        self.refused(op, store, context);
+        self.refused(op, store, context)?;
         if let What::Store(store) = &mut op.what {
             store.flaw = Flaw::Refused;
         }
@@ -182,10 +175,12 @@ impl Model {
     }
 
     /// There was no memory: the old value may be taken away, so that it is not taken for the new one.
-    fn refused(&mut self, op: &Op, store: &Store, context: &Context<'_>) {
+    fn refused(&mut self, op: &Op, store: &Store, context: &Context<'_>) -> Result<(), Wrong> {
         if removes_when_refused(op, store) {
             self.set(store.key, Held::Unknown, context);
         }
+        let refused = store.begun.map_or(context.counted.0.refused, |begun| begun.refused);
+        self.lacks_memory(refused, context)
     }
 
     /// The item has another CAS value than was wanted.

@@ -1,7 +1,7 @@
 //! What the model takes for explained.
 
 use super::*;
-use crate::op::{Store, Wire};
+use crate::op::{Begun, Store, Wire};
 
 /// What a model is told besides a request and its answer, where the store has counted so much before and after it.
 fn context(keys: &[Vec<u8>], before: Counted, after: Counted) -> Context<'_> {
@@ -50,4 +50,22 @@ fn an_eviction_before_an_item_was_seen_does_not_explain_its_loss() {
     assert!(model.absent(0, &context(5, 5)).is_err());
     // In the run in which it was seen it may have been evicted after that.
     assert_eq!(model.absent(0, &context(5, 6)), Ok(()));
+}
+
+#[test]
+fn an_answer_that_there_is_no_memory_needs_a_refusal_of_its_own() {
+    const NO_MEMORY: &[u8] = b"SERVER_ERROR out of memory storing object\r\n";
+    let (keys, mut model) = (keys(2), Model::new(2));
+    let context = |before, after| context(&keys, counted(9, before), counted(9, after));
+    let mut refuse = |op: &Op, before, after| execute(&mut model, op, NO_MEMORY, &context(before, after));
+    assert!(refuse(&set(0), 0, 0).is_err(), "items were evicted, which is no refusal");
+    assert!(refuse(&set(0), 1, 1).is_err(), "something was refused before");
+    refuse(&set(0), 1, 2).unwrap();
+    assert!(refuse(&set(1), 1, 2).is_err(), "one of them was refused");
+    // A value that comes in parts may have been refused at each of them.
+    let mut upload = set(1);
+    let What::Store(store) = &mut upload.what else { unreachable!() };
+    store.begun = Some(Begun { moment: Moment::default(), refused: 2 });
+    assert!(refuse(&upload, 2, 2).is_err());
+    refuse(&upload, 4, 4).unwrap();
 }

@@ -26,6 +26,16 @@ impl<S: Sharing> Run<S> {
         Ok(())
     }
 
+    /// No more values are refused for want of memory than may be.
+    pub(super) fn check_refusals(&self) -> Result<(), String> {
+        let world = self.world.borrow();
+        let (refused, most) = (world.counted.total().refused, self.plan.refusals_max(world.executed));
+        if refused <= most {
+            return Ok(());
+        }
+        Err(format!("{refused} values were refused for want of memory, {most} may be"))
+    }
+
     /// What clients have seen can have come about in some order.
     pub(super) fn check_history(&mut self) -> Result<(), String> {
         let world = &mut *self.world.borrow_mut();
