@@ -41,9 +41,9 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    /// Those that no client wanted.
+    /// Those that no client wanted: one that is told why it is refused did not want that either.
     pub(crate) fn unwanted(&self) -> u64 {
-        self.closed + self.resets
+        self.closed + self.resets + self.refused
     }
 }
 

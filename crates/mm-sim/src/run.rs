@@ -1,6 +1,7 @@
 //! A run: one seed, from the first connection to the last check.
 
 mod checks;
+mod explained;
 mod hand_over;
 
 use std::cell::RefCell;
@@ -25,6 +26,7 @@ use crate::plan::Plan;
 use crate::populating;
 use crate::requests::Requests;
 use crate::world::{Shared, World};
+use explained::Explained;
 
 /// What was wrong in a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,15 +156,6 @@ struct Run<S: Sharing> {
     spin: (u64, u32),
 }
 
-/// Ends of connections that a server may make, by its counters.
-#[derive(Clone, Copy, Debug, Default)]
-struct Explained {
-    /// Idle clients, slow readers, and those above the limit.
-    closed: u64,
-    /// Slow readers.
-    cut: u64,
-}
-
 impl<S: Sharing> Run<S> {
     fn new(seed: u64, plan: Plan, open: Open<S>) -> Self {
         let mut choices = Choices::new(seed).fork(11);
@@ -224,7 +217,7 @@ impl<S: Sharing> Run<S> {
         self.network.set_faults(Faults { resets: 0, failed_accepts: 0, ..self.plan.faults });
         self.settle()?;
         self.stop()?;
-        self.check_ends()?;
+        self.explained.check(&self.ends, self.network.happened().resets)?;
         self.check_history()?;
         let fault_kinds = self.fault_kinds();
         if fault_kinds < FAULT_KINDS_MIN {
@@ -247,10 +240,10 @@ impl<S: Sharing> Run<S> {
     /// Drains the server and starts one with an empty store.
     fn begin_anew(&mut self) -> Result<(), String> {
         self.drained = true;
-        let before = self.ends.unwanted();
+        // Those that had nothing under way when it was drained are closed, and no others have been so far.
+        self.explained_so_far().check(&self.ends, self.network.happened().resets)?;
         self.stop()?;
-        // Those that had nothing under way.
-        self.explained.closed += self.ends.unwanted() - before;
+        self.explained.forgive(&self.ends, self.network.happened().resets);
         self.check_history()?;
         self.world.borrow_mut().restart();
         self.requests.restart();
@@ -403,19 +396,27 @@ impl<S: Sharing> Run<S> {
         self.explain()
     }
 
-    /// Adds up the ends of connections that the server has counted.
+    /// Adds up the ends of connections that the server, which has stopped, has counted.
     fn explain(&mut self) -> Result<(), String> {
-        let handle = self.simulation.handle();
-        for stats in handle.stats() {
-            let cut = stats.write_timeouts.get() + stats.memory_timeouts.get() + stats.drain_timeouts.get();
-            self.explained.cut += cut;
-            self.explained.closed += cut + stats.idle_timeouts.get() + stats.connections_rejected.get();
-            self.explained.closed += stats.addresses_rejected.get();
+        self.explained = self.explained_so_far();
+        for stats in self.simulation.handle().stats() {
             if stats.panics.get() > 0 || stats.faults.get() > 0 {
                 return Err(format!("panics or faults of the service: {stats:?}"));
             }
         }
         Ok(())
+    }
+
+    /// The ends that all servers have counted, the present one too.
+    fn explained_so_far(&self) -> Explained {
+        let mut explained = self.explained;
+        for stats in self.simulation.handle().stats() {
+            let cut = stats.write_timeouts.get() + stats.memory_timeouts.get() + stats.drain_timeouts.get();
+            explained.cut += cut;
+            explained.closed += cut + stats.idle_timeouts.get() + stats.connections_rejected.get();
+            explained.closed += stats.addresses_rejected.get();
+        }
+        explained
     }
 }
 

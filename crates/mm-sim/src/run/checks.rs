@@ -102,21 +102,6 @@ impl<S: Sharing> Run<S> {
         self.check_store()
     }
 
-    /// Every end that a client did not want is one that the server or the network has counted.
-    pub(super) fn check_ends(&self) -> Result<(), String> {
-        let (ends, explained) = (&self.ends, &self.explained);
-        let resets = self.network.happened().resets;
-        if ends.unwanted() > explained.closed + resets {
-            return Err(format!(
-                "connections ended that nobody ended: {ends:?}, {explained:?}, {resets} resets"
-            ));
-        }
-        if ends.cut > explained.cut {
-            return Err(format!("answers were cut short: {ends:?}, {explained:?}"));
-        }
-        Ok(())
-    }
-
     pub(super) fn fault_kinds(&self) -> usize {
         let Happened {
             short_receives,
