@@ -1,6 +1,6 @@
 //! The command line.
 
-use mm_sim::CANARIES;
+use mm_sim::{CANARIES, Canary};
 
 /// What can be given.
 pub(crate) const USAGE: &str = "usage: cargo xtask sim ARGUMENTS
@@ -11,15 +11,14 @@ pub(crate) const USAGE: &str = "usage: cargo xtask sim ARGUMENTS
   --from N    the first of them (0); with 1000 or more, every marked path has to be reached
   --jobs J    run J of them at a time (as many as there are processors)
   --canary    make a mistake on purpose (lost-wake-up, dropped-byte, stale-read, leaked-buffer, pin-ignored,
-              expired-item-served): it has to be caught
+              expired-item-served, connection-closed-for-nothing, eviction-not-counted): it has to be caught
   --hour      hours of items of all ages: how much memory the dead ones hold";
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     Seeds,
-    /// Mistakes by their names in the code.
-    Canaries(Vec<&'static str>),
+    Canaries(Vec<&'static Canary>),
     Hour,
 }
 
@@ -64,9 +63,10 @@ impl Arguments {
 }
 
 /// The mistakes of this name, written with hyphens for spaces.
-fn canaries(name: &str) -> Result<Vec<&'static str>, String> {
-    let is_meant = |canary: &&str| name == "all" || canary.replace(' ', "-") == name.replace(' ', "-");
-    let meant: Vec<&'static str> = CANARIES.iter().copied().filter(is_meant).collect();
+fn canaries(name: &str) -> Result<Vec<&'static Canary>, String> {
+    let is_meant =
+        |canary: &&Canary| name == "all" || canary.name.replace(' ', "-") == name.replace(' ', "-");
+    let meant: Vec<&'static Canary> = CANARIES.iter().filter(is_meant).collect();
     if meant.is_empty() { Err(format!("there is no canary '{name}'")) } else { Ok(meant) }
 }
 
@@ -93,14 +93,21 @@ mod tests {
             parse("--seeds 5 --from 9 --jobs 2"),
             Ok(Arguments { what, first: 9, count: 5, show: false, jobs: 2 })
         );
+        let stale_read = CANARIES.iter().find(|canary| canary.name == "stale read").unwrap();
         assert_eq!(
             parse("--canary stale-read").map(|found| found.what),
-            Ok(What::Canaries(vec!["stale read"]))
+            Ok(What::Canaries(vec![stale_read]))
         );
         assert_eq!(parse("--canary"), parse("--canary all"));
         assert_eq!(parse("--canary x"), Err("there is no canary 'x'".to_owned()));
         assert_eq!(parse("--seed"), Err("--seed needs a number".to_owned()));
         assert_eq!(parse("--seeds x"), Err("--seeds needs a number, not 'x'".to_owned()));
         assert_eq!(parse("--sed"), Err("there is no argument '--sed'".to_owned()));
+    }
+    #[test]
+    fn the_usage_names_every_mistake() {
+        for canary in CANARIES {
+            assert!(USAGE.contains(&canary.name.replace(' ', "-")), "{}", canary.name);
+        }
     }
 }

@@ -27,7 +27,7 @@ mod stream;
 mod time;
 mod world;
 
-pub use canaries::{CANARIES, catch};
+pub use canaries::{CANARIES, Canary, catch};
 pub use hour::{Hour, MIXES, Mix, hour};
 pub use marks::{MARKS, reached};
 pub use run::{Failure, Report, run, run_shown};

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use arguments::{Arguments, USAGE, What};
 use mm_sim::limits::{DEAD_S, DEAD_SHARE_MAX, GIVEN_UP_SHARE, MARK_MIN};
-use mm_sim::{Failure, Hour, MIXES, Report, catch, hour, reached, run, run_shown};
+use mm_sim::{Canary, Failure, Hour, MIXES, Report, catch, hour, reached, run, run_shown};
 
 /// Seeds from which on every marked path has to be reached.
 const MARKS_FROM: u64 = 1000;
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     match Arguments::parse(std::env::args().skip(1)) {
         Ok(arguments) => match &arguments.what {
             What::Seeds => seeds(&arguments),
-            What::Canaries(names) => canaries(names),
+            What::Canaries(mistakes) => canaries(mistakes),
             What::Hour => hours_of_all_mixes(),
         },
         Err(wrong) => {
@@ -149,14 +149,15 @@ fn all_reached() -> bool {
 }
 
 /// Makes mistakes on purpose.
-fn canaries(names: &[&'static str]) -> ExitCode {
+fn canaries(mistakes: &[&Canary]) -> ExitCode {
     if !cfg!(feature = "canaries") {
         eprintln!("mm-sim: built without the feature canaries; `cargo xtask sim --canary` builds with it");
         return ExitCode::from(2);
     }
     let mut all_caught = true;
-    for name in names {
-        match catch(name) {
+    for mistake in mistakes {
+        let name = mistake.name;
+        match catch(mistake) {
             Some(failure) => println!("CAUGHT {name}: {failure}"),
             None => {
                 println!("NOT CAUGHT {name}");

@@ -4,10 +4,12 @@ mod checks;
 mod explained;
 mod hand_over;
 
+use std::any::Any;
 use std::cell::RefCell;
-use std::fmt;
+use std::panic::catch_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use mm_base::choice::Choices;
 use mm_memcached::{Framed, Memcached, NoHost, Shared as Common};
@@ -84,14 +86,22 @@ pub fn run_shown(seed: u64, show: fn(&str)) -> Result<Report, Failure> {
     run_plan(seed, Some(show))
 }
 
-/// One shard has a store of its own, several share one: mmem's two builds.
+/// One shard has a store of its own, several share one: mmem's two builds. What is wrong may show as a panic, too.
 fn run_plan(seed: u64, show: Option<fn(&str)>) -> Result<Report, Failure> {
-    let plan = Plan::new(seed);
-    let whole = match plan.config.shards.get() {
-        1 => Run::new(seed, plan, own_store).whole(show),
-        _ => Run::new(seed, plan, shared_stores).whole(show),
-    };
-    whole.map_err(|what| Failure { seed, what })
+    let whole = catch_unwind(|| {
+        let plan = Plan::new(seed);
+        match plan.config.shards.get() {
+            1 => Run::new(seed, plan, own_store)?.whole(show),
+            _ => Run::new(seed, plan, shared_stores)?.whole(show),
+        }
+    });
+    whole.unwrap_or_else(|panic| Err(panicked(&*panic))).map_err(|what| Failure { seed, what })
+}
+
+/// What a panic says.
+fn panicked(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    format!("a panic: {}", text.or_else(|| panic.downcast_ref().copied()).unwrap_or("without a text"))
 }
 
 /// Opens the stores of a server, one handle for each shard, perhaps in memory that another server has left.
@@ -157,12 +167,12 @@ struct Run<S: Sharing> {
 }
 
 impl<S: Sharing> Run<S> {
-    fn new(seed: u64, plan: Plan, open: Open<S>) -> Self {
+    fn new(seed: u64, plan: Plan, open: Open<S>) -> Result<Self, String> {
         let mut choices = Choices::new(seed).fork(11);
         let keys = (0..plan.keys).map(|number| key(number, &mut choices)).collect();
         let world = Rc::new(RefCell::new(World::new(keys, plan.settings.items.item_size_max)));
         let network = Network::new(seed, plan.faults);
-        let kept = kept_memory(&plan);
+        let kept = kept_memory(&plan)?;
         let (mut simulation, common) =
             Start { network: &network, plan: &plan, seed, open }.anew(kept.as_ref(), &world);
         let port = simulation.listen_datagrams(&Framed);
@@ -172,7 +182,7 @@ impl<S: Sharing> Run<S> {
         let writer = Writer::new(port, 0, plan.config.output_cap_bytes);
         let requests = Requests::new(&plan.work, plan.settings.items.item_size_max, &mut choices);
         let clients = (0..plan.clients).map(|_| Client::new(&plan.manners, &mut choices)).collect();
-        Self {
+        Ok(Self {
             seed,
             open,
             plan,
@@ -196,7 +206,7 @@ impl<S: Sharing> Run<S> {
             failed_accepts: 0,
             progress: (0, 0, 0),
             spin: (0, 0),
-        }
+        })
     }
 
     fn whole(&mut self, show: Option<fn(&str)>) -> Result<Report, String> {
@@ -247,7 +257,7 @@ impl<S: Sharing> Run<S> {
         self.check_history()?;
         self.world.borrow_mut().restart();
         self.requests.restart();
-        self.kept = kept_memory(&self.plan);
+        self.kept = kept_memory(&self.plan)?;
         let start = Start { network: &self.network, plan: &self.plan, seed: self.seed, open: self.open };
         (self.simulation, self.common) = start.anew(self.kept.as_ref(), &self.world);
         let port = self.simulation.listen_datagrams(&Framed);
@@ -465,9 +475,16 @@ fn factory<S: Sharing>(
     }
 }
 
-/// Memory that outlives a server, where one is to take another's place.
-fn kept_memory(plan: &Plan) -> Option<Kept> {
-    (plan.ends.hand_over_after != 0).then(|| shareable_memory("mm-sim").ok().map(Kept::moved_to)).flatten()
+/// Memory that outlives a server, where one is to take another's place. On systems that have no such memory none does.
+fn kept_memory(plan: &Plan) -> Result<Option<Kept>, String> {
+    if plan.ends.hand_over_after == 0 {
+        return Ok(None);
+    }
+    match shareable_memory("mm-sim") {
+        Ok(memory) => Ok(Some(Kept::moved_to(memory))),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
+        Err(error) => Err(format!("there is no memory that can be handed over: {error}")),
+    }
 }
 
 /// The bytes of a key: short ones mostly, some as long as they may be.

@@ -6,8 +6,8 @@ use mm_sim::{CANARIES, catch, run};
 
 #[test]
 fn every_mistake_is_caught() {
-    for name in CANARIES {
-        assert!(catch(name).is_some(), "nobody has noticed: {name}");
+    for canary in CANARIES {
+        assert!(catch(canary).is_some(), "nobody has noticed: {}", canary.name);
     }
 }
 
