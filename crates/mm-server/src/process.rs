@@ -146,6 +146,16 @@ fn raise(resource: Resource) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets a process that has become another user dump core, which the system forbids with that. To be called after it.
+///
+/// # Errors
+/// If the system refuses. Systems other than Linux are not asked.
+pub fn stay_dumpable() -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)?;
+    Ok(())
+}
+
 /// Lets the process lock as much memory as the system allows: any amount where root asks, for itself and for the user
 /// whom it becomes.
 ///

@@ -84,6 +84,9 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
     if !is_unix {
         become_user(account.as_ref(), pid_path)?;
     }
+    if config.process.dumps_core {
+        process::stay_dumpable().map_err(|error| system("-r", &error))?;
+    }
     // From here on there is something to be left in order.
     let flags =
         SignalFlags::raised_by(&[ENDING, OTHERS].concat()).map_err(|error| system("signals", &error))?;
@@ -359,6 +362,7 @@ fn detach(config: &Config) -> io::Result<()> {
         keeps_stderr: config.process.verbosity > 0,
         keeps_folder: config.process.dumps_core,
     })
+    .map_err(|error| io::Error::other(format!("-d: nobody hears that it serves: {error}")))
 }
 
 /// A seed that nobody outside can guess, from the standard library's own source of them.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
 
 use crate::world::{
     Client, Server, by_nobody_else, drain, eventually, file, has_mapped, run, send_signal, stalling,
@@ -227,8 +228,8 @@ fn shutdown_graceful_keeps_items_too() {
     assert_eq!(Client::connect(&server).ask("get k\n"), "VALUE k 0 1\n");
 }
 
-/// Writes versions of a few keys as fast as it goes, until the server is gone.
-fn write_until_killed(server: &Server, first: u32) -> u32 {
+/// Writes versions of a few keys as fast as it goes, until the server is gone; `wrote` is called after each.
+fn write_until_killed(server: &Server, first: u32, wrote: impl Fn()) -> u32 {
     let mut client = Client::connect(server);
     let mut version = first;
     loop {
@@ -243,6 +244,7 @@ fn write_until_killed(server: &Server, first: u32) -> u32 {
             }
         }
         version += 1;
+        wrote();
     }
 }
 
@@ -271,11 +273,13 @@ fn a_killed_server_never_has_a_wrong_value() {
             assert_eq!(restart_later(server), Some(0));
         } else {
             let pid = server.child.id();
+            let (wrote, written) = channel();
+            // In the midst of writing: the signal takes as long as a process to start.
             let killer = std::thread::spawn(move || {
-                std::thread::sleep(std::time::Duration::from_millis(20));
+                written.recv().unwrap();
                 send_signal(pid, "-KILL");
             });
-            version = write_until_killed(&server, version + 1);
+            version = write_until_killed(&server, version + 1, || wrote.send(()).unwrap_or(()));
             killer.join().unwrap();
             server.child.wait().unwrap();
         }
@@ -342,7 +346,8 @@ fn a_start_in_the_background_whose_caller_is_gone_leaves_the_items_to_the_next()
     server.child.kill().unwrap();
     server.child.wait().unwrap();
     // Nobody hears that it serves.
-    drain(&pipe).wait().unwrap();
+    let said = String::from_utf8(drain(&pipe).wait_with_output().unwrap().stdout).unwrap();
+    assert!(said.contains("\nmmem: -d: nobody hears that it serves: "), "{said}");
     fs::remove_file(&pipe).unwrap();
     assert!(!pids.exists());
     assert!(memory.is_filled("uncalled-ports"));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
@@ -110,6 +110,21 @@ fn root_becomes_nobody_without_groups() {
         let ids = status_of(pid, "Uid").unwrap();
         assert!(ids.split('\t').all(|id| id != "0"), "{ids}");
         assert_eq!(status_of(pid, "Groups").as_deref(), Some(""));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn root_that_has_become_nobody_still_dumps_core() {
+    if !is_root() {
+        return;
+    }
+    for (options, may_dump) in [("", false), ("-r", true)] {
+        let server = Server::start("core", &format!("mmem -p -1 -u nobody {options}"));
+        converse(TcpStream::connect(("127.0.0.1", server.port)).unwrap());
+        // Such files of a process that may not dump core are root's.
+        let owner = fs::metadata(format!("/proc/{}/environ", server.child.id())).unwrap().uid();
+        assert_eq!(owner != 0, may_dump, "{options}");
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::panic::{catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -39,11 +40,18 @@ impl Installed {
         command.env("MEMCACHED_PORT_FILENAME", &ports);
         command.stderr(fs::File::create(&self.said).unwrap());
         // While another test starts a program, that may have inherited the copy as a file to be written.
-        let child = eventually(|| match command.spawn() {
+        let mut child = eventually(|| match command.spawn() {
             Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => None,
             spawned => Some(spawned.unwrap()),
         });
-        let port = port_in(&ports);
+        // From here on it ends with the test, even before it has a file of its id.
+        let port = match catch_unwind(|| port_in(&ports)) {
+            Ok(port) => port,
+            Err(panic) => {
+                drop(child.kill());
+                resume_unwind(panic);
+            }
+        };
         // A stand-in that has only the port: the process behind it changes.
         let stand_in = Command::new("true").spawn().unwrap();
         (child, Server { child: stand_in, port, udp_port: 0 })

@@ -40,10 +40,10 @@ pub(crate) fn stalling(pipe: &Path) -> String {
     )
 }
 
-/// Reads a pipe until nobody has it any more.
+/// Reads a pipe until nobody has it any more; tells what was said there.
 pub(crate) fn drain(pipe: &Path) -> Child {
     let pipe = fs::File::open(pipe).unwrap();
-    Command::new("cat").stdin(pipe).stdout(Stdio::null()).spawn().unwrap()
+    Command::new("tr").args(["-d", "\\000"]).stdin(pipe).stdout(Stdio::piped()).spawn().unwrap()
 }
 
 /// Whether a process has a file mapped whose path has this in it.
