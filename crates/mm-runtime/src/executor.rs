@@ -31,7 +31,7 @@ use crate::limits::TASKS_MAX;
 use crate::net::{Net, share};
 use crate::shards::Shards;
 use crate::task::raw::{self, AllTasks, Memory, Polled, Remote, RunQueues, Task};
-use crate::task::{JoinError, JoinHandle, Name, Options};
+use crate::task::{Extra, JoinError, JoinHandle, Name, Options};
 use crate::timers::Timers;
 
 pub use crate::stall::Stall;
@@ -305,7 +305,7 @@ impl Local {
         {
             outcome = Err(JoinError::Panicked(panic));
         }
-        if let Some(own) = task.known_extra().map(|extra| extra.own.take())
+        if let Some(own) = task.known_extra().map(Extra::end_own)
             && let Err(panic) = self.alone(task, || raw::contain(|| own.end(&self.timers)))
         {
             outcome = Err(JoinError::Panicked(panic));

@@ -288,12 +288,21 @@ pub(crate) struct Extra {
     failure: Cell<Option<JoinError>>,
 }
 
+impl Extra {
+    /// Takes out what the task has until it ends, for good: destructors can put nothing there any more.
+    pub(crate) fn end_own(&self) -> Own {
+        self.own.replace(Own { ended: true, ..Own::default() })
+    }
+}
+
 /// What a task has until it ends.
 #[derive(Default)]
 pub(crate) struct Own {
     locals: Vec<(usize, Rc<dyn Any>)>,
     deadline: Option<TimerId>,
     member: Option<group::Member>,
+    /// The task is ending, so that nobody would drop what is put here before its memory goes.
+    ended: bool,
 }
 
 impl Own {

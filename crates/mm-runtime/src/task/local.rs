@@ -40,12 +40,17 @@ impl<T: 'static> TaskLocal<T> {
     /// Puts a value in and gives the one before.
     ///
     /// # Errors
-    /// The value comes back outside tasks, and when the task has [`LOCALS_PER_TASK_MAX`] slots in use.
+    /// The value comes back outside tasks, when the task has [`LOCALS_PER_TASK_MAX`] slots in use, and when it is
+    /// ending: in the destructors of the values of its slots.
     pub fn set(&self, value: T) -> Result<Option<Rc<T>>, T> {
         let key = self.key();
         raw::with_task(|task| {
             let Some(task) = task else { return Err(value) };
-            let locals = &mut task.extra().own.borrow_mut().locals;
+            let own = &mut *task.extra().own.borrow_mut();
+            if own.ended {
+                return Err(value);
+            }
+            let locals = &mut own.locals;
             if let Some((_, place)) = locals.iter_mut().find(|(known, _)| *known == key) {
                 let old = std::mem::replace(place, Rc::new(value) as Rc<dyn Any>);
                 return Ok(old.downcast().ok());

@@ -4,7 +4,8 @@
 //! - `refs`, `link`, `remote` and `vtable` belong to all threads that have a waker. Everything else is touched
 //!   by the owner's thread alone: [`Task`] and [`Local`] never leave it, and a waker looks whose `remote` it is first.
 //! - The future and the output are dropped on the owner's thread, at the latest when the task has finished and nobody
-//!   can join it. What the last waker frees, perhaps elsewhere, is memory with nothing in it that needs dropping.
+//!   can join it. What the task has of its own is taken out when it ends, and nothing can be put there from then on.
+//!   What the last waker frees, perhaps elsewhere, is memory with nothing in it that is bound to the owner's thread.
 //! - The owner's list of all tasks holds one reference until the task has finished, so a task that is queued or polled
 //!   is alive.
 

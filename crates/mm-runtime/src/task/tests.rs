@@ -13,6 +13,9 @@ use mm_base::doorbell::Doorbell;
 
 use super::*;
 use crate::executor::Executor;
+
+mod ends;
+
 use crate::timers::{sleep, timeout};
 
 fn executor() -> Executor {
