@@ -4,12 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::rc::{Rc, Weak};
-use std::task::{Poll, Waker};
 
-use super::{Interrupted, JoinHandle, Options, raw, spawn_with, take_interrupt};
+use super::{Interrupted, JoinHandle, Options, raw, spawn_with};
+use crate::sync::Condition;
 
 /// Tasks, and groups of tasks, that can be interrupted, cancelled and waited for together. Cancelling is final: what is
-/// spawned into the group afterwards is cancelled at once. Dropping the group's last handle cancels nothing.
+/// spawned into the group afterwards is cancelled at once. Dropping the group's last handle cancels nothing: its tasks
+/// stay in it, and those of a child group are reached through its parents.
 #[derive(Clone, Default)]
 pub struct Group {
     members: Rc<Members>,
@@ -19,26 +20,39 @@ pub struct Group {
 struct Members {
     tasks: RefCell<Vec<Option<raw::Task>>>,
     free: RefCell<Vec<usize>>,
+    /// The group that this one is a child of, which lasts as long: it reaches this one's children.
+    parent: Option<Rc<Self>>,
     groups: RefCell<Vec<Weak<Self>>>,
     cancelled: Cell<bool>,
-    /// Who wait for the group to be empty.
-    waiting: RefCell<Vec<Waker>>,
+    /// The group is empty.
+    emptied: Condition,
 }
 
-/// A task's place in its group.
+impl Drop for Members {
+    /// One generation after the other: a long line of them would be as many calls in each other.
+    fn drop(&mut self) {
+        let mut next = self.parent.take();
+        while let Some(parent) = next {
+            next = Rc::into_inner(parent).and_then(|mut parent| parent.parent.take());
+        }
+    }
+}
+
+/// A task's place in its group, which lasts as long as it has a task. The two hold each other until the task ends, and
+/// leaves.
 pub(crate) struct Member {
-    members: Weak<Members>,
+    members: Rc<Members>,
     place: usize,
 }
 
 impl Member {
     pub(crate) fn leave(self) {
-        let Some(members) = self.members.upgrade() else { return };
-        let task = members.tasks.borrow_mut()[self.place].take();
+        let Self { members, place } = self;
+        let task = members.tasks.borrow_mut()[place].take();
         drop(task);
-        members.free.borrow_mut().push(self.place);
+        members.free.borrow_mut().push(place);
         if members.len() == 0 {
-            members.waiting.take().into_iter().for_each(Waker::wake);
+            members.emptied.broadcast();
         }
     }
 }
@@ -80,8 +94,11 @@ impl Group {
     /// A group that is cancelled and interrupted with this one, and can be by itself.
     #[must_use]
     pub fn child(&self) -> Self {
-        let child = Self::new();
-        child.members.cancelled.set(self.members.cancelled.get());
+        let cancelled = Cell::new(self.members.cancelled.get());
+        let parent = Some(Rc::clone(&self.members));
+        let mut members = Members::default();
+        (members.parent, members.cancelled) = (parent, cancelled);
+        let child = Self { members: Rc::new(members) };
         let mut groups = self.members.groups.borrow_mut();
         groups.retain(|group| group.strong_count() > 0);
         groups.push(Rc::downgrade(&child.members));
@@ -121,7 +138,7 @@ impl Group {
             tasks.len() - 1
         });
         tasks[place] = Some(task.clone());
-        let member = Member { members: Rc::downgrade(&self.members), place };
+        let member = Member { members: Rc::clone(&self.members), place };
         task.extra().own.borrow_mut().member = Some(member);
         if self.members.cancelled.get() {
             task.cancel(false);
@@ -143,19 +160,9 @@ impl Group {
     /// # Errors
     /// The waiting task was interrupted.
     pub async fn wait(&self) -> Result<(), Interrupted> {
-        std::future::poll_fn(|context| {
-            if self.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            if take_interrupt() {
-                return Poll::Ready(Err(Interrupted));
-            }
-            let mut waiting = self.members.waiting.borrow_mut();
-            if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                waiting.push(context.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await
+        while !self.is_empty() {
+            self.members.emptied.wait().await?;
+        }
+        Ok(())
     }
 }

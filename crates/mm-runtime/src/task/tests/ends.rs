@@ -32,3 +32,60 @@ fn a_destructor_leaves_nothing_in_a_slot_of_its_task() {
     thread::spawn(move || drop(waker)).join().unwrap();
     assert_eq!(drops.get(), 1);
 }
+
+#[test]
+fn tasks_of_a_group_without_a_handle_end_with_the_group_above() {
+    let executor = executor();
+    let group = Group::new();
+    let dropped = Rc::new(Cell::new(0));
+    executor.enter(|| {
+        let child = group.child();
+        let grandchild = child.child();
+        for group in [child, grandchild] {
+            let counted = Counted(Rc::clone(&dropped));
+            let forever = async move {
+                let _counted = counted;
+                std::future::pending::<()>().await;
+            };
+            group.spawn(forever).detach();
+        }
+    });
+    settle(&executor);
+    assert_eq!(dropped.get(), 0, "dropping a group's handle ends nothing");
+    group.cancel();
+    settle(&executor);
+    assert_eq!(dropped.get(), 2);
+    assert_eq!(executor.task_count(), 0);
+}
+
+#[test]
+fn a_long_line_of_groups_is_dropped() {
+    let mut group = Group::new();
+    for _ in 0..200_000 {
+        group = group.child();
+    }
+    drop(group);
+}
+
+#[test]
+fn a_wait_for_a_group_that_is_given_up_leaves_nothing() {
+    struct Silent;
+    impl std::task::Wake for Silent {
+        fn wake(self: Arc<Self>) {}
+    }
+    let executor = executor();
+    let group = Group::new();
+    let task = executor.enter(|| group.spawn(std::future::pending::<()>()));
+    let silent = Arc::new(Silent);
+    let waker = Waker::from(Arc::clone(&silent));
+    for _ in 0..3 {
+        let mut wait = Box::pin(group.wait());
+        assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!(Arc::strong_count(&silent), 2, "this one's and the waker's");
+    let joined = executor.spawn(async move { group.wait().await });
+    settle(&executor);
+    task.cancel();
+    settle(&executor);
+    assert!(matches!(result(&executor, joined), Ok(Ok(()))));
+}
