@@ -13,6 +13,7 @@ use mm_base::Now;
 use mm_base::timer_wheel::{TimerId, TimerWheel};
 
 use crate::limits::TIMERS_MAX;
+use crate::net::share;
 use crate::task::raw::{self, Task};
 use crate::task::{Interrupted, take_interrupt};
 
@@ -159,6 +160,10 @@ impl Sleep {
         self.deadline_ms
     }
 
+    fn is_over(&self) -> bool {
+        now().monotonic_ms >= self.deadline_ms
+    }
+
     /// Moves the end; cheap while the sleep is being awaited and the end moves later.
     #[inline]
     pub fn reset(&mut self, deadline_ms: u64) {
@@ -174,7 +179,7 @@ impl Sleep {
 
     /// Whether the end has come; if not, wakes the context's task then. Takes no notice of interrupts.
     pub fn poll_elapsed(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if now().monotonic_ms >= self.deadline_ms {
+        if self.is_over() {
             self.disarm();
             return Poll::Ready(());
         }
@@ -253,10 +258,15 @@ impl From<Elapsed> for std::io::Error {
 /// [`Elapsed`] when the time was over first; a future that is ready by then wins.
 pub async fn timeout<F: Future>(after_ms: u64, future: F) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);
-    let mut sleep = sleep(after_ms);
+    let (mut sleep, mut gave_way) = (sleep(after_ms), false);
     std::future::poll_fn(move |context| {
         if let Poll::Ready(output) = future.as_mut().poll(context) {
             return Poll::Ready(Ok(output));
+        }
+        // It may be ready and have let others go on first: then it is asked once more.
+        if sleep.is_over() && !gave_way && share::poll_turn(context).is_pending() {
+            gave_way = true;
+            return Poll::Pending;
         }
         sleep.poll_elapsed(context).map(|()| Err(Elapsed))
     })

@@ -4,8 +4,10 @@
 //! the next for ever. So a poll has a budget of such calls, of all its sockets together. It belongs to the thread,
 //! which polls one task at a time: so the sockets need no word for it.
 
+use std::task::{Context, Poll};
+
 use crate::limits::CALLS_PER_POLL;
-use crate::task::raw::{set_spent, spent};
+use crate::task::raw::{set_spent, spent, with_task};
 
 /// A poll begins.
 #[inline]
@@ -23,4 +25,20 @@ pub(super) fn spend() {
 #[inline]
 pub(super) fn is_spent() -> bool {
     spent() >= CALLS_PER_POLL
+}
+
+/// Pending where the task is to let others go on first; it is polled again after them. Never outside tasks, where
+/// nobody begins a new budget.
+#[inline]
+pub(crate) fn poll_turn(context: &Context<'_>) -> Poll<()> {
+    if is_spent() { give_way(context) } else { Poll::Ready(()) }
+}
+
+#[cold]
+fn give_way(context: &Context<'_>) -> Poll<()> {
+    if with_task(|task| task.is_none()) {
+        return Poll::Ready(());
+    }
+    context.waker().wake_by_ref();
+    Poll::Pending
 }

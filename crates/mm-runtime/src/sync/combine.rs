@@ -4,6 +4,8 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
+use crate::net::share;
+
 /// One of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Either<A, B> {
@@ -16,9 +18,15 @@ pub enum Either<A, B> {
 /// Waits for the one that is ready first and drops the other; the left one wins a tie.
 pub async fn select<A: Future, B: Future>(left: A, right: B) -> Either<A::Output, B::Output> {
     let (mut left, mut right) = (pin!(left), pin!(right));
+    let mut gave_way = false;
     std::future::poll_fn(move |context| {
         if let Poll::Ready(output) = left.as_mut().poll(context) {
             return Poll::Ready(Either::Left(output));
+        }
+        // The left one may be ready and have let others go on first: then it is asked once more before the right one.
+        if !gave_way && share::poll_turn(context).is_pending() {
+            gave_way = true;
+            return Poll::Pending;
         }
         right.as_mut().poll(context).map(Either::Right)
     })

@@ -5,4 +5,6 @@ mod ends;
 #[cfg(test)]
 mod sockets;
 #[cfg(test)]
+mod turns;
+#[cfg(test)]
 mod unix_datagrams;

@@ -16,7 +16,7 @@ use mm_runtime::timers::{sleep, timeout};
 use mm_runtime::{Runtime, offload};
 
 /// Runs a test's task, which fails by an error or a panic, on each driver.
-fn test<F: Future<Output = io::Result<()>> + 'static>(body: impl Fn() -> F) {
+pub(crate) fn test<F: Future<Output = io::Result<()>> + 'static>(body: impl Fn() -> F) {
     let options = StreamOptions::default();
     Runtime::on(EpollDriver::new(options).unwrap()).block_on(body()).unwrap().unwrap();
     Runtime::on(PollDriver::new(options).unwrap()).block_on(body()).unwrap().unwrap();
@@ -50,7 +50,7 @@ fn listen() -> io::Result<(Listener, SocketAddr)> {
 }
 
 /// Both ends of a TCP connection.
-async fn pair() -> io::Result<(Stream, Stream)> {
+pub(crate) async fn pair() -> io::Result<(Stream, Stream)> {
     let (mut listener, address) = listen()?;
     let accepted: JoinHandle<io::Result<Stream>> = spawn(async move { listener.accept().await });
     let client = Stream::connect(address).await?;
