@@ -85,7 +85,8 @@ pub const TIMERS_MAX: usize = 2 * TASKS_MAX;
 /// Polls of tasks in one turn.
 pub const POLLS_PER_TURN: u32 = 64;
 
-/// Calls of sockets that need not wait, of all of a task's in one poll of it, before it lets others go on.
+/// Calls of sockets, channels, semaphores, signals and sleeps that need not wait, of all of a task's in one poll of it,
+/// before it lets others go on.
 pub const CALLS_PER_POLL: u32 = 32;
 
 /// Steps of the timer wheel in one turn.

@@ -3,7 +3,8 @@
 //!
 //! Whoever waits is served first-in first-out. Waiting ends early with [`Interrupted`](crate::task::Interrupted) when
 //! the task is interrupted, and may be given up at any time by dropping the future: what was meant for it goes to the
-//! next.
+//! next. A task that never has to wait lets others go on all the same after
+//! [`CALLS_PER_POLL`](crate::limits::CALLS_PER_POLL) calls.
 
 mod barrier;
 mod channel;

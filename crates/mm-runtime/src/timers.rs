@@ -217,7 +217,11 @@ impl Future for Sleep {
     type Output = Result<(), Interrupted>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.is_over() && share::poll_turn(context).is_pending() {
+            return Poll::Pending;
+        }
         if self.poll_elapsed(context).is_ready() {
+            share::spend();
             return Poll::Ready(Ok(()));
         }
         if take_interrupt() {

@@ -1,9 +1,11 @@
 //! How much one poll of a task may do before others get their turn.
 //!
 //! A call that need not wait does not let others run, and a task whose sockets all have something may go from one to
-//! the next for ever. So a poll has a budget of such calls, of all its sockets together. It belongs to the thread,
-//! which polls one task at a time: so the sockets need no word for it.
+//! the next for ever, and so may one whose channels do. So a poll has a budget of such calls, of all its sockets and of
+//! what tasks wait for each other by together. It belongs to the thread, which polls one task at a time: so the sockets
+//! need no word for it.
 
+use std::future::{Future, poll_fn};
 use std::task::{Context, Poll};
 
 use crate::limits::CALLS_PER_POLL;
@@ -17,7 +19,7 @@ pub(crate) fn begin() {
 
 /// Notes a call that need not wait.
 #[inline]
-pub(super) fn spend() {
+pub(crate) fn spend() {
     set_spent(spent() + 1);
 }
 
@@ -41,4 +43,9 @@ fn give_way(context: &Context<'_>) -> Poll<()> {
     }
     context.waker().wake_by_ref();
     Poll::Pending
+}
+
+/// Waits until the task need not let others go on first.
+pub(crate) fn turn() -> impl Future<Output = ()> {
+    poll_fn(|context| poll_turn(context))
 }

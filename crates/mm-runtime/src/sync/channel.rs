@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::Closed;
 use super::wait::WaitQueue;
+use crate::net::share;
 use crate::task::Interrupted;
 
 #[derive(Debug)]
@@ -144,8 +145,12 @@ impl<T> Sender<T> {
     /// # Errors
     /// The message comes back when the task is interrupted or the receiver is gone.
     pub async fn send(&self, message: T) -> Result<(), SendError<T>> {
+        share::turn().await;
         let message = match self.try_send(message) {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                share::spend();
+                return Ok(());
+            }
             Err(TrySendError::Closed(message)) => return Err(SendError::Closed(message)),
             Err(TrySendError::Full(message)) => message,
         };
@@ -196,7 +201,9 @@ impl<T> Receiver<T> {
     /// All senders are gone and nothing is left, or the task was interrupted.
     pub async fn receive(&mut self) -> Result<T, Closed> {
         loop {
+            share::turn().await;
             if let Some(message) = self.try_receive() {
+                share::spend();
                 return Ok(message);
             }
             if self.shared.senders.get() == 0 {

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::wait::WaitQueue;
+use crate::net::share;
 use crate::task::Interrupted;
 
 /// A signal that is kept until somebody takes it, unlike a [`Condition`](super::Condition)'s. It is kept once, however
@@ -32,7 +33,9 @@ impl Notify {
     /// # Errors
     /// The task was interrupted.
     pub async fn notified(&self) -> Result<(), Interrupted> {
+        share::turn().await;
         if self.kept.take() {
+            share::spend();
             return Ok(());
         }
         self.queue.wait(|| self.notify()).await

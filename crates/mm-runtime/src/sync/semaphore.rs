@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::wait::WaitQueue;
+use crate::net::share;
 use crate::task::Interrupted;
 
 /// Hands out permits, first-in first-out: a released permit goes to the task that waits longest.
@@ -36,7 +37,9 @@ impl Semaphore {
     /// # Errors
     /// The task was interrupted.
     pub async fn acquire(&self) -> Result<Permit<'_>, Interrupted> {
+        share::turn().await;
         if let Some(permit) = self.try_acquire() {
+            share::spend();
             return Ok(permit);
         }
         self.queue.wait(|| self.release()).await?;

@@ -12,6 +12,7 @@ use mm_base::doorbell::Doorbell;
 use super::*;
 use crate::executor::Executor;
 use crate::task::{Interrupted, JoinHandle, spawn, yield_now};
+use crate::timers::{Elapsed, sleep, timeout};
 
 fn executor() -> Executor {
     let main = thread::current();
@@ -266,4 +267,94 @@ fn a_value_crosses_threads_and_wakes_the_sleeper() {
         settle(&executor);
     }
     assert_eq!(thread.join().unwrap(), Ok(()));
+}
+
+/// How often others were polled while `busy` ran, which never has to wait.
+fn polls_beside(busy: impl Future<Output = ()> + 'static) -> u32 {
+    block_on(async move {
+        let polls = Rc::new(Cell::new(0));
+        let seen = Rc::clone(&polls);
+        let other = spawn(async move {
+            loop {
+                seen.set(seen.get() + 1);
+                yield_now().await;
+            }
+        });
+        busy.await;
+        other.cancel();
+        polls.get()
+    })
+}
+
+const CALLS: usize = 1000;
+/// Some of what others get is had before and after.
+const POLLS_MIN: u32 = 25;
+
+#[test]
+fn a_task_that_never_waits_lets_others_go_on() {
+    let (local, far) = (channel(CALLS), cross::channel(CALLS));
+    assert!(
+        polls_beside(async move {
+            for number in 0..CALLS {
+                local.0.send(number).await.unwrap();
+            }
+            let (sender, mut receiver) = local;
+            drop(sender);
+            while receiver.receive().await.is_ok() {}
+        }) >= 2 * POLLS_MIN
+    );
+    assert!(
+        polls_beside(async move {
+            for number in 0..CALLS {
+                far.0.send(number).await.unwrap();
+            }
+            let (sender, mut receiver) = far;
+            drop(sender);
+            while receiver.receive().await.is_ok() {}
+        }) >= 2 * POLLS_MIN
+    );
+    assert!(
+        polls_beside(async {
+            let (semaphore, notify) = (Semaphore::new(1), Notify::new());
+            for _ in 0..CALLS / 2 {
+                drop(semaphore.acquire().await);
+                notify.notify();
+                notify.notified().await.unwrap();
+            }
+        }) >= POLLS_MIN
+    );
+    assert!(
+        polls_beside(async {
+            for _ in 0..CALLS {
+                sleep(0).await.unwrap();
+            }
+        }) >= POLLS_MIN
+    );
+}
+
+#[test]
+fn what_lets_others_go_on_is_not_overtaken_by_what_is_ready_at_once() {
+    block_on(async {
+        let (sender, mut receiver) = channel(CALLS);
+        (0..CALLS).for_each(|number| sender.try_send(number).unwrap());
+        for number in 0..CALLS / 2 {
+            assert_eq!(timeout(0, receiver.receive()).await, Ok(Ok(number)));
+        }
+        for number in CALLS / 2..CALLS {
+            let selected = select(receiver.receive(), std::future::ready(())).await;
+            assert_eq!(selected, Either::Left(Ok(number)));
+        }
+        assert_eq!(timeout(0, receiver.receive()).await, Err(Elapsed));
+    });
+}
+
+#[test]
+fn outside_tasks_there_are_no_others() {
+    let (sender, mut receiver) = cross::channel(CALLS);
+    (0..CALLS).for_each(|number| sender.try_send(number).unwrap());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    for number in 0..CALLS {
+        let received = std::pin::pin!(receiver.receive()).poll(&mut context);
+        assert_eq!(received, std::task::Poll::Ready(Ok(number)));
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::super::{Closed, SendError, TrySendError};
+use crate::net::share;
 use crate::task::take_interrupt;
 
 #[cfg(test)]
@@ -148,8 +149,12 @@ impl<T: Send> Sender<T> {
     /// # Errors
     /// The message comes back when the task is interrupted or the receiver is gone.
     pub async fn send(&self, message: T) -> Result<(), SendError<T>> {
+        share::turn().await;
         let mut message = match self.try_send(message) {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                share::spend();
+                return Ok(());
+            }
             Err(TrySendError::Closed(message)) => return Err(SendError::Closed(message)),
             Err(TrySendError::Full(message)) => Some(message),
         };
@@ -230,7 +235,11 @@ impl<T: Send> Receiver<T> {
     /// All senders are gone and nothing is left, or the task was interrupted.
     pub async fn receive(&mut self) -> Result<T, Closed> {
         poll_fn(|context| {
+            if share::poll_turn(context).is_pending() {
+                return Poll::Pending;
+            }
             if let Some(message) = self.try_receive() {
+                share::spend();
                 return Poll::Ready(Ok(message));
             }
             let mut state = lock(&self.shared);

@@ -21,7 +21,8 @@ fn a_destructor_leaves_nothing_in_a_slot_of_its_task() {
     let waker = Rc::new(RefCell::new(None));
     let (seen, known) = (Rc::clone(&drops), Rc::clone(&waker));
     let handle = executor.spawn(async move {
-        *known.borrow_mut() = Some(std::future::poll_fn(|context| Poll::Ready(context.waker().clone())).await);
+        *known.borrow_mut() =
+            Some(std::future::poll_fn(|context| Poll::Ready(context.waker().clone())).await);
         FIRST.set(SetsAnother(seen)).ok();
     });
     settle(&executor);
