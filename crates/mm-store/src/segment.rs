@@ -210,10 +210,16 @@ impl Segment {
         self.sequence.load(Ordering::Relaxed)
     }
 
+    /// What it is doing since it was opened as the one of this sequence; `None` where it has been opened again.
+    pub(crate) fn state_of(&self, sequence: u64) -> Option<State> {
+        // In this order: who sees it open again sees by which sequence.
+        let state = self.state();
+        (self.sequence() == sequence).then_some(state)
+    }
+
     /// Whether there are records in it since it was opened as the one of this sequence.
     pub(crate) fn has_records_of(&self, sequence: u64) -> bool {
-        // In this order: who sees it open again sees by which sequence.
-        self.state().has_records() && self.sequence() == sequence
+        self.state_of(sequence).is_some_and(State::has_records)
     }
 
     /// Bytes of records that are dead, rounded to granules. Whoever sees them has seen the records leave the index.

@@ -186,9 +186,8 @@ impl<S: Sharing> Store<S> {
     /// Looks at up to `left` records of the segment being searched; returns how many are left to look at.
     fn sweep_segment(&mut self, left: usize) -> usize {
         let id = self.sweep.segment;
-        let segment = self.core.segments.get(id);
-        let is_same = segment.sequence() == self.sweep.sequence;
-        let is_there = is_same && matches!(segment.state(), State::Open(_) | State::Sealed(_));
+        let state = self.core.segments.get(id).state_of(self.sweep.sequence);
+        let is_there = matches!(state, Some(State::Open(_) | State::Sealed(_)));
         let (expired, left) =
             if is_there { self.look_for_expired(left) } else { ([None; EVICTION_BATCH], left) };
         for (location, hash) in expired.into_iter().flatten() {
@@ -205,7 +204,7 @@ impl<S: Sharing> Store<S> {
             return left;
         }
         self.sweep.at = None;
-        if is_same {
+        if state.is_some() {
             // One that is being emptied may come back from that: what was found out so far does not count.
             let again_s = if is_there { self.sweep.horizon.search_again_s(self.tolerance()) } else { 0 };
             self.core.segments.end_sweep(id, again_s);
