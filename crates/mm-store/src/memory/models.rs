@@ -7,6 +7,7 @@ use loom::thread;
 
 use super::epoch::Epochs;
 use crate::primitive::{AtomicU32, Ordering};
+use crate::segment::{Place, Queue, Segments};
 use crate::sharing::{Shared, add, subtract};
 
 /// Two places for a value, one of which the index names; memory that is used again is written.
@@ -102,6 +103,48 @@ fn last_of_two_removes() {
 #[test]
 fn an_emptied_segment_is_out_of_the_index() {
     last_of_two_removes();
+}
+
+/// A walk over the records of a segment that another shard empties in two steps, in the order given.
+fn walk_beside_emptying(is_held_first: bool) {
+    loom::model(move || {
+        let (slot, segments) = (Slot::new(), Arc::new(Segments::<Shared>::new(1, 1 << 14)));
+        let place = Place { queue: Queue::Small, group: 0, generation: 0 };
+        let id = segments.open(place, 1, 1).expect("there is one");
+        let sequence = segments.get(id).sequence();
+        let (walked, its_segments) = (Arc::clone(&slot), Arc::clone(&segments));
+        let walker = thread::spawn(move || {
+            walked.epochs.enter(1);
+            if its_segments.get(id).has_records_of(sequence) {
+                assert_eq!(walked.read(), 7);
+            }
+            walked.epochs.rest(1);
+        });
+        if is_held_first {
+            segments.hold(id);
+        }
+        let epoch = slot.epochs.retire::<Shared>();
+        if !is_held_first {
+            segments.hold(id);
+        }
+        if slot.epochs.has_passed(epoch) {
+            slot.write(0, 9);
+        }
+        walker.join().unwrap();
+    });
+}
+
+/// Whoever walks over records is waited for, or sees that they are gone.
+#[test]
+fn a_walk_does_not_read_memory_that_is_used_again() {
+    walk_beside_emptying(true);
+}
+
+/// The same in the other order.
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn a_walk_beside_a_segment_that_is_retired_before_it_is_held_is_caught() {
+    walk_beside_emptying(false);
 }
 
 /// Bytes that live are counted right when two add and take away at once.

@@ -434,8 +434,10 @@ impl<S: Sharing> Store<S> {
             book.wait_for_dead(dead_bytes);
             return self.core.segments.stay(segment);
         }
-        self.core.arena.retire::<S>(segment);
+        // In this order: a walk that is not waited for, because its shard has come after this, sees that no records are
+        // left.
         self.core.segments.hold(segment);
+        self.core.arena.retire::<S>(segment);
         self.refresh();
         self.take_back_held();
         self.finish_flush();
