@@ -289,7 +289,7 @@ impl<S: Sharing> Memcached<S> {
         let len = upload.len();
         self.store.ask_for_cas();
         let outcome = self.carry_out(key, &incoming.plan, Value::Uploaded(upload), &call.time);
-        let cas = self.store.told_cas();
+        let told = self.store.told();
         self.observe_store(key, &incoming.plan.put, len, outcome);
         match incoming.command {
             Command::Classic { verb, noreply } => {
@@ -301,7 +301,7 @@ impl<S: Sharing> Memcached<S> {
                 let (encoded, flags) = rest.split_at(encoded_len);
                 let bytes = u32::try_from(len).unwrap_or(u32::MAX);
                 let meta = Meta { key: encoded, flags, verb: MetaVerb::Set, bytes };
-                self.answer_meta_set(key, &meta, (outcome, cas), call);
+                self.answer_meta_set(key, &meta, (outcome, told), call);
             }
         }
     }

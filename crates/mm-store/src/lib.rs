@@ -41,5 +41,5 @@ pub use stats::Stats;
 pub use store::StoreHandles;
 pub use store::{
     ArithmeticError, Broken, CasRule, Counted, Cursor, DeleteError, Evicted, Item, Key, Looked, Miss, Mode,
-    Notes, Operation, Outcome, Put, PutError, Store, Upload,
+    Notes, Operation, Outcome, Put, PutError, Store, Told, Upload,
 };

@@ -58,7 +58,7 @@ pub use sample::Looked;
 pub use scan::Cursor;
 pub use upload::Upload;
 pub use verify::Broken;
-pub use write::{Outcome, Put, PutError};
+pub use write::{Outcome, Put, PutError, Told};
 
 /// Room that a record may need beside what its attributes ask for: a CAS value.
 const CAS_BYTES: usize = 8;
@@ -145,7 +145,7 @@ pub struct Store<S: Sharing = Local> {
     untold: untold::Untold,
     /// Somebody wants to know the CAS value of the next item stored, and what that was.
     wants_cas: bool,
-    told_cas: Option<u64>,
+    told: Option<Told>,
 }
 
 /// An item of the index that is neither expired nor flushed.
@@ -207,7 +207,7 @@ impl<S: Sharing> Store<S> {
             patience: Patience::default(),
             untold: untold::Untold::default(),
             wants_cas: false,
-            told_cas: None,
+            told: None,
             core,
         }
     }

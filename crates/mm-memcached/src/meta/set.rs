@@ -1,7 +1,7 @@
 //! ms.
 
 use mm_proto::memcached::{Meta, Options, Writer, lines};
-use mm_store::{Key, Mode, Outcome, Put, PutError, Sharing};
+use mm_store::{Key, Mode, Outcome, Put, PutError, Sharing, Told};
 
 use super::{Asked, put_numbered, put_opaque};
 use crate::clock::Time;
@@ -24,16 +24,17 @@ impl<S: Sharing> Memcached<S> {
         }
         self.counters.cmd_set.count();
         let Some(value) = data.strip_suffix(b"\r\n") else { return call.output.write(lines::BAD_DATA_CHUNK) };
-        if asked.options.has(b'c') {
+        let asks = asked.options.has(b'c') || asked.options.has(b's') && joins(asked.options);
+        if asks {
             self.store.ask_for_cas();
         }
         let outcome = match (plan.how, plan.put.mode) {
             (How::Plain, Mode::Set) => self.store.put(asked.key, &plan.put, value, call.time.now_s),
             _ => self.carry_out(asked.key, &plan, Value::Whole(value), &call.time),
         };
-        let cas = if asked.options.has(b'c') { self.store.told_cas() } else { None };
+        let told = if asks { self.store.told() } else { None };
         self.observe_store(asked.key, &plan.put, len, outcome);
-        self.write_meta_set(asked, (outcome, cas), call);
+        self.write_meta_set(asked, (outcome, told), call);
     }
 
     /// What ms is to do whose data is yet to come, or the line that refuses it.
@@ -53,12 +54,12 @@ impl<S: Sharing> Memcached<S> {
         Err(lines::TOO_LARGE)
     }
 
-    /// Tells what became of a value that came in pieces, and its CAS value. `key` is the key as it is stored.
+    /// Tells what became of a value that came in pieces, and what was stored. `key` is the key as it is stored.
     pub(crate) fn answer_meta_set(
         &mut self,
         key: Key<'_>,
         meta: &Meta<'_>,
-        outcome: (Result<Outcome, PutError>, Option<u64>),
+        outcome: (Result<Outcome, PutError>, Option<Told>),
         call: &mut Call<'_>,
     ) {
         match meta.options() {
@@ -70,7 +71,7 @@ impl<S: Sharing> Memcached<S> {
     fn write_meta_set(
         &mut self,
         asked: &Asked<'_>,
-        (outcome, cas): (Result<Outcome, PutError>, Option<u64>),
+        (outcome, told): (Result<Outcome, PutError>, Option<Told>),
         call: &mut Call<'_>,
     ) {
         let outcome = match outcome {
@@ -87,6 +88,8 @@ impl<S: Sharing> Memcached<S> {
         if stored && asked.meta.flags.is_empty() {
             return reply(call.output, false, b"HD\r\n");
         }
+        // Of a value that was joined with another, that of both; another shard may have stored another one since.
+        let len = told.filter(|_| stored).map_or_else(|| u64::from(asked.meta.bytes), |told| told.len as u64);
         let mut writer = Writer::new(call.output.spare(HEADER_MAX_BYTES));
         writer.put(match outcome {
             Outcome::Stored => b"HD",
@@ -98,8 +101,8 @@ impl<S: Sharing> Memcached<S> {
             match flag.letter {
                 b'O' => put_opaque(&mut writer, flag.argument),
                 b'k' => asked.put_key(&mut writer),
-                b'c' => put_numbered(&mut writer, b'c', cas.unwrap_or(0)),
-                b's' => put_numbered(&mut writer, b's', self.stored_len(asked, stored, &call.time)),
+                b'c' => put_numbered(&mut writer, b'c', told.map_or(0, |told| told.cas)),
+                b's' => put_numbered(&mut writer, b's', len),
                 _ => {}
             }
         }
@@ -107,14 +110,11 @@ impl<S: Sharing> Memcached<S> {
         let written = writer.len();
         call.output.commit(written);
     }
+}
 
-    /// The length of the whole value stored, or that of the value refused.
-    fn stored_len(&mut self, asked: &Asked<'_>, stored: bool, time: &Time) -> u64 {
-        match self.store.peek(asked.key, time.now_s) {
-            Ok(item) if stored => item.len() as u64,
-            _ => u64::from(asked.meta.bytes),
-        }
-    }
+/// Whether the value is to be put before or behind one that is there.
+const fn joins(options: &Options) -> bool {
+    matches!(options.mode, b'A' | b'P')
 }
 
 /// What the flags of ms say is to be done.
@@ -135,7 +135,7 @@ fn plan(options: &Options, time: &Time) -> Result<Plan, &'static [u8]> {
         (Mode::Prepend, Some(cas)) => Mode::PrependTo(cas),
         _ => mode,
     };
-    let joins = matches!(options.mode, b'A' | b'P');
+    let joins = joins(options);
     if joins && options.has(b'N') {
         exptime = options.vivify_exptime;
     }

@@ -165,8 +165,10 @@ fn values_are_stored_in_one_go() {
         "replace $ 0 50 1\n9\n",
         "append $ 0 0 1\n9\n",
         "prepend $ 0 0 1\n9\n",
-        "ms $ 1 MA N60\n9\n",
-        "ms $ 1 MP N0\n9\n",
+        "ms $ 1 s\n9\n",
+        "ms $ 1 ME s\n9\n",
+        "ms $ 1 MA N60 s\n9\n",
+        "ms $ 1 MP N0 s\n9\n",
     ]);
 }
 
@@ -177,9 +179,10 @@ fn values_in_pieces_are_stored_in_one_go() {
         "add $ 0 50 3000\n~|~|\n",
         "append $ 0 0 3000\n~|~|\n",
         "append $ 0 0 6000\n~~|~~|\n",
-        "ms $ 3000 MA N60\n~|~|\n",
-        "ms $ 6000 MA N60\n~~|~~|\n",
-        "ms $ 3000 MP N60\n~|~|\n",
+        "ms $ 3000 s\n~|~|\n",
+        "ms $ 3000 MA N60 s\n~|~|\n",
+        "ms $ 6000 MA N60 s\n~~|~~|\n",
+        "ms $ 3000 MP N60 s\n~|~|\n",
     ]);
 }
 

@@ -344,33 +344,38 @@ impl<S: Sharing> Store<S> {
         }
         self.counters().stored.add(1);
         if self.wants_cas {
-            self.tell_cas(key, locked);
+            self.tell(key, locked);
         }
         Ok(())
     }
 
-    /// Has the next item that this handle stores tell its CAS value, which [`Store::told_cas`] returns then. Looking at
+    /// Has the next item that this handle stores tell its CAS value, which [`Store::told`] returns then. Looking at
     /// the item afterwards will not do where there are other shards: it may be another one already.
     pub fn ask_for_cas(&mut self) {
         self.wants_cas = true;
-        self.told_cas = None;
+        self.told = None;
     }
 
     /// The CAS value of what was stored since [`Store::ask_for_cas`]; `None` if nothing was.
     pub fn told_cas(&mut self) -> Option<u64> {
-        self.wants_cas = false;
-        self.told_cas.take()
+        self.told().map(|told| told.cas)
     }
 
-    /// Notes the CAS value of the item of `key`, whose buckets are locked, for whoever asked for it.
+    /// The same with the length of the value, which another may have been part of.
+    pub fn told(&mut self) -> Option<Told> {
+        self.wants_cas = false;
+        self.told.take()
+    }
+
+    /// Notes what the item of `key` is like, whose buckets are locked, for whoever asked for it.
     #[cold]
-    fn tell_cas(&mut self, key: Key<'_>, locked: &Locked) {
+    fn tell(&mut self, key: Key<'_>, locked: &Locked) {
         // It is told even where a flush has come in between.
         if let Some((seat, _)) = self.core.look_up_locked(key, locked) {
             // The item has to keep it, as one that was looked at.
             self.core.index.set_seen(seat.slot, true);
-            let told = self.cas_at(seat.location);
-            self.told_cas = Some(told);
+            let len = self.core.arena.record(seat.location).total_len();
+            self.told = Some(Told { cas: self.cas_at(seat.location), len });
         }
     }
 
@@ -437,6 +442,15 @@ impl<S: Sharing> Store<S> {
             },
         }
     }
+}
+
+/// What there is to know of an item that was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// Its CAS value.
+    pub cas: u64,
+    /// The length of its value in bytes.
+    pub len: usize,
 }
 
 /// The head of a new item, without its value.
