@@ -239,6 +239,8 @@ pub struct Shared {
     calendar: Calendar,
     /// What the server before this one has left.
     left: OnceLock<Left>,
+    /// That the limit which it had is set.
+    has_limit: OnceLock<()>,
     /// How far `debugtime` has moved the clock.
     moved_s: AtomicI64,
     /// When the store is to be flushed, in its seconds; 0 for not.
@@ -265,6 +267,7 @@ impl Shared {
             started: OnceLock::new(),
             calendar: Calendar::default(),
             left: OnceLock::new(),
+            has_limit: OnceLock::new(),
             moved_s: AtomicI64::new(0),
             flush_s: AtomicU32::new(0),
         })
@@ -306,12 +309,15 @@ impl Shared {
         self.left.set(left).is_ok()
     }
 
-    /// Gives a store that has been taken over the limit that it had. It stays as it is where it cannot have that.
-    pub(crate) fn resume_limit<S: Sharing>(&self, store: &mut Store<S>) {
-        let Some(left) = self.left.get().filter(|left| left.limit_bytes != 0) else { return };
-        if usize::try_from(left.limit_bytes).is_ok_and(|bytes| store.set_limit(bytes)) {
-            self.limit_bytes.store(left.limit_bytes, Ordering::Relaxed);
-        }
+    /// Gives a store that has been taken over the limit that it had. It stays as it is where it cannot have that. The
+    /// first call does it, with any shard's handle; a service does it itself when it is made.
+    pub fn resume_limit<S: Sharing>(&self, store: &mut Store<S>) {
+        self.has_limit.get_or_init(|| {
+            let Some(left) = self.left.get().filter(|left| left.limit_bytes != 0) else { return };
+            if usize::try_from(left.limit_bytes).is_ok_and(|bytes| store.set_limit(bytes)) {
+                self.limit_bytes.store(left.limit_bytes, Ordering::Relaxed);
+            }
+        });
     }
 
     /// Moves the clock.

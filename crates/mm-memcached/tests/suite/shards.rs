@@ -1,9 +1,10 @@
 //! What all shards of a server tell together.
 
+use mm_base::Now;
 use mm_memcached::{Memcached, NoHost, Settings, Shared};
 use mm_server::Start;
 use mm_server::harness::Harness;
-use mm_store::{Config, Store};
+use mm_store::{Config, Store, StoreHandles};
 
 use crate::world::Client;
 
@@ -55,4 +56,27 @@ fn counters_are_sums_and_set_back_together() {
     }
     other.expect("stats reset\n", "RESET\n");
     assert_eq!(one.stat("", "cmd_get"), "0");
+}
+
+#[test]
+fn the_limit_of_before_is_set_once_however_many_shards_come() {
+    let begin = || {
+        let handles = StoreHandles::open(&Config::new(64 << 20, 1), 2).unwrap();
+        (handles, Shared::new(Settings::default(), 2, Box::new(NoHost)))
+    };
+    // A shard comes, and is asked.
+    let come = |(handles, shared): &(StoreHandles, _), shard, input: &str| {
+        let store = handles.take().unwrap();
+        let mut harness =
+            Harness::new(|start| Memcached::new(&Start { shard, shards: 2, ..start.clone() }, shared, store));
+        let id = harness.connect();
+        String::from_utf8(harness.exchange(id, input.as_bytes())).unwrap()
+    };
+    let (before, after) = (begin(), begin());
+    assert_eq!(come(&before, 0, "cache_memlimit 20\r\n"), "OK\r\n");
+    assert!(after.1.resume(&before.1.note(Now::default())));
+    let told = come(&after, 0, "stats\r\ncache_memlimit 30\r\n");
+    assert!(told.contains(&format!("STAT limit_maxbytes {}\r\n", 20 << 20)) && told.ends_with("OK\r\n"));
+    let told = come(&after, 1, "stats\r\n");
+    assert!(told.contains(&format!("STAT limit_maxbytes {}\r\n", 30 << 20)), "{told}");
 }
