@@ -238,7 +238,10 @@ fn serve_once(
         server.try_serve_with(|start| {
             let open = || Store::open(&store_config);
             let opened = memory.open_store(open, |kept| Store::open_kept(&store_config, kept), shared);
-            let (store, notices) = opened.map_err(|error| io::Error::other(no_memory(error).to_string()))?;
+            let (mut store, notices) =
+                opened.map_err(|error| io::Error::other(no_memory(error).to_string()))?;
+            // Before memory is populated up to it.
+            shared.resume_limit(&mut store);
             beginning.begin(start, &notices, &store)?;
             Ok(Memcached::new(start, shared, store))
         })
@@ -248,7 +251,10 @@ fn serve_once(
         let opened = memory.open_store(open, open_kept, shared);
         let (handles, notices) = opened.map_err(no_memory)?;
         server.try_serve_with(|start| {
-            let store = handles.take().ok_or_else(|| io::Error::other("more shards than were asked for"))?;
+            let mut store =
+                handles.take().ok_or_else(|| io::Error::other("more shards than were asked for"))?;
+            // Before memory is populated up to it.
+            shared.resume_limit(&mut store);
             beginning.begin(start, &notices, &store)?;
             Ok(Memcached::new(start, shared, store))
         })
