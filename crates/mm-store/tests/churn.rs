@@ -48,3 +48,35 @@ fn overwrites_and_deletions_leave_nearly_as_many_items_as_a_fresh_store_has() {
     assert!(kept * 100 >= fresh * 92, "{kept} items of {fresh}, {deleted} deleted");
     store.verify().unwrap();
 }
+
+/// How many of some items are left that are used after each of a few fillers, of which come more than fit.
+fn left_when_used(mut use_it: impl FnMut(&mut Store, &[u8], u64)) -> u64 {
+    const USED: u64 = 100;
+    let mut store = Store::open(&Config::new(4 << 20, 1)).unwrap();
+    (0..USED).for_each(|number| put(&mut store, number));
+    for round in 0..5 * KEYS {
+        put(&mut store, USED + round);
+        if round % 10 == 0 {
+            use_it(&mut store, key_of(round / 10 % USED).as_bytes(), round);
+        }
+    }
+    let mut has = |key: &str| store.get(store.key(key.as_bytes()).unwrap(), 1).is_ok();
+    (0..USED).map(|number| u64::from(has(&key_of(number)))).sum()
+}
+
+#[test]
+fn items_that_are_touched_stay_as_those_that_are_read() {
+    let read = left_when_used(|store, key, _| {
+        let _read = store.get(store.key(key).unwrap(), 1);
+    });
+    assert_eq!(read, 100);
+    let touch = |expiry_s: fn(u64) -> u32| {
+        left_when_used(move |store, key, round| {
+            let _touched = store.touch(store.key(key).unwrap(), expiry_s(round), 1);
+        })
+    };
+    // In place without an expiry and with one; written anew each second time.
+    assert_eq!(touch(|_| 0), 100);
+    assert_eq!(touch(|round| 100 + u32::from(round % 20 == 0)), 100);
+    assert_eq!(touch(|round| 1000 * u32::from(round / 1000 % 2 == 0)), 100);
+}

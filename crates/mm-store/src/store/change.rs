@@ -35,6 +35,8 @@ struct Change {
     cas: NewCas,
     /// It is marked as out of date, its win as not sent.
     stale: bool,
+    /// It counts as read.
+    is_use: bool,
 }
 
 /// The CAS value of an item that is written anew.
@@ -81,7 +83,7 @@ impl<S: Sharing> Store<S> {
         deleted
     }
 
-    /// Changes when an item expires. Its CAS value stays.
+    /// Changes when an item expires, and notes that it was read. Its CAS value stays.
     ///
     /// # Errors
     /// Why there is no item; no memory for it where it had no expiry before and has to be written anew.
@@ -89,7 +91,13 @@ impl<S: Sharing> Store<S> {
         self.begin(now_s);
         let is_done = whole(|| {
             let locked = self.core.index.lock(key.hash);
-            let is_done = self.find_locked(key, &locked).map(|found| self.touch_in_place(found, expiry_s));
+            let is_done = self.find_locked(key, &locked).map(|found| {
+                let is_done = self.touch_in_place(found, expiry_s);
+                if is_done {
+                    let _read = self.read(found);
+                }
+                is_done
+            });
             self.core.index.unlock(locked);
             is_done
         });
@@ -97,7 +105,7 @@ impl<S: Sharing> Store<S> {
             return Ok(Ok(()));
         }
         // The record has no room for an expiry, or no use for it any more: it is written anew, CAS value kept.
-        let change = Change { expiry_s: Some(expiry_s), ..Change::default() };
+        let change = Change { expiry_s: Some(expiry_s), is_use: true, ..Change::default() };
         match self.rewrite(key, &change) {
             Ok(done) => Ok(done),
             Err(DeleteError::Miss(miss)) => Err(miss),
@@ -253,7 +261,12 @@ impl<S: Sharing> Store<S> {
                     Ok((now, _)) if self.is_flushed_meanwhile(found, now) => {
                         Err(DeleteError::Miss(Miss::Flushed))
                     }
-                    written => Ok(written),
+                    written => {
+                        if let (Ok((now, _)), true) = (written, change.is_use) {
+                            let _read = self.read(now);
+                        }
+                        Ok(written)
+                    }
                 },
                 Err(miss) => Err(DeleteError::Miss(miss)),
             };
@@ -341,7 +354,7 @@ impl<S: Sharing> Store<S> {
         self.begin(now_s);
         let CasRule { compare, assign } = cas;
         let cas = assign.map_or(NewCas::Fresh, NewCas::Given);
-        self.rewrite(key, &Change { compare, expiry_s, cas, stale: true })
+        self.rewrite(key, &Change { compare, expiry_s, cas, stale: true, is_use: false })
     }
 
     /// Removes every item stored up to now. The memory is free again as writes and [`Store::maintain`] work it off.
