@@ -2,7 +2,7 @@
 
 use super::write::{Short, head_of};
 use super::{CAS_BYTES, CasRule, Key, Miss, Put, PutError, Store};
-use crate::index::Locked;
+use crate::index::{Locked, mark};
 use crate::memory::{Head, flag};
 use crate::segment::Queue;
 use crate::sharing::Sharing;
@@ -57,7 +57,8 @@ impl From<ArithmeticError> for Obstacle {
 const DIGITS_MAX: usize = 20;
 
 impl<S: Sharing> Store<S> {
-    /// Counts a decimal number up or down; the item keeps client flags and expiry and gets a new CAS value.
+    /// Counts a decimal number up or down; the item keeps client flags, expiry and whether it was read, and gets
+    /// a new CAS value.
     ///
     /// The number is read as memcached reads it: blanks and a sign `+` before it, and anything behind a blank or a NUL,
     /// are ignored.
@@ -138,14 +139,18 @@ impl<S: Sharing> Store<S> {
         let text = format_number(number, &mut digits);
         let head = Head { value_len: text.len(), ..head_of(key, &put) };
         let bytes = head.layout().bytes() + CAS_BYTES;
+        let was_fetched = self.core.index.mark(found.slot) & mark::FETCHED;
         match self.try_store((key, locked), Some(found), (&head, text), queue) {
             Ok(stored) => stored.map_err(ArithmeticError::Put)?,
             Err(short) => return Err(Obstacle::Short(short, bytes)),
         }
-        if let Ok(now) = self.find_locked(key, locked)
-            && self.is_flushed_meanwhile(found, now)
-        {
-            return Err(ArithmeticError::Miss(Miss::Flushed).into());
+        if let Ok(now) = self.find_locked(key, locked) {
+            if self.is_flushed_meanwhile(found, now) {
+                return Err(ArithmeticError::Miss(Miss::Flushed).into());
+            }
+            // Other than a new value, a number that was counted is one that was read.
+            let index = &self.core.index;
+            index.set_mark(now.slot, index.mark(now.slot) | was_fetched);
         }
         Ok(Counted { number, before_s })
     }
