@@ -129,7 +129,9 @@ fn plan(options: &Options, time: &Time) -> Result<Plan, &'static [u8]> {
         _ => return Err(lines::META_BAD_SET_MODE),
     };
     let mut exptime = options.exptime;
+    // A CAS of 0 is none to those who join; to the others it is one that no item has.
     let mode = match (mode, cas) {
+        (Mode::Append | Mode::Prepend, Some(0)) => mode,
         (Mode::Set | Mode::Replace, Some(cas)) => Mode::Cas(cas),
         (Mode::Append, Some(cas)) => Mode::AppendTo(cas),
         (Mode::Prepend, Some(cas)) => Mode::PrependTo(cas),
@@ -148,7 +150,7 @@ fn plan(options: &Options, time: &Time) -> Result<Plan, &'static [u8]> {
         ..Put::default()
     };
     let how = match mode {
-        Mode::Cas(cas) if options.has(b'I') => How::CasOrStale(cas),
+        Mode::Cas(cas) if cas != 0 && options.has(b'I') => How::CasOrStale(cas),
         _ if joins && options.has(b'N') => How::Vivify,
         _ => How::Plain,
     };
