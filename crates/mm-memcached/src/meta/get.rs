@@ -84,6 +84,9 @@ impl<S: Sharing> Memcached<S> {
             let cas = self.store.told_cas().unwrap_or(0);
             match made {
                 Ok(Outcome::Stored) => {
+                    if !is_peek {
+                        let _read = self.store.get(key, now_s);
+                    }
                     self.count_miss(miss);
                     self.observe_fetch(&key, Some(miss));
                     self.answer_vivified(asked, cas, call);
