@@ -107,6 +107,9 @@ const fn bits(letters: &[u8]) -> u64 {
 /// The flags of a request for the value and nothing else.
 const ONLY_VALUE: &[u8] = b" v";
 
+/// The key is in base64.
+const ENCODED: Flag<'_> = Flag { letter: b'b', argument: b"" };
+
 /// The letters that mean something, to one command at least.
 const KNOWN: u64 = bits(b"bcfhklqstuvxCDEFIJLMNOPRT");
 /// The letters that need nothing but to be there.
@@ -144,6 +147,11 @@ impl<'a> Meta<'a> {
         // What most ask for.
         if self.flags.is_empty() || self.flags == ONLY_VALUE {
             options.letters = if self.flags.is_empty() { 0 } else { bit(b'v') };
+            return Ok(options);
+        }
+        if self.verb == MetaVerb::Debug {
+            // It looks for a key in base64 and ignores whatever else is there.
+            options.letters = if self.flags().next() == Some(ENCODED) { bit(b'b') } else { 0 };
             return Ok(options);
         }
         let mut fault = None;
