@@ -8,7 +8,7 @@ use mm_proto::memcached::lines;
 use mm_server::Address;
 
 use super::stat;
-use crate::clock::Time;
+use crate::clock::{START_S, Time};
 use crate::long::{Long, Progress};
 use crate::registry::{Known, Place};
 use crate::service::{Call, Memcached};
@@ -24,6 +24,7 @@ pub(crate) struct Listing {
 impl<S: Sharing> Memcached<S> {
     /// One group of lines for each listener and each connection of all shards.
     pub(super) fn stats_connections(&self, call: &mut Call<'_>) {
+        let listening_s = self.shared.uptime_s(&call.time).saturating_sub(START_S);
         for (number, listener) in self.shared.settings.listeners.iter().enumerate() {
             line(call.output, number + 1, "addr", listener);
             if listener.starts_with("udp") {
@@ -32,6 +33,7 @@ impl<S: Sharing> Memcached<S> {
             } else {
                 line(call.output, number + 1, "state", "conn_listening");
             }
+            line(call.output, number + 1, "secs_since_last_cmd", listening_s);
         }
         let listing = Listing { place: Place::default(), asking: call.asking };
         call.long = Some(Box::new(Long::Connections(listing)));
@@ -77,6 +79,8 @@ impl<S: Sharing> Memcached<S> {
             _ => "conn_read",
         };
         line(output, number, "state", state);
+        // They wait for nothing but the client.
+        line(output, number, "resps_waiting", 0);
         let asked_s = if is_asking || known.last_s == 0 { time.now_s } else { known.last_s };
         line(output, number, "secs_since_last_cmd", time.now_s.saturating_sub(asked_s));
     }
