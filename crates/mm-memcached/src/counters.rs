@@ -31,8 +31,6 @@ impl Counter {
 pub(crate) struct Counters {
     pub(crate) get_hits: Counter,
     pub(crate) get_misses: Counter,
-    pub(crate) get_expired: Counter,
-    pub(crate) get_flushed: Counter,
     pub(crate) cmd_set: Counter,
     pub(crate) cmd_flush: Counter,
     pub(crate) cmd_meta: Counter,
@@ -59,8 +57,6 @@ impl Counters {
         for counter in [
             &self.get_hits,
             &self.get_misses,
-            &self.get_expired,
-            &self.get_flushed,
             &self.cmd_set,
             &self.cmd_flush,
             &self.cmd_meta,

@@ -61,7 +61,6 @@ impl<S: Sharing> Memcached<S> {
     #[inline(never)]
     fn missed(&mut self, key: &Key<'_>, miss: Miss, last: bool, call: &mut Call<'_>) {
         self.counters.get_misses.count();
-        self.count_miss(miss);
         if last {
             call.output.write(lines::END);
         }
@@ -87,18 +86,8 @@ impl<S: Sharing> Memcached<S> {
             }
             Err(miss) => {
                 self.counters.touch_misses.count();
-                self.count_miss(miss);
                 self.observe_fetch(&key, Some(miss));
             }
-        }
-    }
-
-    /// Counts what memcached counts beside the miss.
-    pub(crate) fn count_miss(&self, miss: Miss) {
-        match miss {
-            Miss::Absent => {}
-            Miss::Expired => self.counters.get_expired.count(),
-            Miss::Flushed => self.counters.get_flushed.count(),
         }
     }
 }

@@ -43,6 +43,10 @@ pub struct Stats {
     pub reclaimed: u64,
     /// Of these, items that the search for expired ones found, and not a request or the emptying of their segment.
     pub reclaimed_by_search: u64,
+    /// Of all reclaimed, items that had expired and that a request for their key found.
+    pub met_expired: u64,
+    /// Of all reclaimed, items that were flushed and that a request for their key found.
+    pub met_flushed: u64,
     /// Of all reclaimed, items that nobody had read.
     pub expired_unfetched: u64,
     /// Records (items, and extents of long values) copied to another segment so that theirs could be reused.
@@ -75,6 +79,8 @@ impl Stats {
             evicted_with_expiry: self.evicted_with_expiry.wrapping_sub(earlier.evicted_with_expiry),
             reclaimed: self.reclaimed.wrapping_sub(earlier.reclaimed),
             reclaimed_by_search: self.reclaimed_by_search.wrapping_sub(earlier.reclaimed_by_search),
+            met_expired: self.met_expired.wrapping_sub(earlier.met_expired),
+            met_flushed: self.met_flushed.wrapping_sub(earlier.met_flushed),
             expired_unfetched: self.expired_unfetched.wrapping_sub(earlier.expired_unfetched),
             moved: self.moved.wrapping_sub(earlier.moved),
             moved_bytes: self.moved_bytes.wrapping_sub(earlier.moved_bytes),

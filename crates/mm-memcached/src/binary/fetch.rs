@@ -32,7 +32,6 @@ impl<S: Sharing> Memcached<S> {
             }
             Err(miss) => {
                 self.counters.get_misses.count();
-                self.count_miss(miss);
                 self.observe_fetch(&key, Some(miss));
                 missed(request, tells_key, call.output);
             }
@@ -57,7 +56,6 @@ impl<S: Sharing> Memcached<S> {
             }
             Err(miss) => {
                 self.counters.touch_misses.count();
-                self.count_miss(miss);
                 self.observe_fetch(&key, Some(miss));
                 missed(request, tells_key, call.output);
             }

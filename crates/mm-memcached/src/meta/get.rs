@@ -87,7 +87,6 @@ impl<S: Sharing> Memcached<S> {
                     if !is_peek {
                         let _read = self.store.get(key, now_s);
                     }
-                    self.count_miss(miss);
                     self.observe_fetch(&key, Some(miss));
                     self.answer_vivified(asked, cas, call);
                     return true;
@@ -104,7 +103,6 @@ impl<S: Sharing> Memcached<S> {
     #[inline(never)]
     pub(crate) fn meta_missed(&mut self, asked: &Asked<'_>, miss: Miss, call: &mut Call<'_>) {
         let Asked { key, options, .. } = *asked;
-        self.count_miss(miss);
         self.observe_fetch(&key, Some(miss));
         self.counters.get_misses.count();
         if !options.has(b'q') {

@@ -61,6 +61,7 @@ impl<S: Sharing> Memcached<S> {
 
     fn command_stats(&self, output: &mut Output) {
         let sum = |counter: fn(&Counters) -> &Counter| self.sum(counter);
+        let store = self.store.stats();
         let (hits, misses) = (sum(|all| &all.get_hits), sum(|all| &all.get_misses));
         let (touch_hits, touch_misses) = (sum(|all| &all.touch_hits), sum(|all| &all.touch_misses));
         for (name, value) in [
@@ -71,8 +72,9 @@ impl<S: Sharing> Memcached<S> {
             ("cmd_meta", sum(|all| &all.cmd_meta)),
             ("get_hits", hits),
             ("get_misses", misses),
-            ("get_expired", sum(|all| &all.get_expired)),
-            ("get_flushed", sum(|all| &all.get_flushed)),
+            // Whatever the request that finds it.
+            ("get_expired", store.met_expired),
+            ("get_flushed", store.met_flushed),
             ("delete_misses", sum(|all| &all.delete_misses)),
             ("delete_hits", sum(|all| &all.delete_hits)),
             ("incr_misses", sum(|all| &all.incr_misses)),

@@ -106,6 +106,29 @@ fn changing() {
     counts(A, "ma a\nma a MD\nma b\nma b MD\n", "incr_hits decr_hits incr_misses decr_misses");
     counts(A, "ma b N0 J5\n", "total_items curr_items");
     counts("set a 0 0 1\nx\n", "incr a 1\n", "");
+    let (dead, gone) = ("set a 0 -1 1\n5\n", "cmd_set total_items get_expired reclaimed expired_unfetched");
+    for (command, changes) in [
+        ("incr a 1\n", "incr_misses"),
+        ("ma a MD\n", "decr_misses"),
+        ("touch a 0\n", "cmd_touch touch_misses"),
+        ("delete a\n", "delete_misses"),
+        ("md a I\n", "delete_misses"),
+        ("me a\n", "cmd_meta"),
+    ] {
+        counts("", &format!("{dead}{command}"), &format!("{gone} {changes}"));
+    }
+    let (dead, gone) = ("set a 0 -1 1\n5\n", "cmd_set=2 get_expired reclaimed expired_unfetched");
+    for command in ["set a 0 0 1\n6\n", "add a 0 0 1\n6\n"] {
+        counts("", &format!("{dead}{command}"), &format!("{gone} total_items=2 curr_items"));
+    }
+    for command in ["replace a 0 0 1\n6\n", "append a 0 0 1\n6\n"] {
+        counts("", &format!("{dead}{command}"), &format!("{gone} total_items"));
+    }
+    counts(
+        A,
+        "flush_all\ndelete a\n",
+        "cmd_flush delete_misses get_flushed curr_items=-1 reclaimed expired_unfetched",
+    );
     counts(A, "delete a\ndelete a\n", "delete_hits delete_misses curr_items=-1");
     counts(A, "md a\nmd a\n", "delete_hits delete_misses curr_items=-1");
     counts("ms a 1 E5\nx\n", "md a C6\n", "delete_misses");

@@ -92,6 +92,10 @@ impl<S: Sharing> Store<S> {
         let record = self.core.arena.record(found.location);
         let Some(miss) = self.core.death(found.location, record, self.now_s) else { return Ok(found) };
         self.reclaim(found);
+        match miss {
+            Miss::Flushed => self.counters().met_flushed.add(1),
+            _ => self.counters().met_expired.add(1),
+        }
         Err(miss)
     }
 
