@@ -200,7 +200,10 @@ impl Server {
     /// The connection is closed when the handler has ended and dropped the stream. Limits, time-outs and stops
     /// are those of the configuration: a connection past a time-out is ended where it waits; on a graceful
     /// stop a stream that waits for the peer's next request sees the end of its input, and one whose last
-    /// request has not been answered goes on.
+    /// request has not been answered goes on. A whole write counts as the answer; where that is not so, or requests
+    /// have no answer, the handler says [what it is in](Stream::set_busy). One that waits for something else besides
+    /// requests should wait for input, too ([`select`](mm_runtime::sync::select)): else it sees neither the stop
+    /// nor that its peer has gone.
     ///
     /// What a handler returns as an error is counted, no more (in [`Stats`]: `TimedOut` as `idle_timeouts`; resets,
     /// broken pipes and unexpected ends as `socket_errors`; `ConnectionAborted`, which is what a connection's calls

@@ -7,6 +7,7 @@ use std::task::{Poll, Waker};
 
 use mm_base::buffer::{Buffer, Size};
 
+use super::handle::BUSY;
 use super::share::{is_spent, spend};
 use super::stream::{read_exact, receive};
 use super::{Buffers, Direction, Fill, Handle, Incomplete, ReadHalf, Tried};
@@ -96,6 +97,7 @@ impl BufferedReader {
                 loop {
                     let bytes = window.bytes();
                     if let Some(index) = bytes[searched..].iter().position(|&byte| byte == delimiter) {
+                        handle.set(BUSY);
                         return Ok(Tried::Done(searched + index + 1));
                     }
                     searched = bytes.len();
@@ -123,7 +125,7 @@ impl BufferedReader {
         let mut waiting = false;
         poll_fn(move |context| {
             if space.is_empty() || !window.bytes().is_empty() {
-                return Poll::Ready(Ok(window.take(space, &half.handle.net.buffers)));
+                return Poll::Ready(Ok(window.take(space, &half.handle)));
             }
             half.handle
                 .poll_try(Direction::Input, &mut waiting, context, |handle| receive(handle, space, true))
@@ -136,7 +138,12 @@ impl BufferedReader {
     /// As for [`ReadHalf::read_exact`].
     pub fn read_exact(&mut self, space: &mut [u8]) -> impl Future<Output = Result<(), Incomplete>> {
         let Self { half, window } = self;
-        read_exact(&half.handle, space, |space| window.take(space, &half.handle.net.buffers))
+        read_exact(&half.handle, space, |space| window.take(space, &half.handle))
+    }
+
+    /// See [`Stream::set_busy`](super::Stream::set_busy).
+    pub fn set_busy(&self, busy: bool) {
+        self.half.set_busy(busy);
     }
 }
 
@@ -155,11 +162,15 @@ impl Window {
         }
     }
 
-    /// Moves bytes to `space`, as many as there are and fit.
-    fn take(&mut self, space: &mut [u8], buffers: &Buffers) -> usize {
+    /// Moves bytes to `space`, as many as there are and fit. They are of a request that an answer to the one before,
+    /// which has come with them, has not answered.
+    fn take(&mut self, space: &mut [u8], handle: &Handle) -> usize {
         let bytes = self.bytes().len().min(space.len());
-        space[..bytes].copy_from_slice(&self.bytes()[..bytes]);
-        self.consume(bytes, buffers);
+        if bytes > 0 {
+            handle.set(BUSY);
+            space[..bytes].copy_from_slice(&self.bytes()[..bytes]);
+            self.consume(bytes, &handle.net.buffers);
+        }
         bytes
     }
 

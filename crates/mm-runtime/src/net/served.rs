@@ -1,8 +1,9 @@
 //! Streams that a server has accepted for its handlers: what it must know of them, and how it ends them.
 //!
 //! A handler is sequential code, so nobody but the stream itself sees where in a request it is. A stream counts as
-//! *idle* when nothing has been received since its last whole write: then a graceful stop may end it. To the handler
-//! that looks as if its peer had finished; whatever has begun goes on until it has been answered.
+//! *idle* when nothing has been received, or taken from what had been, since its last whole write, or when its handler
+//! says so: then a graceful stop may end it. To the handler that looks as if its peer had finished; whatever has begun
+//! goes on until it has been answered.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -144,7 +145,7 @@ impl Watch {
     /// Has whoever waits for the stream look again.
     pub fn nudge(&self) {
         if let Some(handle) = self.handle.upgrade() {
-            handle.net.driver.wake(handle.source);
+            handle.wake();
         }
     }
 
@@ -191,7 +192,28 @@ impl Handle {
             self.set(BLOCKED);
         } else {
             self.unset(BLOCKED | BUSY);
+            if self.net.note.draining.get() {
+                self.wake();
+            }
         }
+    }
+
+    /// See [`Stream::set_busy`].
+    pub(super) fn set_busy(&self, busy: bool) {
+        if busy {
+            self.set(BUSY);
+        } else {
+            self.unset(BUSY);
+            if self.ends() {
+                self.wake();
+            }
+        }
+    }
+
+    /// Has those who wait for it look again: the input may be at its end now.
+    #[cold]
+    fn wake(&self) {
+        self.net.driver.wake(self.source);
     }
 }
 

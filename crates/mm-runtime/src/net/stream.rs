@@ -188,6 +188,15 @@ impl Stream {
         self.handle.net.driver.reset(self.handle.source);
     }
 
+    /// Tells the server that has accepted the stream whether a request is under way, for its graceful stop: that waits
+    /// for those who are busy, and shows the end of their input to those who are not when they wait for some. A stream
+    /// becomes busy by what is read and idle by each whole write, which is taken for the answer, so most handlers need
+    /// not tell. Those do where a write answers nothing yet (`100 Continue`): busy, after the write; and where a
+    /// request has no answer: idle, when it has been dealt with. Without effect on other streams.
+    pub fn set_busy(&self, busy: bool) {
+        self.handle.set_busy(busy);
+    }
+
     /// The two halves, for two tasks or for use at once.
     #[must_use]
     pub fn split(self) -> (ReadHalf, WriteHalf) {
@@ -242,6 +251,11 @@ impl ReadHalf {
     /// the bytes read by then are in `space`.
     pub fn read_exact(&mut self, space: &mut [u8]) -> impl Future<Output = Result<(), Incomplete>> {
         read_exact(&self.handle, space, |_| 0)
+    }
+
+    /// See [`Stream::set_busy`].
+    pub fn set_busy(&self, busy: bool) {
+        self.handle.set_busy(busy);
     }
 
     /// The half with a buffer, for reading by lines and pieces.
@@ -303,7 +317,7 @@ pub(super) fn read_exact(
                     return Ok(Tried::Progress);
                 }
                 spend();
-                match receive(handle, &mut space[done..], true)? {
+                match receive(handle, &mut space[done..], done == 0)? {
                     Tried::Done(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                     Tried::Done(received) => done += received,
                     Tried::Blocked if done > before => return Ok(Tried::Progress),
@@ -354,6 +368,11 @@ impl WriteHalf {
         slices: &[IoSlice<'_>],
     ) -> impl Future<Output = Result<(), Incomplete>> {
         Writing::new(&self.handle, Pieces::new(slices))
+    }
+
+    /// See [`Stream::set_busy`].
+    pub fn set_busy(&self, busy: bool) {
+        self.handle.set_busy(busy);
     }
 
     /// The half with a queue, for writing in pieces that are sent together.

@@ -36,6 +36,11 @@ impl BufferedWriter {
         self.half.set_timeout_ms(timeout_ms);
     }
 
+    /// See [`Stream::set_busy`](super::Stream::set_busy): it becomes idle by each flush.
+    pub fn set_busy(&self, busy: bool) {
+        self.half.set_busy(busy);
+    }
+
     /// Bytes that have been written and not been sent.
     #[must_use]
     pub fn queued(&self) -> usize {

@@ -17,6 +17,8 @@ mod panics;
 #[cfg(test)]
 mod peers;
 #[cfg(test)]
+mod requests;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod simulated;

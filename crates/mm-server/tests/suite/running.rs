@@ -127,6 +127,15 @@ impl Running {
         }
     }
 
+    /// Waits until a stop that was asked for has begun.
+    pub(crate) fn wait_for_stop(&self) {
+        let start = Instant::now();
+        while TcpStream::connect(self.address).is_ok() {
+            assert!(start.elapsed() < PATIENCE, "still listening: {:?}", self.handle);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     pub(crate) fn stop(mut self, how: Stop) -> Summary {
         self.handle.stop(how);
         self.thread.take().unwrap().join().unwrap().unwrap()

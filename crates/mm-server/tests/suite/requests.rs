@@ -1,0 +1,136 @@
+//! A graceful stop and handlers: what has begun goes on until it has been answered, and no longer.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mm_runtime::net::BufferedReader;
+use mm_runtime::sync::channel;
+use mm_runtime::task::spawn;
+use mm_runtime::timers::sleep;
+use mm_server::{Config, Stop, Stream};
+
+use crate::running::{Running, Settings, exchange, expect, on_each_driver, rest};
+
+/// The next line without its end.
+async fn line(reader: &mut BufferedReader) -> std::io::Result<String> {
+    let length = reader.read_until(b'\n').await?;
+    let line = String::from_utf8_lossy(&reader.buffered()[..length]).trim_end().to_owned();
+    reader.consume(length);
+    Ok(line)
+}
+
+/// Answers `body` by the four bytes that follow, `pieces` by the four that follow, read one by one, `ask` so, too, but
+/// after a word that is no answer, `note` not at all, and others by themselves.
+async fn bodies(stream: Stream) -> std::io::Result<()> {
+    let (mut reader, mut writer) = stream.buffered();
+    loop {
+        let line = line(&mut reader).await?;
+        let mut body = [0; 4];
+        match &*line {
+            "" => return Ok(()),
+            "note" => {
+                reader.set_busy(false);
+                continue;
+            }
+            "pieces" => {
+                for byte in &mut body {
+                    assert_eq!(reader.read(std::slice::from_mut(byte)).await?, 1);
+                }
+            }
+            "body" => reader.read_exact(&mut body).await?,
+            "ask" => {
+                writer.write_all(b"go on\n").await?;
+                writer.set_busy(true);
+                reader.read_exact(&mut body).await?;
+            }
+            line => {
+                writer.write_all(format!("{line}\n").as_bytes()).await?;
+                continue;
+            }
+        }
+        writer.write_all(&body).await?;
+    }
+}
+
+/// A server that waits for what has begun, and should not have to wait so long.
+fn start(config: Settings) -> Running {
+    Running::of(Config { drain_ms: 10_000, ..config() }, |server| server.serve(bodies))
+}
+
+fn a_request_that_came_with_the_one_before_is_answered(config: Settings) {
+    for begun in ["body\nab", "body\n", "pieces\nab", "pieces\na", "pieces\n"] {
+        let server = start(config);
+        let mut client = server.connect();
+        exchange(&mut client, format!("one\n{begun}").as_bytes(), "one\n");
+        server.handle.stop(Stop::Gracefully);
+        server.wait_for_stop();
+        let (_, had) = begun.split_once('\n').unwrap();
+        client.write_all(&b"abcd"[had.len()..]).unwrap();
+        assert_eq!(rest(&mut client), b"abcd", "{begun:?}");
+        assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 0);
+    }
+}
+
+fn a_word_before_the_answer_ends_no_request(config: Settings) {
+    let server = start(config);
+    let mut client = server.connect();
+    exchange(&mut client, b"ask\n", "go on\n");
+    server.handle.stop(Stop::Gracefully);
+    server.wait_for_stop();
+    client.write_all(b"abcd").unwrap();
+    assert_eq!(rest(&mut client), b"abcd");
+    assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 0);
+}
+
+fn what_has_no_answer_holds_up_no_stop(config: Settings) {
+    let server = start(config);
+    let mut client = server.connect();
+    client.write_all(b"note\n").unwrap();
+    server.wait_for(|stats| stats.bytes_read.get(), 5);
+    assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 0);
+    assert_eq!(rest(&mut client), b"");
+}
+
+fn an_answer_by_another_task_ends_the_wait_for_the_next_request(config: Settings) {
+    let stopping = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stopping);
+    let server = Running::of(Config { drain_ms: 10_000, ..config() }, |server| {
+        server.serve(async move |stream: Stream| {
+            let (mut reader, mut writer) = stream.buffered();
+            let (requests, mut queue) = channel::<String>(8);
+            let told = Arc::clone(&told);
+            spawn(async move {
+                while let Ok(request) = queue.receive().await {
+                    while !told.load(Ordering::Relaxed) {
+                        sleep(1).await.unwrap();
+                    }
+                    writer.write_all(format!("{request}\n").as_bytes()).await.unwrap();
+                }
+            })
+            .detach();
+            loop {
+                match line(&mut reader).await? {
+                    end if end.is_empty() => return Ok(()),
+                    request => requests.send(request).await.map_err(std::io::Error::other)?,
+                }
+            }
+        })
+    });
+    let mut client = server.connect();
+    client.write_all(b"one\n").unwrap();
+    server.wait_for(|stats| stats.bytes_read.get(), 4);
+    server.handle.stop(Stop::Gracefully);
+    server.wait_for_stop();
+    stopping.store(true, Ordering::Relaxed);
+    expect(&mut client, "one\n");
+    assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 0);
+    assert_eq!(rest(&mut client), b"");
+}
+
+on_each_driver! {
+    a_request_that_came_with_the_one_before_is_answered
+    a_word_before_the_answer_ends_no_request
+    what_has_no_answer_holds_up_no_stop
+    an_answer_by_another_task_ends_the_wait_for_the_next_request
+}
