@@ -406,6 +406,8 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
         if drained == Next::Stop {
             return Next::Stop;
         }
+        // Those that have been ended just now: in the next turn, others may take their places with the driver.
+        let drained = if self.forget_closed() { Next::Now } else { drained };
         self.feed_starved();
         let served = if self.queue.is_empty() && self.ready.is_empty() { Next::Never } else { Next::Now };
         let drained = drained.min(self.next_handled()).min(lingering);

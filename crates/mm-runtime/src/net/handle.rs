@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 
 use super::linger::linger;
 use super::share::{is_spent, spend};
+use super::write::broken;
 use super::{Direction, Net};
 use crate::driver::{Address, SourceId};
 use crate::limits::DISCARD_MS;
@@ -43,8 +44,10 @@ pub(super) const SERVED: u8 = 4;
 pub(super) const BUSY: u8 = 8;
 /// A write waits for the peer.
 pub(super) const BLOCKED: u8 = 16;
-/// The server has given it up.
+/// The server has ended it: its source is closed.
 pub(super) const ENDED: u8 = 32;
+/// The last write of a served stream has failed in its middle, and has not been taken up again.
+pub(super) const CUT: u8 = 64;
 
 impl Handle {
     /// The handle of a listener, of datagrams, or of a stream whose peer has no name.
@@ -80,6 +83,26 @@ impl Handle {
             None if self.has(IPV4) => Address::Ip((self.ip, self.port).into()),
             None => Address::Unix,
         }
+    }
+
+    /// Closes the source; by a reset, if the peer would take the end for that of an answer which is not whole.
+    pub(super) fn close(&self) {
+        if self.has(BROKEN | CUT) {
+            self.net.driver.reset(self.source);
+        } else {
+            self.net.driver.close(self.source);
+        }
+    }
+
+    /// Tells the peer that nothing more will be written.
+    pub(super) fn shutdown(&self) -> io::Result<()> {
+        if self.has(ENDED) {
+            return Err(ended());
+        }
+        if self.has(BROKEN) {
+            return Err(broken());
+        }
+        self.net.driver.shutdown_output(self.source)
     }
 
     pub(super) fn has(&self, marks: u8) -> bool {
@@ -202,21 +225,28 @@ fn give_way<T>(context: &Context<'_>) -> Poll<T> {
 }
 
 #[cold]
-fn ended() -> io::Error {
+pub(super) fn ended() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "the server has ended this connection")
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        if self.has(ENDED) {
+            return;
+        }
         let mut lingers = false;
         if self.has(SERVED) {
             self.net.note.closed(self.source);
-            lingers = !self.has(ENDED)
+            // A panic after a write may have come in the middle of an answer.
+            if std::thread::panicking() && !self.has(BUSY) {
+                self.set(CUT);
+            }
+            lingers = !self.has(BROKEN | CUT)
                 && self.net.driver.may_have_input(self.source)
                 && linger(self.source, DISCARD_MS);
         }
         if !lingers {
-            self.net.driver.close(self.source);
+            self.close();
         }
     }
 }

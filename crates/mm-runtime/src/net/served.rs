@@ -10,7 +10,7 @@ use std::fmt;
 use std::io;
 use std::rc::{Rc, Weak};
 
-use super::handle::{BLOCKED, BUSY, ENDED, Handle, SERVED};
+use super::handle::{BLOCKED, BUSY, CUT, ENDED, Handle, SERVED};
 use super::{Net, Stream, current};
 use crate::driver::{Address, SourceId};
 use crate::timers::now;
@@ -149,15 +149,18 @@ impl Watch {
         }
     }
 
-    /// Gives the stream up: every call on it, waiting or to come, fails with
-    /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). False: it is closed or has been given up before.
+    /// Closes the stream, whoever has it: every call on it, waiting or to come, fails with
+    /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). In the middle of a write that is by a reset. False: it
+    /// has been closed before.
     pub fn end(&self) -> bool {
         let Some(handle) = self.handle.upgrade() else { return false };
         if handle.has(ENDED) {
             return false;
         }
-        handle.set(ENDED);
-        handle.net.driver.wake(handle.source);
+        let cut = if handle.has(BLOCKED) { CUT } else { 0 };
+        handle.set(ENDED | cut);
+        handle.net.note.closed(handle.source);
+        handle.close();
         true
     }
 }
@@ -191,7 +194,7 @@ impl Handle {
         if blocked {
             self.set(BLOCKED);
         } else {
-            self.unset(BLOCKED | BUSY);
+            self.unset(BLOCKED | BUSY | CUT);
             if self.net.note.draining.get() {
                 self.wake();
             }

@@ -9,6 +9,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::rc::Rc;
 use std::task::Poll;
 
+use super::handle::BROKEN;
 use super::share::{is_spent, spend};
 use super::write::Writing;
 use super::{BufferedReader, BufferedWriter, Direction, Endpoint, Handle, Tried, current};
@@ -180,12 +181,14 @@ impl Stream {
     /// # Errors
     /// As there.
     pub fn shutdown(&mut self) -> io::Result<()> {
-        self.handle.net.driver.shutdown_output(self.handle.source)
+        self.handle.shutdown()
     }
 
-    /// Closes the stream at once, with a reset: what has not been sent is dropped.
+    /// Closes the stream at once, with a reset: what has not been sent is dropped. So the peer does not take the end for
+    /// that of an answer which is not whole. Dropped after a write that was given up, or failed, in its middle, a
+    /// stream is closed like this, too.
     pub fn reset(self) {
-        self.handle.net.driver.reset(self.handle.source);
+        self.handle.set(BROKEN);
     }
 
     /// Tells the server that has accepted the stream whether a request is under way, for its graceful stop: that waits
@@ -384,8 +387,8 @@ impl WriteHalf {
     /// Tells the peer that nothing more will be written; reading goes on.
     ///
     /// # Errors
-    /// The connection is broken.
+    /// The connection is broken, or the half is, by a write given up in its middle.
     pub fn shutdown(&mut self) -> io::Result<()> {
-        self.handle.net.driver.shutdown_output(self.handle.source)
+        self.handle.shutdown()
     }
 }

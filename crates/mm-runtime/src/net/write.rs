@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use mm_base::buffer::Output;
 
-use super::handle::{BLOCKED, BROKEN};
+use super::handle::{BLOCKED, BROKEN, CUT, SERVED};
 use super::{Direction, Handle, Incomplete, Net, Tried};
 use crate::driver::{Pieces, Sent, SourceId, Unsent};
 
@@ -60,6 +60,9 @@ impl<'a, B: Bytes> Writing<'a, B> {
         // Told how much is left, the caller may go on from there: this is no break.
         self.failed = true;
         self.handle.sent(0, false);
+        if left < self.total && self.handle.has(SERVED) {
+            self.handle.set(CUT);
+        }
         Incomplete { error, done: self.total - left, left }
     }
 }

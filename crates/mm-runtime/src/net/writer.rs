@@ -7,7 +7,7 @@ use std::task::{Poll, ready};
 
 use mm_base::buffer::Output;
 
-use super::handle::{BLOCKED, BROKEN};
+use super::handle::{BLOCKED, BROKEN, CUT};
 use super::write::{broken, send};
 use super::{Direction, Incomplete, WriteHalf};
 use crate::limits::WRITE_QUEUE_BYTES;
@@ -103,7 +103,10 @@ impl BufferedWriter {
 impl Drop for BufferedWriter {
     fn drop(&mut self) {
         if let Some(output) = self.output.take() {
-            self.half.handle.unset(BLOCKED);
+            if self.half.handle.has(BLOCKED) {
+                self.half.handle.unset(BLOCKED);
+                self.half.handle.set(CUT);
+            }
             self.half.handle.net.put_output(output);
         }
     }

@@ -134,13 +134,21 @@ impl<S: Service, D: Driver> Engine<S, D> {
             stats.bytes_written.add(written);
         }
         handled.outcomes.count(stats);
+        self.forget_closed();
+    }
+
+    /// Forgets the connections whose streams have been closed. True: there were some.
+    pub(super) fn forget_closed(&mut self) -> bool {
+        let mut found = false;
         while let Some(stream) = self.handled.as_ref().and_then(|handled| handled.ledger.take_closed()) {
             let removed = self.handled.as_mut().and_then(|handled| handled.entries.remove(stream));
             if let Some(entry) = removed {
                 self.stats().connections.sub(1);
                 self.left(entry.origin);
             }
+            found = true;
         }
+        found
     }
 
     /// A graceful stop has begun: those between two requests are at their end.

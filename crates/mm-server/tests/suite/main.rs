@@ -1,6 +1,8 @@
 //! A small service with every power of the seam, driven without sockets and through real ones.
 
 #[cfg(test)]
+mod cut;
+#[cfg(test)]
 mod datagrams;
 #[cfg(test)]
 mod ends;
