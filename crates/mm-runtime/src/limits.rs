@@ -116,9 +116,6 @@ pub const DISCARDING_MAX: usize = 1024;
 /// Bytes that are dropped of what the peer of such a stream still sends.
 pub const DISCARD_BYTES_MAX: usize = 1024 * 1024;
 
-/// How long a served stream lingers, in milliseconds, that its handler has left while the peer still sends.
-pub const DISCARD_MS: u64 = 1000;
-
 /// How long a task's read waits, in milliseconds, before it looks again whether there is memory for its buffer.
 pub const STARVED_RETRY_MS: u64 = 10;
 

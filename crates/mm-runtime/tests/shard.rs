@@ -230,7 +230,7 @@ impl Work<EpollDriver> for Refusing {
         let socket = accepted.into();
         let peer = socket::adopt(&socket, StreamOptions::default());
         let source = driver.add_stream(socket, Owner::Task).unwrap();
-        drop(Ledger::new().unwrap().adopt(source, peer));
+        drop(Ledger::new(60_000).unwrap().adopt(source, peer));
     }
 
     fn finish(&mut self, _driver: &mut EpollDriver, _now: Now) -> Next {

@@ -9,12 +9,10 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::linger::linger;
 use super::share::{is_spent, spend};
 use super::write::broken;
 use super::{Direction, Net};
 use crate::driver::{Address, SourceId};
-use crate::limits::DISCARD_MS;
 use crate::task::{Interrupted, take_interrupt};
 use crate::timers::{Elapsed, Sleep, now, wake_after};
 
@@ -243,7 +241,7 @@ impl Drop for Handle {
             }
             lingers = !self.has(BROKEN | CUT)
                 && self.net.driver.may_have_input(self.source)
-                && linger(self.source, DISCARD_MS);
+                && self.net.note.linger(self.source);
         }
         if !lingers {
             self.close();

@@ -11,6 +11,7 @@ use std::io;
 use std::rc::{Rc, Weak};
 
 use super::handle::{BLOCKED, BUSY, CUT, ENDED, Handle, SERVED};
+use super::linger::linger;
 use super::{Net, Stream, current};
 use crate::driver::{Address, SourceId};
 use crate::timers::now;
@@ -23,17 +24,27 @@ pub struct Ledger {
 
 /// What a shard's served streams have noted.
 #[derive(Default)]
+#[repr(C)]
 pub(crate) struct Note {
     draining: Cell<bool>,
     bytes_read: Cell<u64>,
     bytes_written: Cell<u64>,
     /// Streams that have been closed, for the server to take note of.
     closed: RefCell<Vec<SourceId>>,
+    linger_ms: Cell<u64>,
+    lingered: Cell<u64>,
 }
 
 impl Note {
     pub(super) fn closed(&self, stream: SourceId) {
         self.closed.borrow_mut().push(stream);
+    }
+
+    /// Has a stream [linger](super::linger) that its handler has left; false: it is to be closed.
+    pub(super) fn linger(&self, stream: SourceId) -> bool {
+        let lingers = linger(stream, self.linger_ms.get());
+        add(&self.lingered, usize::from(lingers));
+        lingers
     }
 }
 
@@ -44,12 +55,15 @@ impl fmt::Debug for Ledger {
 }
 
 impl Ledger {
-    /// The ledger of the present shard.
+    /// The ledger of the present shard. A stream that its handler has left while the peer still sends
+    /// [lingers](super::linger) for `linger_ms` milliseconds.
     ///
     /// # Errors
     /// There are no sockets here: [`attach`](super::attach) comes first.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self { net: current()? })
+    pub fn new(linger_ms: u64) -> io::Result<Self> {
+        let net = current()?;
+        net.note.linger_ms.set(linger_ms);
+        Ok(Self { net })
     }
 
     /// Takes over a connected source of this shard's driver, one owned by a task.
@@ -67,6 +81,12 @@ impl Ledger {
     pub fn take_bytes(&self) -> (u64, u64) {
         let note = &self.net.note;
         (note.bytes_read.take(), note.bytes_written.take())
+    }
+
+    /// Streams that linger since the last call.
+    #[must_use]
+    pub fn take_lingered(&self) -> u64 {
+        self.net.note.lingered.take()
     }
 
     /// Gives the source of a stream that has been closed, each once. Ask at the end of each turn: in the next, another

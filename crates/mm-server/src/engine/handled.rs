@@ -95,7 +95,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
     /// Has the connections served by a handler from now on, and none by the service. To be called within the
     /// shard's executor.
     pub(crate) fn set_handler(&mut self, spawn: Spawn) -> std::io::Result<()> {
-        let ledger = Ledger::new()?;
+        let ledger = Ledger::new(self.config.linger_ms)?;
         let outcomes = Rc::default();
         self.handled = Some(Handled { entries: Entries::default(), ledger, spawn, outcomes, ended_ms: None });
         Ok(())
@@ -132,6 +132,10 @@ impl<S: Service, D: Driver> Engine<S, D> {
         if read | written != 0 {
             stats.bytes_read.add(read);
             stats.bytes_written.add(written);
+        }
+        match handled.ledger.take_lingered() {
+            0 => {}
+            more => stats.lingered.add(more),
         }
         handled.outcomes.count(stats);
         self.forget_closed();

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 
 use mm_runtime::task::spawn;
 use mm_runtime::timers::{sleep, timeout};
-use mm_server::{Config, Stop, Stream, StreamOptions};
+use mm_server::{Config, DriverChoice, Stats, Stop, Stream, StreamOptions};
 
 use crate::running::{Running, Settings, on_each_driver, rest};
 
@@ -105,7 +105,32 @@ fn a_stream_that_a_task_keeps_is_closed_in_time(config: Settings) {
     assert_eq!(server.stop(Stop::Gracefully).connections_total, 2);
 }
 
+fn a_handler_lingers_as_long_as_is_set(config: Settings) {
+    let lingered: fn(&Stats) -> u64 = |stats| stats.lingered.get();
+    for (linger_ms, end) in [(0, Err(ErrorKind::ConnectionReset)), (60_000, Ok(5))] {
+        let server = Running::of(Config { linger_ms, ..config() }, |server| {
+            server.serve(async |mut stream: Stream| {
+                stream.read_exact(&mut [0; 5]).await?;
+                // What is not read is there.
+                sleep(20).await?;
+                Ok(stream.write_all(b"bye.\n").await?)
+            })
+        });
+        let mut client = server.connect();
+        client.write_all(b"hello, and more").unwrap();
+        server.wait_for(|stats| stats.bytes_written.get(), 5);
+        server.wait_for(|stats| stats.connections.get(), 0);
+        let read = client.read_to_end(&mut Vec::new()).map_err(|error| error.kind());
+        // io_uring has received what nobody reads, so there is nothing to reset the connection for.
+        if linger_ms > 0 || config().driver != DriverChoice::Uring {
+            assert_eq!(read, end, "{linger_ms} ms");
+        }
+        server.wait_for(lingered, u64::from(linger_ms > 0));
+    }
+}
+
 on_each_driver! {
     an_answer_that_is_not_whole_does_not_look_so
     a_stream_that_a_task_keeps_is_closed_in_time
+    a_handler_lingers_as_long_as_is_set
 }
