@@ -184,8 +184,8 @@ impl Stream {
         self.handle.shutdown()
     }
 
-    /// Closes the stream at once, with a reset: what has not been sent is dropped. So the peer does not take the end for
-    /// that of an answer which is not whole. Dropped after a write that was given up, or failed, in its middle, a
+    /// Closes the stream at once, with a reset: what has not been sent is dropped. So the peer does not take the end
+    /// for that of an answer which is not whole. Dropped after a write that was given up, or failed, in its middle, a
     /// stream is closed like this, too.
     pub fn reset(self) {
         self.handle.set(BROKEN);
