@@ -124,7 +124,14 @@ fn refusal(error: &clap::Error) -> Refusal {
     let typed = about.split(' ').next().unwrap_or_default().trim_end_matches("...");
     let known = flags().find(|flag| typed.strip_prefix("--") == Some(flag.long));
     let flag = known.map_or_else(|| typed.to_owned(), Flag::shown);
+    let meant: Vec<String> = flags()
+        .map(|flag| format!("--{}", flag.long))
+        .filter(|long| known.is_none() && typed.len() > 2 && long.starts_with(typed))
+        .collect();
     let message = match error.kind() {
+        ErrorKind::UnknownArgument if !meant.is_empty() => {
+            format!("{flag}: which of them: {}?", meant.join(", "))
+        }
         ErrorKind::UnknownArgument => format!("{flag}: there is no such flag; -h lists them all"),
         ErrorKind::InvalidValue | ErrorKind::WrongNumberOfValues => format!("{flag}: needs a value"),
         ErrorKind::TooManyValues => format!("{flag}: takes no value"),

@@ -227,6 +227,8 @@ pub(crate) struct Service {
     pub(crate) connections_max: u32,
     /// `-t`: shards.
     pub(crate) threads: u32,
+    /// Whether `-t` was given.
+    pub(crate) are_threads_given: bool,
     /// `-R`: requests of one connection per turn; none: all that arrive together.
     pub(crate) requests_per_turn: Option<NonZeroU32>,
     /// `-o idle_timeout`, in seconds; 0 for none.
@@ -332,6 +334,7 @@ impl Config {
             service: Service {
                 connections_max: 1024,
                 threads: default_threads(),
+                are_threads_given: false,
                 requests_per_turn: None,
                 idle_timeout_s: 0,
                 watcher_kib: 256,

@@ -10,6 +10,13 @@ const HOT_LRU_PCT: u64 = 20;
 const WARM_LRU_PCT: u64 = 40;
 const LRU_PCT_MAX: u64 = 80;
 
+/// memcached's `-t` where it is not given.
+const MEMCACHED_THREADS: u32 = 4;
+
+/// memcached's `slab_chunk_max` where it is not given, and how far classes of its are apart at least.
+const SLAB_CHUNK_MAX: u64 = 512 << 10;
+const SLAB_STEP: u64 = 8;
+
 /// memcached's page of slabs.
 const SLAB_PAGE_BYTES: u64 = 1 << 20;
 
@@ -65,6 +72,19 @@ fn without_effect(config: &Config) -> Result<(), Refusal> {
     if hot.unwrap_or(HOT_LRU_PCT) + warm.unwrap_or(WARM_LRU_PCT) > LRU_PCT_MAX {
         return refuse(format!("-o hot_lru_pct, warm_lru_pct: together at most {LRU_PCT_MAX}"));
     }
+    if let Some(sizes) = shown.text("slab_sizes") {
+        let most = shown.number("slab_chunk_max").unwrap_or(SLAB_CHUNK_MAX);
+        let sizes: Vec<u64> = sizes.split('-').filter_map(|size| size.parse().ok()).collect();
+        let bounds = u64::from(shown.chunk_bytes)..=most;
+        let are_apart = sizes.is_sorted_by(|one, next| one + SLAB_STEP < *next);
+        if !are_apart || !sizes.iter().all(|size| bounds.contains(size)) {
+            let (least, most) = (bounds.start(), show_size(most));
+            return refuse(format!(
+                "-o slab_sizes: must be from -n, which is {least}, to slab_chunk_max, which is {most}, and more than \
+                 {SLAB_STEP} apart"
+            ));
+        }
+    }
     if let Some(bytes) = shown.number("slab_chunk_max")
         && !(item_size_max.is_multiple_of(bytes) && SLAB_PAGE_BYTES.is_multiple_of(bytes))
     {
@@ -74,7 +94,10 @@ fn without_effect(config: &Config) -> Result<(), Refusal> {
     if shown.text("temporary_ttl").is_some() && shown.text("lru_maintainer_thread") == Some("no") {
         return refuse("-o temporary_ttl: does not go with no_lru_maintainer".to_owned());
     }
-    let threads = config.service.threads;
+    let service = &config.service;
+    // Where -t is not given, memcached has threads of its own.
+    let threads =
+        if service.are_threads_given { service.threads } else { service.threads.max(MEMCACHED_THREADS) };
     match shown.number("num_napi_ids") {
         Some(ids) if ids > u64::from(threads) => {
             refuse(format!("-N {ids}: must not be more than -t, which is {threads}"))

@@ -101,9 +101,10 @@ const LISTENING: &[Flag] = &[
         "OCTAL",
         "permissions of the Unix socket (700)",
         Set(|config, given| {
-            let mode = u32::from_str_radix(given.text(), 8).ok().filter(|mode| *mode <= 0o777);
+            // As in memcached, what is not a permission does not count.
+            let mode = u32::from_str_radix(given.text(), 8).map(|mode| mode & 0o777);
             config.listening.unix_mode =
-                mode.ok_or_else(|| given.refuse(exit::FAILURE, "must be an octal number up to 777"))?;
+                mode.map_err(|_none| given.refuse(exit::FAILURE, "must be an octal number"))?;
             Ok(())
         }),
     ),
@@ -113,7 +114,7 @@ const LISTENING: &[Flag] = &[
         "NUMBER",
         "connections that may wait to be accepted (1024)",
         Set(|config, given| {
-            config.listening.backlog = given.integer_u32(1..=i64::from(i32::MAX), exit::FAILURE)?;
+            config.listening.backlog = given.integer_u32(0..=i64::from(i32::MAX), exit::FAILURE)?;
             Ok(())
         }),
     ),
@@ -220,6 +221,7 @@ const SERVICE: &[Flag] = &[
         "NUMBER",
         "threads that serve (as many as there are processors for it)",
         Set(|config, given| {
+            config.service.are_threads_given = true;
             config.service.threads = given.integer_u32(1..=i64::from(limits::THREADS_MAX), exit::FAILURE)?;
             Ok(())
         }),

@@ -102,7 +102,9 @@ pub(super) const SUBOPTIONS: &[Suboption] = &[
         Required,
         "close TCP connections that are idle so many seconds (0: never)",
         |config, given| {
-            config.service.idle_timeout_s = given.integer_u32(0..=i64::from(u32::MAX), exit::FAILURE)?;
+            let seconds = given.integer(i64::from(i32::MIN)..=i64::from(u32::MAX), exit::FAILURE)?;
+            // As in memcached, a negative time is never over.
+            config.service.idle_timeout_s = u32::try_from(seconds).unwrap_or(0);
             Ok(())
         },
     ),
@@ -133,7 +135,8 @@ pub(super) const SUBOPTIONS: &[Suboption] = &[
         Required,
         "KiB that wait for a watcher that reads slowly (256)",
         |config, given| {
-            config.service.watcher_kib = given.integer_u32(1..=i64::from(WATCHER_KIB_MAX), exit::FAILURE)?;
+            let kib = given.integer_u32(1..=i64::from(u32::MAX), exit::FAILURE)?;
+            config.service.watcher_kib = kib.min(WATCHER_KIB_MAX);
             Ok(())
         },
     ),
@@ -144,9 +147,9 @@ pub(super) const SUBOPTIONS: &[Suboption] = &[
     switch("no_slab_reassign", "slab_reassign", |_| Ok("no".to_owned())),
     Suboption { name: "slab_automove", value: Optional, meaning: Shown("slab_automove", automove) },
     switch("no_slab_automove", "slab_automove", |_| Ok("0".to_owned())),
-    shown("slab_automove_ratio", "slab_automove_ratio", |given| fraction(given, 0.0)),
+    shown("slab_automove_ratio", "slab_automove_ratio", ratio),
     shown("slab_automove_window", "slab_automove_window", |given| integer(given, 3, 1800)),
-    shown("slab_automove_freeratio", "slab_automove_freeratio", |given| fraction(given, 0.0)),
+    shown("slab_automove_freeratio", "slab_automove_freeratio", |given| fraction(given, f64::NEG_INFINITY)),
     shown("tail_repair_time", "tail_repair_time", |given| integer(given, 10, i64::from(i32::MAX))),
     nothing_but("hash_algorithm", check_hash),
     switch("lru_crawler", "lru_crawler", |_| Ok("yes".to_owned())),
@@ -159,11 +162,11 @@ pub(super) const SUBOPTIONS: &[Suboption] = &[
     shown("warm_lru_pct", "warm_lru_pct", |given| integer(given, 1, 79)),
     shown("hot_max_factor", "hot_max_factor", |given| fraction(given, 0.0)),
     shown("warm_max_factor", "warm_max_factor", |given| fraction(given, 0.0)),
-    shown("temporary_ttl", "temporary_ttl", |given| integer(given, 0, i64::from(i32::MAX))),
+    shown("temporary_ttl", "temporary_ttl", |given| integer(given, i64::from(i32::MIN), i64::from(i32::MAX))),
     shown("worker_logbuf_size", "worker_logbuf_size", |given| {
         given.integer(1..=i64::from(u32::MAX >> 10), exit::FAILURE).map(|kib| (kib << 10).to_string())
     }),
-    nothing_but("slab_sizes", check_slab_sizes),
+    shown("slab_sizes", "slab_sizes", slab_sizes),
     shown("slab_chunk_max", "slab_chunk_max", |given| {
         given.size(1, 1..=ITEM_SIZE_MAX).map(|bytes| bytes.to_string())
     }),
@@ -203,10 +206,9 @@ fn set_one(config: &mut Config, given: &Given<'_>, (name, has_value): (&str, boo
     let illegal =
         || Refusal::new(exit::FAILURE, format!("-o {name}: there is no such suboption; -h lists them all"));
     let suboption = SUBOPTIONS.iter().find(|suboption| suboption.is(name)).ok_or_else(illegal)?;
-    match (suboption.value, has_value) {
-        (Required, false) => return Err(given.refuse(exit::FAILURE, "needs a value")),
-        (Value::None, true) => return Err(given.refuse(exit::FAILURE, "takes no value")),
-        _ => {}
+    // As in memcached, a value that none wants does not count.
+    if suboption.value == Required && !has_value {
+        return Err(given.refuse(exit::FAILURE, "needs a value"));
     }
     match suboption.meaning {
         Set(_, set) => return set(config, given),
@@ -250,11 +252,20 @@ fn check_hash(given: &Given<'_>) -> Result<(), Refusal> {
     }
 }
 
+fn ratio(given: &Given<'_>) -> Result<String, Refusal> {
+    match given.fraction(0.0)? {
+        ratio if ratio > 1.0 => Err(given.refuse(exit::FAILURE, "must be at most 1")),
+        ratio => Ok(format!("{ratio:.2}")),
+    }
+}
+
 /// Sizes between dashes, each larger than the one before it.
-fn check_slab_sizes(given: &Given<'_>) -> Result<(), Refusal> {
+fn slab_sizes(given: &Given<'_>) -> Result<String, Refusal> {
     let sizes: Option<Vec<u32>> = given.text().split('-').map(|size| size.parse().ok()).collect();
     match sizes {
-        Some(sizes) if sizes[0] > 0 && sizes.is_sorted_by(|one, next| one < next) => Ok(()),
+        Some(sizes) if sizes[0] > 0 && sizes.is_sorted_by(|one, next| one < next) => {
+            Ok(given.text().to_owned())
+        }
         _ => Err(given.refuse(exit::USAGE, "must be sizes in bytes between dashes, from small to large")),
     }
 }

@@ -107,6 +107,7 @@ fn each_flag_sets_its_own_field() {
     });
     means("mmem -t 3 -R 40 -b 16", |config| {
         config.service.threads = 3;
+        config.service.are_threads_given = true;
         config.service.requests_per_turn = NonZeroU32::new(40);
         config.listening.backlog = 16;
     });
@@ -262,7 +263,7 @@ fn unknown_flags_and_missing_values_are_named() {
         "-o relaxed_privileges: there is no such suboption; -h lists them all",
     );
     refused("mmem -o hashpower", 1, "-o hashpower: needs a value");
-    refused("mmem -o modern=1", 1, "-o modern=1: takes no value");
+    refused("mmem --list=1", 1, "--list: which of them: --listen, --listen-backlog?");
 }
 
 #[test]
@@ -278,10 +279,10 @@ fn values_are_checked() {
         ("-c 0", 1, "must be a whole number from 1 to 1048576"),
         ("-c many", 1, "must be a whole number from 1 to 1048576"),
         ("-R 0", 1, "must be a whole number from 1 to 2147483647"),
-        ("-b 0", 1, "must be a whole number from 1 to 2147483647"),
+        ("-b -1", 1, "must be a whole number from 0 to 2147483647"),
         ("-f 1.0", 1, "must be a number greater than 1"),
         ("-n 0", 1, "must be a whole number from 1 to 2147483647"),
-        ("-a 999", 1, "must be an octal number up to 777"),
+        ("-a 999", 1, "must be an octal number"),
         ("-p 65536", 64, "must be a whole number from -1 to 65535"),
         ("-U 65536", 64, "must be a whole number from -1 to 65535"),
         ("-m lots", 64, size),
@@ -312,6 +313,7 @@ fn values_are_checked() {
             format!("-o slab_sizes{shown}: {sizes}")
         });
     }
+    refused("mmem -o slab_automove_ratio=2", 1, "-o slab_automove_ratio=2: must be at most 1");
     refused("mmem -o hashpower=11", 1, "-o hashpower=11: must be a whole number from 12 to 32");
     refused("mmem -o ssl_key=/a", 64, &format!("-o ssl_key=/a: {tls}"));
     let flash = "storing items on flash is not supported; leave the ext_ options out, and give -m the memory";
@@ -336,6 +338,12 @@ fn flags_that_do_not_go_together_are_named() {
     let ttl = "-o temporary_ttl: does not go with no_lru_maintainer";
     refused("mmem -o temporary_ttl=5,no_lru_maintainer", 64, ttl);
     refused("mmem -t 2 -N 3", 64, "-N 3: must not be more than -t, which is 2");
+    config("mmem -N 4");
+    for list in ["100-101", "100-108", "40-100", "100-600000"] {
+        let why = "must be from -n, which is 48, to slab_chunk_max, which is 512k, and more than 8 apart";
+        refused(&format!("mmem -o slab_sizes={list}"), 64, &format!("-o slab_sizes: {why}"));
+    }
+    config("mmem -n 10 -o slab_sizes=20-100-109");
     config("mmem -t 2 -N 2 -o slab_sizes=96-120-1000");
     refused("mmem -p 0", 64, "-p 0: there is nothing to listen on; give a port, or a Unix socket with -s");
 }
@@ -376,4 +384,18 @@ fn memcached_tests_find_no_promise_in_the_help() {
 fn the_version_is_one_that_clients_understand() {
     let parts: Vec<u32> = help::MEMCACHED_VERSION.split('.').map(|part| part.parse().unwrap()).collect();
     assert!(parts.len() == 3 && parts[0] == 1 && parts[1] == 6);
+}
+
+#[test]
+fn what_memcached_takes_is_taken() {
+    for options in [
+        "-o modern=1,no_modern=x,lru_maintainer=1,lru_crawler=1,slab_reassign=1,maxconns_fast=1,track_sizes=1",
+        "-o slab_automove_freeratio=0,temporary_ttl=-1,slab_automove_ratio=1",
+    ] {
+        config(&format!("memcached {options}"));
+    }
+    assert_eq!(config("memcached -o idle_timeout=-1").idle_timeout_ms(), None);
+    assert_eq!(config("memcached -o watcher_logbuf_size=100000").service.watcher_kib, 64 << 10);
+    assert_eq!(config("memcached -b 0").listening.backlog, 0);
+    assert_eq!(config("memcached -s /run/a.sock -a 1777").listening.unix_mode, 0o777);
 }
