@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::rc::Rc;
 
 use super::Closed;
@@ -78,6 +79,17 @@ impl<T> fmt::Display for SendError<T> {
 
 impl<T: fmt::Debug> std::error::Error for SendError<T> {}
 
+impl<T> From<SendError<T>> for io::Error {
+    /// Without the message, which may be bound to this thread.
+    fn from(error: SendError<T>) -> Self {
+        let kind = match error {
+            SendError::Interrupted(_) => io::ErrorKind::Interrupted,
+            SendError::Closed(_) => io::ErrorKind::Other,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
 impl<T> fmt::Display for TrySendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -88,6 +100,17 @@ impl<T> fmt::Display for TrySendError<T> {
 }
 
 impl<T: fmt::Debug> std::error::Error for TrySendError<T> {}
+
+impl<T> From<TrySendError<T>> for io::Error {
+    /// Without the message, which may be bound to this thread.
+    fn from(error: TrySendError<T>) -> Self {
+        let kind = match error {
+            TrySendError::Full(_) => io::ErrorKind::WouldBlock,
+            TrySendError::Closed(_) => io::ErrorKind::Other,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {

@@ -269,6 +269,26 @@ fn a_value_crosses_threads_and_wakes_the_sleeper() {
     assert_eq!(thread.join().unwrap(), Ok(()));
 }
 
+#[test]
+fn what_a_channel_does_not_take_is_an_error_of_io() {
+    use std::io::{Error, ErrorKind};
+    let kind = |error: Error| (error.kind(), error.to_string());
+    block_on(async move {
+        let (sender, receiver) = channel(1);
+        let send = async |message| -> Result<(), Error> {
+            sender.try_send(Rc::new(message))?;
+            Ok(sender.send(Rc::new(message)).await?)
+        };
+        crate::task::current().unwrap().interrupt();
+        assert_eq!(kind(send(1).await.unwrap_err()), (ErrorKind::Interrupted, "interrupted".to_owned()));
+        assert_eq!(send(2).await.unwrap_err().kind(), ErrorKind::WouldBlock);
+        drop(receiver);
+        assert_eq!(send(3).await.unwrap_err().kind(), ErrorKind::Other);
+        let closed = sender.send(Rc::new(4)).await.unwrap_err();
+        assert_eq!(kind(closed.into()), (ErrorKind::Other, "the channel's receiver is gone".to_owned()));
+    });
+}
+
 /// How often others were polled while `busy` ran, which never has to wait.
 fn polls_beside(busy: impl Future<Output = ()> + 'static) -> u32 {
     block_on(async move {
