@@ -62,6 +62,17 @@ pub struct Counts {
     pub stalls: u64,
 }
 
+/// What becomes of a task and its executor's owner should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mishap<'a> {
+    /// It was ended by a panic with this message, where that was a plain one.
+    Panicked(Name, Option<&'a str>),
+    /// It was refused, since there were too many.
+    Refused(Name),
+}
+
+type MishapHook = Box<dyn FnMut(Mishap<'_>)>;
+
 /// One shard's tasks. It stays on the thread that made it.
 pub struct Executor {
     local: Rc<Local>,
@@ -85,6 +96,7 @@ pub(crate) struct Local {
     pub(crate) sharded: RefCell<Vec<Option<Rc<dyn Any>>>>,
     tasks_max: Cell<usize>,
     counters: Counters,
+    on_mishap: RefCell<Option<MishapHook>>,
 }
 
 #[derive(Default)]
@@ -128,6 +140,7 @@ impl Executor {
                 sharded: RefCell::default(),
                 tasks_max: Cell::new(TASKS_MAX),
                 counters: Counters::default(),
+                on_mishap: RefCell::default(),
             }),
         }
     }
@@ -135,6 +148,12 @@ impl Executor {
     /// Lowers or raises the number of unfinished tasks at which spawning is refused, at most [`TASKS_MAX`].
     pub fn set_tasks_max(&self, tasks_max: usize) {
         self.local.tasks_max.set(tasks_max.min(TASKS_MAX));
+    }
+
+    /// What is called on the shard when a task panics or is refused, whether somebody waits for it or not, in place of
+    /// what was called before. It may spawn, and must not panic. Of what happens while it runs it is not told.
+    pub fn set_mishap_hook(&self, hook: impl FnMut(Mishap<'_>) + 'static) {
+        *self.local.on_mishap.borrow_mut() = Some(Box::new(hook));
     }
 
     /// Runs `body` as part of this executor: [`spawn`](crate::task::spawn), [`sleep`](crate::timers::sleep) and their
@@ -267,6 +286,7 @@ impl Local {
     pub(crate) fn spawn<F: Future + 'static>(&self, options: Options, future: F) -> JoinHandle<F::Output> {
         if !self.has_room() {
             count(&self.counters.refused);
+            self.tell(Mishap::Refused(options.name));
             return JoinHandle::refused();
         }
         count(&self.counters.spawned);
@@ -276,6 +296,14 @@ impl Local {
         }
         self.queue(&task);
         JoinHandle::new(task)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell(&self, mishap: Mishap<'_>) {
+        let Some(mut hook) = self.on_mishap.take() else { return };
+        hook(mishap);
+        self.on_mishap.borrow_mut().get_or_insert(hook);
     }
 
     fn collect_woken(&self) {
@@ -315,6 +343,9 @@ impl Local {
                 JoinError::Panicked(_) => &self.counters.panics,
                 _ => &self.counters.cancelled,
             });
+            if let JoinError::Panicked(_) = &error {
+                self.tell(Mishap::Panicked(task.name(), error.panic_message()));
+            }
             task.fail(error);
         }
         task.finish(self);

@@ -65,12 +65,15 @@ impl Drop for Guard {
     }
 }
 
+/// What the tasks of handlers are called.
+pub(crate) const TASK: &str = "connection";
+
 /// What starts the tasks of a handler on one shard.
 pub(crate) fn spawner<F>(handler: Arc<F>) -> Spawn
 where
     F: AsyncFn(Stream) -> io::Result<()> + 'static,
 {
-    let options = Options::new().name(Name::new("connection"));
+    let options = Options::new().name(Name::new(TASK));
     Box::new(move |served, outcomes| {
         let (handler, guard) = (Arc::clone(&handler), Guard(outcomes));
         let task = async move {

@@ -20,6 +20,7 @@ mod handler;
 pub mod harness;
 pub mod limits;
 mod log;
+mod mishaps;
 mod origin;
 pub mod process;
 mod ready;

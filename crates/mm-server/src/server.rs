@@ -37,7 +37,7 @@ use crate::handler::{NoService, Spawn, spawner};
 use crate::signals::{Hook, Reload, Signal, SignalFlags, Signals, Traps};
 use crate::socket_files::SocketFiles;
 use crate::stall::{Ends, Watch};
-use crate::{Config, Handle, Ready, Service, Start, Stats, Stop};
+use crate::{Config, Handle, Ready, Service, Start, Stats, Stop, mishaps};
 
 /// A server: where it listens, and by which rules.
 ///
@@ -460,6 +460,7 @@ impl Plan {
         let stats = Arc::clone(&control.stats);
         let start = Start { shard, shards: stats.len(), notice, ready: ready.clone(), stats };
         let executor = runner.executor();
+        mishaps::attend(executor, shard, &control, &config.log);
         if let Some(limit_ms) = config.stall_ms {
             let stalled = Arc::clone(&control.stats);
             executor.stall().set_hook(move |_| stalled[shard].stalls.add(1));

@@ -52,7 +52,7 @@ use crate::engine::{Engine, Parts};
 use crate::exchange::{Arrival, Exchange};
 use crate::hand_over::take_up;
 use crate::limits::MOVES_MAX;
-use crate::{Config, Handle, Ready, Service, Start, Stop};
+use crate::{Config, Handle, Ready, Service, Start, Stop, mishaps};
 
 /// One turn in so many that a shard could take is put off, so that the others get ahead of it.
 const HESITATION: u64 = 8;
@@ -175,6 +175,7 @@ impl<S: Service> Simulation<S> {
             let mut shard = Shard::new(network.driver(false));
             control.add_waker(number, shard.driver().waker());
             let (config, control, exchange) = (config.clone(), Arc::clone(&control), Arc::clone(&exchange));
+            mishaps::attend(shard.executor(), number, &control, &config.log);
             let pool = Pool::new(config.buffer_bytes_max / count);
             let parts = Parts { service, pool, ready, config, control, exchange, shard: number };
             let mut engine = Engine::new(parts);

@@ -77,6 +77,10 @@ pub struct Stats {
     /// Panics of the service, the handler (each of which ended its connection), of background work and of what signals
     /// are for.
     pub panics: Counter,
+    /// Panics of other tasks than those of a handler's connections, whether somebody waited for them or not.
+    pub task_panics: Counter,
+    /// Tasks refused because of their limit.
+    pub tasks_refused: Counter,
     /// Times that a task, or the service, was found to keep the shard for too long.
     pub stalls: Counter,
     /// Datagrams received.
@@ -119,6 +123,9 @@ impl Stats {
             ("socket_errors", &self.socket_errors),
             ("faults", &self.faults),
             ("panics", &self.panics),
+            ("task_panics", &self.task_panics),
+            ("tasks_refused", &self.tasks_refused),
+            ("stalls", &self.stalls),
             ("datagrams_received", &self.datagrams_received),
             ("datagrams_sent", &self.datagrams_sent),
             ("datagrams_refused", &self.datagrams_refused),
@@ -129,4 +136,4 @@ impl Stats {
 }
 
 /// How many counters a shard has.
-const COUNTERS: usize = 26;
+const COUNTERS: usize = 29;

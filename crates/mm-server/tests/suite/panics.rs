@@ -6,11 +6,12 @@ use mm_base::Now;
 use mm_base::buffer::Output;
 use mm_runtime::driver::Received;
 use mm_runtime::driver::sim::{Faults, PeerId};
+use mm_runtime::task::{Name, Options, spawn_with, yield_now};
 use mm_server::limits::BACKGROUND_PAUSE_MS;
 use mm_server::simulation::{Simulation, Stepped, Unrest};
-use mm_server::{Background, Config, Log, Luggage, Peer, Service, Step, Stop};
+use mm_server::{Background, Config, Log, Luggage, Peer, Service, Step, Stop, Stream};
 
-use crate::running::{PATIENCE, config};
+use crate::running::{PATIENCE, Running, config, exchange};
 
 /// Echoes; its own work panics the first times.
 struct Unsteady {
@@ -222,4 +223,35 @@ fn a_panic_about_memory_ends_nothing_and_it_is_not_asked_again_at_once() {
     assert!(simulation.services().next().unwrap().asked > 1);
     assert_eq!(panics(&simulation), 1);
     stop(&mut simulation);
+}
+
+#[test]
+fn a_panic_of_a_task_that_nobody_waits_for_is_counted_and_told_of_by_name() {
+    let (written, lines) = channel();
+    let log = Log::to(move |line| drop(written.send(line.to_owned())));
+    let server = Running::of(Config { log, ..config() }, |server| {
+        server.serve(async |mut stream: Stream| {
+            let mut space = [0; 1];
+            stream.read_exact(&mut space).await?;
+            let indexing = Options::new().name(Name::new("indexing"));
+            spawn_with(indexing, async { panic!("made on purpose") }).detach();
+            yield_now().await;
+            stream.write_all(&space).await?;
+            panic!("the handler's own");
+        })
+    });
+    let mut client = server.connect();
+    exchange(&mut client, b"x", "x");
+    let line = lines.recv_timeout(PATIENCE).unwrap();
+    assert!(line.ends_with("the task indexing has panicked: made on purpose"), "{line}");
+    server.wait_for(|stats| stats.panics.get(), 1);
+    assert_eq!(server.total(|stats| stats.task_panics.get()), 1);
+    assert_eq!(server.total(|stats| stats.tasks_refused.get()), 0);
+}
+
+#[test]
+fn every_counter_has_a_name() {
+    let stats = mm_server::Stats::default();
+    let fields = format!("{stats:?}").matches("Counter(").count();
+    assert_eq!(stats.named().len(), fields);
 }

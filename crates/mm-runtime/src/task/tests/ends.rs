@@ -90,3 +90,30 @@ fn a_wait_for_a_group_that_is_given_up_leaves_nothing() {
     settle(&executor);
     assert!(matches!(result(&executor, joined), Ok(Ok(()))));
 }
+
+#[test]
+fn panics_and_refusals_are_told_of_whoever_waits() {
+    let executor = executor();
+    executor.set_tasks_max(2);
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&told);
+    executor.set_mishap_hook(move |mishap| {
+        seen.borrow_mut().push(format!("{mishap:?}"));
+        // One that does what it is told of.
+        spawn(async {}).detach();
+    });
+    let named = |name| Options::new().name(Name::new(name));
+    executor.spawn_with(named("one"), async { panic!("made on purpose") }).detach();
+    let two = executor.spawn_with(named("two"), async { panic!("and again") });
+    settle(&executor);
+    assert!(matches!(result(&executor, two), Err(JoinError::Panicked(_))));
+    let panicked = ["Panicked(one, Some(\"made on purpose\"))", "Panicked(two, Some(\"and again\"))"];
+    assert_eq!(told.take(), panicked);
+    executor.set_mishap_hook({
+        let seen = Rc::clone(&told);
+        move |mishap| seen.borrow_mut().push(format!("{mishap:?}"))
+    });
+    executor.set_tasks_max(0);
+    executor.spawn_with(named("three"), async {}).detach();
+    assert_eq!(told.take(), ["Refused(three)"]);
+}
