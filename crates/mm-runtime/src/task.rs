@@ -168,6 +168,9 @@ impl From<Interrupted> for std::io::Error {
 pub struct JoinHandle<T> {
     /// None for a task that was refused.
     task: Option<raw::Joinable<T>>,
+    /// It was refused for want of an executor.
+    #[cfg(debug_assertions)]
+    is_outside: bool,
 }
 
 impl<T> fmt::Debug for JoinHandle<T> {
@@ -178,15 +181,46 @@ impl<T> fmt::Debug for JoinHandle<T> {
 
 impl<T> JoinHandle<T> {
     pub(crate) fn new(task: raw::Joinable<T>) -> Self {
-        Self { task: Some(task) }
+        Self {
+            task: Some(task),
+            #[cfg(debug_assertions)]
+            is_outside: false,
+        }
     }
 
     pub(crate) fn refused() -> Self {
-        Self { task: None }
+        Self {
+            task: None,
+            #[cfg(debug_assertions)]
+            is_outside: false,
+        }
+    }
+
+    fn outside() -> Self {
+        Self {
+            task: None,
+            #[cfg(debug_assertions)]
+            is_outside: true,
+        }
     }
 
     /// Lets the task go on by itself; its result is dropped.
-    pub fn detach(self) {}
+    ///
+    /// # Panics
+    /// Where checks for debugging are compiled in: the task was spawned outside of an executor, so it will never run.
+    pub fn detach(self) {
+        #[cfg(debug_assertions)]
+        assert!(
+            !self.is_outside,
+            "a task that was spawned outside of an executor is detached: it will never run"
+        );
+    }
+
+    /// The same handle, with which the task is cancelled when it is dropped.
+    #[must_use = "dropping it cancels the task"]
+    pub fn cancel_on_drop(self) -> CancelOnDrop<T> {
+        CancelOnDrop { handle: self }
+    }
 
     /// Whether the task has ended.
     #[must_use]
@@ -227,6 +261,9 @@ impl<T> JoinHandle<T> {
     }
 }
 
+/// It holds the task, not what the task gives.
+impl<T> Unpin for JoinHandle<T> {}
+
 impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
@@ -245,6 +282,35 @@ impl<T> Future for JoinHandle<T> {
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
         self.task().into_iter().for_each(raw::Task::set_unjoinable);
+    }
+}
+
+/// Waits for a task's result as a [`JoinHandle`] does, and cancels the task when it is dropped.
+#[derive(Debug)]
+#[must_use = "dropping it cancels the task"]
+pub struct CancelOnDrop<T> {
+    handle: JoinHandle<T>,
+}
+
+impl<T> std::ops::Deref for CancelOnDrop<T> {
+    type Target = JoinHandle<T>;
+
+    fn deref(&self) -> &JoinHandle<T> {
+        &self.handle
+    }
+}
+
+impl<T> Future for CancelOnDrop<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.handle).poll(context)
+    }
+}
+
+impl<T> Drop for CancelOnDrop<T> {
+    fn drop(&mut self) {
+        self.handle.cancel();
     }
 }
 
@@ -322,16 +388,17 @@ pub(crate) fn set_deadline(task: &raw::Task, timers: &Timers, deadline_ms: u64) 
     task.extra().own.borrow_mut().deadline = timer;
 }
 
-/// Starts a task on the present executor.
+/// Starts a task on the present executor. Outside of one nothing is started: joining such a task gives
+/// [`JoinError::Refused`], and [detaching](JoinHandle::detach) it is a mistake.
 pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
     spawn_with(Options::new(), future)
 }
 
-/// Starts a task with a name, a priority or a deadline on the present executor.
+/// Starts a task with a name, a priority or a deadline on the present executor. Outside of one see [`spawn`].
 pub fn spawn_with<F: Future + 'static>(options: Options, future: F) -> JoinHandle<F::Output> {
     raw::with_current(|local| match local {
         Some(local) => local.spawn(options, future),
-        None => JoinHandle::refused(),
+        None => JoinHandle::outside(),
     })
 }
 

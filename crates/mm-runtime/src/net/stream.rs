@@ -200,7 +200,8 @@ impl Stream {
         self.handle.set_busy(busy);
     }
 
-    /// The two halves, for two tasks or for use at once.
+    /// The two halves, for two tasks or for use at once. The stream is closed when both have been dropped: dropping the
+    /// half that writes does not tell the peer of an end, [`shutdown`](WriteHalf::shutdown) does.
     #[must_use]
     pub fn split(self) -> (ReadHalf, WriteHalf) {
         (ReadHalf { handle: Rc::clone(&self.handle) }, WriteHalf { handle: self.handle })

@@ -10,7 +10,8 @@ use std::task::{Context, Poll, Waker};
 
 use crate::task::{Interrupted, take_interrupt};
 
-/// Why nothing was received.
+/// Why nothing was received. An interrupt is one reason, so it ends a loop such as
+/// `while let Ok(message) = receiver.receive().await`, though senders are left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
     /// The other side is gone.

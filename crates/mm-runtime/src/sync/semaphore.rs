@@ -1,6 +1,7 @@
 //! Permits, of which there is a number.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use super::wait::WaitQueue;
 use crate::net::share;
@@ -46,6 +47,15 @@ impl Semaphore {
         Ok(Permit { semaphore: self })
     }
 
+    /// Waits for a permit that a task can take along: see [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    /// The task was interrupted.
+    pub async fn acquire_owned(self: Rc<Self>) -> Result<OwnedPermit, Interrupted> {
+        self.acquire().await?.forget();
+        Ok(OwnedPermit { semaphore: self })
+    }
+
     /// Adds a permit.
     pub fn release(&self) {
         // A permit goes straight to whoever waits: nobody can take it on the way.
@@ -70,6 +80,19 @@ impl Permit<'_> {
 }
 
 impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.semaphore.release();
+    }
+}
+
+/// A permit that holds its semaphore, released when dropped.
+#[derive(Debug)]
+#[must_use = "a permit that is dropped is released"]
+pub struct OwnedPermit {
+    semaphore: Rc<Semaphore>,
+}
+
+impl Drop for OwnedPermit {
     fn drop(&mut self) {
         self.semaphore.release();
     }

@@ -151,6 +151,17 @@ fn permits_are_handed_out_in_order() {
 }
 
 #[test]
+fn a_permit_goes_along_with_a_task() {
+    block_on(async {
+        let semaphore = Rc::new(Semaphore::new(1));
+        let permit = Rc::clone(&semaphore).acquire_owned().await.unwrap();
+        assert_eq!(semaphore.available(), 0);
+        spawn(async move { drop(permit) }).await.unwrap();
+        assert_eq!(semaphore.available(), 1);
+    });
+}
+
+#[test]
 fn an_interrupted_wait_leaves_everything_as_it_was() {
     let (executor, semaphore) = (executor(), Rc::new(Semaphore::new(1)));
     let held = semaphore.try_acquire().unwrap();

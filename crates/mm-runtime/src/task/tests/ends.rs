@@ -117,3 +117,31 @@ fn panics_and_refusals_are_told_of_whoever_waits() {
     executor.spawn_with(named("three"), async {}).detach();
     assert_eq!(told.take(), ["Refused(three)"]);
 }
+
+#[test]
+fn a_handle_that_cancels_does_so_when_it_is_dropped_and_not_before() {
+    let executor = executor();
+    let handle = executor.spawn(async { 7 }).cancel_on_drop();
+    let joined = executor.spawn(handle);
+    settle(&executor);
+    assert!(matches!(result(&executor, joined), Ok(Ok(7))));
+    let dropped = Rc::new(Cell::new(0));
+    let counted = Counted(Rc::clone(&dropped));
+    let handle = executor.spawn(async move {
+        let _counted = counted;
+        std::future::pending::<()>().await;
+    });
+    let handle = handle.cancel_on_drop();
+    settle(&executor);
+    assert_eq!(dropped.get(), 0);
+    drop(handle);
+    settle(&executor);
+    assert_eq!(dropped.get(), 1);
+}
+
+#[test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "it will never run")]
+fn detaching_what_was_spawned_outside_of_an_executor_is_a_mistake() {
+    spawn(async {}).detach();
+}
