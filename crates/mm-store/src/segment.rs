@@ -126,6 +126,9 @@ pub(crate) struct Tolerance {
     pub(crate) bytes: u32,
     /// For so long.
     pub(crate) late_s: u32,
+    /// What has expired by now, when it comes, stays until the second after the next: whoever asks at once is told
+    /// that it has expired, not that there is nothing. (The clock may go on right after it has come.)
+    pub(crate) now_s: u32,
 }
 
 /// How heavy a segment is, by what lives in it, is told in parts of its size: so many.
@@ -145,7 +148,7 @@ pub(crate) struct Segment {
     sweep_at_s: AtomicU32,
     early_bytes: AtomicU32,
     early_s: AtomicU32,
-    /// The second in which the last search of it began.
+    /// The second in which the last search of it began, or one before which none is to begin.
     searched_s: AtomicU32,
     uploads: AtomicU32,
     /// See [`Segment::wait_for_dead`]; one more than these bytes, 0 where it does not.
@@ -320,6 +323,9 @@ impl Segment {
         let before_s = self.sweep_at_s();
         if expiry_s >= before_s {
             return false;
+        }
+        if expiry_s <= tolerance.now_s {
+            self.searched_s.store(tolerance.now_s.saturating_add(1), Ordering::Relaxed);
         }
         lower::<S>(&self.early_s, expiry_s);
         let early_bytes = self.early_bytes.load(Ordering::Relaxed).saturating_add(bytes);

@@ -413,7 +413,8 @@ impl<S: Sharing> Store<S> {
     #[inline]
     fn tolerance(&self) -> Tolerance {
         let late_s = to_u32(self.items() / SWEEP_RECORDS_PER_S) + 1;
-        Tolerance { bytes: to_u32(self.core.sizes.segment_bytes / SWEEP_SHARE), late_s }
+        let bytes = to_u32(self.core.sizes.segment_bytes / SWEEP_SHARE);
+        Tolerance { bytes, late_s, now_s: self.now_s }
     }
 
     /// Bytes of key and value of the item at `location`.

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use mm_store::{Config, Put, Store};
+use mm_store::{Config, Miss, Put, Store};
 
 const DEAD_S: u32 = 10;
 
@@ -120,4 +120,18 @@ fn expired_items_go_before_any_live_one_without_background_work() {
     let stats = load.store.stats();
     assert_eq!(stats.evicted, 0, "{stats:?}");
     assert!(stats.reclaimed >= 10_000, "{stats:?}");
+}
+
+#[test]
+fn what_comes_expired_is_found_expired_for_a_second() {
+    let mut store = Store::open(&Config::new(4 << 20, 1)).unwrap();
+    let put = Put { expiry_s: 1, ..Put::default() };
+    for now_s in [10, 11] {
+        store.put(store.key(b"k").unwrap(), &put, b"v", 10).unwrap();
+        while store.maintain(64, now_s) {}
+        assert_eq!(store.get(store.key(b"k").unwrap(), now_s).err(), Some(Miss::Expired), "at {now_s}");
+    }
+    store.put(store.key(b"k").unwrap(), &put, b"v", 11).unwrap();
+    while store.maintain(64, 14) {}
+    assert_eq!(store.stats().items, 0);
 }
