@@ -144,14 +144,14 @@ impl<'a> Meta<'a> {
     /// the one that memcached names.
     pub fn options(&self) -> Result<Options, &'static [u8]> {
         let mut options = Options { delta: 1, ..Options::default() };
-        // What most ask for.
-        if self.flags.is_empty() || self.flags == ONLY_VALUE {
-            options.letters = if self.flags.is_empty() { 0 } else { bit(b'v') };
-            return Ok(options);
-        }
         if self.verb == MetaVerb::Debug {
             // It looks for a key in base64 and ignores whatever else is there.
             options.letters = if self.flags().next() == Some(ENCODED) { bit(b'b') } else { 0 };
+            return Ok(options);
+        }
+        // What most ask for.
+        if self.flags.is_empty() || self.flags == ONLY_VALUE {
+            options.letters = if self.flags.is_empty() { 0 } else { bit(b'v') };
             return Ok(options);
         }
         let mut fault = None;

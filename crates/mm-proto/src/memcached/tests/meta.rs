@@ -74,6 +74,17 @@ fn every_flag_is_read() {
 }
 
 #[test]
+fn me_looks_for_a_key_in_base64_and_for_nothing_else() {
+    for flags in [" b", "  b v v", " b !"] {
+        let found = options(MetaVerb::Debug, flags).unwrap();
+        assert!(found.has(b'b') && !found.has(b'v'), "{flags:?}");
+    }
+    for flags in ["", " v", "  v", " v b", " bx", " X", " Tx", " !", " v v"] {
+        assert_eq!(options(MetaVerb::Debug, flags), options(MetaVerb::Debug, ""), "{flags:?}");
+    }
+}
+
+#[test]
 fn faults_of_flags() {
     let cases: [(&str, &[u8]); 25] = [
         ("v v", lines::META_DUPLICATE_FLAG),
