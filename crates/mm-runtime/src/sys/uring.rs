@@ -10,6 +10,7 @@
 
 #![expect(unsafe_code, reason = "the kernel reads and writes the memory that its queues name")]
 
+mod accepted;
 mod buffers;
 mod mapping;
 mod tag;
@@ -340,8 +341,9 @@ impl Ring {
             debug_assert!(held, "the kernel named a buffer that it did not have");
             held
         });
-        let accepted = tag.operation == Operation::Accept && number >= 0;
-        // SAFETY: the kernel has just made this descriptor for this completion; nobody else has it.
+        let accepted = tag.operation == Operation::Accept && accepted::is_descriptor(number, more);
+        // SAFETY: the kernel has just made this descriptor for this completion; nobody else has it. What some kernels
+        // give instead of one is not taken for one.
         let socket = accepted.then(|| unsafe { OwnedFd::from_raw_fd(number) });
         Completion { tag, result, more, buffer, socket }
     }
