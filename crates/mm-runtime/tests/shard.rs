@@ -228,7 +228,7 @@ impl Work<EpollDriver> for Refusing {
     fn serve(&mut self, driver: &mut EpollDriver, _now: Now) {
         let Some(accepted) = self.accepted.take() else { return };
         let socket = accepted.into();
-        let peer = socket::adopt(&socket, StreamOptions::default());
+        let peer = socket::adopt(&socket, StreamOptions::default()).unwrap();
         let source = driver.add_stream(socket, Owner::Task).unwrap();
         drop(Ledger::new(60_000).unwrap().adopt(source, peer));
     }

@@ -254,7 +254,7 @@ impl Server {
         // Before anybody is served by any shard.
         let traps = Traps::for_server(&self.config, self.hooks, self.reloads, self.flags)?;
         let mut first = plans.remove(0);
-        let arrivals = self.carried.into_iter().map(|carried| carried.arrive(&self.config)).collect();
+        let arrivals = self.carried.into_iter().filter_map(|carried| carried.arrive(&self.config)).collect();
         first.carried = take_up(arrivals, &self.config, &self.control, &exchange);
         let files = SocketFiles::of(&self.listeners);
         // A stop closes those of the shards, and these unless it hands them over.
@@ -325,11 +325,11 @@ impl Server {
 }
 
 impl Carried {
-    /// As a connection to be served by a server of this configuration.
-    fn arrive(self, config: &Config) -> Arrival<OwnedFd> {
+    /// As a connection to be served by a server of this configuration. `None`: its peer has reset it meanwhile.
+    fn arrive(self, config: &Config) -> Option<Arrival<OwnedFd>> {
         let Self { socket, listener, packed } = self;
-        let peer = socket::adopt(&socket, config.stream);
-        Arrival { socket, peer, origin: None, listener, luggage: None, packed: packed.map(Box::new) }
+        let peer = socket::adopt(&socket, config.stream)?;
+        Some(Arrival { socket, peer, origin: None, listener, luggage: None, packed: packed.map(Box::new) })
     }
 }
 

@@ -269,10 +269,11 @@ impl Driver for UringDriver {
     fn accept(&mut self, listener: SourceId) -> io::Result<Option<(OwnedFd, Address)>> {
         let options = self.options;
         let source = self.source(listener)?;
-        let accepted = source.extra.as_mut().and_then(|extra| extra.accepted.pop_front());
-        if let Some(socket) = accepted {
-            let address = socket::adopt(&socket, options);
-            return Ok(Some((socket, address)));
+        while let Some(socket) = source.extra.as_mut().and_then(|extra| extra.accepted.pop_front()) {
+            // One that its peer has reset meanwhile is gone as if it had never been.
+            if let Some(address) = socket::adopt(&socket, options) {
+                return Ok(Some((socket, address)));
+            }
         }
         if let Some(error) = source.extra.as_mut().and_then(|extra| extra.error.take()) {
             return Err(error.into());

@@ -317,11 +317,11 @@ pub(crate) fn accept(listener: &OwnedFd, options: StreamOptions) -> Result<(Owne
     Ok((socket, address))
 }
 
-/// Sets the options of a socket that has been accepted; its peer's address.
-pub fn adopt(socket: &OwnedFd, options: StreamOptions) -> Address {
-    let address = peer_address(socket).unwrap_or(Address::Unix);
+/// Sets the options of a socket that has been accepted; its peer's address. `None`: it has reset the connection.
+pub fn adopt(socket: &OwnedFd, options: StreamOptions) -> Option<Address> {
+    let address = peer_address(socket)?;
     set_options(socket, address, options);
-    address
+    Some(address)
 }
 
 /// The address of a stream's peer; `None` where it has gone.

@@ -186,11 +186,8 @@ impl UringDriver {
         }
         let (accepted, options) = (std::mem::take(&mut source.extra().accepted), self.options);
         self.close(listener);
-        let adopt = |socket| {
-            let address = socket::adopt(&socket, options);
-            (socket, address)
-        };
-        Some(accepted.into_iter().map(adopt).collect())
+        let adopt = |socket| socket::adopt(&socket, options).map(|address| (socket, address));
+        Some(accepted.into_iter().filter_map(adopt).collect())
     }
 
     /// The kernel accepts connections for a listener, unless it does so already.
