@@ -37,7 +37,7 @@ pub(crate) use tag::{INDEX_MAX, Operation, Tag};
 /// `MSG_NOSIGNAL`, `MSG_DONTWAIT` and `MSG_WAITALL`: all of it at once, or an error that says how much.
 const SEND_FLAGS: i32 = 0x4000 | 0x40 | 0x100;
 
-/// How often the end of what is in flight is waited for, each time at most [`DRAIN_MS`] milliseconds.
+/// How often the end of what is in flight is waited for in vain, each time at most [`DRAIN_MS`] milliseconds.
 const DRAIN_ROUNDS: u32 = 100;
 const DRAIN_MS: u64 = 50;
 
@@ -423,7 +423,9 @@ impl Ring {
     fn drain(&mut self) -> bool {
         let all = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
         self.push(&all.user_data(Tag::none(Operation::Cancel).to_u64()));
-        for _ in 0..DRAIN_ROUNDS {
+        let mut vain = 0;
+        while vain < DRAIN_ROUNDS {
+            let before = self.in_flight;
             let wait = if self.in_flight == 0 { Wait::No } else { Wait::Milliseconds(DRAIN_MS) };
             let entered = self.enter(wait).is_ok();
             // What has been accepted meanwhile is closed here.
@@ -434,6 +436,7 @@ impl Ring {
             if !entered {
                 return false;
             }
+            vain = if self.in_flight < before { 0 } else { vain + 1 };
         }
         false
     }
@@ -442,6 +445,7 @@ impl Ring {
 impl Drop for Ring {
     fn drop(&mut self) {
         let drained = self.drain();
+        debug_assert!(drained || std::thread::panicking(), "memory is left to the kernel: {self:?}");
         // SAFETY: each is dropped once, here, and not used any more. The kernel uses the memory no more: nothing is in
         // flight.
         unsafe {

@@ -379,7 +379,7 @@ fn a_second_send_before_the_wait_waits_for_it() {
 
 #[test]
 fn a_driver_that_is_dropped_in_the_middle_of_everything_leaves_nothing() {
-    // Many times over: memory or descriptors that stay would run out.
+    // What does not end would have the driver say so.
     for round in 0..60 {
         let mut place = Place::usual();
         let (stream, mut peer) = place.pair();
