@@ -298,6 +298,8 @@ impl Driver for UringDriver {
         let Some((buffer, consumed)) = source.input.pop_from(&self.links) else {
             return self.receive_by_call(stream);
         };
+        // Whoever takes input after a release that came to nothing goes on with the stream.
+        source.marks.clear(Marks::LEAVING);
         let len = self.ring.bytes(buffer).len();
         self.handed.push(buffer);
         if source.input.is_empty() && !source.marks.has(Marks::RECEIVING) {
@@ -403,9 +405,9 @@ impl Driver for UringDriver {
             // What it receives until it has been stopped belongs to this driver. That is asked for at once, along with
             // a send under way: the answer to that would else be here each time that it could be.
             if !source.marks.has(Marks::PAUSING) {
-                source.marks.set(Marks::PAUSING | Marks::LEAVING);
                 self.ring.cancel(Tag::new(Operation::Receive, stream.0));
             }
+            source.marks.set(Marks::PAUSING | Marks::LEAVING);
             return None;
         }
         if source.sent_in == round {

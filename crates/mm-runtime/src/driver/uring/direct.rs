@@ -73,6 +73,7 @@ impl UringDriver {
         if source.input.is_empty() {
             return Ok(0);
         }
+        source.marks.clear(Marks::LEAVING);
         let mut copied = 0;
         while let Some((buffer, consumed)) = source.input.first() {
             let bytes = &self.ring.bytes(buffer)[consumed..];

@@ -1,6 +1,6 @@
-//! What of the driver does not show from outside but by the time that it takes.
+//! What of the driver does not show from outside but by the time that it takes, or in an order that is rare.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
@@ -48,4 +48,27 @@ fn a_finished_stream_with_a_rest_lets_the_driver_sleep() {
         events.clear();
     }
     assert_eq!(reader.join().unwrap().unwrap(), sent);
+}
+
+/// It is asked for while input waits to be seen, which its owner then takes, and asks no more.
+#[test]
+fn a_stream_whose_release_was_given_up_is_heard_of() {
+    let (mut driver, stream, mut peer) = pair();
+    let mut events = Vec::new();
+    driver.poll(Some(0), &mut events).unwrap();
+    peer.write_all(b"one").unwrap();
+    driver.ring.enter(Wait::Endless).unwrap();
+    assert!(driver.release(stream).is_none());
+    driver.complete(&mut events);
+    let Received::Bytes(span) = driver.receive(stream).unwrap() else { panic!("nothing there") };
+    assert_eq!(driver.bytes(span), b"one");
+    driver.clear_inbox();
+    events.clear();
+    // Until the cancellation has been seen.
+    while driver.source(stream).unwrap().marks.has(Marks::PAUSING) {
+        driver.poll(Some(10), &mut events).unwrap();
+    }
+    peer.write_all(b"two").unwrap();
+    driver.poll(Some(1_000), &mut events).unwrap();
+    assert!(events.iter().any(|event| event.source == stream && event.readable), "deaf");
 }
