@@ -238,6 +238,9 @@ impl Driver for UringDriver {
         if self.ring.has_retired() || self.round.is_awaited() {
             // Peers learn before the wait of what has been closed, and owners of what has been sent.
             self.enter(Wait::No, events)?;
+            if self.ring.has_retired() {
+                self.ring.enter(Wait::No)?;
+            }
         }
         let timeout_ms = match timeout_ms {
             _ if !events.is_empty() || self.round.is_awaited() => Some(0),

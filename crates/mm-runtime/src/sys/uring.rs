@@ -163,7 +163,11 @@ impl Ring {
     /// Enters the kernel once: a filter may let a ring be made and not used.
     fn try_out(&mut self) -> io::Result<()> {
         self.push(&opcode::Nop::new().build().user_data(Tag::none(Operation::Cancel).to_u64()));
-        self.queues.submit_and_wait(1).map_err(|error| step("io_uring_enter", &error))?;
+        while let Err(error) = self.queues.submit_and_wait(1) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(step("io_uring_enter", &error));
+            }
+        }
         while self.next().is_some() {}
         Ok(())
     }
@@ -262,7 +266,14 @@ impl Ring {
 
     /// Closes a descriptor as soon as no entry names it that the kernel has not seen.
     pub(crate) fn retire(&mut self, descriptor: OwnedFd) {
-        self.retired.push(descriptor);
+        if !self.has_submitted() {
+            self.retired.push(descriptor);
+        }
+    }
+
+    /// Whether the kernel has seen every entry.
+    fn has_submitted(&mut self) -> bool {
+        self.late.is_empty() && self.queues.submission().is_empty()
     }
 
     /// Whether descriptors wait to be closed.
@@ -277,6 +288,8 @@ impl Ring {
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {
         self.buffers.publish();
         self.push_late();
+        // What is left of them, the next enter has to take.
+        let wait = if self.late.is_empty() { wait } else { Wait::No };
         let entered = match wait {
             Wait::No => {
                 let submissions = self.queues.submission();
@@ -291,7 +304,7 @@ impl Ring {
                 self.queues.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
             }
         };
-        if self.late.is_empty() && self.queues.submission().is_empty() {
+        if self.has_submitted() {
             self.retired.clear();
             self.caught_up = true;
         }

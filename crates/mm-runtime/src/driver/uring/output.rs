@@ -216,8 +216,9 @@ impl UringDriver {
         }
         round.number = round.number.wrapping_add(1).max(1);
         if round.is_awaited() {
-            // Sockets that were to be closed after their sends are closed here.
-            round.closing.clear();
+            // Sockets that were to be closed after their sends are closed here, unless what else names them is still
+            // queued.
+            round.closing.drain(..).for_each(|(_, socket)| self.ring.retire(socket));
             if std::mem::take(&mut round.finishing) {
                 round.sends.iter().filter_map(|send| self.sources.get(send.stream)).for_each(finish);
             }

@@ -72,3 +72,22 @@ fn a_stream_whose_release_was_given_up_is_heard_of() {
     driver.poll(Some(1_000), &mut events).unwrap();
     assert!(events.iter().any(|event| event.source == stream && event.readable), "deaf");
 }
+
+/// As after a submission in parts: its send is done, and the kernel has not seen all that names it.
+#[test]
+fn a_socket_that_a_queued_entry_names_stays_open() {
+    let (mut driver, stream, mut peer) = pair();
+    let mut events = Vec::new();
+    driver.poll(Some(0), &mut events).unwrap();
+    assert_eq!(driver.send(stream, &mut &b"last"[..]).unwrap(), Sent::All);
+    driver.ring.enter(Wait::No).unwrap();
+    driver.close(stream);
+    driver.settle();
+    assert!(!driver.round.is_awaited(), "it is still to be sent");
+    assert!(driver.ring.has_retired(), "closed ahead of what names it");
+    driver.poll(Some(0), &mut events).unwrap();
+    assert!(!driver.ring.has_retired(), "never closed");
+    let mut received = Vec::new();
+    peer.read_to_end(&mut received).unwrap();
+    assert_eq!(received, b"last");
+}
