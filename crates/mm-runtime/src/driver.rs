@@ -39,6 +39,7 @@ use std::sync::Arc;
 
 use mm_base::Now;
 use mm_base::slab::Key;
+use rustix::io::Errno;
 
 use crate::limits::LINGER_CHECK_MS;
 #[cfg(doc)]
@@ -435,9 +436,22 @@ impl AcceptFailure {
             | K::HostUnreachable
             | K::NetworkUnreachable
             | K::NetworkDown => Self::Connection,
+            // What the network had in store for that connection, as Linux tells it.
+            _ if error.raw_os_error().is_some_and(is_of_network) => Self::Connection,
             _ => Self::Exhausted,
         }
     }
+}
+
+/// Whether it is another error of a connection's network than those that have a kind.
+fn is_of_network(error: i32) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if error == Errno::NONET.raw_os_error() {
+        return true;
+    }
+    [Errno::PROTO, Errno::NOPROTOOPT, Errno::HOSTDOWN, Errno::OPNOTSUPP]
+        .iter()
+        .any(|it| it.raw_os_error() == error)
 }
 
 /// Makes a driver's present or next wait return. May be used from any thread, and after the driver's end.
