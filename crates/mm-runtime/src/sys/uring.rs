@@ -13,6 +13,7 @@
 mod accepted;
 mod buffers;
 mod mapping;
+mod operations;
 mod tag;
 
 use std::collections::VecDeque;
@@ -142,7 +143,7 @@ impl Ring {
             .dontfork()
             .build(sizes.submissions)
             .map_err(|error| step("io_uring_setup", &error))?;
-        check_operations(&queues)?;
+        operations::check(&queues)?;
         let buffers = Buffers::new(&queues, sizes.buffers)?;
         let sends = Mapping::new(sizes.send_bytes)?;
         let mut ring = Self {
@@ -474,26 +475,6 @@ impl Drop for Ring {
 impl fmt::Debug for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ring").field("in_flight", &self.in_flight).finish_non_exhaustive()
-    }
-}
-
-/// What the driver asks of the kernel must be known to it.
-fn check_operations(queues: &IoUring) -> io::Result<()> {
-    let mut probe = io_uring::Probe::new();
-    queues.submitter().register_probe(&mut probe).map_err(|error| step("io_uring_register", &error))?;
-    let needed = [
-        ("accept", opcode::AcceptMulti::CODE),
-        ("recv", opcode::RecvMulti::CODE),
-        ("send", opcode::Send::CODE),
-        ("poll", opcode::PollAdd::CODE),
-        ("cancel", opcode::AsyncCancel::CODE),
-    ];
-    match needed.iter().find(|(_, code)| !probe.is_supported(*code)) {
-        Some((name, _)) => Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            format!("this kernel's io_uring has no operation for {name}"),
-        )),
-        None => Ok(()),
     }
 }
 
