@@ -51,6 +51,7 @@ pub use linger::linger;
 pub use listener::Listener;
 pub use served::{Ledger, Served, Watch};
 pub use stream::{Incomplete, ReadHalf, Stream, WriteHalf};
+pub use write::is_write_timeout;
 pub use writer::BufferedWriter;
 
 use buffers::{Buffers, Fill};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use mm_base::Now;
 use mm_base::buffer::Output;
-use mm_runtime::net::{Served, Stream};
+use mm_runtime::net::{Served, Stream, is_write_timeout};
 use mm_runtime::task::{Control, Name, Options, spawn_with};
 
 use crate::{Peer, Service, Stats, Step};
@@ -19,6 +19,7 @@ pub(crate) type Spawn = Box<dyn Fn(Served, Rc<Outcomes>) -> Control>;
 #[derive(Debug, Default)]
 pub(crate) struct Outcomes {
     timeouts: Cell<u64>,
+    write_timeouts: Cell<u64>,
     socket_errors: Cell<u64>,
     faults: Cell<u64>,
     panics: Cell<u64>,
@@ -31,6 +32,7 @@ impl Outcomes {
         let counter = match error.kind() {
             // The server has ended it, and counted why.
             K::ConnectionAborted => return,
+            K::TimedOut if is_write_timeout(error) => &self.write_timeouts,
             K::TimedOut => &self.timeouts,
             K::ConnectionReset | K::BrokenPipe | K::NotConnected | K::UnexpectedEof => &self.socket_errors,
             _ => &self.faults,
@@ -41,6 +43,7 @@ impl Outcomes {
     pub(crate) fn count(&self, stats: &Stats) {
         let pairs = [
             (&self.timeouts, &stats.idle_timeouts),
+            (&self.write_timeouts, &stats.write_timeouts),
             (&self.socket_errors, &stats.socket_errors),
             (&self.faults, &stats.faults),
             (&self.panics, &stats.panics),

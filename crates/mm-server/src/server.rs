@@ -205,8 +205,8 @@ impl Server {
     /// requests should wait for input, too ([`select`](mm_runtime::sync::select)): else it sees neither the stop
     /// nor that its peer has gone.
     ///
-    /// What a handler returns as an error is counted, no more (in [`Stats`]: `TimedOut` as `idle_timeouts`; resets,
-    /// broken pipes and unexpected ends as `socket_errors`; `ConnectionAborted`, which is what a connection's calls
+    /// What a handler returns as an error is counted, no more (in [`Stats`]: `TimedOut` as `write_timeouts` where it is
+    /// [a write's](mm_runtime::net::is_write_timeout), else as `idle_timeouts`; resets, broken pipes and unexpected ends as `socket_errors`; `ConnectionAborted`, which is what a connection's calls
     /// give when the server has ended it, not again; everything else as `faults`). A handler that is to say more does
     /// so before it returns; a panic is counted as one of `panics`.
     ///

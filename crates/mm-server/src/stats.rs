@@ -61,7 +61,8 @@ pub struct Stats {
     pub yields: Counter,
     /// Connections closed because nothing came from them for too long, or whose handlers gave up for that reason.
     pub idle_timeouts: Counter,
-    /// Connections closed because they took nothing of what they had asked for for too long.
+    /// Connections closed because they took nothing of what they had asked for for too long, or whose handlers gave up
+    /// for that reason.
     pub write_timeouts: Counter,
     /// Connections closed because memory was used up and they had kept some of it for a while without getting on: of
     /// the connections' own, by output that they did not take or a part of a request, or of the service's, by a value

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::share::{is_spent, spend};
-use super::write::broken;
+use super::write::{NotTaken, broken};
 use super::{Direction, Net};
 use crate::driver::{Address, SourceId};
 use crate::task::{Interrupted, take_interrupt};
@@ -175,7 +175,7 @@ impl Handle {
         if let Some(waits) = self.waits.get()
             && waits.are_over(direction, waiting, context)
         {
-            return Some(elapsed());
+            return Some(elapsed(direction));
         }
         None
     }
@@ -211,8 +211,11 @@ fn interrupted() -> io::Error {
 }
 
 #[cold]
-fn elapsed() -> io::Error {
-    Elapsed.into()
+fn elapsed(direction: Direction) -> io::Error {
+    match direction {
+        Direction::Input => Elapsed.into(),
+        Direction::Output => io::Error::new(io::ErrorKind::TimedOut, NotTaken),
+    }
 }
 
 /// Has the task polled again behind those that are ready.

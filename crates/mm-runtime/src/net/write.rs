@@ -1,5 +1,6 @@
 //! Whole writes.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -91,6 +92,28 @@ impl<B: Bytes> Drop for Writing<'_, B> {
                 self.handle.set(BROKEN);
             }
         }
+    }
+}
+
+/// Why a write was ended that had waited for as long as it may.
+#[derive(Debug)]
+pub(super) struct NotTaken;
+
+impl fmt::Display for NotTaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the peer has taken nothing for too long")
+    }
+}
+
+impl std::error::Error for NotTaken {}
+
+/// Whether this is the error of a write that waited for longer than its half may, or such a one of a whole write.
+#[must_use]
+pub fn is_write_timeout(error: &io::Error) -> bool {
+    let Some(reason) = error.get_ref() else { return false };
+    match reason.downcast_ref::<Incomplete>() {
+        Some(incomplete) => is_write_timeout(&incomplete.error),
+        None => reason.is::<NotTaken>(),
     }
 }
 

@@ -74,6 +74,18 @@ fn an_answer_that_is_not_whole_does_not_look_so(config: Settings) {
     assert_eq!(rest(&mut client).len(), LONG);
 }
 
+fn a_write_that_was_too_slow_is_counted_as_one(config: Settings) {
+    let server = Running::of(Config { stream: small(), ..config() }, |server| server.serve(broken_off));
+    for (number, how) in (1..).zip(["toslow", "queued"]) {
+        let mut client = server.connect();
+        client.write_all(how.as_bytes()).unwrap();
+        server.wait_for(|stats| stats.connections_total.get(), number);
+        server.wait_for(|stats| stats.connections.get(), 0);
+    }
+    server.wait_for(|stats| stats.write_timeouts.get(), 2);
+    assert_eq!(server.total(|stats| stats.idle_timeouts.get()), 0);
+}
+
 fn a_stream_that_a_task_keeps_is_closed_in_time(config: Settings) {
     let told = Arc::new(AtomicBool::new(false));
     let (failed, failures) = mpsc::channel();
@@ -131,6 +143,7 @@ fn a_handler_lingers_as_long_as_is_set(config: Settings) {
 
 on_each_driver! {
     an_answer_that_is_not_whole_does_not_look_so
+    a_write_that_was_too_slow_is_counted_as_one
     a_stream_that_a_task_keeps_is_closed_in_time
     a_handler_lingers_as_long_as_is_set
 }
