@@ -6,38 +6,24 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use mm_base::buffer::Pool;
 use mm_runtime::driver::Kind;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use mm_runtime::driver::epoll::EpollDriver;
-#[cfg(any(
-    target_vendor = "apple",
-    target_os = "freebsd",
-    target_os = "dragonfly",
-    target_os = "netbsd",
-    target_os = "openbsd"
-))]
-use mm_runtime::driver::kqueue::KqueueDriver;
-use mm_runtime::driver::poll::PollDriver;
-use mm_runtime::driver::sockets::Sockets;
-#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
-use mm_runtime::driver::uring::UringDriver;
 use mm_runtime::net::Stream;
-use mm_runtime::shard::Shard;
-use mm_runtime::shards::Place;
 use mm_runtime::sys::socket::{self, ListenAddress, Listener};
 
 use crate::choice::{self, Chosen};
-use crate::control::{Control, StopOthers};
+use crate::control::Control;
 use crate::datagrams::Framing;
-use crate::engine::{Engine, Parts};
 use crate::exchange::{Arrival, Exchange};
 use crate::hand_over::{Carried, Handed, take_up};
-use crate::handler::{NoService, Spawn, spawner};
-use crate::signals::{Hook, Reload, Signal, SignalFlags, Signals, Traps};
+use crate::handler::{NoService, spawner};
+use crate::signals::{Hook, Reload, Signal, SignalFlags, Traps};
 use crate::socket_files::SocketFiles;
 use crate::stall::{Ends, Watch};
-use crate::{Config, Handle, Ready, Service, Start, Stats, Stop, mishaps};
+use crate::{Config, Handle, Service, Start, Stats, Stop};
+
+mod plan;
+
+use plan::{Factory, Plan};
 
 /// A server: where it listens, and by which rules.
 ///
@@ -367,131 +353,5 @@ impl fmt::Debug for Server {
             .field("config", &self.config)
             .field("listeners", &self.listeners)
             .finish_non_exhaustive()
-    }
-}
-
-/// Makes what serves a shard's connections: a service, or the handler to be used in its stead.
-trait Factory<S>: Fn(&Start) -> io::Result<(S, Option<Spawn>)> {}
-
-impl<S, F: Fn(&Start) -> io::Result<(S, Option<Spawn>)>> Factory<S> for F {}
-
-/// What a shard starts with.
-struct Plan {
-    shard: usize,
-    driver: Chosen,
-    /// Among the shards that give each other work.
-    place: Place,
-    config: Config,
-    control: Arc<Control>,
-    exchange: Arc<Exchange<OwnedFd>>,
-    listeners: Vec<Listener>,
-    datagrams: Vec<(Listener, &'static dyn Framing)>,
-    /// What comes from another server and is above a limit.
-    carried: Vec<Arrival<OwnedFd>>,
-    watch: Arc<Watch>,
-}
-
-impl Plan {
-    /// Runs the shard on this thread until the server stops. However it ends, the others then end too.
-    fn run<S: Service>(self, factory: &impl Factory<S>, traps: Option<Traps>) -> io::Result<()> {
-        let _stop = StopOthers { control: Arc::clone(&self.control), shard: self.shard };
-        if self.config.pinned {
-            mm_runtime::sys::affinity::pin(self.shard)?;
-        }
-        let options = self.config.stream;
-        match self.driver.kind {
-            Kind::Poll => self.run_on(PollDriver::new(options)?, factory, traps),
-            #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
-            Kind::Uring => match UringDriver::new(options) {
-                Ok(driver) => self.run_on(driver, factory, traps),
-                // The first ring could be made, or it was made by another user.
-                Err(error) => {
-                    let notice = Some(choice::instead(&error));
-                    let plan = Self { driver: Chosen { kind: Kind::Epoll, notice }, ..self };
-                    plan.run_on(EpollDriver::new(options)?, factory, traps)
-                }
-            },
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            Kind::Epoll => self.run_on(EpollDriver::new(options)?, factory, traps),
-            #[cfg(any(
-                target_vendor = "apple",
-                target_os = "freebsd",
-                target_os = "dragonfly",
-                target_os = "netbsd",
-                target_os = "openbsd"
-            ))]
-            Kind::Kqueue => self.run_on(KqueueDriver::new(options)?, factory, traps),
-            other => {
-                Err(io::Error::new(io::ErrorKind::Unsupported, format!("this system has no driver {other}")))
-            }
-        }
-    }
-
-    /// Runs the shard on this driver.
-    fn run_on<S: Service, D>(
-        self,
-        driver: D,
-        factory: &impl Factory<S>,
-        traps: Option<Traps>,
-    ) -> io::Result<()>
-    where
-        D: Sockets<Socket = OwnedFd, Listener = Listener> + 'static,
-    {
-        let Self {
-            shard,
-            place,
-            driver: Chosen { notice, .. },
-            config,
-            control,
-            exchange,
-            listeners,
-            datagrams,
-            carried,
-            watch,
-        } = self;
-        control.add_waker(shard, driver.waker());
-        // There may be connections to be taken over.
-        control.wake(Some(shard));
-        let mut runner = Shard::new(driver);
-        runner.driver().set_spin_us(config.spin_us);
-        let pool = Pool::new(config.buffer_bytes_max / control.shards());
-        mm_runtime::net::attach(runner.executor(), runner.io(), pool.clone());
-        let ready = Ready::default();
-        let stats = Arc::clone(&control.stats);
-        let start = Start { shard, shards: stats.len(), notice, ready: ready.clone(), stats };
-        let executor = runner.executor();
-        mishaps::attend(executor, shard, &control, &config.log);
-        if let Some(limit_ms) = config.stall_ms {
-            let stalled = Arc::clone(&control.stats);
-            executor.stall().set_hook(move |_| stalled[shard].stalls.add(1));
-            watch.add(shard, executor.stall().watcher(limit_ms.get()));
-        }
-        executor.enter(|| drop(place.join()));
-        let (service, handler) = executor.enter(|| factory(&start))?;
-        if !control.may_begin(shard) {
-            return Ok(());
-        }
-        let mut engine = Engine::new(Parts { service, pool, ready, config, control, exchange, shard });
-        if let Some(spawn) = handler {
-            runner.executor().enter(|| engine.set_handler(spawn))?;
-        }
-        engine.take_in(carried);
-        let streams = listeners.len();
-        for listener in listeners {
-            engine.add_listener(&mut *runner.driver(), listener)?;
-        }
-        for (place, (socket, framing)) in datagrams.into_iter().enumerate() {
-            let port = match socket.address() {
-                ListenAddress::Ip(address) => address.port(),
-                ListenAddress::Unix(..) => 0,
-            };
-            engine.add_datagrams(&mut *runner.driver(), socket, (framing, port, streams + place))?;
-        }
-        if let Some(traps) = traps {
-            engine.set_signals(Signals::attach(&mut *runner.driver(), traps)?);
-        }
-        let ended = runner.run(&mut engine);
-        runner.end_with(|driver| drop(engine.end(driver)));
-        ended
     }
 }
