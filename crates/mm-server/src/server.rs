@@ -113,7 +113,9 @@ impl Server {
         Ok(())
     }
 
-    /// Answers datagrams that come here, too, each as a [conversation of its own](crate::datagrams).
+    /// Answers datagrams that come here, too, each as a [conversation of its own](crate::datagrams) of the service. A
+    /// server that [has a handler](Self::serve) does not: its tasks bind
+    /// [sockets of their own](mm_runtime::net::Datagrams).
     ///
     /// # Errors
     /// What [`Listener::bind_datagrams`] says, with the address in it; the server is as before.
@@ -201,11 +203,16 @@ impl Server {
     /// values and [`submit_to`](mm_runtime::shards::Shards::submit_to) work from the start.
     ///
     /// # Errors
-    /// The system has no resources to start with, or a shard cannot go on.
+    /// The system has no resources to start with, a shard cannot go on, or the server is to answer datagrams
+    /// ([`InvalidInput`](io::ErrorKind::InvalidInput)): those need a service.
     pub fn serve<F>(self, handler: F) -> io::Result<Summary>
     where
         F: AsyncFn(Stream) -> io::Result<()> + Send + Sync + 'static,
     {
+        if let Some((socket, _)) = self.datagrams.first() {
+            let reason = format!("datagrams that come to {} need a service, not a handler", socket.address());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
         let handler = Arc::new(handler);
         self.run(&|_start| Ok((NoService, Some(spawner(Arc::clone(&handler))))))
     }

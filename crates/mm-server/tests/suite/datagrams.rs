@@ -104,6 +104,18 @@ fn a_reply_is_cut_into_parts_and_bounded() {
 }
 
 #[test]
+fn a_handler_answers_none() {
+    let mut server = Server::new(config());
+    server.try_listen_datagrams("127.0.0.1:0".parse().unwrap(), &Numbered).unwrap();
+    let address = server.datagram_addresses().next().unwrap().to_string();
+    // So that it ends, if it begins.
+    server.handle().stop(Stop::AtOnce);
+    let error = server.serve(async |_stream| Ok(())).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    assert!(error.to_string().contains(&address), "{error}");
+}
+
+#[test]
 fn on_real_sockets_beside_connections() {
     let mut server = Server::new(config());
     server.try_listen_datagrams("127.0.0.1:0".parse().unwrap(), &Numbered).unwrap();
