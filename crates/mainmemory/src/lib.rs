@@ -54,7 +54,8 @@
 //! | sleeping, time-outs | [`runtime::timers`] |
 //! | work that blocks: files | [`runtime::offload`] |
 //! | what an operator should know: stalls, dumps | [`Log`], [`Handle::dump`] |
-//! | a whole server in virtual time, with faults, from a seed | [`server::simulation`] |
+//! | a whole server in virtual time, with faults, from a seed (services only) | [`server::simulation`] |
+//! | tasks and sockets of a shard, besides its connections | [`Server::on_start`] |
 //! | a cache's memory | [`store`] |
 //!
 //! The examples of this crate are servers of other kinds: echo (both ways), chat across shards, a line protocol, a

@@ -23,7 +23,7 @@ use crate::{Config, Handle, Service, Start, Stats, Stop};
 
 mod plan;
 
-use plan::{Factory, Plan};
+use plan::{Factory, OnStart, Plan};
 
 /// A server: where it listens, and by which rules.
 ///
@@ -53,6 +53,7 @@ pub struct Server {
     control: Arc<Control>,
     hooks: Vec<(Signal, Hook)>,
     reloads: Vec<Reload>,
+    starts: Vec<OnStart>,
     flags: Option<SignalFlags>,
     /// Connections that another server has left.
     carried: Vec<Carried>,
@@ -80,6 +81,7 @@ impl Server {
             control,
             hooks: Vec::new(),
             reloads: Vec::new(),
+            starts: Vec::new(),
             flags: None,
             carried: Vec::new(),
         }
@@ -151,6 +153,37 @@ impl Server {
     #[must_use]
     pub fn on_reload(mut self, reload: impl FnMut() -> Result<(), String> + Send + 'static) -> Self {
         self.reloads.push(Box::new(reload));
+        self
+    }
+
+    /// What each shard does before any connection is served, such as to start tasks that end with
+    /// the server, or to bind sockets. It runs on the shard's thread, where its tasks and sockets are; several run in the order given.
+    /// An error of it ends the server.
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    ///
+    /// use mm_runtime::task::spawn;
+    /// use mm_runtime::timers::sleep;
+    /// use mm_server::{Config, Server};
+    ///
+    /// let server = Server::new(Config::default()).on_start(|start| {
+    ///     if start.shard == 0 {
+    ///         let stats = Arc::clone(&start.stats);
+    ///         spawn(async move {
+    ///             while sleep(60_000).await.is_ok() {
+    ///                 let open: u64 = stats.iter().map(|stats| stats.connections.get()).sum();
+    ///                 eprintln!("{open} connections");
+    ///             }
+    ///         })
+    ///         .detach();
+    ///     }
+    ///     Ok(())
+    /// });
+    /// ```
+    #[must_use]
+    pub fn on_start(mut self, start: impl Fn(&Start) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        self.starts.push(Arc::new(start));
         self
     }
 
@@ -311,6 +344,7 @@ impl Server {
                 datagrams: self.datagrams.iter().map(clone).collect::<io::Result<_>>()?,
                 carried: Vec::new(),
                 watch: Arc::clone(watch),
+                starts: self.starts.clone(),
             });
         }
         Ok(plans)

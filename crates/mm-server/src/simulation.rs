@@ -5,6 +5,8 @@
 //! one only when it would not sleep: something has happened to it, it is due, or it has been woken; so a wake-up that
 //! is forgotten shows. Time passes only when all of them sleep. The same seed replays the same run, byte by byte.
 //!
+//! It takes services only: a handler's tasks are tried on real sockets.
+//!
 //! ```
 //! use mm_base::{Now, buffer::Output};
 //! use mm_runtime::driver::Received;

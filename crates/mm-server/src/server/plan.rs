@@ -39,6 +39,9 @@ pub(super) trait Factory<S>: Fn(&Start) -> io::Result<(S, Option<Spawn>)> {}
 
 impl<S, F: Fn(&Start) -> io::Result<(S, Option<Spawn>)>> Factory<S> for F {}
 
+/// What a shard does before it serves.
+pub(super) type OnStart = Arc<dyn Fn(&Start) -> io::Result<()> + Send + Sync>;
+
 /// What a shard starts with.
 pub(super) struct Plan {
     pub(super) shard: usize,
@@ -53,6 +56,7 @@ pub(super) struct Plan {
     /// What comes from another server and is above a limit.
     pub(super) carried: Vec<Arrival<OwnedFd>>,
     pub(super) watch: Arc<Watch>,
+    pub(super) starts: Vec<OnStart>,
 }
 
 impl Plan {
@@ -112,6 +116,7 @@ impl Plan {
             datagrams,
             carried,
             watch,
+            starts,
         } = self;
         control.add_waker(shard, driver.waker());
         // There may be connections to be taken over.
@@ -132,6 +137,7 @@ impl Plan {
         }
         executor.enter(|| drop(place.join()));
         let (service, handler) = executor.enter(|| factory(&start))?;
+        executor.enter(|| starts.iter().try_for_each(|begin| begin(&start)))?;
         if !control.may_begin(shard) {
             return Ok(());
         }

@@ -2,18 +2,19 @@
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, TryRecvError};
 
+use mm_runtime::net::Datagrams;
 use mm_runtime::shards::{self, Sharded};
 use mm_runtime::task::spawn;
 use mm_runtime::timers::{sleep, timeout};
-use mm_server::{Config, Stop, Stream, StreamOptions};
+use mm_server::{Config, ListenAddress, Server, Stop, Stream, StreamOptions};
 
-use crate::running::{Running, Settings, exchange, expect, on_each_driver, rest};
+use crate::running::{PATIENCE, Running, Settings, exchange, expect, on_each_driver, rest};
 
 /// Answers lines: `slow`, `panic` and `long` as they say, `queue` as `long` through a queue, `give up` by the beginning
 /// of an answer, others by themselves. What comes behind `sink` is dropped.
@@ -268,6 +269,42 @@ fn a_stream_given_to_another_task_is_ended_with_the_server(config: Settings) {
     assert_eq!(rest(&mut client), b"");
 }
 
+fn a_shard_has_tasks_and_sockets_of_its_own_from_its_start(config: Settings) {
+    let (bound, addresses) = mpsc::channel();
+    let any = ListenAddress::Ip("127.0.0.1:0".parse().unwrap());
+    let server = Server::new(Config { shards: NonZeroUsize::new(2).unwrap(), ..config() });
+    let server = server.listen(&any).unwrap().on_start(move |_start| {
+        let mut socket = Datagrams::bind("127.0.0.1:0".parse().unwrap())?;
+        bound.send(socket.address()).unwrap();
+        let echo = async move {
+            let mut space = [0; 64];
+            while let Ok((received, sender)) = socket.receive_from(&mut space).await {
+                socket.send_to(&space[..received], sender).await.unwrap();
+            }
+        };
+        spawn(echo).detach();
+        Ok(())
+    });
+    let server = Running::on(server, |server| server.serve(lines));
+    exchange(&mut server.connect(), b"hello\n", "hello\n");
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    for _ in 0..2 {
+        client.send_to(b"hello", addresses.recv_timeout(PATIENCE).unwrap()).unwrap();
+        assert_eq!(client.recv(&mut [0; 64]).unwrap(), 5);
+    }
+    server.stop(Stop::Gracefully);
+}
+
+fn a_shard_that_cannot_start_ends_the_server(config: Settings) {
+    let server = Server::new(Config { shards: NonZeroUsize::new(2).unwrap(), ..config() });
+    let server = server.on_start(|start| match start.shard {
+        1 => Err(ErrorKind::AddrInUse.into()),
+        _ => Ok(()),
+    });
+    assert_eq!(server.serve(lines).unwrap_err().kind(), ErrorKind::AddrInUse);
+}
+
 on_each_driver! {
     lines_come_back_on_every_shard
     a_panic_ends_its_connection_and_nothing_else
@@ -282,4 +319,6 @@ on_each_driver! {
     a_graceful_stop_has_a_deadline_and_a_stop_at_once_none
     half_a_close_still_gets_all_answers
     a_stream_given_to_another_task_is_ended_with_the_server
+    a_shard_has_tasks_and_sockets_of_its_own_from_its_start
+    a_shard_that_cannot_start_ends_the_server
 }
