@@ -156,9 +156,9 @@ impl Server {
         self
     }
 
-    /// What each shard does before any connection is served, such as to start tasks that end with
-    /// the server, or to bind sockets. It runs on the shard's thread, where its tasks and sockets are; several run in the order given.
-    /// An error of it ends the server.
+    /// What each shard does before any connection is served, such as to start tasks that end with the server, or to
+    /// bind sockets. It runs on the shard's thread, where its tasks and sockets are; several run in the order given. An
+    /// error of it ends the server.
     ///
     /// ```no_run
     /// use std::sync::Arc;
@@ -227,9 +227,10 @@ impl Server {
     /// nor that its peer has gone.
     ///
     /// What a handler returns as an error is counted, no more (in [`Stats`]: `TimedOut` as `write_timeouts` where it is
-    /// [a write's](mm_runtime::net::is_write_timeout), else as `idle_timeouts`; resets, broken pipes and unexpected ends as `socket_errors`; `ConnectionAborted`, which is what a connection's calls
-    /// give when the server has ended it, not again; everything else as `faults`). A handler that is to say more does
-    /// so before it returns; a panic is counted as one of `panics`.
+    /// [a write's](mm_runtime::net::is_write_timeout), else as `idle_timeouts`; resets, broken pipes and unexpected
+    /// ends as `socket_errors`; `ConnectionAborted`, which is what a connection's calls give when the server has ended
+    /// it, not again; everything else as `faults`). A handler that is to say more does so before it returns; a panic is
+    /// counted as one of `panics`.
     ///
     /// Tasks that a handler has [started](mm_runtime::task::spawn) do not end with it. When the server has stopped they
     /// are dropped where they wait. The shards have [met](mm_runtime::shards): [`Sharded`](mm_runtime::shards::Sharded)
