@@ -102,7 +102,7 @@ fn what_leaves_is_told_apart() {
         store(&mut client, &format!("unread-{number}"));
         read(&mut client, &format!("read-{number}"));
         for kind in ["read", "unread"] {
-            assert_eq!(client.ask(format!("touch {kind}-{number} -1\n")), "TOUCHED\n");
+            assert_eq!(client.ask(format!("mg {kind}-{number} T-1 u\n")), "HD\n");
         }
     }
     // Nobody asks for them: the search finds them, if it takes some time.

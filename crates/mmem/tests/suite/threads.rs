@@ -62,7 +62,7 @@ fn counters_are_the_sums_of_all_threads() {
         }
         assert_eq!(client.stat("", "curr_items"), count.to_string());
         let listed = client.lines_of("stats conns\n");
-        let states = listed.iter().filter(|line| line.contains(":secs_since_last_cmd ")).count();
+        let states = listed.iter().filter(|line| line.contains(":resps_waiting ")).count();
         assert_eq!(states, CLIENTS);
     }
 }
