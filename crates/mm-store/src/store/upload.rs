@@ -145,12 +145,14 @@ impl<S: Sharing> Store<S> {
         Ok(open)
     }
 
-    /// Where the upload's next bytes go; empty when it is complete.
+    /// Where the upload's next bytes go; empty when it is complete. `now_s` may be the time of the last call about the
+    /// upload: where the store has been told a later one since, that holds.
     ///
     /// # Errors
     /// [`PutError::NoMemory`]; the upload can then only be aborted.
     pub fn space<'a>(&'a mut self, upload: &'a mut Upload, now_s: u32) -> Result<&'a mut [u8], PutError> {
-        self.begin(now_s);
+        // A search that saw time go back would take what has expired for alive, and be done with it.
+        self.begin(now_s.max(self.now_s));
         if upload.filled == upload.piece_len() && upload.missing() != 0 {
             whole(|| self.next_extent(upload))?;
         }
@@ -434,5 +436,24 @@ impl<S: Sharing> Store<S> {
             }
         }
         self.commit(upload, self.now_s)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn time_does_not_go_back_where_an_upload_was_waited_for() {
+        let mut store = Store::<crate::Local>::open(&Config::new(1 << 20, 1)).unwrap();
+        let key = store.key(b"key").unwrap();
+        let mut upload = store.reserve(key, &Put::default(), 10, 5).unwrap();
+        store.maintain(1, 20);
+        assert_eq!(store.space(&mut upload, 5).map(|space| space.len()), Ok(10));
+        assert_eq!(store.now_s, 20);
+        assert_eq!(store.space(&mut upload, 21).map(|space| space.len()), Ok(10));
+        assert_eq!(store.now_s, 21);
+        store.abort(upload);
     }
 }
