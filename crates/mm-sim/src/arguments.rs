@@ -11,7 +11,8 @@ pub(crate) const USAGE: &str = "usage: cargo xtask sim ARGUMENTS
   --from N    the first of them (0); with 1000 or more, every marked path has to be reached
   --jobs J    run J of them at a time (as many as there are processors)
   --canary    make a mistake on purpose (lost-wake-up, dropped-byte, stale-read, leaked-buffer, pin-ignored,
-              expired-item-served, connection-closed-for-nothing, eviction-not-counted): it has to be caught
+              expired-item-served, connection-closed-for-nothing, eviction-not-counted, lent-memory-marked): it has to
+              be caught
   --hour      hours of items of all ages: how much memory the dead ones hold";
 
 /// What is to be done.

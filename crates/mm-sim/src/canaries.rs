@@ -27,6 +27,7 @@ pub const CANARIES: &[Canary] = &[
     Canary { name: "expired item served", shows_as: &["should hold nothing"] },
     Canary { name: "connection closed for nothing", shows_as: &["connections ended that nobody ended"] },
     Canary { name: "eviction not counted", shows_as: &["is gone, and"] },
+    Canary { name: "lent memory marked", shows_as: &["the store cannot be taken over"] },
 ];
 
 impl Canary {

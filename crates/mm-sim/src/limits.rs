@@ -94,6 +94,9 @@ pub const SPINS_MAX: u32 = 10_000;
 /// evicts. Seed 411, where they hold most, sees one in 30.
 pub const REFUSED_SHARE: u64 = 10;
 
+/// One server in so many that takes over fails when it has opened the store.
+pub const FAILED_TAKE_OVERS: u64 = 3;
+
 /// How often each marked path is reached in a run of a thousand seeds, at least.
 pub const MARK_MIN: u64 = 100;
 

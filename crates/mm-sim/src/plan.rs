@@ -49,6 +49,8 @@ pub(crate) struct ServerEnds {
     pub(crate) drain_after: u64,
     /// Executed requests after which another server takes its place, and again after as many. 0: none does.
     pub(crate) hand_over_after: u64,
+    /// The memory is that of a file, and the server that is started anew begins with what is in it.
+    pub(crate) is_in_file: bool,
 }
 
 /// Which requests.
@@ -152,8 +154,9 @@ impl Plan {
         let clock_jumps = some(&mut choices, 3, 2000);
         let unrest = unrest(&mut choices);
         let hand_over_after = if choices.one_in(3) { choices.between(500, 9000) } else { 0 };
-        let ends = ServerEnds { drain_after, hand_over_after };
         let populates = if choices.one_in(4) { 0 } else { choices.between(1, 20) };
+        let is_in_file = drain_after != 0 && choices.one_in(2);
+        let ends = ServerEnds { drain_after, hand_over_after, is_in_file };
         Self { config, settings, faults, clients, keys, work, manners, ends, unrest, clock_jumps, populates }
     }
 

@@ -3,21 +3,21 @@
 mod checks;
 mod explained;
 mod hand_over;
+mod start;
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::fmt;
 use std::panic::catch_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::{fmt, io};
 
 use mm_base::choice::Choices;
-use mm_memcached::{Framed, Memcached, NoHost, Shared as Common};
+use mm_memcached::{Framed, Shared as Common};
 use mm_runtime::driver::sim::{Faults, Network};
 use mm_server::Stop;
-use mm_server::process::successor::shareable_memory;
 use mm_server::simulation::{Simulation, Stepped};
-use mm_store::{Kept, KeptError, Sharing, Store, StoreHandles};
+use mm_store::{Kept, Sharing};
 
 use crate::checked::Checked;
 use crate::client::{Client, Ends, Room, Stage};
@@ -29,6 +29,7 @@ use crate::populating;
 use crate::requests::Requests;
 use crate::world::{Shared, World};
 use explained::Explained;
+use start::{Open, Start, kept_memory, own_store, shared_stores};
 
 /// What was wrong in a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,33 +103,6 @@ fn run_plan(seed: u64, show: Option<fn(&str)>) -> Result<Report, Failure> {
 fn panicked(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     format!("a panic: {}", text.or_else(|| panic.downcast_ref().copied()).unwrap_or("without a text"))
-}
-
-/// Opens the stores of a server, one handle for each shard, perhaps in memory that another server has left.
-type Open<S> = fn(&mm_store::Config, usize, Option<&Kept>) -> Result<Vec<Store<S>>, KeptError>;
-
-fn own_store(
-    config: &mm_store::Config,
-    _shards: usize,
-    kept: Option<&Kept>,
-) -> Result<Vec<Store>, KeptError> {
-    let store = match kept {
-        Some(kept) => Store::open_kept(config, kept)?,
-        None => Store::open(config).map_err(KeptError::System)?,
-    };
-    Ok(vec![store])
-}
-
-fn shared_stores(
-    config: &mm_store::Config,
-    shards: usize,
-    kept: Option<&Kept>,
-) -> Result<Vec<Store<mm_store::Shared>>, KeptError> {
-    let handles = match kept {
-        Some(kept) => StoreHandles::open_kept(config, shards, kept)?,
-        None => StoreHandles::open(config, shards).map_err(KeptError::System)?,
-    };
-    Ok((0..shards).filter_map(|_| handles.take()).collect())
 }
 
 struct Run<S: Sharing> {
@@ -247,19 +221,25 @@ impl<S: Sharing> Run<S> {
         })
     }
 
-    /// Drains the server and starts one with an empty store.
+    /// Drains the server and starts one: with an empty store, or with what the last has left in a file.
     fn begin_anew(&mut self) -> Result<(), String> {
         self.drained = true;
         // Those that had nothing under way when it was drained are closed, and no others have been so far.
         self.explained_so_far().check(&self.ends, self.network.happened().resets)?;
         self.stop()?;
         self.explained.forgive(&self.ends, self.network.happened().resets);
-        self.check_history()?;
-        self.world.borrow_mut().restart();
-        self.requests.restart();
-        self.kept = kept_memory(&self.plan)?;
-        let start = Start { network: &self.network, plan: &self.plan, seed: self.seed, open: self.open };
-        (self.simulation, self.common) = start.anew(self.kept.as_ref(), &self.world);
+        match self.kept.take() {
+            Some(kept) if self.plan.ends.is_in_file => self.begin_with(&kept)?,
+            _ => {
+                self.check_history()?;
+                self.world.borrow_mut().restart();
+                self.requests.restart();
+                self.kept = kept_memory(&self.plan)?;
+                let start =
+                    Start { network: &self.network, plan: &self.plan, seed: self.seed, open: self.open };
+                (self.simulation, self.common) = start.anew(self.kept.as_ref(), &self.world);
+            }
+        }
         let port = self.simulation.listen_datagrams(&Framed);
         self.writer = Writer::new(port, self.writer.sent(), self.plan.config.output_cap_bytes);
         Ok(())
@@ -427,63 +407,6 @@ impl<S: Sharing> Run<S> {
             explained.closed += stats.addresses_rejected.get();
         }
         explained
-    }
-}
-
-/// What a server starts with.
-struct Start<'a, S: Sharing> {
-    network: &'a Network,
-    plan: &'a Plan,
-    seed: u64,
-    open: Open<S>,
-}
-
-impl<S: Sharing> Start<'_, S> {
-    /// A server of its own.
-    fn anew(self, kept: Option<&Kept>, world: &Shared) -> (Simulation<Checked<S>>, Arc<Common>) {
-        let common = Common::new(self.plan.settings.clone(), self.plan.config.shards.get(), Box::new(NoHost));
-        let stores = self.stores(kept).expect("address space");
-        let service = factory(stores, &common, world);
-        let mut simulation = Simulation::on(self.network, &self.plan.config, self.seed, service);
-        simulation.set_unrest(self.plan.unrest);
-        (simulation, common)
-    }
-
-    fn stores(&self, kept: Option<&Kept>) -> Result<Vec<Store<S>>, KeptError> {
-        let items = &self.plan.settings.items;
-        let limit_bytes = usize::try_from(items.limit_bytes).unwrap_or(usize::MAX);
-        populating::forget();
-        let config = mm_store::Config {
-            evict: items.evicts,
-            populate: Some(populating::take),
-            ..mm_store::Config::new(limit_bytes, self.seed)
-        };
-        (self.open)(&config, self.plan.config.shards.get(), kept)
-    }
-}
-
-/// Makes the service of each shard.
-fn factory<S: Sharing>(
-    stores: Vec<Store<S>>,
-    common: &Arc<Common>,
-    world: &Shared,
-) -> impl Fn(&mm_server::Start) -> Checked<S> {
-    let stores = RefCell::new(stores);
-    move |start| {
-        let store = stores.borrow_mut().pop().expect("a handle for each shard");
-        Checked::new(Memcached::new(start, common, store), world, start.shard)
-    }
-}
-
-/// Memory that outlives a server, where one is to take another's place. On systems that have no such memory none does.
-fn kept_memory(plan: &Plan) -> Result<Option<Kept>, String> {
-    if plan.ends.hand_over_after == 0 {
-        return Ok(None);
-    }
-    match shareable_memory("mm-sim") {
-        Ok(memory) => Ok(Some(Kept::moved_to(memory))),
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
-        Err(error) => Err(format!("there is no memory that can be handed over: {error}")),
     }
 }
 

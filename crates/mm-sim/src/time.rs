@@ -14,8 +14,8 @@ pub(crate) struct Moment {
 
 impl Moment {
     /// The time `now` of a server that was first asked for something at `start_ms`.
-    pub(crate) fn new(now: Now, start_ms: u64) -> Self {
-        let now_s = 2 + (now.monotonic_ms - start_ms) / 1000;
+    pub(crate) fn new(now: Now, start_ms: i64) -> Self {
+        let now_s = 2 + now.monotonic_ms.saturating_sub_signed(start_ms) / 1000;
         Self {
             now_s: u32::try_from(now_s).unwrap_or(u32::MAX),
             unix_s: now.unix_s,
@@ -33,8 +33,9 @@ impl Moment {
     }
 
     /// When a server would have started that has reached this moment and as many seconds of the calendar more by now.
-    pub(crate) fn start_ms_after(&self, pause_s: u64, now: Now) -> u64 {
-        now.monotonic_ms.saturating_sub((u64::from(self.now_s) - 2 + pause_s) * 1000)
+    pub(crate) fn start_ms_after(&self, pause_s: u64, now: Now) -> i64 {
+        let passed_s = u64::from(self.now_s) - 2 + pause_s;
+        now.monotonic_ms.cast_signed() - (passed_s * 1000).cast_signed()
     }
 
     /// When an item given `exptime` expires; 0 for never. Up to 30 days count from now, more is a date.

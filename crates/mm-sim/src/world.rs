@@ -31,8 +31,9 @@ pub(crate) struct World {
     streams: Vec<Option<Stream>>,
     /// Requests in datagrams, by the address of the sender.
     pub(crate) letters: HashMap<SocketAddr, Letter>,
-    /// When the service was first asked for something.
-    start_ms: Option<u64>,
+    /// When the service was first asked for something, or would have been if it had served all the time that its store's
+    /// clock shows: that may be before all time.
+    start_ms: Option<i64>,
     /// Since when the service counts its seconds, as a date.
     began_unix_s: Option<u64>,
     /// When the store was left by the server before, and what it knew the time to be.
@@ -189,7 +190,7 @@ impl World {
     pub(crate) fn moment(&mut self, now: Now) -> Moment {
         let left = &mut self.left;
         let start_ms = self.start_ms.get_or_insert_with(|| match left.take() {
-            None => now.monotonic_ms,
+            None => now.monotonic_ms.cast_signed(),
             Some((then, moment)) => moment.start_ms_after(now.unix_s.saturating_sub(then.unix_s), now),
         });
         Moment::new(now, *start_ms).keep_calendar(&mut self.began_unix_s)

@@ -76,7 +76,7 @@ impl<S: Sharing> Core<S> {
         let mut core = Self::open_with(&config, sizes, shards, &mut Ground::of(kept.file()))?;
         let note = reading.take_bytes()?;
         core.take_over(&mut reading, mark)?;
-        if !kept.is_lent() {
+        if !kept.is_lent() || mm_base::canary!("lent memory marked", 1) {
             // From here on the memory is in use: should the process end as it is, nobody takes it for what was left.
             core.arena.set_mark(0);
         }
