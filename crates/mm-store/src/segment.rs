@@ -317,13 +317,13 @@ impl Segment {
 
     /// An item of `bytes` has an expiry now. Items that expire before the next search may wait for it up to
     /// `tolerance.late_s`, as long as they are not more than `tolerance.bytes`. Returns whether that search is to be
-    /// earlier than it was.
+    /// at another time than it was.
     #[inline]
     fn note_expiry<S: Sharing>(&self, expiry_s: u32, bytes: u32, tolerance: Tolerance) -> bool {
-        let before_s = self.sweep_at_s();
-        if expiry_s >= before_s {
+        if expiry_s >= self.sweep_at_s() {
             return false;
         }
+        let before_s = self.due_s();
         if expiry_s <= tolerance.now_s {
             self.searched_s.store(tolerance.now_s.saturating_add(1), Ordering::Relaxed);
         }
@@ -335,7 +335,7 @@ impl Segment {
         } else {
             lower::<S>(&self.sweep_at_s, expiry_s.saturating_add(tolerance.late_s));
         }
-        self.sweep_at_s() != before_s
+        self.due_s() != before_s
     }
 
     /// It is to be searched at `sweep_at_s`, if it was not to be earlier.

@@ -135,3 +135,13 @@ fn what_comes_expired_is_found_expired_for_a_second() {
     while store.maintain(64, 14) {}
     assert_eq!(store.stats().items, 0);
 }
+
+#[test]
+fn a_segment_whose_search_is_put_off_again_is_found_by_that() {
+    let mut store = Store::open(&Config::new(4 << 20, 1)).unwrap();
+    let put = Put { expiry_s: 1, ..Put::default() };
+    for now_s in 10..13 {
+        store.put(store.key(b"k").unwrap(), &put, b"v", now_s).unwrap();
+        store.verify().unwrap();
+    }
+}
