@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 
 use mm_base::choice::Choices;
 use mm_memcached::Settings;
+use mm_memcached::limits::COPY_MAX_BYTES;
 use mm_runtime::driver::sim::Faults;
 use mm_server::Config;
 use mm_server::simulation::Unrest;
@@ -165,7 +166,11 @@ impl Plan {
     pub(crate) fn refusals_max(&self, requests: u64) -> u64 {
         let least_mb = self.work.limits_mb.map_or(u64::MAX, |(least_mb, _)| least_mb);
         let limit_bytes = self.settings.items.limit_bytes.min(least_mb.saturating_mul(1 << 20));
-        match (self.clients * self.work.value_bytes_max) as u64 > limit_bytes {
+        let value_bytes = self.work.value_bytes_max;
+        // Short values are copied, others sent from where they are: an answer's last one may go past its cap.
+        let is_held = value_bytes > COPY_MAX_BYTES;
+        let answers_bytes = if is_held { self.config.output_cap_bytes + value_bytes } else { 0 };
+        match (self.clients * (value_bytes + answers_bytes)) as u64 > limit_bytes {
             _ if !self.settings.items.evicts => u64::MAX,
             true => requests / REFUSED_SHARE,
             false => 0,
