@@ -31,8 +31,8 @@ pub(crate) struct World {
     streams: Vec<Option<Stream>>,
     /// Requests in datagrams, by the address of the sender.
     pub(crate) letters: HashMap<SocketAddr, Letter>,
-    /// When the service was first asked for something, or would have been if it had served all the time that its store's
-    /// clock shows: that may be before all time.
+    /// When the service was first asked for something, or would have been if it had served all the time that its
+    /// store's clock shows: that may be before all time.
     start_ms: Option<i64>,
     /// Since when the service counts its seconds, as a date.
     began_unix_s: Option<u64>,
