@@ -24,7 +24,7 @@ use mm_runtime::shard::Shard;
 use mm_runtime::shards::Place;
 use mm_runtime::sys::socket::{ListenAddress, Listener};
 
-use crate::choice::{self, Chosen};
+use crate::choice::Chosen;
 use crate::control::{Control, StopOthers};
 use crate::datagrams::Framing;
 use crate::engine::{Engine, Parts};
@@ -74,7 +74,7 @@ impl Plan {
                 Ok(driver) => self.run_on(driver, factory, traps),
                 // The first ring could be made, or it was made by another user.
                 Err(error) => {
-                    let notice = Some(choice::instead(&error));
+                    let notice = Some(crate::choice::instead(&error));
                     let plan = Self { driver: Chosen { kind: Kind::Epoll, notice }, ..self };
                     plan.run_on(EpollDriver::new(options)?, factory, traps)
                 }
