@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mm_base::slab::Key;
 use rustix::buffer::spare_capacity;
@@ -15,7 +16,7 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 
 use super::readiness::{News, Outlook, Poller, ReadinessDriver, Role, System, Table};
-use super::spin::Spin;
+use super::spin::{Looked, Spin};
 use super::{Event, Kind, Waker};
 use crate::limits::EVENTS_MAX;
 
@@ -37,16 +38,18 @@ pub struct Epoll {
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 impl Epoll {
-    /// Looks for events for a while. `false`: in vain.
-    fn look(&mut self) -> io::Result<bool> {
-        let Some(looking) = self.spin.begin() else { return Ok(false) };
-        loop {
+    /// Looks for events for a while, then waits for them for what is left of the time.
+    fn look(&mut self, timeout: Option<&Timespec>) -> io::Result<()> {
+        let timeout = timeout.and_then(|timeout| Duration::try_from(*timeout).ok());
+        let mut spin = std::mem::take(&mut self.spin);
+        let looked = spin.look(timeout, || {
             self.take(Some(&AT_ONCE))?;
-            let found = !self.events.is_empty();
-            if found || looking.is_over() {
-                self.spin.end(found);
-                return Ok(found);
-            }
+            Ok(!self.events.is_empty())
+        });
+        self.spin = spin;
+        match looked? {
+            Looked::Found => Ok(()),
+            Looked::InVain(left) => self.take(left.and_then(|left| left.try_into().ok()).as_ref()),
         }
     }
 
@@ -116,7 +119,9 @@ impl Poller for Epoll {
         events: &mut Vec<Event>,
     ) -> io::Result<()> {
         self.events.clear();
-        if timeout == Some(&AT_ONCE) || !self.look()? {
+        if self.spin.is_on() && timeout != Some(&AT_ONCE) {
+            self.look(timeout)?;
+        } else {
             self.take(timeout)?;
         }
         for event in &self.events {

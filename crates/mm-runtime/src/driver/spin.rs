@@ -4,6 +4,7 @@
 //! processor time. How long to look adapts: half as long after looking in vain, down to a sixteenth, and twice as long
 //! after it paid.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 /// How long to look, between waits.
@@ -13,10 +14,13 @@ pub(super) struct Spin {
     present_us: u32,
 }
 
-/// One wait's looking.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Looking {
-    until: Instant,
+/// What has come of looking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Looked {
+    /// Something was found.
+    Found,
+    /// Nothing was, and so much of the wait's time is left (`None`: for ever).
+    InVain(Option<Duration>),
 }
 
 impl Spin {
@@ -25,31 +29,45 @@ impl Spin {
         (self.longest_us, self.present_us) = (longest_us, longest_us);
     }
 
-    /// Begins to look, if it is to be done.
+    /// Whether it looks at all.
     #[inline]
-    pub(super) fn begin(&self) -> Option<Looking> {
-        if self.longest_us == 0 {
-            return None;
-        }
-        Some(Looking { until: Instant::now() + Duration::from_micros(self.present_us.into()) })
+    pub(super) fn is_on(&self) -> bool {
+        self.longest_us != 0
     }
 
-    /// Whether something was found.
-    pub(super) fn end(&mut self, found: bool) {
+    /// Looks until `find` has found something, for a while that is no longer than the wait, whose `timeout` this is
+    /// (`None`: for ever).
+    ///
+    /// # Errors
+    /// What `find` says.
+    pub(super) fn look(
+        &mut self,
+        timeout: Option<Duration>,
+        mut find: impl FnMut() -> io::Result<bool>,
+    ) -> io::Result<Looked> {
+        let present = Duration::from_micros(self.present_us.into());
+        let longest = timeout.map_or(present, |timeout| timeout.min(present));
+        let since = Instant::now();
+        loop {
+            let found = find()?;
+            let looked = since.elapsed();
+            if found || looked >= longest {
+                self.adapt(found);
+                // A timer that is due must not wait for what has been looked besides.
+                let left = timeout.map(|timeout| timeout.saturating_sub(looked));
+                return Ok(if found { Looked::Found } else { Looked::InVain(left) });
+            }
+        }
+    }
+
+    /// Looks longer the next time if something was found, else less long.
+    fn adapt(&mut self, found: bool) {
         let shortest_us = (self.longest_us / 16).max(1);
         self.present_us = if found {
             self.present_us.saturating_mul(2).min(self.longest_us)
         } else {
             (self.present_us / 2).max(shortest_us)
         };
-    }
-}
-
-impl Looking {
-    /// Whether the time is over.
-    #[inline]
-    pub(super) fn is_over(self) -> bool {
-        Instant::now() >= self.until
     }
 }
 
@@ -60,16 +78,30 @@ mod tests {
     #[test]
     fn looking_in_vain_makes_it_shorter_and_success_longer() {
         let mut spin = Spin::default();
-        assert!(spin.begin().is_none());
+        assert!(!spin.is_on());
         spin.set_us(160);
+        assert!(spin.is_on());
         for expected in [80, 40, 20, 10, 10] {
-            spin.end(false);
+            assert_eq!(spin.look(None, || Ok(false)).unwrap(), Looked::InVain(None));
             assert_eq!(spin.present_us, expected);
         }
         for expected in [20, 40, 80, 160, 160] {
-            spin.end(true);
+            assert_eq!(spin.look(None, || Ok(true)).unwrap(), Looked::Found);
             assert_eq!(spin.present_us, expected);
         }
-        assert!(spin.begin().is_some());
+    }
+
+    #[test]
+    fn what_has_been_looked_is_taken_off_the_wait() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let mut spin = Spin::default();
+        spin.set_us(100);
+        let Looked::InVain(Some(left)) = spin.look(Some(HOUR), || Ok(false)).unwrap() else {
+            panic!("nothing was to be found, for a time")
+        };
+        assert!(left <= HOUR - Duration::from_micros(100), "{left:?}");
+        spin.set_us(u32::MAX);
+        let timeout = Some(Duration::from_micros(100));
+        assert_eq!(spin.look(timeout, || Ok(false)).unwrap(), Looked::InVain(Some(Duration::ZERO)));
     }
 }

@@ -21,6 +21,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mm_base::Now;
 use mm_base::slab::{Key, Slab};
@@ -36,7 +37,7 @@ use crate::sys::clock::Clock;
 use crate::sys::socket::{self, Listener, QUIETLY, StreamOptions};
 use crate::sys::uring::{INDEX_MAX, Operation, Ring, Tag, Wait};
 
-use super::spin::Spin;
+use super::spin::{Looked, Spin};
 use linger::Lingering;
 use output::Round;
 use source::{Marks, Source};
@@ -165,19 +166,19 @@ impl UringDriver {
         Ok(())
     }
 
-    /// Looks for completions for a while. `false`: in vain.
-    fn look(&mut self) -> io::Result<bool> {
-        let Some(looking) = self.spin.begin() else { return Ok(false) };
+    /// Looks for completions for a while. How to wait then.
+    fn look(&mut self, timeout: Option<Duration>) -> io::Result<Wait> {
         // What is to be sent is not kept back meanwhile.
         self.ring.enter(Wait::No)?;
-        loop {
-            let found = self.ring.has_news();
-            if found || looking.is_over() {
-                self.spin.end(found);
-                return Ok(found);
-            }
+        let Self { ring, spin, .. } = self;
+        let looked = spin.look(timeout, || {
             std::hint::spin_loop();
-        }
+            Ok(ring.has_news())
+        })?;
+        Ok(match looked {
+            Looked::Found => Wait::No,
+            Looked::InVain(left) => left.map_or(Wait::Endless, Wait::For),
+        })
     }
 
     /// Has the kernel close a listener now: connections to it are refused from then on.
@@ -252,12 +253,11 @@ impl Driver for UringDriver {
         if events.len() == EVENTS_MAX {
             return Ok(());
         }
-        if timeout_ms != Some(0) && self.look()? {
-            return self.enter(Wait::No, events);
-        }
-        let wait = match timeout_ms {
-            Some(0) => Wait::No,
-            Some(ms) => Wait::Milliseconds(ms.min(WAIT_MS_MAX)),
+        let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.min(WAIT_MS_MAX)));
+        let wait = match timeout {
+            Some(Duration::ZERO) => Wait::No,
+            timeout if self.spin.is_on() => self.look(timeout)?,
+            Some(timeout) => Wait::For(timeout),
             None => Wait::Endless,
         };
         self.enter(wait, events)

@@ -22,6 +22,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
@@ -38,9 +39,9 @@ pub(crate) use tag::{INDEX_MAX, Operation, Tag};
 /// `MSG_NOSIGNAL`, `MSG_DONTWAIT` and `MSG_WAITALL`: all of it at once, or an error that says how much.
 const SEND_FLAGS: i32 = 0x4000 | 0x40 | 0x100;
 
-/// How often the end of what is in flight is waited for in vain, each time at most [`DRAIN_MS`] milliseconds.
+/// How often the end of what is in flight is waited for in vain, each time for at most [`DRAIN`].
 const DRAIN_ROUNDS: u32 = 100;
-const DRAIN_MS: u64 = 50;
+const DRAIN: Duration = Duration::from_millis(50);
 
 /// How large a ring's parts are. Small ones make rare things common, for tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +63,8 @@ pub(crate) enum Wait {
     No,
     /// Until there is one.
     Endless,
-    /// Until there is one, or so many milliseconds have passed.
-    Milliseconds(u64),
+    /// Until there is one, or so much time has passed.
+    For(Duration),
 }
 
 /// Something the kernel has finished, or a part of what it does until it is cancelled.
@@ -299,9 +300,8 @@ impl Ring {
                 if idle { Ok(0) } else { self.queues.submit() }
             }
             Wait::Endless => self.queues.submit_and_wait(1),
-            Wait::Milliseconds(milliseconds) => {
-                let nanoseconds = u32::try_from(milliseconds % 1000).unwrap_or(0) * 1_000_000;
-                let time = Timespec::new().sec(milliseconds / 1000).nsec(nanoseconds);
+            Wait::For(timeout) => {
+                let time = Timespec::from(timeout);
                 self.queues.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&time))
             }
         };
@@ -440,7 +440,7 @@ impl Ring {
         let mut vain = 0;
         while vain < DRAIN_ROUNDS {
             let before = self.in_flight;
-            let wait = if self.in_flight == 0 { Wait::No } else { Wait::Milliseconds(DRAIN_MS) };
+            let wait = if self.in_flight == 0 { Wait::No } else { Wait::For(DRAIN) };
             let entered = self.enter(wait).is_ok();
             // What has been accepted meanwhile is closed here.
             while self.next().is_some() {}

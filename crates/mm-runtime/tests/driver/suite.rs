@@ -263,6 +263,18 @@ pub(crate) fn looking_before_sleeping_misses_nothing<W: World>() {
     assert_eq!(receive_all(&mut world, stream).0, b"ping");
 }
 
+/// For drivers in real time.
+pub(crate) fn looking_before_sleeping_ends_in_time<W: World>() {
+    let mut world = W::new(false);
+    let (longest_ms, mut events) = (PATIENCE_MS / 2, Vec::new());
+    world.driver().set_spin_us(u32::try_from(longest_ms * 1000).unwrap());
+    let before = world.driver().now().monotonic_ms;
+    world.driver().poll(Some(30), &mut events).unwrap();
+    let waited = world.driver().now().monotonic_ms - before;
+    assert!(events.is_empty());
+    assert!((29..longest_ms).contains(&waited), "waited {waited} ms");
+}
+
 pub(crate) fn a_wait_ends_in_time<W: World>() {
     let mut world = W::new(false);
     let mut events = Vec::new();

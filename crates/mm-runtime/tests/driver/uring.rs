@@ -34,6 +34,7 @@ mod tcp {
     crate::driver_suite! { super::Tcp<super::UringDriver>:
         urgent_bytes_keep_nothing_back
         looking_before_sleeping_misses_nothing
+        looking_before_sleeping_ends_in_time
         a_released_stream_goes_on_elsewhere
     }
 }
