@@ -1,10 +1,11 @@
 //! The system calls of the runtime, behind types that own what they return.
 //!
-//! Everything but `io_uring` and a thread's priority goes through rustix, whose interface is safe except for what takes
-//! descriptors by number.
+//! Everything but `io_uring`, a thread's priority and its descriptors goes through rustix, whose interface is safe
+//! except for what takes descriptors by number.
 
 pub mod affinity;
 pub mod clock;
+pub mod descriptors;
 #[cfg(any(
     target_vendor = "apple",
     target_os = "freebsd",

@@ -10,15 +10,16 @@ use mm_runtime::offload;
 use mm_runtime::task::{Name, Options, spawn_with};
 
 /// A log: lines of text, each written whole. Clones are the same log.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Log {
     sink: Arc<Sink>,
 }
 
-#[derive(Default)]
 enum Sink {
-    #[default]
-    StandardError,
+    StandardError {
+        /// What each line begins with.
+        prefix: String,
+    },
     Call(Box<dyn Fn(&str) + Send + Sync>),
     File {
         path: PathBuf,
@@ -26,10 +27,16 @@ enum Sink {
     },
 }
 
+impl Default for Log {
+    fn default() -> Self {
+        Self::stderr()
+    }
+}
+
 impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.sink {
-            Sink::StandardError => f.write_str("Log(standard error)"),
+            Sink::StandardError { .. } => f.write_str("Log(standard error)"),
             Sink::Call(_) => f.write_str("Log(a function)"),
             Sink::File { path, .. } => write!(f, "Log({})", path.display()),
         }
@@ -40,7 +47,13 @@ impl Log {
     /// Lines go to the standard error. That it may be closed does not matter.
     #[must_use]
     pub fn stderr() -> Self {
-        Self::default()
+        Self::stderr_after("")
+    }
+
+    /// As [`stderr`](Self::stderr), each line after `prefix`: the program's name, say.
+    #[must_use]
+    pub fn stderr_after(prefix: impl Into<String>) -> Self {
+        Self { sink: Arc::new(Sink::StandardError { prefix: prefix.into() }) }
     }
 
     /// Each line is given to this, without its end, from any thread.
@@ -59,10 +72,15 @@ impl Log {
         Ok(Self { sink: Arc::new(Sink::File { path, file }) })
     }
 
+    /// A thread that has no descriptors but the standard ones can write lines.
+    pub(crate) fn needs_no_file(&self) -> bool {
+        matches!(*self.sink, Sink::StandardError { .. })
+    }
+
     /// Writes one line. May block, so no shard calls it. What cannot be written is lost.
     pub fn write(&self, line: &str) {
         match &*self.sink {
-            Sink::StandardError => drop(writeln!(io::stderr(), "{line}")),
+            Sink::StandardError { prefix } => drop(writeln!(io::stderr(), "{prefix}{line}")),
             Sink::Call(write) => write(line),
             Sink::File { file, .. } => {
                 let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,7 +9,7 @@ use std::io;
 
 use mm_base::Now;
 use mm_runtime::sys::clock::Clock;
-use mm_runtime::sys::priority;
+use mm_runtime::sys::{descriptors, priority};
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
@@ -192,6 +192,15 @@ const WHEN_USED: MlockAllFlags = MlockAllFlags::empty();
 /// The system refuses, or has no call for it (anything but Linux).
 pub fn give_way() -> io::Result<()> {
     priority::give_way()
+}
+
+/// Leaves the process's descriptors to its other threads: the calling thread keeps the first three only. The system
+/// calls of a shard that nobody shares them with are cheaper ([`descriptors::stop_sharing`]).
+///
+/// # Errors
+/// The system refuses, or has no call for it (Linux before 5.9, or anything else).
+pub fn stop_sharing_descriptors() -> io::Result<()> {
+    descriptors::stop_sharing()
 }
 
 /// The time, as the shards of this process take it.

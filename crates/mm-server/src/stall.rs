@@ -7,6 +7,7 @@ use mm_runtime::stall::{Stalled, Watcher};
 
 use crate::Log;
 use crate::limits::STALL_LOOKS;
+use crate::process;
 
 /// The shards' watchers, and whether they are needed.
 #[derive(Debug, Default)]
@@ -56,6 +57,9 @@ impl Watch {
 
     /// Looks at the shards until that is over: several times per `limit_ms`.
     pub(crate) fn run(&self, limit_ms: u32, log: &Log) {
+        if log.needs_no_file() {
+            let _shared = process::stop_sharing_descriptors();
+        }
         let began = Instant::now();
         let pause = Duration::from_millis(u64::from((limit_ms / STALL_LOOKS).max(1)));
         let mut state = self.lock();

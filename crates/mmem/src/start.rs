@@ -441,7 +441,6 @@ fn server_config(config: &Config) -> Result<server::Config, Refusal> {
     let driver = DriverChoice::named(name)
         .map_err(|what| Refusal::new(exit::USAGE, format!("--driver {name}: {what}")))?;
     let service = &config.service;
-    let program = config.name.as_str();
     Ok(server::Config {
         driver,
         spin_us: service.spin_us,
@@ -450,7 +449,7 @@ fn server_config(config: &Config) -> Result<server::Config, Refusal> {
         refusal: service.refuses_when_full.then_some(REFUSAL),
         idle_timeout_ms: config.idle_timeout_ms(),
         backlog: config.listening.backlog,
-        log: Log::to(move |line| say(&format!("{program}: {line}"))),
+        log: Log::stderr_after(format!("{}: ", config.name.as_str())),
         stall_ms: NonZeroU32::new(STALL_MS),
         ..server::Config::default()
     })

@@ -1,6 +1,8 @@
 //! Several threads over one store: what clients of one do, clients of all see; what each counts is told as a sum.
 
-use crate::world::{Client, Server};
+use std::fs;
+
+use crate::world::{Client, Server, eventually};
 
 const CLIENTS: usize = 6;
 
@@ -107,4 +109,23 @@ fn values_that_are_refused_or_come_in_pieces() {
     assert_eq!(clients[0].stat("", "store_too_large"), (3 * CLIENTS).to_string());
     assert_eq!(clients[0].stat("", "curr_items"), count);
     assert_eq!(clients[0].stat("", "store_no_memory"), "0");
+}
+
+/// How many descriptors each thread of a process has that is not the first.
+fn descriptors_of_others(pid: u32) -> Vec<usize> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|thread| thread.unwrap());
+    let others = threads.filter(|thread| thread.file_name() != pid.to_string().as_str());
+    others.map(|thread| fs::read_dir(thread.path().join("fd")).unwrap().count()).collect()
+}
+
+#[test]
+fn an_only_shard_shares_its_descriptors_with_no_other_thread() {
+    let server = Server::start("descriptors", "mmem -p -1 -t 1");
+    let mut client = Client::connect(&server);
+    assert_eq!(client.ask("version\n"), "VERSION 1.6.45\n");
+    let counts = eventually(|| {
+        let counts = descriptors_of_others(server.child.id());
+        counts.iter().all(|&count| count <= 3).then_some(counts)
+    });
+    assert!(!counts.is_empty(), "there are helpers to look at");
 }
