@@ -123,7 +123,7 @@ impl<S: Sharing> Memcached<S> {
         }
     }
 
-    /// The store, to be looked at by tests.
+    /// The store, to be looked at.
     #[must_use]
     pub fn store(&self) -> &Store<S> {
         &self.store

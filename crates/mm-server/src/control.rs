@@ -82,6 +82,17 @@ pub(crate) enum Phase {
     Ended,
 }
 
+/// How far the shards are with their start.
+#[derive(Debug, Default)]
+struct Begun {
+    /// How many shards but the first have what they start with.
+    ready: usize,
+    /// Whether one of those has ended.
+    one_has_ended: bool,
+    /// Whether the first has begun; `None` as long as nobody knows.
+    first: Option<bool>,
+}
+
 /// Shared by all shards.
 pub(crate) struct Control {
     /// 0: serve; else a [`Stop`].
@@ -96,9 +107,8 @@ pub(crate) struct Control {
     loads: Box<[AtomicUsize]>,
     origins: Origins,
     wakers: Mutex<Vec<(usize, Waker)>>,
-    /// Whether the first shard has begun; `None` as long as nobody knows.
-    first: Mutex<Option<bool>>,
-    first_known: Condvar,
+    begun: Mutex<Begun>,
+    begun_changed: Condvar,
     /// The listening sockets, of which the shards have others: they are there as long as there is this one.
     listening: Mutex<Option<Handed>>,
     /// What the server leaves, when it has ended.
@@ -116,8 +126,8 @@ impl Control {
             loads: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             origins: Origins::default(),
             wakers: Mutex::new(Vec::new()),
-            first: Mutex::new(None),
-            first_known: Condvar::new(),
+            begun: Mutex::default(),
+            begun_changed: Condvar::new(),
             listening: Mutex::new(None),
             handed: Mutex::new(None),
             stats: (0..shards).map(|_| Stats::default()).collect(),
@@ -144,25 +154,53 @@ impl Control {
         wakers.iter().filter(wanted).for_each(|(_, waker)| waker.wake());
     }
 
-    /// The first shard has its service, or (`false`) will never have one. What was said first counts.
-    pub(crate) fn first_has_begun(&self, has_begun: bool) {
-        self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(has_begun);
-        self.first_known.notify_all();
+    fn begun(&self) -> MutexGuard<'_, Begun> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A shard has its service. Waits until the first one has; `false` if that will never have one, and why that is so
-    /// is said there.
+    /// Waits until it is known whether the shards begin.
+    fn wait_for_begun<T>(&self, known: impl Fn(&Begun) -> Option<T>) -> T {
+        let mut begun = self.begun();
+        loop {
+            if let Some(known) = known(&begun) {
+                return known;
+            }
+            begun = self.begun_changed.wait(begun).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The first shard has begun, or (`false`) will never do so. What was said first counts.
+    pub(crate) fn first_has_begun(&self, has_begun: bool) {
+        self.begun().first.get_or_insert(has_begun);
+        self.begun_changed.notify_all();
+    }
+
+    /// Another shard than the first will never begin, or has ended.
+    fn other_has_ended(&self) {
+        self.begun().one_has_ended = true;
+        self.begun_changed.notify_all();
+    }
+
+    /// For the first shard, before it does what cannot be taken back: waits until all others have what they start with.
+    /// `false` if one will never have that, and why that is so is said there.
+    pub(crate) fn others_may_begin(&self) -> bool {
+        let others = self.shards() - 1;
+        self.wait_for_begun(|begun| match begun {
+            Begun { one_has_ended: true, .. } => Some(false),
+            Begun { ready, .. } => (*ready == others).then_some(true),
+        })
+    }
+
+    /// A shard has what it starts with. Waits until the first one has begun, which this is the news of where it is that
+    /// one; `false` if it will never do so, and why that is so is said there.
     pub(crate) fn may_begin(&self, shard: usize) -> bool {
         if shard == 0 {
             self.first_has_begun(true);
+        } else {
+            self.begun().ready += 1;
+            self.begun_changed.notify_all();
         }
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(has_begun) = *first {
-                return has_begun;
-            }
-            first = self.first_known.wait(first).unwrap_or_else(PoisonError::into_inner);
-        }
+        self.wait_for_begun(|begun| begun.first)
     }
 
     /// How many dumps have been asked for so far.
@@ -289,6 +327,8 @@ impl Drop for StopOthers {
         if self.shard == 0 {
             // It may have failed before it had a service.
             self.control.first_has_begun(false);
+        } else {
+            self.control.other_has_ended();
         }
         self.control.reached(self.shard, Phase::Ended);
     }
@@ -331,6 +371,29 @@ mod tests {
         assert!(control.may_begin(0));
         drop(StopOthers { control: Arc::clone(&control), shard: 0 });
         assert!(control.may_begin(1), "it had begun");
+    }
+
+    #[test]
+    fn the_first_shard_waits_for_all_others_or_the_failure_of_one() {
+        let control = Arc::new(Control::new(3));
+        std::thread::scope(|scope| {
+            let others = [1, 2].map(|shard| {
+                let control = Arc::clone(&control);
+                scope.spawn(move || control.may_begin(shard))
+            });
+            assert!(control.others_may_begin());
+            assert_eq!(control.begun().ready, 2);
+            control.may_begin(0);
+            assert!(others.into_iter().all(|other| other.join().unwrap()));
+        });
+        let control = Arc::new(Control::new(3));
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| control.may_begin(1));
+            drop(StopOthers { control: Arc::clone(&control), shard: 2 });
+            assert!(!control.others_may_begin());
+            drop(StopOthers { control: Arc::clone(&control), shard: 0 });
+            assert!(!other.join().unwrap());
+        });
     }
 
     #[test]

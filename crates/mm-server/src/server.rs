@@ -23,7 +23,7 @@ use crate::{Config, Handle, Service, Start, Stats, Stop};
 
 mod plan;
 
-use plan::{Factory, OnStart, Plan};
+use plan::{Factory, First, OnStart, Plan};
 
 /// A server: where it listens, and by which rules.
 ///
@@ -248,12 +248,12 @@ impl Server {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
         let handler = Arc::new(handler);
-        self.run(&|_start| Ok((NoService, Some(spawner(Arc::clone(&handler))))))
+        self.run(&|_start| Ok((NoService, Some(spawner(Arc::clone(&handler))))), |_, _| Ok(()))
     }
 
     /// Serves until stopped, by services: `factory` makes one for each shard, on the shard's thread. The first
-    /// shard is the calling thread. No shard accepts, reads or answers anything before the first one's service is made,
-    /// so that cannot wait for what another shard is to do.
+    /// shard is the calling thread. No shard accepts, reads or answers anything before all services are made, so that
+    /// making one cannot wait for what another shard is to do.
     ///
     /// # Errors
     /// The system has no resources to start with, or a shard cannot go on.
@@ -261,8 +261,8 @@ impl Server {
         self.try_serve_with(|start| Ok(factory(start)))
     }
 
-    /// As [`serve_with`](Self::serve_with), with services that may fail to start: one failure ends the server. Where
-    /// the first shard's fails, nothing has been done with any connection.
+    /// As [`serve_with`](Self::serve_with), with services that may fail to start: one failure ends the server, and
+    /// nothing has been done with any connection.
     ///
     /// # Errors
     /// The factory's, too.
@@ -270,11 +270,29 @@ impl Server {
         self,
         factory: impl Fn(&Start) -> io::Result<S> + Sync,
     ) -> io::Result<Summary> {
-        self.run(&|start| Ok((factory(start)?, None)))
+        self.try_serve_begun_by(factory, |_start, _service| Ok(()))
+    }
+
+    /// As [`try_serve_with`](Self::try_serve_with), with a last step between the start and serving: when every shard
+    /// has its driver and its service, `begin` is called on the first one's thread. It is the place for what cannot be
+    /// taken back, such as to tell others that this server serves, or to take what another start could have had.
+    ///
+    /// # Errors
+    /// Those of `begin`, too; then nothing has been done with any connection.
+    pub fn try_serve_begun_by<S: Service>(
+        self,
+        factory: impl Fn(&Start) -> io::Result<S> + Sync,
+        begin: impl FnOnce(&Start, &S) -> io::Result<()>,
+    ) -> io::Result<Summary> {
+        self.run(&|start| Ok((factory(start)?, None)), begin)
     }
 
     /// Runs all shards until the server stops.
-    fn run<S: Service>(self, factory: &(impl Factory<S> + Sync)) -> io::Result<Summary> {
+    fn run<S: Service>(
+        self,
+        factory: &(impl Factory<S> + Sync),
+        begin: impl FnOnce(&Start, &S) -> io::Result<()>,
+    ) -> io::Result<Summary> {
         let exchange = Arc::new(Exchange::new(self.config.shards.get()));
         let watch = Arc::new(Watch::default());
         let mut plans = self.plans(&exchange, &watch)?;
@@ -308,7 +326,7 @@ impl Server {
                     self.control.first_has_begun(false);
                 })?);
             }
-            let mut ended = first.run(factory, traps);
+            let mut ended = first.run(factory, Some(First { traps, begin: Box::new(begin) }));
             for other in others {
                 let other = other.join().unwrap_or_else(|_| Err(io::Error::other("a shard has panicked")));
                 ended = ended.and(other);

@@ -227,7 +227,7 @@ impl Memory {
         file.write_all(book)?;
         file.sync_all()?;
         fs::rename(&beside, path)?;
-        sync_folder(path)
+        folder_of(path)?.sync_all()
     }
 }
 
@@ -244,16 +244,18 @@ fn read_book(path: &Path) -> io::Result<Option<Vec<u8>>> {
 
 /// Removes the book, if there is one, for good before anything else is done.
 fn remove_book(path: &Path) -> io::Result<()> {
+    // Where it cannot be opened the book is to stay.
+    let folder = folder_of(path)?;
     match fs::remove_file(path) {
-        Ok(()) => sync_folder(path),
+        Ok(()) => folder.sync_all(),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// Has the system keep the names in a file's folder as they are.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or_else(|| Path::new("/")))?.sync_all()
+/// The folder of a file, to have the system keep the names in it as they are.
+fn folder_of(path: &Path) -> io::Result<File> {
+    File::open(path.parent().unwrap_or_else(|| Path::new("/")))
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

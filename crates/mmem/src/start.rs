@@ -5,7 +5,7 @@ use std::io;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use mainmemory::server::process::background::{self, Detachment, Role};
 use mainmemory::server::process::successor::Predecessor;
@@ -230,34 +230,30 @@ fn serve_once(
         predecessor: Mutex::new(predecessor),
         is_new,
         flags: &flags,
+        notices: OnceLock::new(),
         is_called_off: AtomicBool::new(false),
     };
     let store_config = store_config(config, random_seed());
     let no_memory = |error| system(&format!("-m {}", store_config.limit_bytes >> 20), &error);
     let served = if shards == 1 {
-        server.try_serve_with(|start| {
+        let make = |start: &Start| {
             let open = || Store::open(&store_config);
             let opened = memory.open_store(open, |kept| Store::open_kept(&store_config, kept), shared);
-            let (mut store, notices) =
-                opened.map_err(|error| io::Error::other(no_memory(error).to_string()))?;
-            // Before memory is populated up to it.
-            shared.resume_limit(&mut store);
-            beginning.begin(start, &notices, &store)?;
+            let (store, notices) = opened.map_err(|error| io::Error::other(no_memory(error).to_string()))?;
+            beginning.notices.get_or_init(|| notices);
             Ok(Memcached::new(start, shared, store))
-        })
+        };
+        server.try_serve_begun_by(make, |start, service| beginning.begin(start, service.store()))
     } else {
         let open = || StoreHandles::open(&store_config, shards);
         let open_kept = |kept: &_| StoreHandles::open_kept(&store_config, shards, kept);
-        let opened = memory.open_store(open, open_kept, shared);
-        let (handles, notices) = opened.map_err(no_memory)?;
-        server.try_serve_with(|start| {
-            let mut store =
-                handles.take().ok_or_else(|| io::Error::other("more shards than were asked for"))?;
-            // Before memory is populated up to it.
-            shared.resume_limit(&mut store);
-            beginning.begin(start, &notices, &store)?;
+        let (handles, notices) = memory.open_store(open, open_kept, shared).map_err(no_memory)?;
+        beginning.notices.get_or_init(|| notices);
+        let make = |start: &Start| {
+            let store = handles.take().ok_or_else(|| io::Error::other("more shards than were asked for"))?;
             Ok(Memcached::new(start, shared, store))
-        })
+        };
+        server.try_serve_begun_by(make, |start, service| beginning.begin(start, service.store()))
     };
     match served {
         Err(error) if !beginning.is_called_off.load(Ordering::Relaxed) => {
@@ -267,7 +263,7 @@ fn serve_once(
     }
 }
 
-/// What the first shard does when it has its store, before anybody is served.
+/// What the first shard does when all have what they start with, before anybody is served.
 struct Beginning<'a> {
     config: &'a Config,
     greeting: Vec<String>,
@@ -276,20 +272,19 @@ struct Beginning<'a> {
     predecessor: Mutex<Option<Predecessor>>,
     is_new: bool,
     flags: &'a SignalFlags,
+    /// What an operator should know of the memory.
+    notices: OnceLock<Vec<String>>,
     /// Whether nobody is to be served any more.
     is_called_off: AtomicBool,
 }
 
 impl Beginning<'_> {
-    /// Says what an operator should know, `notices` too, and that this process serves. The file of `-P` is written here
+    /// Says what an operator should know, and that this process serves. The file of `-P` is written here
     /// and not before: a start that fails must leave it to the server that runs.
     ///
     /// # Errors
     /// The system's; then nobody is to be served.
-    fn begin<S: Sharing>(&self, start: &Start, notices: &[String], store: &Store<S>) -> io::Result<()> {
-        if start.shard != 0 {
-            return Ok(());
-        }
+    fn begin<S: Sharing>(&self, start: &Start, store: &Store<S>) -> io::Result<()> {
         let process = &self.config.process;
         let predecessor = self.predecessor.lock().unwrap_or_else(PoisonError::into_inner).take();
         match self.pid_file.map(PidFile::write) {
@@ -303,7 +298,7 @@ impl Beginning<'_> {
         if let Some(notice) = &start.notice {
             self.say(&format!("shard {}: {notice}", start.shard));
         }
-        notices.iter().for_each(|notice| self.say(notice));
+        self.notices.get().into_iter().flatten().for_each(|notice| self.say(notice));
         if let Some(mut predecessor) = predecessor {
             if process.daemon && !process.dumps_core {
                 background::leave_folder()?;

@@ -5,7 +5,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use mm_base::buffer::Pool;
-use mm_runtime::driver::Kind;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use mm_runtime::driver::epoll::EpollDriver;
 #[cfg(any(
@@ -20,6 +19,7 @@ use mm_runtime::driver::poll::PollDriver;
 use mm_runtime::driver::sockets::Sockets;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 use mm_runtime::driver::uring::UringDriver;
+use mm_runtime::driver::{Driver, Kind};
 use mm_runtime::shard::Shard;
 use mm_runtime::shards::Place;
 use mm_runtime::sys::socket::{ListenAddress, Listener};
@@ -42,6 +42,15 @@ impl<S, F: Fn(&Start) -> io::Result<(S, Option<Spawn>)>> Factory<S> for F {}
 /// What a shard does before it serves.
 pub(super) type OnStart = Arc<dyn Fn(&Start) -> io::Result<()> + Send + Sync>;
 
+/// The last step before the shards serve.
+pub(super) type Begin<'a, S> = Box<dyn FnOnce(&Start, &S) -> io::Result<()> + 'a>;
+
+/// What the first shard does besides.
+pub(super) struct First<'a, S> {
+    pub(super) traps: Option<Traps>,
+    pub(super) begin: Begin<'a, S>,
+}
+
 /// What a shard starts with.
 pub(super) struct Plan {
     pub(super) shard: usize,
@@ -61,26 +70,30 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Runs the shard on this thread until the server stops. However it ends, the others then end too.
-    pub(super) fn run<S: Service>(self, factory: &impl Factory<S>, traps: Option<Traps>) -> io::Result<()> {
+    pub(super) fn run<S: Service>(
+        self,
+        factory: &impl Factory<S>,
+        first: Option<First<'_, S>>,
+    ) -> io::Result<()> {
         let _stop = StopOthers { control: Arc::clone(&self.control), shard: self.shard };
         if self.config.pinned {
             mm_runtime::sys::affinity::pin(self.shard)?;
         }
         let options = self.config.stream;
         match self.driver.kind {
-            Kind::Poll => self.run_on(PollDriver::new(options)?, factory, traps),
+            Kind::Poll => self.run_on(PollDriver::new(options)?, factory, first),
             #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
             Kind::Uring => match UringDriver::new(options) {
-                Ok(driver) => self.run_on(driver, factory, traps),
+                Ok(driver) => self.run_on(driver, factory, first),
                 // The first ring could be made, or it was made by another user.
                 Err(error) => {
                     let notice = Some(crate::choice::instead(&error));
                     let plan = Self { driver: Chosen { kind: Kind::Epoll, notice }, ..self };
-                    plan.run_on(EpollDriver::new(options)?, factory, traps)
+                    plan.run_on(EpollDriver::new(options)?, factory, first)
                 }
             },
             #[cfg(any(target_os = "linux", target_os = "android"))]
-            Kind::Epoll => self.run_on(EpollDriver::new(options)?, factory, traps),
+            Kind::Epoll => self.run_on(EpollDriver::new(options)?, factory, first),
             #[cfg(any(
                 target_vendor = "apple",
                 target_os = "freebsd",
@@ -88,7 +101,7 @@ impl Plan {
                 target_os = "netbsd",
                 target_os = "openbsd"
             ))]
-            Kind::Kqueue => self.run_on(KqueueDriver::new(options)?, factory, traps),
+            Kind::Kqueue => self.run_on(KqueueDriver::new(options)?, factory, first),
             other => {
                 Err(io::Error::new(io::ErrorKind::Unsupported, format!("this system has no driver {other}")))
             }
@@ -100,7 +113,7 @@ impl Plan {
         self,
         driver: D,
         factory: &impl Factory<S>,
-        traps: Option<Traps>,
+        first: Option<First<'_, S>>,
     ) -> io::Result<()>
     where
         D: Sockets<Socket = OwnedFd, Listener = Listener> + 'static,
@@ -138,6 +151,14 @@ impl Plan {
         executor.enter(|| drop(place.join()));
         let (service, handler) = executor.enter(|| factory(&start))?;
         executor.enter(|| starts.iter().try_for_each(|begin| begin(&start)))?;
+        let mut traps = None;
+        if let Some(first) = first {
+            if !control.others_may_begin() {
+                return Ok(());
+            }
+            executor.enter(|| (first.begin)(&start, &service))?;
+            traps = first.traps;
+        }
         if !control.may_begin(shard) {
             return Ok(());
         }
@@ -146,17 +167,7 @@ impl Plan {
             runner.executor().enter(|| engine.set_handler(spawn))?;
         }
         engine.take_in(carried);
-        let streams = listeners.len();
-        for listener in listeners {
-            engine.add_listener(&mut *runner.driver(), listener)?;
-        }
-        for (place, (socket, framing)) in datagrams.into_iter().enumerate() {
-            let port = match socket.address() {
-                ListenAddress::Ip(address) => address.port(),
-                ListenAddress::Unix(..) => 0,
-            };
-            engine.add_datagrams(&mut *runner.driver(), socket, (framing, port, streams + place))?;
-        }
+        listen(&mut engine, &mut *runner.driver(), listeners, datagrams)?;
         if let Some(traps) = traps {
             engine.set_signals(Signals::attach(&mut *runner.driver(), traps)?);
         }
@@ -164,4 +175,25 @@ impl Plan {
         runner.end_with(|driver| drop(engine.end(driver)));
         ended
     }
+}
+
+/// Has the engine listen on these sockets.
+fn listen<S: Service, D: Driver<Listener = Listener>>(
+    engine: &mut Engine<S, D>,
+    driver: &mut D,
+    listeners: Vec<Listener>,
+    datagrams: Vec<(Listener, &'static dyn Framing)>,
+) -> io::Result<()> {
+    let streams = listeners.len();
+    for listener in listeners {
+        engine.add_listener(driver, listener)?;
+    }
+    for (place, (socket, framing)) in datagrams.into_iter().enumerate() {
+        let port = match socket.address() {
+            ListenAddress::Ip(address) => address.port(),
+            ListenAddress::Unix(..) => 0,
+        };
+        engine.add_datagrams(driver, socket, (framing, port, streams + place))?;
+    }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mm_server::datagrams::Bare;
-use mm_server::{Carried, Config, Handed, Server, Stop};
+use mm_server::{Carried, Config, Handed, Server, Start, Stop};
 
 use crate::running::{PATIENCE, Running, Settings, exchange, expect, on_each_driver};
 use crate::toy::Toy;
@@ -118,6 +118,36 @@ fn nobody_is_served_before_the_first_shard_has_begun(settings: Settings) {
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         expect(client, "once\n");
         exchange(client, b"echo again\n", "again\n");
+    }
+}
+
+#[test]
+fn the_last_step_waits_for_all_shards_and_is_not_taken_where_one_fails() {
+    let shards = std::num::NonZeroUsize::new(3).unwrap();
+    for failing in [None, Some(1), Some(2)] {
+        let config = Config { shards, ..crate::running::epoll() };
+        let (made, begun) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let make = |start: &Start| {
+            if start.shard != 0 {
+                while made.load(Ordering::Relaxed) == 0 {
+                    std::thread::yield_now();
+                }
+            }
+            if Some(start.shard) == failing {
+                return Err(std::io::Error::other("a late shard fails"));
+            }
+            made.fetch_add(1, Ordering::Relaxed);
+            Ok(Toy::new(start))
+        };
+        let ended = Server::new(config).try_serve_begun_by(make, |start, _service| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            assert_eq!((start.shard, made.load(Ordering::Relaxed)), (0, 3));
+            Err(std::io::Error::other("the last step fails"))
+        });
+        let (why, times) =
+            if failing.is_some() { ("a late shard fails", 0) } else { ("the last step fails", 1) };
+        assert_eq!(ended.unwrap_err().to_string(), why);
+        assert_eq!(begun.load(Ordering::Relaxed), times);
     }
 }
 

@@ -1,6 +1,7 @@
 //! `-e`: a server that is restarted has its items, or says why not; it never has a wrong one.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
@@ -308,6 +309,40 @@ fn a_start_that_fails_leaves_the_items_to_the_next() {
     let mut server = memory.start("failed-ports", "-m 1024");
     assert!(told(&mut server).ends_with(": the items that were left there are back\n"));
     assert_eq!(Client::connect(&server).ask("mg k s\n"), "HD s1\n");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_start_for_which_there_are_too_few_files_leaves_the_items_to_the_next() {
+    let memory = Memory::new("few-files");
+    memory.fill("few-files-ports");
+    // As many as one connection needs, and with each attempt more of those that the shards need.
+    for files in 65.. {
+        let mut shell = Command::new("sh");
+        let start = format!("ulimit -n {files} && exec \"$@\"");
+        shell.args(["-c", &start, "sh", env!("CARGO_BIN_EXE_mmem"), "-c", "1", "-t", "20"]);
+        shell.args(memory.line("").split_whitespace()).env_remove("MEMCACHED_PORT_FILENAME");
+        let mut child = shell.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.ends_with(": the items that were left there are back\n") {
+            line.clear();
+            if said.read_line(&mut line).unwrap() == 0 {
+                break;
+            }
+        }
+        // It serves, or still fails.
+        if !line.is_empty() {
+            send_signal(child.id(), "-USR1");
+        }
+        let ended = child.wait().unwrap();
+        assert!(memory.book().exists(), "{files} files");
+        if ended.success() {
+            assert!(files > 65, "the first start had enough files");
+            break;
+        }
+    }
+    assert!(memory.is_filled("few-files-ports"));
 }
 
 #[cfg(target_os = "linux")]
