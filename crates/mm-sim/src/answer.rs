@@ -4,6 +4,8 @@ mod binary;
 mod classic;
 mod meta;
 
+pub(crate) use meta::encoded;
+
 use mm_proto::memcached::lines;
 
 use crate::op::{Dialect, Op, What};
@@ -41,12 +43,44 @@ pub(crate) struct Answer<'a> {
     pub(crate) len: Option<usize>,
     /// Seconds left to live; -1 for an item that does not expire.
     pub(crate) left_s: Option<i64>,
+    /// Whether the item was read since it was stored.
+    pub(crate) fetched: Option<bool>,
+    /// Seconds since it was last used.
+    pub(crate) idle_s: Option<u64>,
+    /// Whether the key was told in base64.
+    pub(crate) encoded: Option<bool>,
+    /// The item is out of date.
+    pub(crate) stale: bool,
+    pub(crate) win: Win,
+}
+
+/// Who is to fetch a new value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Win {
+    None,
+    /// Who is answered.
+    Here,
+    /// Another one.
+    Elsewhere,
 }
 
 impl Answer<'_> {
     /// An answer that tells nothing more.
     pub(crate) const fn bare(said: Said) -> Self {
-        Self { said, value: None, number: None, flags: None, cas: None, len: None, left_s: None }
+        Self {
+            said,
+            value: None,
+            number: None,
+            flags: None,
+            cas: None,
+            len: None,
+            left_s: None,
+            fetched: None,
+            idle_s: None,
+            encoded: None,
+            stale: false,
+            win: Win::None,
+        }
     }
 }
 
@@ -148,7 +182,7 @@ fn refusal(op: &Op, line: &[u8]) -> Option<Said> {
     Some(match (&op.what, line) {
         (What::Store(_), lines::NO_MEMORY_STORING | lines::NO_MEMORY_READING)
         | (What::Count(_), lines::NO_MEMORY | lines::NO_MEMORY_VIVIFY)
-        | (What::Touch { .. }, lines::NO_MEMORY) => Said::NoMemory,
+        | (What::Touch { .. } | What::Delete(_), lines::NO_MEMORY) => Said::NoMemory,
         (What::Store(_), lines::TOO_LARGE) => Said::TooLarge,
         (What::Store(_), lines::BAD_DATA_CHUNK) => Said::BadEnd,
         (What::Count(_), lines::NON_NUMERIC) => Said::NotANumber,
@@ -157,7 +191,7 @@ fn refusal(op: &Op, line: &[u8]) -> Option<Said> {
 }
 
 /// A number as it stands in answers: digits, and no more of them than it needs.
-fn number(digits: &[u8]) -> Option<u64> {
+pub(crate) fn number(digits: &[u8]) -> Option<u64> {
     let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
     (number.to_string().as_bytes() == digits).then_some(number)
 }

@@ -6,10 +6,10 @@
 
 use mm_proto::memcached::StoreVerb;
 
-use crate::answer::{Answer as Told, Answers, Said};
-use crate::linear::key::{Answer, Count, Get, Key, Mode, Op as Asked, Seen, Store};
+use crate::answer::{Answer as Told, Answers, Said, Win as ToldWin};
+use crate::linear::key::{Answer, Count, Get, Key, Mode, Op as Asked, Refresh, Seen, Store, Win};
 use crate::linear::{Call, check};
-use crate::op::{Flaw, KeyId, Op, What};
+use crate::op::{Dialect, Flaw, KeyId, Op, What};
 use crate::stream::Stream;
 
 /// The calls of a run.
@@ -45,10 +45,14 @@ impl History {
         let has_answer = before.len() != behind.len();
         let told = if is_refused { Ok(Told::bare(Said::NoMemory)) } else { before.read(op, &keys[key]) };
         let Ok(told) = told else { return };
-        if told.said == Said::NoMemory {
+        // Where there was no memory to make an item, a look-up finds none.
+        let is_not_made = matches!(&op.what, What::Get(get) if get.meta.vivify.is_some());
+        if told.said == Said::NoMemory || (is_not_made && told.said == Said::NotFound) {
             self.void.push(key);
         }
-        let Some((asked, answer)) = call_of(&op.what, &told) else { return };
+        let Some((asked, answer)) = call_of(&op.what, op.wire.dialect == Dialect::Meta, &told) else {
+            return;
+        };
         // Until its answer is received it may have been executed at any time.
         let call = Call { client, begun: op.begun, ended: u64::MAX, op: asked, answer };
         self.calls.push((op.what.key(), call));
@@ -88,7 +92,7 @@ impl History {
 }
 
 /// A request and its answer as a call. Nothing for those that change nothing and show nothing.
-fn call_of(what: &What, told: &Told<'_>) -> Option<(Asked, Answer)> {
+fn call_of(what: &What, is_meta: bool, told: &Told<'_>) -> Option<(Asked, Answer)> {
     let said = match told.said {
         Said::Done | Said::Nothing => Answer::Done,
         Said::NotFound => Answer::NotFound,
@@ -97,19 +101,33 @@ fn call_of(what: &What, told: &Told<'_>) -> Option<(Asked, Answer)> {
         Said::NotANumber => Answer::NotANumber,
         Said::TooLarge | Said::BadEnd | Said::NoMemory => return None,
     };
+    let given = |cas: u64| Some(cas).filter(|&cas| cas != 0);
     let is_done = told.said == Said::Done;
     match what {
-        What::Get(_) => {
-            let seen =
-                || Seen { value: told.value.unwrap_or_default().to_vec(), cas: told.cas, ..Seen::default() };
-            Some((Asked::Get(Get::default()), if is_done { Answer::Seen(seen()) } else { said }))
+        What::Get(get) => {
+            let asked = Get { touch: None, vivify: get.meta.vivify.map(|_| 0), may_win: is_meta };
+            let win = match told.win {
+                ToldWin::None => Win::None,
+                ToldWin::Here => Win::Here,
+                ToldWin::Elsewhere => Win::Elsewhere,
+            };
+            let seen = || Seen {
+                value: told.value.unwrap_or_default().to_vec(),
+                cas: told.cas,
+                expiry_s: None,
+                refresh: is_meta.then_some(Refresh { is_stale: told.stale, win }),
+            };
+            Some((Asked::Get(asked), if is_done { Answer::Seen(seen()) } else { said }))
         }
         What::Store(store) => {
             let mode = match store.verb {
                 StoreVerb::Set => Mode::Set,
                 StoreVerb::Add => Mode::Add,
                 StoreVerb::Replace => Mode::Replace,
-                StoreVerb::Append => Mode::Append { compare: None, vivify: None },
+                StoreVerb::Append => {
+                    Mode::Append { compare: given(store.cas), vivify: store.meta.vivify.map(|_| 0) }
+                }
+                StoreVerb::Cas if store.meta.or_stale => Mode::CasOrStale(store.cas),
                 StoreVerb::Cas => Mode::Cas(store.cas),
                 StoreVerb::Prepend => return None,
             };
@@ -121,15 +139,16 @@ fn call_of(what: &What, told: &Told<'_>) -> Option<(Asked, Answer)> {
             let delta = i32::try_from(count.delta).unwrap_or(i32::MAX);
             let asked = Count {
                 delta: if count.decrement { -delta } else { delta },
-                compare: None,
+                compare: given(count.cas),
                 vivify: count.creates.map(|(initial, _)| (initial, 0)),
             };
             let counted = told.number.map(|number| Answer::Number { number, cas: told.cas });
             Some((Asked::Count(asked), counted.unwrap_or(said)))
         }
-        What::Delete { cas, .. } => {
-            Some((Asked::Delete { compare: Some(*cas).filter(|&cas| cas != 0) }, said))
+        What::Delete(delete) if delete.marks => {
+            Some((Asked::MarkStale { compare: given(delete.cas), expiry_s: None }, said))
         }
+        What::Delete(delete) => Some((Asked::Delete { compare: given(delete.cas) }, said)),
         What::Touch { .. } => Some((Asked::Touch { expiry_s: 0 }, said)),
         What::Flush { .. } => Some((Asked::Flush, Answer::Done)),
         _ => None,

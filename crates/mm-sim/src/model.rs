@@ -8,33 +8,21 @@
 
 mod change;
 pub(crate) mod claims;
+mod debug;
 mod fetch;
+mod item;
 mod store;
 #[cfg(test)]
 mod tests;
-
-use std::rc::Rc;
 
 use crate::answer::{Answers, Said};
 use crate::model::claims::Claims;
 use crate::op::{Dialect, Flaw, KeyId, Op, What};
 use crate::time::Moment;
+use item::Item;
 
 /// Why an answer is wrong.
 pub(crate) type Wrong = String;
-
-/// An item.
-#[derive(Clone, Debug)]
-pub(crate) struct Item {
-    pub(crate) value: Rc<[u8]>,
-    pub(crate) flags: u32,
-    /// In the store's seconds; 0 for never.
-    pub(crate) expiry_s: u32,
-    /// `None`: nobody has been told it yet.
-    pub(crate) cas: Option<u64>,
-    /// What the CAS must exceed when it is told: that of the value before it.
-    pub(crate) cas_above: u64,
-}
 
 /// What a key holds.
 #[derive(Clone, Debug)]
@@ -136,14 +124,15 @@ impl Model {
         match &op.what {
             What::Store(store) if store.flaw == Flaw::Refused => {}
             What::Get(get) => {
-                self.get(*get, &answers.read(op, key)?, context)?;
+                self.get((*get, op.wire), &answers.read(op, key)?, context)?;
                 if get.last {
                     answers.expect(b"END\r\n")?;
                 }
             }
             What::Store(store) => self.store(op, store, &answers.read(op, key)?, context)?,
-            What::Delete { key: id, cas } => self.delete((*id, *cas), &answers.read(op, key)?, context)?,
-            What::Count(count) => self.count(count, &answers.read(op, key)?, context)?,
+            What::Delete(delete) => self.delete((delete, op.wire), &answers.read(op, key)?, context)?,
+            What::Count(count) => self.count((count, op.wire), &answers.read(op, key)?, context)?,
+            What::Debug { key: id } => self.debug((*id, key), answers.line()?, context)?,
             What::Touch { key: id, exptime } => {
                 self.touch((*id, *exptime), &answers.read(op, key)?, context)?;
             }
@@ -259,31 +248,6 @@ impl Model {
                 Ok(())
             }
         }
-    }
-}
-
-impl Item {
-    pub(crate) fn is_expired(&self, context: &Context<'_>) -> bool {
-        self.expiry_s != 0 && self.expiry_s <= context.moment.now_s
-    }
-
-    /// The CAS that the server tells.
-    fn told_cas(&mut self, cas: u64) -> Result<(), Wrong> {
-        match self.cas {
-            Some(known) if known != cas => Err(format!("the CAS was {known} and is {cas} without a change")),
-            None if cas <= self.cas_above => {
-                Err(format!("the CAS is {cas} and must exceed {} of the value before", self.cas_above))
-            }
-            _ => {
-                self.cas = Some(cas);
-                Ok(())
-            }
-        }
-    }
-
-    /// The least that the CAS of the next value must exceed.
-    fn cas_floor(&self) -> u64 {
-        self.cas.unwrap_or(self.cas_above)
     }
 }
 

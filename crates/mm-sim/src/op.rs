@@ -30,6 +30,52 @@ pub(crate) struct Wire {
     pub(crate) opaque: u32,
     /// A success, or the miss of a look-up, is not answered; of a classic command, nothing is.
     pub(crate) quiet: bool,
+    /// The key is in base64.
+    pub(crate) encoded: bool,
+    /// What the answer to a meta command is to tell.
+    pub(crate) tells: Tells,
+}
+
+/// The flags of a meta command that its answer repeats, in their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tells([u8; 8]);
+
+impl Tells {
+    /// Those of a line's flags that an answer may repeat.
+    pub(crate) fn of(flags: impl Iterator<Item: AsRef<[u8]>>, may_be: &[u8]) -> Self {
+        let mut tells = Self::default();
+        let letters =
+            flags.filter_map(|flag| flag.as_ref().first().copied()).filter(|letter| may_be.contains(letter));
+        tells.0.iter_mut().zip(letters).for_each(|(place, letter)| *place = letter);
+        tells
+    }
+
+    /// The letters.
+    pub(crate) fn letters(self) -> impl Iterator<Item = u8> {
+        self.0.into_iter().filter(|&letter| letter != 0)
+    }
+}
+
+/// The flags of a meta command that give and ask for times, of which the order matters: `T`, `N`, `R`, `t`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Order(pub(crate) [u8; 4]);
+
+impl Order {
+    /// The letters.
+    pub(crate) fn letters(self) -> impl Iterator<Item = u8> {
+        self.0.into_iter().filter(|&letter| letter != 0)
+    }
+
+    /// Whether `first` stands before `second`.
+    pub(crate) fn has_before(self, first: u8, second: u8) -> bool {
+        self.letters().take_while(|&letter| letter != second).any(|letter| letter == first)
+    }
+
+    /// When an item expires as it is told where `t` stands, after the times before it were given.
+    pub(crate) fn told_expiry_s(self, before_s: u32, given: impl Fn(u8) -> Option<u32>) -> u32 {
+        let letters = self.letters().take_while(|&letter| letter != b't');
+        letters.fold(before_s, |expiry_s, letter| given(letter).unwrap_or(expiry_s))
+    }
 }
 
 /// The three ways of asking.
@@ -42,7 +88,8 @@ pub(crate) enum Dialect {
 
 impl Wire {
     /// That of a classic command which is answered.
-    pub(crate) const CLASSIC: Self = Self { dialect: Dialect::Classic, opaque: 0, quiet: false };
+    pub(crate) const CLASSIC: Self =
+        Self { dialect: Dialect::Classic, opaque: 0, quiet: false, encoded: false, tells: Tells([0; 8]) };
 }
 
 impl fmt::Display for Op {
@@ -50,7 +97,7 @@ impl fmt::Display for Op {
         match &self.what {
             What::Store(store) => write!(
                 f,
-                "{:?} key {} = {} bytes {} (flags {}, exptime {}, cas {}, {:?}, flaw {:?})",
+                "{:?} key {} = {} bytes {} (flags {}, exptime {}, cas {}, {:?}, {:?}, flaw {:?})",
                 store.verb,
                 store.key,
                 store.value.len(),
@@ -58,6 +105,7 @@ impl fmt::Display for Op {
                 store.flags,
                 store.exptime,
                 store.cas,
+                store.meta,
                 self.wire,
                 store.flaw
             ),
@@ -72,12 +120,12 @@ impl fmt::Display for Op {
 pub(crate) enum What {
     Get(Get),
     Store(Store),
-    Delete {
-        key: KeyId,
-        /// The CAS value that the item must have; 0 for any.
-        cas: u64,
-    },
+    Delete(Delete),
     Count(Count),
+    /// What is known of an item: `me`.
+    Debug {
+        key: KeyId,
+    },
     Touch {
         key: KeyId,
         exptime: i32,
@@ -105,7 +153,8 @@ impl What {
             Self::Get(get) => Some(get.key),
             Self::Store(store) => Some(store.key),
             Self::Count(count) => Some(count.key),
-            Self::Delete { key, .. } | Self::Touch { key, .. } => Some(*key),
+            Self::Delete(delete) => Some(delete.key),
+            Self::Touch { key, .. } | Self::Debug { key } => Some(*key),
             _ => None,
         }
     }
@@ -120,6 +169,38 @@ pub(crate) struct Get {
     pub(crate) exptime: Option<i32>,
     /// The last key of a classic command, after which the answer ends.
     pub(crate) last: bool,
+    pub(crate) meta: MetaGet,
+}
+
+/// What only a meta command can ask of a look-up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MetaGet {
+    /// Where there is no item, an empty one with this time to live is made.
+    pub(crate) vivify: Option<i32>,
+    /// It gets this CAS value.
+    pub(crate) new_cas: Option<u64>,
+    /// With less than this time left to live somebody is told to fetch a new value.
+    pub(crate) recache: Option<i32>,
+    /// The value is not told of an item with this CAS value.
+    pub(crate) known_cas: Option<u64>,
+    /// The item does not count as read.
+    pub(crate) is_peek: bool,
+    pub(crate) order: Order,
+}
+
+/// Removing an item; or, if that is asked for, marking it as out of date, or taking its value away, or both.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delete {
+    pub(crate) key: KeyId,
+    /// The CAS value that the item must have; 0 for any.
+    pub(crate) cas: u64,
+    pub(crate) marks: bool,
+    pub(crate) empties: bool,
+    /// Of an item that is marked or emptied.
+    pub(crate) exptime: Option<i32>,
+    pub(crate) new_cas: Option<u64>,
+    /// Of one that is emptied.
+    pub(crate) flags: u32,
 }
 
 /// Counting up or down.
@@ -131,6 +212,12 @@ pub(crate) struct Count {
     /// The number to begin with where there is none, and its time to live. `None`: none is made.
     pub(crate) creates: Option<(u64, i32)>,
     pub(crate) tells_number: bool,
+    /// The CAS value that the item must have; 0 for any.
+    pub(crate) cas: u64,
+    /// Its new time to live.
+    pub(crate) exptime: Option<i32>,
+    pub(crate) new_cas: Option<u64>,
+    pub(crate) order: Order,
 }
 
 /// A storage command.
@@ -141,12 +228,25 @@ pub(crate) struct Store {
     pub(crate) flags: u32,
     pub(crate) exptime: i32,
     pub(crate) value: Rc<[u8]>,
+    /// The CAS value that the item must have; 0 for any.
     pub(crate) cas: u64,
+    pub(crate) meta: MetaStore,
     pub(crate) flaw: Flaw,
     /// Bytes of the connection's input that are done with when its line has been seen.
     pub(crate) line_end: u64,
     /// When that was.
     pub(crate) begun: Option<Begun>,
+}
+
+/// What only a meta command can ask of a storage command.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MetaStore {
+    pub(crate) new_cas: Option<u64>,
+    /// Where the item's CAS value is greater than that which it must have, the value is stored as one that is out of
+    /// date.
+    pub(crate) or_stale: bool,
+    /// Where there is nothing to join the value with, it is stored with this time to live.
+    pub(crate) vivify: Option<i32>,
 }
 
 /// When the line of a storage command was seen.

@@ -77,6 +77,8 @@ pub(crate) struct Work {
     pub(crate) depth_max: usize,
     /// One request in so many that can be a meta command is one. 0: none.
     pub(crate) meta: u64,
+    /// What only a meta command can ask for is asked for by one in so many. 0: by none.
+    pub(crate) rare: u64,
     /// One connection in so many speaks the binary protocol. 0: none.
     pub(crate) binary: u64,
     /// One step in so many a request is sent in a datagram. 0: none.
@@ -311,6 +313,7 @@ fn work(choices: &mut Choices) -> Work {
         multiget_max: 1 + index(choices, 4, (100, 8)),
         depth_max: 1 + index(choices, 3, (100, 6)),
         meta: some(choices, 3, 4),
+        rare: some(choices, 4, 6),
         binary: some(choices, 2, 4),
         letters: some(choices, 2, 8),
         is_recorded: false,
@@ -326,7 +329,8 @@ fn record(work: &mut Work) {
     work.depth_max = 1;
     work.multiget_max = work.multiget_max.min(2);
     for ((kind, _), weight) in KINDS.iter().zip(&mut work.weights) {
-        if *kind == Kind::Prepend {
+        // What `me` tells of an item is no call.
+        if matches!(kind, Kind::Prepend | Kind::Debug) {
             *weight = 0;
         }
     }

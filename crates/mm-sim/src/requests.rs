@@ -3,6 +3,7 @@
 mod binary;
 mod classic;
 mod meta;
+mod rare;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -10,10 +11,13 @@ use std::rc::Rc;
 use mm_base::choice::Choices;
 use mm_proto::memcached::{StoreVerb, lines};
 
-use crate::op::{Count, Dialect, Flaw, Get, KeyId, Store, What, Wire};
+use crate::op::{
+    Count, Delete, Dialect, Flaw, Get, KeyId, MetaGet, MetaStore, Order, Store, Tells, What, Wire,
+};
 use crate::plan::Work;
 use crate::stream::Stream;
 use crate::time::Moment;
+use rare::{Rare, exptime};
 
 /// Kinds of request, each with how often it usually comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +41,7 @@ pub(crate) enum Kind {
     Watch,
     Limit,
     Quit,
+    Debug,
 }
 
 /// All kinds; storing and asking come first.
@@ -60,6 +65,7 @@ pub(crate) const KINDS: &[(Kind, u64)] = &[
     (Kind::Watch, 1),
     (Kind::Limit, 1),
     (Kind::Quit, 1),
+    (Kind::Debug, 5),
 ];
 
 /// A value shorter than this arrives whole or is waited for, so that a command without an answer is executed at once.
@@ -141,6 +147,7 @@ impl Requests {
             Kind::Watch => What::Watch,
             Kind::Limit => return self.limit(choices, around),
             Kind::Quit => What::Quit,
+            Kind::Debug => What::Debug { key: self.key(choices, around) },
         };
         self.put(what, choices, around);
     }
@@ -163,6 +170,7 @@ impl Requests {
         }
         let wire = self.wire(&what, choices, around.stream.is_binary);
         fit(&mut what, wire);
+        self.vary(&mut what, wire, around.moment, choices);
         if let (What::Plain, Dialect::Classic) = (&what, wire.dialect) {
             return fixed(choices, around);
         }
@@ -173,11 +181,11 @@ impl Requests {
     }
 
     /// The same, in this dialect.
-    fn put_as(&self, mut what: What, wire: Wire, choices: &mut Choices, around: &mut Surroundings<'_>) {
+    fn put_as(&self, mut what: What, mut wire: Wire, choices: &mut Choices, around: &mut Surroundings<'_>) {
         let key = what.key().map_or(&[][..], |key| &around.keys[key]);
         let head = match wire.dialect {
             Dialect::Classic => classic::head(&what, wire, key, choices),
-            Dialect::Meta => meta::head(&what, wire, key, choices),
+            Dialect::Meta => meta::head(&what, &mut wire, key, choices),
             Dialect::Binary => binary::head(&what, wire, key, choices),
         };
         let stream = &mut *around.stream;
@@ -206,9 +214,10 @@ impl Requests {
 
     /// How a request is put.
     fn wire(&self, what: &What, choices: &mut Choices, is_binary: bool) -> Wire {
-        let has_meta = matches!(what, What::Get(_) | What::Store(_) | What::Delete { .. } | What::Count(_));
+        let has_meta = matches!(what, What::Get(_) | What::Store(_) | What::Delete(_) | What::Count(_));
         let dialect = match () {
             () if is_binary => Dialect::Binary,
+            () if matches!(what, What::Debug { .. }) => Dialect::Meta,
             () if has_meta && choices.one_in(self.work.meta) => Dialect::Meta,
             () => Dialect::Classic,
         };
@@ -216,12 +225,21 @@ impl Requests {
             // A value that is shorter arrives whole or is waited for, so that what becomes of it is known at once.
             (What::Store(store), _) => store.value.len() < SILENT_BYTES_MAX,
             (What::Get(_), _) => dialect != Dialect::Classic,
-            (What::Delete { .. } | What::Count(_) | What::Flush { .. }, _)
+            (What::Delete(_) | What::Count(_) | What::Flush { .. }, _)
             | (What::Touch { .. }, Dialect::Classic) => true,
             _ => false,
         };
         let quiet = can_be_quiet && choices.one_in(self.work.noreply);
-        Wire { dialect, opaque: u32::try_from(self.made).unwrap_or(u32::MAX), quiet }
+        let encoded = dialect == Dialect::Meta && choices.one_in(self.work.rare);
+        let opaque = u32::try_from(self.made).unwrap_or(u32::MAX);
+        Wire { dialect, opaque, quiet, encoded, tells: Tells::default() }
+    }
+
+    /// Adds what only a meta command can ask for.
+    fn vary(&self, what: &mut What, wire: Wire, moment: Moment, choices: &mut Choices) {
+        if wire.dialect == Dialect::Meta {
+            meta::vary(what, Rare::new(&self.work, moment), self.seen(choices), choices);
+        }
     }
 
     /// A key: now and then any, mostly one of a few.
@@ -231,15 +249,7 @@ impl Requests {
     }
 
     fn exptime(&self, choices: &mut Choices, moment: Moment) -> i32 {
-        if !choices.one_in(self.work.short_lives) {
-            return if choices.one_in(10) { 1_000_000 } else { 0 };
-        }
-        match choices.below(10) {
-            0 => -1,
-            1 => moment.date(i64::try_from(choices.below(8)).unwrap_or(0) - 2),
-            2 => 2_592_000,
-            _ => i32::try_from(choices.between(1, 5)).unwrap_or(1),
-        }
+        exptime(self.work.short_lives, moment, choices)
     }
 
     fn value(&self, choices: &mut Choices) -> Rc<[u8]> {
@@ -278,7 +288,8 @@ impl Requests {
         let exptime = self.exptime(choices, around.moment);
         let is_bad = choices.one_in(self.work.flaws) && !value.is_empty();
         let flaw = if is_bad { Flaw::BadEnd } else { Flaw::None };
-        What::Store(Store { key, verb, flags, exptime, value, cas, flaw, line_end: 0, begun: None })
+        let meta = MetaStore::default();
+        What::Store(Store { key, verb, flags, exptime, value, cas, meta, flaw, line_end: 0, begun: None })
     }
 
     /// A key with a CAS value that was told of it lately.
@@ -289,7 +300,8 @@ impl Requests {
     fn get(&self, touches: bool, choices: &mut Choices, around: &Surroundings<'_>) -> What {
         let exptime = touches.then(|| self.exptime(choices, around.moment));
         let (tells_cas, tells_value) = (choices.one_in(3), !choices.one_in(4));
-        What::Get(Get { key: self.key(choices, around), tells_value, tells_cas, exptime, last: true })
+        let (key, meta) = (self.key(choices, around), MetaGet::default());
+        What::Get(Get { key, tells_value, tells_cas, exptime, last: true, meta })
     }
 
     /// Many keys at once: one classic command, or look-ups that are not answered where there is no item.
@@ -322,6 +334,7 @@ impl Requests {
             let wire = Wire { opaque, quiet: true, ..wire };
             let mut what = What::Get(Get { key: self.key(choices, around), ..get });
             fit(&mut what, wire);
+            self.vary(&mut what, wire, around.moment, choices);
             self.put_as(what, wire, choices, around);
         }
         if wire.dialect == Dialect::Meta {
@@ -337,17 +350,31 @@ impl Requests {
         let key = self.key(choices, around);
         let seen = if choices.one_in(4) { self.seen(choices) } else { None };
         let (key, cas) = seen.unwrap_or((key, 0));
-        What::Delete { key, cas }
+        What::Delete(Delete {
+            key,
+            cas,
+            marks: false,
+            empties: false,
+            exptime: None,
+            new_cas: None,
+            flags: 0,
+        })
     }
 
     fn count(&self, choices: &mut Choices, around: &Surroundings<'_>) -> What {
         let creates = choices.one_in(2).then(|| (choices.below(100), self.exptime(choices, around.moment)));
+        let seen = if around.stream.is_binary && choices.one_in(4) { self.seen(choices) } else { None };
+        let (key, cas) = seen.unwrap_or_else(|| (self.key(choices, around), 0));
         What::Count(Count {
-            key: self.key(choices, around),
+            key,
             delta: below(choices, 10, (u64::MAX, 50)),
             decrement: choices.one_in(2),
             creates,
             tells_number: choices.one_in(2),
+            cas,
+            exptime: None,
+            new_cas: None,
+            order: Order::default(),
         })
     }
 
@@ -398,8 +425,8 @@ fn fit(what: &mut What, wire: Wire) {
             store.flaw = Flaw::None;
             [&mut store.exptime].into_iter().filter(|exptime| **exptime < 0).for_each(least);
         }
-        (what @ (What::Dump | What::Watch), Dialect::Binary) => *what = What::Plain,
-        (What::Delete { cas, .. }, Dialect::Classic) => *cas = 0,
+        (what @ (What::Dump | What::Watch | What::Debug { .. }), Dialect::Binary) => *what = What::Plain,
+        (What::Delete(delete), Dialect::Classic) => delete.cas = 0,
         (What::Count(count), Dialect::Classic) => count.creates = None,
         (What::Count(count), dialect) => {
             count.tells_number &= !(wire.quiet && dialect == Dialect::Meta);

@@ -17,15 +17,14 @@ impl<'a> Answers<'a> {
         let line = self.line()?;
         let said = match (&op.what, line) {
             (What::Store(_), lines::STORED)
-            | (What::Delete { .. }, lines::DELETED)
+            | (What::Delete(_), lines::DELETED)
             | (What::Touch { .. }, lines::TOUCHED)
             | (What::Flush { .. }, lines::OK) => Said::Done,
             (What::Store(_), lines::NOT_STORED) => Said::NotStored,
             (What::Store(_), lines::EXISTS) => Said::Exists,
-            (
-                What::Store(_) | What::Delete { .. } | What::Count(_) | What::Touch { .. },
-                lines::NOT_FOUND,
-            ) => Said::NotFound,
+            (What::Store(_) | What::Delete(_) | What::Count(_) | What::Touch { .. }, lines::NOT_FOUND) => {
+                Said::NotFound
+            }
             (What::Count(_), _) if number(&line[..line.len() - 2]).is_some() => {
                 let number = number(&line[..line.len() - 2]);
                 return Ok(Answer { number, ..Answer::bare(Said::Done) });

@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use mm_proto::memcached::StoreVerb;
 
+use super::fetch::due;
 use super::{Context, Held, Item, Model, Wrong};
 use crate::answer::{Answer, Answers, Said};
-use crate::op::{Dialect, Flaw, KeyId, Op, Store, What};
+use crate::op::{Dialect, Flaw, KeyId, Op, Store, What, Wire};
 use crate::requests::item_bytes;
 
 impl Model {
@@ -28,31 +29,35 @@ impl Model {
             }
             (Flaw::TooLarge, Said::TooLarge) | (Flaw::BadEnd, Said::BadEnd) => Ok(()),
             (_, Said::NoMemory) => self.refused(op, store, context),
-            (Flaw::None, Said::Done) if self.joined_fits(store, context) == Some(false) => {
+            (Flaw::None, Said::Done) if self.is_to_outgrow(store, context) => {
                 Err(format!("{:?} has made key {key} larger than an item may be", store.verb))
             }
             (Flaw::None, Said::Done) => {
-                self.stored(store, context)?;
-                self.tell_cas(key, answer.cas, context)
+                self.stored((store, op.wire), context)?;
+                self.tell((store, answer), context)
             }
             (Flaw::None, Said::NotStored) if store.verb == StoreVerb::Add => self.present(key, context),
             (Flaw::None, Said::NotStored) if self.joined_fits(store, context) == Some(false) => Ok(()),
             (Flaw::None, Said::NotStored) if store.verb.joins() && self.is_unknown(key, context) => Ok(()),
-            (Flaw::None, Said::NotStored) if store.verb.needs_item() => self.absent(key, context),
+            (Flaw::None, Said::NotStored) if store.verb.needs_item() && store.meta.vivify.is_none() => {
+                self.absent(key, context)
+            }
             (Flaw::None, Said::NotFound) if store.verb == StoreVerb::Cas => self.absent(key, context),
-            (Flaw::None, Said::Exists) if store.verb == StoreVerb::Cas => {
+            (Flaw::None, Said::Exists) if store.meta.or_stale => self.is_older(store, context),
+            (Flaw::None, Said::Exists) if store.verb == StoreVerb::Cas || store.cas != 0 => {
                 self.exists((key, store.cas), context)
             }
             (_, said) => Err(format!("{said:?} in answer to {:?} of key {key}", store.verb)),
         }
     }
 
-    /// A CAS value is told of what was stored. It may be gone again, or replaced, where 0 is told.
-    fn tell_cas(&mut self, key: KeyId, cas: Option<u64>, context: &Context<'_>) -> Result<(), Wrong> {
-        let Some(cas) = cas.filter(|&cas| cas != 0) else { return Ok(()) };
-        if let Some(item) = self.item(key, context) {
+    /// What is told of what was stored. It may be gone again, or replaced, where the CAS 0 is told.
+    fn tell(&mut self, (store, answer): (&Store, &Answer<'_>), context: &Context<'_>) -> Result<(), Wrong> {
+        let Some(item) = self.item(store.key, context) else { return Ok(()) };
+        due("a value's length", answer.len, item.value.len())?;
+        if let Some(cas) = answer.cas.filter(|&cas| cas != 0) {
             item.told_cas(cas)?;
-            self.told.push((key, cas));
+            self.told.push((store.key, cas));
         }
         Ok(())
     }
@@ -79,54 +84,42 @@ impl Model {
             StoreVerb::Replace => has_item,
             StoreVerb::Append | StoreVerb::Prepend => self.joined_fits(store, context) == Some(true),
         };
-        if stores && self.stored(store, context).is_err() {
+        if stores && self.stored((store, Wire::CLASSIC), context).is_err() {
             self.set(store.key, Held::Unknown, context);
         }
     }
 
-    fn stored(&mut self, store: &Store, context: &Context<'_>) -> Result<(), Wrong> {
+    fn stored(&mut self, (store, wire): (&Store, Wire), context: &Context<'_>) -> Result<(), Wrong> {
+        let key = store.key;
+        let (has_item, may_be_lost) = (self.item(key, context).is_some(), self.may_be_lost(key, context));
         match store.verb {
             StoreVerb::Set => {}
-            StoreVerb::Add => self.absent_or_unknown(store.key, context)?,
-            StoreVerb::Replace | StoreVerb::Append | StoreVerb::Prepend => {
-                self.present(store.key, context)?;
-            }
-            StoreVerb::Cas => {
-                self.present(store.key, context)?;
-                if let Some(item) = self.item(store.key, context) {
-                    item.told_cas(store.cas).map_err(|wrong| format!("cas was let through: {wrong}"))?;
-                }
-            }
-        }
-        let joins = store.verb.joins();
-        let old = match std::mem::replace(self.held(store.key, context), Held::Absent) {
-            Held::Present(item) => Some(item),
-            Held::Unknown if joins => {
-                self.set(store.key, Held::Unknown, context);
+            StoreVerb::Add => self.absent_or_unknown(key, context)?,
+            _ if store.meta.vivify.is_none() => self.present(key, context)?,
+            // It has been joined with what there was, or stored because that was lost.
+            _ if has_item && may_be_lost => {
+                self.set(key, Held::Unknown, context);
                 return Ok(());
             }
-            Held::Unknown | Held::Absent => None,
-        };
-        // Where the old item may have been evicted, the new one need not follow it.
-        let follows = !self.may_be_lost(store.key, context);
-        let cas_above = old.as_ref().filter(|_| follows).map_or(0, Item::cas_floor);
-        let item = match old {
-            Some(old) if joins => {
-                let parts = match store.verb {
-                    StoreVerb::Append => [&old.value, &store.value],
-                    _ => [&store.value, &old.value],
-                };
-                Item { value: parts.map(|part| &part[..]).concat().into(), cas: None, cas_above, ..old }
+            _ => {}
+        }
+        let compared = Some(store.cas).filter(|&cas| cas != 0 && store.verb != StoreVerb::Add);
+        let held = match std::mem::replace(self.held(key, context), Held::Absent) {
+            Held::Present(mut old) => {
+                let over = compared.map_or(Ok(Over::Same), |cas| old.over(cas, store.meta.or_stale))?;
+                // Where the old item may have been evicted, the new one need not follow it.
+                let cas_above = if may_be_lost { 0 } else { old.cas_floor() };
+                match over {
+                    Over::Unknown => Held::Unknown,
+                    over => {
+                        Held::Present(Item { cas_above, ..made((store, wire), Some((&old, over)), context) })
+                    }
+                }
             }
-            _ => Item {
-                value: Rc::clone(&store.value),
-                flags: store.flags,
-                expiry_s: store.begun.map_or(context.moment, |begun| begun.moment).expiry_s(store.exptime),
-                cas: None,
-                cas_above,
-            },
+            Held::Unknown if store.verb.joins() || store.meta.or_stale => Held::Unknown,
+            Held::Unknown | Held::Absent => Held::Present(made((store, wire), None, context)),
         };
-        self.set(store.key, Held::Present(item), context);
+        self.set(key, held, context);
         Ok(())
     }
 
@@ -140,6 +133,12 @@ impl Model {
         let item = self.item(store.key, context).filter(|_| store.verb.joins())?;
         let len = item.value.len() + store.value.len();
         Some(item_bytes(context.keys[store.key].len(), item.flags, len) <= context.item_size_max)
+    }
+
+    /// Whether a value that is joined with that of the item for certain makes it larger than an item may be.
+    fn is_to_outgrow(&mut self, store: &Store, context: &Context<'_>) -> bool {
+        let may_be_made = store.meta.vivify.is_some() && self.may_be_lost(store.key, context);
+        !may_be_made && self.joined_fits(store, context) == Some(false)
     }
 
     /// An add was carried out: there was no item, or it has been lost.
@@ -183,6 +182,18 @@ impl Model {
         self.lacks_memory(refused, context)
     }
 
+    /// The item has a lower CAS value than a value that was to be stored over it, as one that is out of date at least.
+    fn is_older(&mut self, store: &Store, context: &Context<'_>) -> Result<(), Wrong> {
+        self.present(store.key, context)?;
+        match self.item(store.key, context) {
+            Some(item) if item.cas.unwrap_or(item.cas_above) >= store.cas => Err(format!(
+                "key {} has no lower CAS than {}, and was refused: {item:?}",
+                store.key, store.cas
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The item has another CAS value than was wanted.
     pub(super) fn exists(&mut self, (key, cas): (KeyId, u64), context: &Context<'_>) -> Result<(), Wrong> {
         self.present(key, context)?;
@@ -192,6 +203,60 @@ impl Model {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// What a value is stored over that was to have a certain CAS value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    /// An item with this value.
+    Same,
+    /// One with a greater value, so that it is out of date.
+    Younger,
+    /// One or the other.
+    Unknown,
+}
+
+impl Item {
+    /// What it is to a value that was let through over it.
+    fn over(&mut self, cas: u64, or_stale: bool) -> Result<Over, Wrong> {
+        match self.cas {
+            Some(known) if or_stale && known > cas => Ok(Over::Younger),
+            None if or_stale && self.cas_above >= cas => Ok(Over::Younger),
+            None if or_stale => Ok(Over::Unknown),
+            _ => {
+                self.told_cas(cas).map_err(|wrong| format!("cas was let through: {wrong}"))?;
+                Ok(Over::Same)
+            }
+        }
+    }
+}
+
+/// The item that is stored, over an old one or where there is none.
+fn made((store, wire): (&Store, Wire), old: Option<(&Item, Over)>, context: &Context<'_>) -> Item {
+    // The time to live counts from when the line was seen, as the time of the last use does.
+    let moment = store.begun.map_or(context.moment, |begun| begun.moment);
+    let context = &Context { moment, ..*context };
+    let given_s = moment.expiry_s(store.meta.vivify.unwrap_or(store.exptime));
+    let new = |value, flags, expiry_s| Item {
+        is_encoded: wire.encoded,
+        cas: store.meta.new_cas,
+        ..Item::new((value, flags), expiry_s, context)
+    };
+    match old {
+        Some((old, _)) if store.verb.joins() => {
+            let parts = match store.verb {
+                StoreVerb::Append => [&old.value, &store.value],
+                _ => [&store.value, &old.value],
+            };
+            let value = parts.map(|part| &part[..]).concat().into();
+            Item { is_encoded: old.is_encoded, ..new(value, old.flags, old.expiry_s) }
+        }
+        Some((old, Over::Younger)) => {
+            let item = new(Rc::clone(&store.value), store.flags, old.expiry_s);
+            Item { stale: true, win_sent: old.win_sent, ..item }
+        }
+        _ => new(Rc::clone(&store.value), store.flags, given_s),
     }
 }
 

@@ -1,7 +1,9 @@
 //! What the model takes for explained.
 
+use std::rc::Rc;
+
 use super::*;
-use crate::op::{Begun, Store, Wire};
+use crate::op::{Begun, MetaStore, Store, Wire};
 
 /// What a model is told besides a request and its answer, where the store has counted so much before and after it.
 fn context(keys: &[Vec<u8>], before: Counted, after: Counted) -> Context<'_> {
@@ -18,8 +20,9 @@ fn keys(count: usize) -> Vec<Vec<u8>> {
 
 fn set(key: KeyId) -> Op {
     let (value, verb) = (Rc::from(*b"value"), mm_proto::memcached::StoreVerb::Set);
+    let (meta, flaw) = (MetaStore::default(), Flaw::None);
     let store =
-        Store { key, verb, flags: 0, exptime: 0, value, cas: 0, flaw: Flaw::None, line_end: 0, begun: None };
+        Store { key, verb, flags: 0, exptime: 0, value, cas: 0, meta, flaw, line_end: 0, begun: None };
     Op { what: What::Store(store), wire: Wire::CLASSIC, begun: 0, end: 0 }
 }
 

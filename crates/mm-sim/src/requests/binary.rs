@@ -54,12 +54,13 @@ pub(super) fn head(what: &What, wire: Wire, key: &[u8], choices: &mut Choices) -
             }
             store_opcode(store)[quiet]
         }
-        What::Delete { cas: wanted, .. } => {
-            cas = *wanted;
+        What::Delete(delete) => {
+            cas = delete.cas;
             opcode::DELETE[quiet]
         }
         What::Count(count) => {
             let (initial, life) = count.creates.unwrap_or_default();
+            cas = count.cas;
             extras.extend(count.delta.to_be_bytes());
             extras.extend(initial.to_be_bytes());
             extras.extend(if count.creates.is_some() { exptime(life) } else { DO_NOT_CREATE.to_be_bytes() });

@@ -41,7 +41,7 @@ pub(super) fn head(what: &What, wire: Wire, key: &[u8], choices: &mut Choices) -
                 write!(line, " {}", store.cas).unwrap_or(());
             }
         }
-        What::Delete { .. } => words("delete", &[]),
+        What::Delete(_) => words("delete", &[]),
         What::Count(count) => words(if count.decrement { "decr" } else { "incr" }, &[&count.delta]),
         What::Touch { exptime, .. } => words("touch", &[exptime]),
         What::Flush { delay_s: 0 } => words("flush_all", &[]),
@@ -50,7 +50,7 @@ pub(super) fn head(what: &What, wire: Wire, key: &[u8], choices: &mut Choices) -
         What::Dump => words("lru_crawler metadump all", &[]),
         What::Watch => line.extend_from_slice(WATCHES[choices.index(WATCHES.len())]),
         What::Quit => words("quit", &[]),
-        What::Line(_) | What::Plain => {}
+        What::Line(_) | What::Plain | What::Debug { .. } => {}
     }
     line.extend_from_slice(if wire.quiet { b" noreply\r\n" } else { b"\r\n" });
     line
