@@ -36,9 +36,10 @@
 //! needs no lock.
 //!
 //! What waits can be given up by [`timeout`](runtime::timers::timeout), or wait for the first of two by
-//! [`select`](runtime::sync::select): [`runtime::net`] says what that does to a read or a write. An error of the
-//! framework becomes an [`io::Error`](std::io::Error) by `?`. What a handler returns as an error is
-//! [counted](Server::serve).
+//! [`select`](runtime::sync::select): [`runtime::net`] says what that does to a read or a write. A request that waits
+//! for something other than its peer waits with [`finished`](runtime::net::BufferedReader::finished) beside it, which
+//! tells that the peer has gone or the server stops. An error of the framework becomes an [`io::Error`](std::io::Error)
+//! by `?`. What a handler returns as an error is [counted](Server::serve).
 //!
 //! A [`Service`] is the other way to write a server: bytes in, bytes out, no sockets and no tasks of its own. It is
 //! faster, is tested by a [harness](server::harness) without sockets, and says itself what a handler gets by waiting:
@@ -58,9 +59,9 @@
 //! | tasks and sockets of a shard, besides its connections | [`Server::on_start`] |
 //! | a cache's memory | [`store`] |
 //!
-//! The examples of this crate are servers of other kinds: echo (both ways), chat across shards, a line protocol, a
-//! proxy, files (a service whose uploads go straight to their place and whose requests wait for other threads), UDP,
-//! HTTP.
+//! The examples of this crate are servers of other kinds: echo (both ways), chat across shards, a line protocol,
+//! queues (requests that wait), a proxy, files (a service whose uploads go straight to their place and whose requests
+//! wait for other threads), UDP, HTTP.
 
 #![forbid(unsafe_code)]
 

@@ -222,9 +222,11 @@ impl Server {
     /// are those of the configuration: a connection past a time-out is ended where it waits; on a graceful
     /// stop a stream that waits for the peer's next request sees the end of its input, and one whose last
     /// request has not been answered goes on. A whole write counts as the answer; where that is not so, or requests
-    /// have no answer, the handler says [what it is in](Stream::set_busy). One that waits for something else besides
-    /// requests should wait for input, too ([`select`](mm_runtime::sync::select)): else it sees neither the stop
-    /// nor that its peer has gone.
+    /// have no answer, the handler says [what it is in](Stream::set_busy).
+    ///
+    /// A handler that waits for something else sees neither the stop nor that its peer has gone, unless it waits for
+    /// that, too, by [`select`](mm_runtime::sync::select): in the midst of a request by
+    /// [`finished`](mm_runtime::net::BufferedReader::finished), between two by reading the next.
     ///
     /// What a handler returns as an error is counted, no more (in [`Stats`]: `TimedOut` as `write_timeouts` where it is
     /// [a write's](mm_runtime::net::is_write_timeout), else as `idle_timeouts`; resets, broken pipes and unexpected

@@ -1,7 +1,7 @@
 //! One client per example.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::num::NonZeroUsize;
 use std::sync::mpsc;
 use std::thread;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use mainmemory::runtime::net::Datagrams;
 use mainmemory::runtime::shards::Sharded;
 use mainmemory::server::Summary;
-use mainmemory::{Config, ListenAddress, Server};
+use mainmemory::{Config, ListenAddress, Server, Stop};
 
 #[path = "../../examples/chat.rs"]
 #[expect(dead_code, reason = "its main is not called")]
@@ -33,6 +33,9 @@ mod lines;
 #[path = "../../examples/proxy.rs"]
 #[expect(dead_code, reason = "its main is not called")]
 mod proxy;
+#[path = "../../examples/queues.rs"]
+#[expect(dead_code, reason = "its main is not called")]
+mod queues;
 #[path = "../../examples/udp_echo.rs"]
 #[expect(dead_code, reason = "its main is not called")]
 mod udp_echo;
@@ -125,7 +128,7 @@ fn proxy_carries_both_ways_and_hands_the_end_on() {
     let sent = bytes.clone();
     let writing = thread::spawn(move || {
         writer.write_all(&sent).unwrap();
-        writer.shutdown(std::net::Shutdown::Write).unwrap();
+        writer.shutdown(Shutdown::Write).unwrap();
     });
     let mut received = Vec::new();
     client.read_to_end(&mut received).unwrap();
@@ -164,7 +167,7 @@ fn files_keeps_what_it_is_given_while_others_are_served() {
     ask(&mut client, b"put short 5\nhello", "0\n0\n");
     let mut other = TcpStream::connect(address).unwrap();
     other.write_all(b"get long\nget short\nget none\n").unwrap();
-    other.shutdown(std::net::Shutdown::Write).unwrap();
+    other.shutdown(Shutdown::Write).unwrap();
     let mut answers = Vec::new();
     other.read_to_end(&mut answers).unwrap();
     assert!(answers.starts_with(b"1048576\nxx"), "{}", answers.len());
@@ -185,6 +188,43 @@ fn lines_keeps_values_and_survives_nonsense() {
     ask(&mut other, b"del a\nquit\n", "ok\n");
     assert_eq!(other.read(&mut [0]).unwrap(), 0);
     ask(&mut client, b"get a\n", "none\n");
+}
+
+#[test]
+fn queues_give_each_text_to_one_who_waits_and_a_stop_waits_for_nobody() {
+    let config = Config { signals: false, drain_ms: 60_000, ..Config::default() };
+    let server = Server::new(config).listen(&loopback().into()).unwrap();
+    let handle = server.handle();
+    let address = server.addresses().next().unwrap().to_string();
+    let tables = Sharded::new(Default::default);
+    let serving =
+        thread::spawn(move || server.serve(async move |stream| queues::talk(stream, &tables).await));
+    let connect = || TcpStream::connect(&address).unwrap();
+    let mut putter = connect();
+    ask(&mut putter, b"put a one\nput a two words\n", "ok\nok\n");
+    let mut taker = connect();
+    ask(&mut taker, b"take a 0\ntake a 60000\ntake a 1\n", "text one\ntext two words\nnone\n");
+    ask(&mut taker, b"take a\ntake a soon\nput a", "what?\nhow long?\n");
+    drop(taker);
+    // Who has gone takes nothing.
+    let mut gone = connect();
+    gone.write_all(b"take a 60000\n").unwrap();
+    gone.shutdown(Shutdown::Write).unwrap();
+    ask(&mut gone, b"", "none\n");
+    let mut waiting = connect();
+    waiting.write_all(b"take a 60000\n").unwrap();
+    ask(&mut putter, b"put a three\n", "ok\n");
+    ask(&mut waiting, b"", "text three\n");
+    let read = || handle.stats()[0].bytes_read.get();
+    let before = read();
+    waiting.write_all(b"take a 60000\n").unwrap();
+    while read() < before + 13 {
+        thread::yield_now();
+    }
+    handle.stop(Stop::Gracefully);
+    ask(&mut waiting, b"", "none\n");
+    assert_eq!(waiting.read(&mut [0]).unwrap(), 0);
+    assert_eq!(serving.join().unwrap().unwrap().drain_timeouts, 0);
 }
 
 #[test]

@@ -3,15 +3,17 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use mm_base::buffer::{Buffer, Size};
 
-use super::handle::BUSY;
-use super::share::{is_spent, spend};
+use super::handle::{BUSY, ENDED, ended, interrupted};
+use super::share::{is_spent, poll_turn, spend};
 use super::stream::{read_exact, receive};
 use super::{Buffers, Direction, Fill, Handle, Incomplete, ReadHalf, Tried};
 use crate::driver::Address;
+use crate::task::take_interrupt;
+use crate::timers::wake_after;
 
 /// Reads through a buffer. It takes one from the shard's pool when bytes have come and gives it back when they have
 /// been used, so a reader that waits for its peer holds none.
@@ -116,6 +118,22 @@ impl BufferedReader {
         })
     }
 
+    /// Waits until the peer has finished, or the server that has accepted the stream stops gracefully, whatever has
+    /// been read and not been answered. It is for a request that waits for something else, beside which it stands in a
+    /// [`select`](crate::sync::select): so the stop does not have to wait for that, and nothing is done for a peer that
+    /// has gone.
+    ///
+    /// A peer that has only finished sending, and still reads, looks the same. What comes meanwhile is kept for the
+    /// next read, up to what a buffer holds (16 KiB); of a peer that sends more, the end is not seen, only the stop. No
+    /// time-out ends this wait. May be given up at any time without losing a byte.
+    ///
+    /// # Errors
+    /// The connection is broken, or the task was interrupted.
+    pub fn finished(&mut self) -> impl Future<Output = io::Result<()>> {
+        let Self { half, window } = self;
+        poll_fn(move |context| window.poll_finished(&half.handle, context))
+    }
+
     /// Reads into the caller's memory, what is buffered first; 0 at the end.
     ///
     /// # Errors
@@ -181,6 +199,34 @@ impl Window {
             buffer.copy_within(usize::from(self.start)..usize::from(self.end), 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
+    }
+
+    /// See [`BufferedReader::finished`].
+    fn poll_finished(&mut self, handle: &Handle, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if handle.has(ENDED) {
+            return Poll::Ready(Err(ended()));
+        }
+        while usize::from(self.end - self.start) < Size::Large.bytes() {
+            ready!(poll_turn(context));
+            spend();
+            match self.fill(handle, context.waker())? {
+                Tried::Done(0) => return Poll::Ready(Ok(())),
+                Tried::Done(_) => {}
+                Tried::Untold(after_ms) => {
+                    wake_after(after_ms, context.waker());
+                    break;
+                }
+                Tried::Progress | Tried::Blocked | Tried::Waits => break,
+            }
+        }
+        if handle.is_stopped() {
+            return Poll::Ready(Ok(()));
+        }
+        if take_interrupt() {
+            return Poll::Ready(Err(interrupted()));
+        }
+        handle.net.driver.wait(handle.source, Direction::Input, context.waker());
+        Poll::Pending
     }
 
     /// Tries to receive behind what there is.

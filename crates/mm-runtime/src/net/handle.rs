@@ -206,7 +206,7 @@ fn without_success<T>(
 }
 
 #[cold]
-fn interrupted() -> io::Error {
+pub(super) fn interrupted() -> io::Error {
     Interrupted.into()
 }
 

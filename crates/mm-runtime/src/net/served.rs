@@ -3,7 +3,8 @@
 //! A handler is sequential code, so nobody but the stream itself sees where in a request it is. A stream counts as
 //! *idle* when nothing has been received, or taken from what had been, since its last whole write, or when its handler
 //! says so: then a graceful stop may end it. To the handler that looks as if its peer had finished; whatever has begun
-//! goes on until it has been answered.
+//! goes on until it has been answered. A request that waits for something else hears of the stop where it says that it
+//! can do without that: [`finished`](super::BufferedReader::finished).
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -196,9 +197,14 @@ impl Handle {
         }
     }
 
+    /// Whether the server that serves it stops gracefully.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.has(SERVED) && self.net.note.draining.get()
+    }
+
     /// Whether a stream that would have to wait for input is at its end, for the server stops.
     pub(super) fn ends(&self) -> bool {
-        self.has(SERVED) && !self.has(BUSY) && self.net.note.draining.get()
+        !self.has(BUSY) && self.is_stopped()
     }
 
     /// Bytes have gone, and perhaps some are left.

@@ -195,7 +195,8 @@ impl Stream {
     /// for those who are busy, and shows the end of their input to those who are not when they wait for some. A stream
     /// becomes busy by what is read and idle by each whole write, which is taken for the answer, so most handlers need
     /// not tell. Those do where a write answers nothing yet (`100 Continue`): busy, after the write; and where a
-    /// request has no answer: idle, when it has been dealt with. Without effect on other streams.
+    /// request has no answer: idle, when it has been dealt with. One whose request waits for something else stays busy,
+    /// and waits with [`finished`](BufferedReader::finished) beside it. Without effect on other streams.
     pub fn set_busy(&self, busy: bool) {
         self.handle.set_busy(busy);
     }

@@ -4,6 +4,8 @@
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod ends;
 #[cfg(test)]
+mod finished;
+#[cfg(test)]
 mod sockets;
 #[cfg(test)]
 mod turns;

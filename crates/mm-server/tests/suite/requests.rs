@@ -1,6 +1,7 @@
 //! A graceful stop and handlers: what has begun goes on until it has been answered, and no longer.
 
 use std::io::Write;
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,8 +21,9 @@ async fn line(reader: &mut BufferedReader) -> std::io::Result<String> {
     Ok(line)
 }
 
-/// Answers `body` by the four bytes that follow, `pieces` by the four that follow, read one by one, `ask` so, too, but
-/// after a word that is no answer, `note` not at all, and others by themselves.
+/// Answers `wait` when there is nothing more to wait for, `body` by the four bytes that follow, `pieces` by the four
+/// that follow, read one by one, `ask` so, too, but after a word that is no answer, `note` not at all, and others by
+/// themselves.
 async fn bodies(stream: Stream) -> std::io::Result<()> {
     let (mut reader, mut writer) = stream.buffered();
     loop {
@@ -31,6 +33,11 @@ async fn bodies(stream: Stream) -> std::io::Result<()> {
             "" => return Ok(()),
             "note" => {
                 reader.set_busy(false);
+                continue;
+            }
+            "wait" => {
+                reader.finished().await?;
+                writer.write_all(b"gave up\n").await?;
                 continue;
             }
             "pieces" => {
@@ -92,6 +99,38 @@ fn what_has_no_answer_holds_up_no_stop(config: Settings) {
     assert_eq!(rest(&mut client), b"");
 }
 
+fn a_request_that_waits_holds_up_no_stop(config: Settings) {
+    // However much has come behind it; that is answered, too.
+    for behind in ["", "one\n", "one\nbody\nab", "wait\n"] {
+        let server = start(config);
+        let mut client = server.connect();
+        client.write_all(format!("wait\n{behind}").as_bytes()).unwrap();
+        server.wait_for(|stats| stats.bytes_read.get(), 5 + u64::try_from(behind.len()).unwrap());
+        server.handle.stop(Stop::Gracefully);
+        expect(&mut client, "gave up\n");
+        match behind {
+            "" => {}
+            "wait\n" => expect(&mut client, "gave up\n"),
+            _ => expect(&mut client, "one\n"),
+        }
+        if behind.ends_with("ab") {
+            client.write_all(b"cd").unwrap();
+            expect(&mut client, "abcd");
+        }
+        assert_eq!(rest(&mut client), b"", "{behind:?}");
+        assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 0);
+    }
+}
+
+fn a_request_that_waits_sees_its_peer_finish(config: Settings) {
+    let server = start(config);
+    let mut client = server.connect();
+    client.write_all(b"wait\none\n").unwrap();
+    server.wait_for(|stats| stats.bytes_read.get(), 9);
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(rest(&mut client), b"gave up\none\n");
+}
+
 fn an_answer_by_another_task_ends_the_wait_for_the_next_request(config: Settings) {
     let stopping = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stopping);
@@ -132,5 +171,7 @@ on_each_driver! {
     a_request_that_came_with_the_one_before_is_answered
     a_word_before_the_answer_ends_no_request
     what_has_no_answer_holds_up_no_stop
+    a_request_that_waits_holds_up_no_stop
+    a_request_that_waits_sees_its_peer_finish
     an_answer_by_another_task_ends_the_wait_for_the_next_request
 }
