@@ -78,6 +78,8 @@ impl fmt::Debug for Handle {
 pub(crate) enum Phase {
     /// It takes no new connections, and gives none to others.
     Closed = 1,
+    /// Its stop is overdue, so that it has told its handlers to end.
+    Overdue,
     /// It is gone.
     Ended,
 }
@@ -238,8 +240,10 @@ impl Control {
 
     /// A shard has come so far. The others look whether they may end.
     pub(crate) fn reached(&self, shard: usize, phase: Phase) {
-        self.phases[shard].fetch_max(phase as u8, Ordering::Release);
-        self.wake_all_of_several();
+        let before = self.phases[shard].fetch_max(phase as u8, Ordering::Release);
+        if before < phase as u8 {
+            self.wake_all_of_several();
+        }
     }
 
     /// Wakes every shard, where there is more than one.
@@ -258,6 +262,11 @@ impl Control {
         let mut shards = phases.zip(&self.loads);
         are_closed
             && shards.all(|(phase, load)| phase == Phase::Ended as u8 || load.load(Ordering::Relaxed) == 0)
+    }
+
+    /// Whether every shard has come so far.
+    pub(crate) fn have_all_reached(&self, phase: Phase) -> bool {
+        self.phases.iter().all(|reached| reached.load(Ordering::Acquire) >= phase as u8)
     }
 
     /// A shard that takes no new connections has lost one. If that was its last, the others look whether they may end.

@@ -410,7 +410,7 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
         let drained = if self.forget_closed() { Next::Now } else { drained };
         self.feed_starved();
         let served = if self.queue.is_empty() && self.ready.is_empty() { Next::Never } else { Next::Now };
-        let drained = drained.min(self.next_handled()).min(lingering);
+        let drained = drained.min(self.next_handled(now)).min(lingering);
         let arrivals = self.listeners.next(now).min(self.datagrams.next(now));
         background.min(swept).min(drained).min(served).min(arrivals).min(self.balance.next())
     }

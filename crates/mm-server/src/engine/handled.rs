@@ -202,8 +202,9 @@ impl<S: Service, D: Driver> Engine<S, D> {
     }
 
     /// When the next turn must come while the handlers' connections end.
-    pub(super) fn next_handled(&self) -> Next {
+    pub(super) fn next_handled(&self, now: Now) -> Next {
         let ended_ms = self.handled.as_ref().and_then(|handled| handled.ended_ms);
-        ended_ms.map_or(Next::Never, |since| Next::At(since + ENDING_MS))
+        let end_ms = ended_ms.map(|since| since + ENDING_MS).filter(|end_ms| *end_ms > now.monotonic_ms);
+        end_ms.map_or(Next::Never, Next::At)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! What one shard's connection has begun may need another shard, such as the one that has its key. So a shard without
 //! connections goes on until no shard has any; each that has lost its last one wakes the others. Only a stop at once
-//! and one that is overdue do not wait.
+//! and one that is overdue do not wait, but for this: no shard of handlers is gone before all have told theirs to end.
+//! A handler would find the shard gone that works for it, and go wrong by that.
 
 use mm_base::Now;
 use mm_runtime::driver::Driver;
@@ -37,7 +38,10 @@ impl<S: Service, D: Driver> Engine<S, D> {
             Stop::HandOver => self.hand_over(driver, is_overdue),
             Stop::Gracefully | Stop::AtOnce => self.drain(driver, is_overdue, now),
         };
-        if is_empty && (is_overdue || self.control.is_drained()) {
+        if is_overdue && self.handled.is_some() {
+            self.control.reached(self.shard, Phase::Overdue);
+        }
+        if is_empty && (is_overdue && self.may_leave() || self.control.is_drained()) {
             if is_overdue || !driver.has_unsent() {
                 return Next::Stop;
             }
@@ -53,6 +57,11 @@ impl<S: Service, D: Driver> Engine<S, D> {
             return Next::Never;
         }
         Next::At(since_ms.saturating_add(patience_ms))
+    }
+
+    /// Whether no handler can miss this shard, though the stop is overdue.
+    fn may_leave(&self) -> bool {
+        self.handled.is_none() || self.control.have_all_reached(Phase::Overdue)
     }
 
     /// Counts the turns of a hand-over. When it has become a stop, has all connections looked at, since the driver may

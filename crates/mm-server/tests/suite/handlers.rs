@@ -1,12 +1,14 @@
 //! Connections as sequential code, under the same rules as those of a service.
 
 use std::cell::Cell;
+use std::future::pending;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, TryRecvError};
+use std::time::Duration;
 
 use mm_runtime::net::Datagrams;
 use mm_runtime::shards::{self, Sharded};
@@ -235,6 +237,40 @@ fn a_graceful_stop_has_a_deadline_and_a_stop_at_once_none(config: Settings) {
     assert_eq!(half.read(&mut [0]).unwrap_or(0), 0);
 }
 
+fn a_handler_cut_at_the_deadline_is_no_fault_though_it_waits_for_another_shard(config: Settings) {
+    let two = NonZeroUsize::new(2).unwrap();
+    let (begins, begun) = mpsc::channel();
+    let none = Sharded::new(|| ());
+    let server = Running::of(Config { shards: two, drain_ms: 20, ..config() }, |server| {
+        server.serve(async move |mut stream: Stream| {
+            stream.read_exact(&mut [0; 4]).await?;
+            let other = 1 - shards::current().map_or(0, |shards| shards.index());
+            let (begins, (gone, other_is_gone)) = ([(); 2].map(|()| begins.clone()), mpsc::channel::<()>());
+            let [blocks, works] = begins;
+            spawn(async move {
+                // The other shard goes first, if it goes without this one.
+                blocks.send(()).unwrap();
+                other_is_gone.recv_timeout(Duration::from_millis(300)).unwrap_err();
+            })
+            .detach();
+            let wait = move |_| async move {
+                works.send(()).unwrap();
+                let _gone = gone;
+                pending::<()>().await;
+            };
+            Ok(none.on(other, wait).await?)
+        })
+    });
+    let mut client = server.connect();
+    client.write_all(b"wait").unwrap();
+    begun.recv_timeout(PATIENCE).unwrap();
+    begun.recv_timeout(PATIENCE).unwrap();
+    let handle = server.handle.clone();
+    assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 1);
+    assert!(handle.stats().iter().all(|stats| stats.faults.get() == 0));
+    assert_eq!(rest(&mut client), b"");
+}
+
 fn half_a_close_still_gets_all_answers(config: Settings) {
     let server = start(config());
     let mut client = server.connect();
@@ -317,6 +353,7 @@ on_each_driver! {
     a_graceful_stop_answers_what_has_begun
     a_graceful_stop_leaves_the_shards_that_requests_need
     a_graceful_stop_has_a_deadline_and_a_stop_at_once_none
+    a_handler_cut_at_the_deadline_is_no_fault_though_it_waits_for_another_shard
     half_a_close_still_gets_all_answers
     a_stream_given_to_another_task_is_ended_with_the_server
     a_shard_has_tasks_and_sockets_of_its_own_from_its_start
