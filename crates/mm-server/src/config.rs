@@ -28,7 +28,9 @@ pub struct Config {
     /// all waits until another ends.
     pub refusal: Option<&'static [u8]>,
     /// Closes a connection on which for so long nothing has gone either way, in milliseconds; one with a write that
-    /// waits is the write time-out's affair. `None`, as by default: never.
+    /// waits is the write time-out's affair. A handler that has something of a request and does not read on owes an
+    /// answer, for which its peer waits: its connection is not idle, however long that takes. A service that
+    /// [parks](crate::Step::Park) does not see that its peer has gone: its connection is. `None`, as by default: never.
     pub idle_timeout_ms: Option<u64>,
     /// Closes a connection that for so long has taken nothing of the answers waiting for it, in milliseconds: by
     /// default 60,000. `None`: never.

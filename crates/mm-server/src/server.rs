@@ -226,7 +226,9 @@ impl Server {
     ///
     /// A handler that waits for something else sees neither the stop nor that its peer has gone, unless it waits for
     /// that, too, by [`select`](mm_runtime::sync::select): in the midst of a request by
-    /// [`finished`](mm_runtime::net::BufferedReader::finished), between two by reading the next.
+    /// [`finished`](mm_runtime::net::BufferedReader::finished), between two by reading the next. The idle time-out is
+    /// for peers that say nothing: it ends no handler in the midst of a request, unless that waits for more of it. So
+    /// a handler bounds itself what else it waits for, by [`timeout`](mm_runtime::timers::timeout).
     ///
     /// What a handler returns as an error is counted, no more (in [`Stats`]: `TimedOut` as `write_timeouts` where it is
     /// [a write's](mm_runtime::net::is_write_timeout), else as `idle_timeouts`; resets, broken pipes and unexpected

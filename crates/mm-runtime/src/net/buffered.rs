@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use mm_base::buffer::{Buffer, Size};
 
-use super::handle::{BUSY, ENDED, ended, interrupted};
+use super::handle::{ENDED, READING, ended, interrupted};
 use super::share::{is_spent, poll_turn, spend};
 use super::stream::{read_exact, receive};
 use super::{Buffers, Direction, Fill, Handle, Incomplete, ReadHalf, Tried};
@@ -99,7 +99,7 @@ impl BufferedReader {
                 loop {
                     let bytes = window.bytes();
                     if let Some(index) = bytes[searched..].iter().position(|&byte| byte == delimiter) {
-                        handle.set(BUSY);
+                        handle.begun();
                         return Ok(Tried::Done(searched + index + 1));
                     }
                     searched = bytes.len();
@@ -125,7 +125,8 @@ impl BufferedReader {
     ///
     /// A peer that has only finished sending, and still reads, looks the same. What comes meanwhile is kept for the
     /// next read, up to what a buffer holds (16 KiB); of a peer that sends more, the end is not seen, only the stop. No
-    /// time-out ends this wait. May be given up at any time without losing a byte.
+    /// time-out ends this wait, the server's idle time-out neither while the request is under way
+    /// ([`set_busy`](Self::set_busy)): bound what it stands beside. May be given up at any time without losing a byte.
     ///
     /// # Errors
     /// The connection is broken, or the task was interrupted.
@@ -185,7 +186,7 @@ impl Window {
     fn take(&mut self, space: &mut [u8], handle: &Handle) -> usize {
         let bytes = self.bytes().len().min(space.len());
         if bytes > 0 {
-            handle.set(BUSY);
+            handle.begun();
             space[..bytes].copy_from_slice(&self.bytes()[..bytes]);
             self.consume(bytes, &handle.net.buffers);
         }
@@ -219,6 +220,8 @@ impl Window {
                 Tried::Progress | Tried::Blocked | Tried::Waits => break,
             }
         }
+        // It is not the peer that is waited for.
+        handle.unset(READING);
         if handle.is_stopped() {
             return Poll::Ready(Ok(()));
         }

@@ -46,6 +46,8 @@ pub(super) const BLOCKED: u8 = 16;
 pub(super) const ENDED: u8 = 32;
 /// The last write of a served stream has failed in its middle, and has not been taken up again.
 pub(super) const CUT: u8 = 64;
+/// The last read of a served stream has had to wait for the peer.
+pub(super) const READING: u8 = 128;
 
 impl Handle {
     /// The handle of a listener, of datagrams, or of a stream whose peer has no name.
@@ -154,6 +156,9 @@ impl Handle {
         }
         if let Some(error) = self.end_of_wait(direction, waiting, context) {
             return Poll::Ready(Err(error));
+        }
+        if direction == Direction::Input {
+            self.awaits_input();
         }
         if !is_set {
             self.net.driver.wait(self.source, direction, context.waker());

@@ -11,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::rc::{Rc, Weak};
 
-use super::handle::{BLOCKED, BUSY, CUT, ENDED, Handle, SERVED};
+use super::handle::{BLOCKED, BUSY, CUT, ENDED, Handle, READING, SERVED};
 use super::linger::linger;
 use super::{Net, Stream, current};
 use crate::driver::{Address, SourceId};
@@ -163,6 +163,13 @@ impl Watch {
         self.has(BUSY)
     }
 
+    /// Whether what has been received waits for the handler, not for the peer to go on: no read has had to wait since,
+    /// or the handler waits for something else with [`finished`](super::BufferedReader::finished) beside it.
+    #[must_use]
+    pub fn owes_answer(&self) -> bool {
+        self.has(BUSY) && !self.has(READING)
+    }
+
     /// Has whoever waits for the stream look again.
     pub fn nudge(&self) {
         if let Some(handle) = self.handle.upgrade() {
@@ -191,9 +198,27 @@ impl Handle {
     #[inline]
     pub(super) fn received(&self, bytes: usize) {
         if self.has(SERVED) {
-            self.set(BUSY);
+            self.begun();
             self.progress_ms.set(now().monotonic_ms);
             add(&self.net.note.bytes_read, bytes);
+        }
+    }
+
+    /// The handler has, or gets, bytes of a request.
+    #[inline]
+    pub(super) fn begun(&self) {
+        self.set(BUSY);
+        self.unset(READING);
+    }
+
+    /// A read has to wait. What has begun is the peer's affair from now on.
+    #[inline]
+    pub(super) fn awaits_input(&self) {
+        if self.has(SERVED) && !self.has(READING) {
+            if self.has(BUSY) {
+                self.progress_ms.set(now().monotonic_ms);
+            }
+            self.set(READING);
         }
     }
 
@@ -230,9 +255,11 @@ impl Handle {
     /// See [`Stream::set_busy`].
     pub(super) fn set_busy(&self, busy: bool) {
         if busy {
-            self.set(BUSY);
+            self.begun();
         } else {
             self.unset(BUSY);
+            // What it may have waited for until now was not the peer.
+            self.progress_ms.set(now().monotonic_ms);
             if self.ends() {
                 self.wake();
             }

@@ -196,7 +196,8 @@ impl Stream {
     /// becomes busy by what is read and idle by each whole write, which is taken for the answer, so most handlers need
     /// not tell. Those do where a write answers nothing yet (`100 Continue`): busy, after the write; and where a
     /// request has no answer: idle, when it has been dealt with. One whose request waits for something else stays busy,
-    /// and waits with [`finished`](BufferedReader::finished) beside it. Without effect on other streams.
+    /// and waits with [`finished`](BufferedReader::finished) beside it. While it is busy and does not read, the
+    /// server's idle time-out does not end it. Without effect on other streams.
     pub fn set_busy(&self, busy: bool) {
         self.handle.set_busy(busy);
     }

@@ -101,7 +101,9 @@ impl<S: Service, D: Driver> Engine<S, D> {
         if let Some(handled) = &self.handled {
             let Some(entry) = handled.entries.at(place) else { return };
             let Some(progress_ms) = entry.watch.progress_ms() else { return };
+            // One that owes its peer an answer is not idle.
             if let Some(overdue) = self.sweep.overdue(progress_ms, entry.watch.is_blocked(), now)
+                && !(overdue == Overdue::Idle && entry.watch.owes_answer())
                 && entry.end()
             {
                 self.count(overdue);

@@ -4,14 +4,16 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use mm_runtime::net::BufferedReader;
 use mm_runtime::sync::channel;
 use mm_runtime::task::spawn;
-use mm_runtime::timers::sleep;
-use mm_server::{Config, Stop, Stream};
+use mm_runtime::timers::{sleep, timeout};
+use mm_server::{Config, Server, Stop, Stream};
 
-use crate::running::{Running, Settings, exchange, expect, on_each_driver, rest};
+use crate::running::{PATIENCE, Running, Settings, exchange, expect, on_each_driver, rest};
 
 /// The next line without its end.
 async fn line(reader: &mut BufferedReader) -> std::io::Result<String> {
@@ -21,9 +23,9 @@ async fn line(reader: &mut BufferedReader) -> std::io::Result<String> {
     Ok(line)
 }
 
-/// Answers `wait` when there is nothing more to wait for, `body` by the four bytes that follow, `pieces` by the four
-/// that follow, read one by one, `ask` so, too, but after a word that is no answer, `note` not at all, and others by
-/// themselves.
+/// Answers `wait` when there is nothing more to wait for, `look and wait` so, too, after a look for more, `body` by the
+/// four bytes that follow, `pieces` by the four that follow, read one by one, `ask` so, too, but after a word that is
+/// no answer, `note` not at all, and others by themselves.
 async fn bodies(stream: Stream) -> std::io::Result<()> {
     let (mut reader, mut writer) = stream.buffered();
     loop {
@@ -35,7 +37,10 @@ async fn bodies(stream: Stream) -> std::io::Result<()> {
                 reader.set_busy(false);
                 continue;
             }
-            "wait" => {
+            "wait" | "look and wait" => {
+                if line != "wait" {
+                    timeout(1, reader.fill()).await.ok();
+                }
                 reader.finished().await?;
                 writer.write_all(b"gave up\n").await?;
                 continue;
@@ -131,6 +136,64 @@ fn a_request_that_waits_sees_its_peer_finish(config: Settings) {
     assert_eq!(rest(&mut client), b"gave up\none\n");
 }
 
+fn a_request_that_waits_is_not_idle_and_half_of_one_is(config: Settings) {
+    let bodies = |server: Server| server.serve(bodies);
+    let server = Running::of(Config { idle_timeout_ms: Some(100), ..config() }, bodies);
+    let [mut waiting, mut looking] = [server.connect(), server.connect()];
+    waiting.write_all(b"wait\n").unwrap();
+    looking.write_all(b"look and wait\n").unwrap();
+    server.wait_for(|stats| stats.bytes_read.get(), 5 + 14);
+    // However they come to it: before, in and after a request, or when a word has been said that is no answer.
+    for half in
+        ["", "wai", "body\n", "body\nab", "pieces\na", "ask\n", "ask\nab", "one\n", "one\nbody\na", "note\n"]
+    {
+        let mut silent = server.connect();
+        silent.write_all(half.as_bytes()).unwrap();
+        let heard = if half.starts_with("one") {
+            "one\n"
+        } else if half.starts_with("ask") {
+            "go on\n"
+        } else {
+            ""
+        };
+        assert_eq!(rest(&mut silent), heard.as_bytes(), "{half:?}");
+    }
+    server.wait_for(|stats| stats.idle_timeouts.get(), 10);
+    // They have waited longer than any of those.
+    for client in [&mut waiting, &mut looking] {
+        client.write_all(b"one\n").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(rest(client), b"gave up\none\n");
+    }
+    server.wait_for(|stats| stats.idle_timeouts.get(), 10);
+}
+
+fn time_for_the_next_request_begins_where_the_last_has_ended(config: Settings) {
+    for has_answer in [true, false] {
+        let (ends, ended) = mpsc::channel();
+        let server = Running::of(Config { idle_timeout_ms: Some(200), ..config() }, move |server| {
+            server.serve(async move |stream: Stream| {
+                let (mut reader, mut writer) = stream.buffered();
+                line(&mut reader).await?;
+                // It takes longer than a peer may say nothing.
+                sleep(300).await?;
+                if has_answer {
+                    writer.write_all(b"done\n").await?;
+                } else {
+                    reader.set_busy(false);
+                }
+                ends.send(Instant::now()).unwrap();
+                line(&mut reader).await.map(drop)
+            })
+        });
+        let mut client = server.connect();
+        client.write_all(b"do\n").unwrap();
+        let ended = ended.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(rest(&mut client), if has_answer { &b"done\n"[..] } else { b"" });
+        assert!(ended.elapsed() > Duration::from_millis(150), "{:?}", ended.elapsed());
+    }
+}
+
 fn an_answer_by_another_task_ends_the_wait_for_the_next_request(config: Settings) {
     let stopping = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stopping);
@@ -173,5 +236,7 @@ on_each_driver! {
     what_has_no_answer_holds_up_no_stop
     a_request_that_waits_holds_up_no_stop
     a_request_that_waits_sees_its_peer_finish
+    a_request_that_waits_is_not_idle_and_half_of_one_is
+    time_for_the_next_request_begins_where_the_last_has_ended
     an_answer_by_another_task_ends_the_wait_for_the_next_request
 }
