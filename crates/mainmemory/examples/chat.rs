@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::rc::Rc;
 
 use mainmemory::runtime::shards::Sharded;
-use mainmemory::runtime::sync::{Either, Sender, channel, select};
+use mainmemory::runtime::sync::{Either, Receiver, Sender, channel, select};
 use mainmemory::{Config, Server, Stream, available_shards};
 
 /// Lines that may wait for one member. More are not told: who does not read misses something.
@@ -43,11 +43,18 @@ impl Chat {
     /// Serves one member until it leaves.
     pub(crate) async fn talk(&self, stream: Stream) -> io::Result<()> {
         let name = stream.peer();
-        let (mut reader, mut writer) = stream.buffered();
-        let (sender, mut lines) = channel(BACKLOG_LINES);
-        let room = self.rooms.local()?;
-        room.borrow_mut().push(sender);
+        let (sender, lines) = channel(BACKLOG_LINES);
+        self.rooms.local()?.borrow_mut().push(sender);
         self.tell(format!("{name} is here\n")).await?;
+        let ended = self.converse(stream, lines).await;
+        // However it has ended.
+        self.tell(format!("{name} has left\n")).await?;
+        ended
+    }
+
+    async fn converse(&self, stream: Stream, mut lines: Receiver<Rc<str>>) -> io::Result<()> {
+        let name = stream.peer();
+        let (mut reader, mut writer) = stream.buffered();
         loop {
             match select(lines.receive(), reader.read_until(b'\n')).await {
                 Either::Left(line) => {
@@ -56,16 +63,14 @@ impl Chat {
                 Either::Right(length) => {
                     let length = length?;
                     if length == 0 {
-                        break;
+                        return Ok(());
                     }
-                    let line = String::from_utf8_lossy(&reader.buffered()[..length]).into_owned();
+                    let line = String::from_utf8_lossy(&reader.buffered()[..length]).trim_end().to_owned();
                     reader.consume(length);
-                    self.tell(format!("{name}: {line}")).await?;
+                    self.tell(format!("{name}: {line}\n")).await?;
                 }
             }
         }
-        drop(lines);
-        self.tell(format!("{name} has left\n")).await
     }
 }
 

@@ -1,4 +1,5 @@
-//! A tiny HTTP/1.1 responder: answers every GET with its path, and keeps the connection.
+//! A tiny HTTP/1.1 responder: answers every GET with its path, and keeps the connection. It does not read the body of a
+//! request, so that one that is no GET, or says that it has one, is the last of its connection.
 //!
 //! `cargo run --release --example http -- 127.0.0.1:8080`, then `curl http://127.0.0.1:8080/hello`.
 
@@ -7,12 +8,20 @@ use std::io::{self, Write};
 use mainmemory::runtime::net::BufferedReader;
 use mainmemory::{Config, Server, Stream};
 
-/// The next line without its end; None when the peer has finished.
+/// The next line without its end; None when the peer has finished, though it be within a line.
 async fn line(reader: &mut BufferedReader) -> io::Result<Option<String>> {
     let length = reader.read_until(b'\n').await?;
-    let line = String::from_utf8_lossy(&reader.buffered()[..length]).trim_end().to_owned();
+    let line = String::from_utf8_lossy(&reader.buffered()[..length]).into_owned();
     reader.consume(length);
-    Ok(if length == 0 { None } else { Some(line) })
+    Ok(line.strip_suffix('\n').map(|line| line.trim_end().to_owned()))
+}
+
+/// Whether this header says that nothing can follow its request here.
+fn is_last(header: &str) -> bool {
+    let header = header.to_ascii_lowercase();
+    header == "connection: close"
+        || header.starts_with("transfer-encoding:")
+        || header.strip_prefix("content-length:").is_some_and(|length| length.trim() != "0")
 }
 
 /// The status and text for a request line.
@@ -32,14 +41,15 @@ pub(crate) async fn talk(stream: Stream) -> io::Result<()> {
     reader.set_timeout_ms(Some(10_000));
     while let Some(request) = line(&mut reader).await? {
         let mut keep = request.ends_with("HTTP/1.1");
-        while let Some(header) = line(&mut reader).await? {
-            if header.is_empty() {
-                break;
+        loop {
+            match line(&mut reader).await? {
+                Some(header) if header.is_empty() => break,
+                Some(header) => keep &= !is_last(&header),
+                None => return Ok(()),
             }
-            keep &= !header.eq_ignore_ascii_case("connection: close");
         }
         let (status, body) = respond(&request);
-        keep &= !status.starts_with("400");
+        keep &= status.starts_with("200");
         let connection = if keep { "keep-alive" } else { "close" };
         let length = body.len();
         let head =

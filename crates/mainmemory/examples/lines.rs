@@ -41,7 +41,8 @@ pub(crate) async fn talk(stream: Stream, maps: &Sharded<Map>) -> io::Result<()> 
     loop {
         let length = reader.read_until(b'\n').await?;
         let line = String::from_utf8_lossy(&reader.buffered()[..length]);
-        let answer = if length == 0 { None } else { answer(&map, &line) };
+        // What is left at the end is no line: nobody knows what it was to become.
+        let answer = if line.ends_with('\n') { answer(&map, &line) } else { None };
         drop(line);
         reader.consume(length);
         match answer {

@@ -116,6 +116,21 @@ fn chat_reaches_everybody_on_every_shard() {
     }
     let gone = members.pop().unwrap().get_ref().local_addr().unwrap();
     members.iter_mut().for_each(|member| drop(listen_until(member, &format!("{gone} has left\n"))));
+    // One that goes without having read everything breaks its connection.
+    let broken = members.pop().unwrap();
+    let name = broken.get_ref().local_addr().unwrap();
+    members[0].get_mut().write_all(b"the last line\n").unwrap();
+    members.iter_mut().for_each(|member| drop(listen_until(member, "the last line\n")));
+    assert_eq!(broken.get_ref().peek(&mut [0]).unwrap(), 1);
+    drop(broken);
+    members.iter_mut().for_each(|member| drop(listen_until(member, &format!("{name} has left\n"))));
+    // What is said last may have no end.
+    let last = members.pop().unwrap();
+    let name = last.get_ref().local_addr().unwrap();
+    (&mut last.get_ref()).write_all(b"bye").unwrap();
+    last.get_ref().shutdown(Shutdown::Write).unwrap();
+    let heard = listen_until(&mut members[0], &format!("{name} has left\n"));
+    assert_eq!(heard, [format!("{name}: bye\n"), format!("{name} has left\n")]);
 }
 
 #[test]
@@ -188,6 +203,13 @@ fn lines_keeps_values_and_survives_nonsense() {
     ask(&mut other, b"del a\nquit\n", "ok\n");
     assert_eq!(other.read(&mut [0]).unwrap(), 0);
     ask(&mut client, b"get a\n", "none\n");
+    // What ends within a line says nothing.
+    let mut other = TcpStream::connect(address).unwrap();
+    other.write_all(b"set account 1000\nset account 100").unwrap();
+    other.shutdown(Shutdown::Write).unwrap();
+    ask(&mut other, b"", "ok\n");
+    assert_eq!(other.read(&mut [0]).unwrap(), 0);
+    ask(&mut client, b"get account\n", "1000\n");
 }
 
 #[test]
@@ -260,4 +282,29 @@ fn http_answers_two_requests_on_one_connection() {
     let expected =
         "HTTP/1.1 400 Bad Request\r\nContent-Length: 17\r\nConnection: close\r\n\r\nthat was no HTTP\n";
     ask(&mut client, b"nonsense\r\n\r\n", expected);
+}
+
+#[test]
+fn http_takes_no_body_for_a_request_and_no_half_of_one_for_a_whole() {
+    let address = start(2, |server| server.serve(http::talk));
+    let whole = |said: &[u8]| {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(said).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).unwrap();
+        heard
+    };
+    let inner = "GET /inner HTTP/1.1\r\n\r\n";
+    for head in ["POST /a HTTP/1.1", "GET /a HTTP/1.1", "BREW"] {
+        let said = format!("{head}\r\nContent-Length: {}\r\n\r\n{inner}", inner.len());
+        let heard = whole(said.as_bytes());
+        assert_eq!(heard.matches("HTTP/1.1 ").count(), 1, "{head}: {heard}");
+        assert!(heard.contains("\r\nConnection: close\r\n") && !heard.contains("inner"), "{head}: {heard}");
+    }
+    for half in
+        ["GET /a", "GET /a HTTP/1.1\r\n", "GET /a HTTP/1.1\r\nHost: x\r\n", "GET /a HTTP/1.1\r\nHost: x"]
+    {
+        assert_eq!(whole(half.as_bytes()), "", "{half:?}");
+    }
 }

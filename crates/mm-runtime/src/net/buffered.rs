@@ -65,7 +65,8 @@ impl BufferedReader {
         self.window.consume(bytes, &self.half.handle.net.buffers);
     }
 
-    /// Waits for more bytes than there are; false when the peer has finished. May be given up at any time without
+    /// Waits for more bytes than there are; false when the peer has finished. (Whether it has, whatever comes before:
+    /// [`finished`](Self::finished).) May be given up at any time without
     /// losing a byte.
     ///
     /// # Errors
@@ -85,7 +86,8 @@ impl BufferedReader {
 
     /// Reads up to and with the next `delimiter`, or what is left when the peer finished without one; empty at the
     /// end. Gives the number of bytes at the front of [`buffered`](Self::buffered): look at them there, then
-    /// [`consume`](Self::consume) them. May be given up at any time without losing a byte.
+    /// [`consume`](Self::consume) them. What does not end with the delimiter is what the peer has not brought to an
+    /// end: take it for a whole piece only where the protocol does. May be given up at any time without losing a byte.
     ///
     /// # Errors
     /// As for [`fill`](Self::fill): a piece longer than the buffer (16 KiB) is an error.
