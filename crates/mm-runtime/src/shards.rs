@@ -175,6 +175,11 @@ impl Shards {
     /// Has `work` done as a task of another shard, or of this one, and waits for the result. Submissions of one task to
     /// one shard begin in their order.
     ///
+    /// When the wait is given up, work that has been submitted goes on, and its result is dropped. What must not be
+    /// lost is sent by [`oneshot`] instead, from the work to a receiver that
+    /// [closes](crate::sync::cross::OneshotReceiver::close) when it gives up: then the work's `send` gives it back, or
+    /// `close` does.
+    ///
     /// # Errors
     /// See [`SubmitError`].
     pub async fn submit_to<T, W, F>(&self, shard: usize, work: W) -> Result<T, SubmitError>

@@ -81,8 +81,9 @@ impl<T: 'static> Sharded<T> {
         })
     }
 
-    /// Has `work` done with the value of a shard, as a task of that shard, and waits for the result: see
-    /// [`Shards::submit_to`](super::Shards::submit_to).
+    /// Has `work` done with the value of a shard, as a task of that shard, and waits for the result. When the wait is
+    /// given up, the work goes on and its result is dropped: see [`Shards::submit_to`](super::Shards::submit_to), also
+    /// for what must not be lost.
     ///
     /// # Errors
     /// As there; [`SubmitError::Gone`] too where the present shard has met no others.

@@ -13,6 +13,7 @@ use super::*;
 use crate::block_on;
 use crate::executor::Executor;
 use crate::sync::join_all;
+use crate::timers::timeout;
 
 /// Has the other shard do something many times, then goes on serving it until it has done the same.
 async fn ask_the_other(place: Place, done: Arc<AtomicUsize>) {
@@ -52,6 +53,25 @@ fn a_flood_beyond_the_mailbox_is_worked_off() {
         for (number, result) in join_all(work).await.into_iter().enumerate() {
             assert_eq!(result, Ok(number));
         }
+    })
+    .unwrap();
+}
+
+#[test]
+fn work_goes_on_when_nobody_waits_for_it_any_more() {
+    block_on(async {
+        let shards = meet(1).remove(0).join();
+        let (go_on, told) = oneshot::<()>();
+        let (sender, mut receiver) = oneshot();
+        let work = move || async move {
+            told.await.unwrap();
+            // The result is lost; this is not.
+            (sender.send("kept"), "dropped").1
+        };
+        assert!(timeout(1, shards.submit_to(0, work)).await.is_err());
+        go_on.send(()).unwrap();
+        yield_now().await;
+        assert_eq!((&mut receiver).await, Ok("kept"));
     })
     .unwrap();
 }

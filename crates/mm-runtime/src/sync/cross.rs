@@ -78,6 +78,16 @@ impl<T: Send> OneshotSender<T> {
     }
 }
 
+impl<T> OneshotReceiver<T> {
+    /// Receives nothing more: what is sent from now on goes back to its sender. Gives what has been sent by now and was
+    /// not received. So nothing is lost where the receiver gives up, while its mere drop loses what has just been sent.
+    pub fn close(&mut self) -> Option<T> {
+        let mut slot = lock(&self.shared);
+        slot.closed = true;
+        slot.value.take()
+    }
+}
+
 impl<T> Drop for OneshotSender<T> {
     fn drop(&mut self) {
         let mut slot = lock(&self.shared);

@@ -281,6 +281,19 @@ fn a_value_crosses_threads_and_wakes_the_sleeper() {
 }
 
 #[test]
+fn a_value_for_a_receiver_that_has_given_up_is_on_one_of_the_two_sides() {
+    let (sender, mut receiver) = cross::oneshot();
+    assert_eq!(sender.send(1), Ok(()));
+    assert_eq!((receiver.close(), receiver.close()), (Some(1), None));
+    assert_eq!(block_on(receiver), Err(Closed::Gone));
+    let (sender, mut receiver) = cross::oneshot();
+    assert_eq!((receiver.close(), sender.is_closed(), sender.send(2)), (None, true, Err(2)));
+    let (sender, receiver) = cross::oneshot();
+    drop(receiver);
+    assert_eq!(sender.send(3), Err(3));
+}
+
+#[test]
 fn what_a_channel_does_not_take_is_an_error_of_io() {
     use std::io::{Error, ErrorKind};
     let kind = |error: Error| (error.kind(), error.to_string());
