@@ -13,7 +13,7 @@
 //!     let (mut reader, mut writer) = stream.buffered();
 //!     loop {
 //!         let length = reader.read_until(b'\n').await?;
-//!         if length == 0 {
+//!         if !reader.buffered()[..length].ends_with(b"\n") {
 //!             return Ok(());
 //!         }
 //!         reader.consume(length);
@@ -40,6 +40,48 @@
 //! for something other than its peer waits with [`finished`](runtime::net::BufferedReader::finished) beside it, which
 //! tells that the peer has gone or the server stops. An error of the framework becomes an [`io::Error`](std::io::Error)
 //! by `?`. What a handler returns as an error is [counted](Server::serve).
+//!
+//! A test serves on a free port, without the process's signals, and stops the server at its end:
+//!
+//! ```
+//! # use std::io;
+//! # async fn lengths(stream: mainmemory::Stream) -> io::Result<()> {
+//! #     let (mut reader, mut writer) = stream.buffered();
+//! #     loop {
+//! #         let length = reader.read_until(b'\n').await?;
+//! #         if length == 0 {
+//! #             return Ok(());
+//! #         }
+//! #         reader.consume(length);
+//! #         writer.write_all(format!("{length}\n").as_bytes()).await?;
+//! #     }
+//! # }
+//! use std::io::{BufRead, BufReader, Write};
+//! use std::net::TcpStream;
+//! use std::thread;
+//!
+//! use mainmemory::{Config, Server, Stop};
+//!
+//! # fn main() -> io::Result<()> {
+//! let config = Config { signals: false, ..Config::default() };
+//! let server = Server::new(config).listen(&"127.0.0.1:0".parse()?)?;
+//! let address = server.addresses().next().expect("it listens").to_string();
+//! let handle = server.handle();
+//! let serving = thread::spawn(move || server.serve(lengths));
+//!
+//! let mut client = TcpStream::connect(address)?;
+//! client.write_all(b"hello\n")?;
+//! let mut answer = String::new();
+//! BufReader::new(client).read_line(&mut answer)?;
+//! assert_eq!(answer, "6\n");
+//!
+//! handle.stop(Stop::Gracefully);
+//! let summary = serving.join().expect("no panic of the server")?;
+//! assert_eq!((summary.connections_total, summary.drain_timeouts), (1, 0));
+//! assert!(handle.stats().iter().all(|stats| stats.faults.get() + stats.panics.get() == 0));
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! A [`Service`] is the other way to write a server: bytes in, bytes out, no sockets and no tasks of its own. It is
 //! faster, is tested by a [harness](server::harness) without sockets, and says itself what a handler gets by waiting:
