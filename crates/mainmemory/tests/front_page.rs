@@ -26,6 +26,8 @@ fn the_front_pages_example_runs_in_a_crate_of_its_own() {
         .lines()
         .map(|line| line.strip_prefix("//! ").or_else(|| line.strip_prefix("//!")).unwrap().to_owned() + "\n")
         .collect();
+    let readme = fs::read_to_string(here.join("../../README.md")).unwrap();
+    assert!(readme.contains(&format!("```rust\n{example}```\n")), "README.md has another one");
 
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("front-page");
     fs::remove_dir_all(&folder).ok();
