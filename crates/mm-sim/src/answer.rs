@@ -152,18 +152,19 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// Lines up to `END`. False where they break off before that: the rest comes later.
+    /// Lines up to the last, which is `end`. False where they break off before that: the rest comes later.
     pub(crate) fn lines_to_end(
         &mut self,
+        end: &[u8],
         mut each: impl FnMut(&[u8]) -> Result<(), String>,
     ) -> Result<bool, String> {
         while !self.is_empty() {
             // Lines of a dump end with a line feed only.
-            let end = self.rest.iter().position(|&byte| byte == b'\n');
-            let end = end.ok_or_else(|| format!("no whole line in {}", self.shown()))?;
-            let (line, rest) = self.rest.split_at(end + 1);
+            let at = self.rest.iter().position(|&byte| byte == b'\n');
+            let at = at.ok_or_else(|| format!("no whole line in {}", self.shown()))?;
+            let (line, rest) = self.rest.split_at(at + 1);
             self.rest = rest;
-            if line == lines::END {
+            if line == end {
                 return Ok(true);
             }
             each(line)?;

@@ -51,8 +51,8 @@ impl<S: Sharing> Checked<S> {
 
     /// Shows the world what the store has counted by now. Returns how much that is over all servers so far.
     fn count(&self) -> Counted {
-        let Stats { evicted, refused, .. } = self.inner.store().stats();
-        self.world.borrow_mut().counted.see(Counted { evicted, refused })
+        let Stats { evicted, refused, moved, .. } = self.inner.store().stats();
+        self.world.borrow_mut().counted.see(Counted { evicted, refused, moved })
     }
 }
 

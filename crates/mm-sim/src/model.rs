@@ -9,11 +9,14 @@
 mod change;
 pub(crate) mod claims;
 mod debug;
+mod dump;
 mod fetch;
 mod item;
 mod store;
 #[cfg(test)]
 mod tests;
+
+use mm_proto::memcached::lines;
 
 use crate::answer::{Answers, Said};
 use crate::model::claims::Claims;
@@ -38,12 +41,16 @@ struct Entry {
     held: Held,
     /// Evictions that the store had counted when this was last certain.
     sure_at: u64,
+    /// How many changes there had been when it was last changed.
+    changed: u64,
 }
 
 /// What one store must hold.
 #[derive(Debug)]
 pub(crate) struct Model {
     entries: Vec<Entry>,
+    /// Changes of entries so far.
+    changes: u64,
     /// When everything is to be forgotten; 0 for not.
     flush_s: u32,
     /// CAS values told lately, for clients to use.
@@ -79,6 +86,8 @@ pub(crate) struct Counted {
     pub(crate) evicted: u64,
     /// Values for which there was no memory.
     pub(crate) refused: u64,
+    /// Items moved to where a walk over all may have been already.
+    pub(crate) moved: u64,
 }
 
 /// Whether a request has been answered whole.
@@ -91,9 +100,10 @@ pub(crate) enum Answered {
 
 impl Model {
     pub(crate) fn new(keys: usize) -> Self {
-        let entries = (0..keys).map(|_| Entry { held: Held::Absent, sure_at: 0 }).collect();
+        let entries = (0..keys).map(|_| Entry { held: Held::Absent, sure_at: 0, changed: 0 }).collect();
         Self {
             entries,
+            changes: 0,
             flush_s: 0,
             told: Vec::new(),
             lost: 0,
@@ -115,10 +125,14 @@ impl Model {
     /// Executes a request and holds its answer against what was due.
     pub(crate) fn execute(
         &mut self,
-        op: &Op,
+        op: &mut Op,
         answers: &mut Answers<'_>,
         context: &Context<'_>,
     ) -> Result<Answered, Wrong> {
+        if let What::Dump(dump) = &mut op.what {
+            return self.dump(dump, answers, context);
+        }
+        let op = &*op;
         let dialect = op.wire.dialect;
         let key = op.what.key().map_or(&[][..], |key| &context.keys[key]);
         match &op.what {
@@ -147,13 +161,12 @@ impl Model {
                 return Ok(if is_whole { Answered::Whole } else { Answered::InPart });
             }
             What::Stats => return until_end(answers, b"STAT "),
-            What::Dump => return until_end(answers, b""),
             What::Watch => {
                 answers.take_all();
                 return Ok(Answered::InPart);
             }
             What::Quit if dialect == Dialect::Binary => succeeds(answers.read(op, key)?.said)?,
-            What::Quit => {}
+            What::Quit | What::Dump(_) => {}
         }
         Ok(Answered::Whole)
     }
@@ -168,9 +181,10 @@ impl Model {
     }
 
     pub(crate) fn forget_all(&mut self, context: &Context<'_>) {
-        for entry in &mut self.entries {
-            *entry = Entry { held: Held::Absent, sure_at: context.counted.0.evicted };
-        }
+        self.changes += 1;
+        let entry =
+            || Entry { held: Held::Absent, sure_at: context.counted.0.evicted, changed: self.changes };
+        self.entries.fill_with(entry);
     }
 
     /// What a key holds now, expired items gone.
@@ -192,7 +206,8 @@ impl Model {
 
     /// The key is known to hold this.
     fn set(&mut self, key: KeyId, held: Held, context: &Context<'_>) {
-        self.entries[key] = Entry { held, sure_at: context.counted.0.evicted };
+        self.changes += 1;
+        self.entries[key] = Entry { held, sure_at: context.counted.0.evicted, changed: self.changes };
     }
 
     /// Whether the item that a key holds may have been evicted.
@@ -257,7 +272,7 @@ fn succeeds(said: Said) -> Result<(), Wrong> {
 }
 
 fn until_end(answers: &mut Answers<'_>, prefix: &[u8]) -> Result<Answered, Wrong> {
-    let is_whole = answers.lines_to_end(|line| match line.starts_with(prefix) {
+    let is_whole = answers.lines_to_end(lines::END, |line| match line.starts_with(prefix) {
         true => Ok(()),
         false => Err(format!("a line that does not belong there: {}", crate::answer::shown(line))),
     })?;

@@ -1,11 +1,13 @@
 //! Requests as clients mean them.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::rc::Rc;
 
 use mm_proto::memcached::StoreVerb;
 
 use crate::answer::shown;
+use crate::model::Counted;
 use crate::time::Moment;
 
 /// Names one of the keys of a run.
@@ -109,6 +111,9 @@ impl fmt::Display for Op {
                 self.wire,
                 store.flaw
             ),
+            What::Dump(Dump { form, class, lines_max, .. }) => {
+                write!(f, "dump {form:?} of class {class}, at most {lines_max} lines")
+            }
             What::Line(line) => write!(f, "what is answered by {}", shown(line)),
             what => write!(f, "{what:?} ({:?})", self.wire),
         }
@@ -140,7 +145,7 @@ pub(crate) enum What {
     /// Statistics: lines or packets up to the last.
     Stats,
     /// A dump of keys: lines up to the last, over several runs.
-    Dump,
+    Dump(Dump),
     /// Lines about what happens, for the rest of the connection.
     Watch,
     Quit,
@@ -218,6 +223,39 @@ pub(crate) struct Count {
     pub(crate) exptime: Option<i32>,
     pub(crate) new_cas: Option<u64>,
     pub(crate) order: Order,
+}
+
+/// A dump of keys, and what it has shown.
+#[derive(Debug)]
+pub(crate) struct Dump {
+    pub(crate) form: DumpForm,
+    /// Only items of this class; 0 for all.
+    pub(crate) class: usize,
+    /// So many lines at most; 0 for all.
+    pub(crate) lines_max: usize,
+    pub(crate) shown: Option<Shown>,
+}
+
+/// What a dump looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DumpForm {
+    /// `lru_crawler metadump`.
+    Meta,
+    /// `lru_crawler mgdump`.
+    Commands,
+    /// `stats cachedump`.
+    Cache,
+}
+
+/// What a dump has shown since it began.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// What the store had counted then, and how many changes there had been.
+    pub(crate) counted: Counted,
+    pub(crate) changes: u64,
+    pub(crate) lines: usize,
+    pub(crate) bytes: usize,
+    pub(crate) keys: HashSet<KeyId>,
 }
 
 /// A storage command.

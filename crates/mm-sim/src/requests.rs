@@ -143,7 +143,7 @@ impl Requests {
             Kind::Flush => What::Flush { delay_s: i32::try_from(choices.index(5)).unwrap_or(0) },
             Kind::Fixed => What::Plain,
             Kind::Stats => What::Stats,
-            Kind::Dump => What::Dump,
+            Kind::Dump => rare::dump(choices),
             Kind::Watch => What::Watch,
             Kind::Limit => return self.limit(choices, around),
             Kind::Quit => What::Quit,
@@ -425,7 +425,7 @@ fn fit(what: &mut What, wire: Wire) {
             store.flaw = Flaw::None;
             [&mut store.exptime].into_iter().filter(|exptime| **exptime < 0).for_each(least);
         }
-        (what @ (What::Dump | What::Watch | What::Debug { .. }), Dialect::Binary) => *what = What::Plain,
+        (what @ (What::Dump(_) | What::Watch | What::Debug { .. }), Dialect::Binary) => *what = What::Plain,
         (What::Delete(delete), Dialect::Classic) => delete.cas = 0,
         (What::Count(count), Dialect::Classic) => count.creates = None,
         (What::Count(count), dialect) => {

@@ -55,6 +55,11 @@ impl Moment {
         if expiry_s == 0 { -1 } else { i64::from(expiry_s.saturating_sub(self.now_s)) }
     }
 
+    /// One of the store's seconds as a date.
+    pub(crate) fn date_of(&self, seconds: u32) -> u64 {
+        self.began_unix_s + u64::from(seconds)
+    }
+
     /// A date so many seconds from now.
     pub(crate) fn date(&self, seconds: i64) -> i32 {
         i32::try_from(self.unix_s.saturating_add_signed(seconds)).unwrap_or(i32::MAX)

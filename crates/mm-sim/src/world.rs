@@ -64,6 +64,7 @@ impl Counts {
     pub(crate) fn see(&mut self, counted: Counted) -> Counted {
         self.total.evicted += counted.evicted - self.last.evicted;
         self.total.refused += counted.refused - self.last.refused;
+        self.total.moved += counted.moved - self.last.moved;
         self.last = counted;
         self.total
     }
@@ -247,7 +248,7 @@ impl World {
         done.reply.is_whole = done.consumed == sent.len();
         model.begin(&context);
         let mut answers = Answers::new(ran.output);
-        for op in letter.stream.ops.iter().skip(done.executed) {
+        for op in letter.stream.ops.iter_mut().skip(done.executed) {
             if op.end > done.consumed as u64 {
                 break;
             }
@@ -279,7 +280,7 @@ impl World {
         model.begin(&context);
         let mut answers = Answers::new(ran.output);
         while stream.next_executed() {
-            let Some(op) = stream.ops.front() else { break };
+            let Some(op) = stream.ops.front_mut() else { break };
             if let Some(show) = self.show {
                 let answers = answers.shown();
                 show(&format!("{ms} ms, connection {port}, shard {}: {op} <- {answers}", ran.shard));

@@ -177,6 +177,9 @@ impl Model {
             // There may have been no memory for it: then the old time holds.
             return self.set(key, Held::Unknown, context);
         }
+        // It may be written anew for it.
+        self.changes += 1;
+        self.entries[key].changed = self.changes;
         if let Some(item) = self.item(key, context) {
             item.expiry_s = context.moment.expiry_s(exptime);
         }

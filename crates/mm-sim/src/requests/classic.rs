@@ -5,7 +5,7 @@ use std::io::Write;
 use mm_base::choice::Choices;
 use mm_proto::memcached::StoreVerb;
 
-use crate::op::{Get, What, Wire};
+use crate::op::{Dump, DumpForm, Get, What, Wire};
 
 /// What can be watched.
 const WATCHES: [&[u8]; 4] = [b"watch", b"watch mutations", b"watch evictions connevents", b"watch d f m e c"];
@@ -47,7 +47,7 @@ pub(super) fn head(what: &What, wire: Wire, key: &[u8], choices: &mut Choices) -
         What::Flush { delay_s: 0 } => words("flush_all", &[]),
         What::Flush { delay_s } => words("flush_all", &[delay_s]),
         What::Stats => line.extend_from_slice(GROUPS[choices.index(GROUPS.len())]),
-        What::Dump => words("lru_crawler metadump all", &[]),
+        What::Dump(dump) => words(&dump_line(dump), &[]),
         What::Watch => line.extend_from_slice(WATCHES[choices.index(WATCHES.len())]),
         What::Quit => words("quit", &[]),
         What::Line(_) | What::Plain | What::Debug { .. } => {}
@@ -63,6 +63,15 @@ pub(super) fn get_word(get: &Get) -> String {
         (None, true) => "gets".to_owned(),
         (Some(exptime), false) => format!("gat {exptime}"),
         (Some(exptime), true) => format!("gats {exptime}"),
+    }
+}
+
+fn dump_line(dump: &Dump) -> String {
+    let classes = if dump.class == 0 { "all".to_owned() } else { dump.class.to_string() };
+    match dump.form {
+        DumpForm::Meta => format!("lru_crawler metadump {classes}"),
+        DumpForm::Commands => format!("lru_crawler mgdump {classes}"),
+        DumpForm::Cache => format!("stats cachedump {} {}", dump.class, dump.lines_max),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use mm_base::choice::Choices;
 
+use crate::op::{Dump, DumpForm, What};
 use crate::plan::Work;
 use crate::time::Moment;
 
@@ -47,4 +48,13 @@ pub(super) fn exptime(short_lives: u64, moment: Moment, choices: &mut Choices) -
         2 => 2_592_000,
         _ => i32::try_from(choices.between(1, 5)).unwrap_or(1),
     }
+}
+
+/// A dump of everything, or of one of the classes that most items are in.
+pub(super) fn dump(choices: &mut Choices) -> What {
+    let form = [DumpForm::Meta, DumpForm::Commands, DumpForm::Cache][choices.index(3)];
+    let is_cache = form == DumpForm::Cache;
+    let class = if is_cache || choices.one_in(4) { 1 + choices.index(4) } else { 0 };
+    let lines_max = if is_cache && choices.one_in(2) { choices.index(50) } else { 0 };
+    What::Dump(Dump { form, class, lines_max, shown: None })
 }
