@@ -13,12 +13,13 @@ mod dump;
 mod fetch;
 mod item;
 mod store;
+mod tally;
 #[cfg(test)]
 mod tests;
 
 use mm_proto::memcached::lines;
 
-use crate::answer::{Answers, Said};
+use crate::answer::{Answer, Answers, Said};
 use crate::model::claims::Claims;
 use crate::op::{Dialect, Flaw, KeyId, Op, What};
 use crate::time::Moment;
@@ -65,6 +66,7 @@ pub(crate) struct Model {
     refusals: Claims,
     /// Items of which nothing certain was known when they were asked for.
     pub(crate) unknown: u64,
+    tally: tally::Tally,
 }
 
 /// The surroundings in which a request is executed.
@@ -111,6 +113,7 @@ impl Model {
             no_memory: 0,
             refusals: Claims::default(),
             unknown: 0,
+            tally: tally::Tally::default(),
         }
     }
 
@@ -137,38 +140,50 @@ impl Model {
         let key = op.what.key().map_or(&[][..], |key| &context.keys[key]);
         match &op.what {
             What::Store(store) if store.flaw == Flaw::Refused => {}
-            What::Get(get) => {
-                self.get((*get, op.wire), &answers.read(op, key)?, context)?;
-                if get.last {
-                    answers.expect(b"END\r\n")?;
-                }
-            }
-            What::Store(store) => self.store(op, store, &answers.read(op, key)?, context)?,
-            What::Delete(delete) => self.delete((delete, op.wire), &answers.read(op, key)?, context)?,
-            What::Count(count) => self.count((count, op.wire), &answers.read(op, key)?, context)?,
-            What::Debug { key: id } => self.debug((*id, key), answers.line()?, context)?,
-            What::Touch { key: id, exptime } => {
-                self.touch((*id, *exptime), &answers.read(op, key)?, context)?;
-            }
-            What::Flush { delay_s } => {
-                succeeds(answers.read(op, key)?.said)?;
-                self.flush(*delay_s, context);
+            What::Debug { key: id } => {
+                self.count_deeds(op, &Answer::bare(Said::Done), context);
+                self.debug((*id, key), answers.line()?, context)?;
             }
             What::Line(line) => answers.expect(line)?,
             What::Plain => succeeds(answers.read(op, key)?.said)?,
             What::Stats if dialect == Dialect::Binary => {
-                let is_whole = answers.packets_to_end(op.wire.opaque)?;
+                let check = |name: &[u8], value: &[u8]| self.check_stat((name, value), context);
+                let is_whole = answers.packets_to_end(op.wire.opaque, check)?;
                 return Ok(if is_whole { Answered::Whole } else { Answered::InPart });
             }
-            What::Stats => return until_end(answers, b"STAT "),
+            What::Stats => return self.stats(answers, context),
             What::Watch => {
                 answers.take_all();
                 return Ok(Answered::InPart);
             }
             What::Quit if dialect == Dialect::Binary => succeeds(answers.read(op, key)?.said)?,
             What::Quit | What::Dump(_) => {}
+            _ => {
+                let answer = answers.read(op, key)?;
+                self.count_deeds(op, &answer, context);
+                self.answered(op, &answer, context)?;
+            }
+        }
+        if matches!(&op.what, What::Get(get) if get.last) {
+            answers.expect(lines::END)?;
         }
         Ok(Answered::Whole)
+    }
+
+    /// A request has been executed, and this was answered.
+    fn answered(&mut self, op: &Op, answer: &Answer<'_>, context: &Context<'_>) -> Result<(), Wrong> {
+        match &op.what {
+            What::Get(get) => self.get((*get, op.wire), answer, context),
+            What::Store(store) => self.store(op, store, answer, context),
+            What::Delete(delete) => self.delete((delete, op.wire), answer, context),
+            What::Count(count) => self.count((count, op.wire), answer, context),
+            What::Touch { key, exptime } => self.touch((*key, *exptime), answer, context),
+            What::Flush { delay_s } => {
+                self.flush(*delay_s, context);
+                succeeds(answer.said)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn flush(&mut self, delay_s: i32, context: &Context<'_>) {
@@ -269,12 +284,4 @@ impl Model {
 /// Something that cannot fail has not failed.
 fn succeeds(said: Said) -> Result<(), Wrong> {
     if matches!(said, Said::Done | Said::Nothing) { Ok(()) } else { Err(format!("{said:?} in answer to it")) }
-}
-
-fn until_end(answers: &mut Answers<'_>, prefix: &[u8]) -> Result<Answered, Wrong> {
-    let is_whole = answers.lines_to_end(lines::END, |line| match line.starts_with(prefix) {
-        true => Ok(()),
-        false => Err(format!("a line that does not belong there: {}", crate::answer::shown(line))),
-    })?;
-    Ok(if is_whole { Answered::Whole } else { Answered::InPart })
 }

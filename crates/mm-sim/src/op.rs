@@ -294,6 +294,8 @@ pub(crate) struct Begun {
     pub(crate) moment: Moment,
     /// What the store had refused before.
     pub(crate) refused: u64,
+    /// The number of the server that has seen it.
+    pub(crate) server: u64,
 }
 
 /// What is wrong with a storage command.

@@ -128,6 +128,7 @@ impl World {
     /// Goes on with another server on the same store, which has been left at this time.
     pub(crate) fn go_on(&mut self, left: Now) {
         self.counted.last = Counted::default();
+        self.model.begin_server();
         self.began_unix_s = None;
         self.left = self.start_ms.take().map(|start_ms| (left, Moment::new(left, start_ms)));
     }
@@ -302,7 +303,8 @@ impl World {
         if let Some(What::Store(store)) = stream.ops.front_mut().map(|op| &mut op.what)
             && store.line_end <= consumed
         {
-            store.begun.get_or_insert(Begun { moment, refused: counted.0.refused });
+            let refused = counted.0.refused;
+            store.begun.get_or_insert_with(|| Begun { moment, refused, server: model.begin_store() });
         }
         if answers.is_empty() {
             return Ok(());

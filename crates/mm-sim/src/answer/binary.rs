@@ -51,7 +51,11 @@ impl<'a> Answers<'a> {
     }
 
     /// Statistics up to the packet that has none. False where they break off before that.
-    pub(crate) fn packets_to_end(&mut self, opaque: u32) -> Result<bool, String> {
+    pub(crate) fn packets_to_end(
+        &mut self,
+        opaque: u32,
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<(), String>,
+    ) -> Result<bool, String> {
         while !self.is_empty() {
             let packet = self.next_packet(opaque)?;
             if packet.status != Status::Ok.code() {
@@ -60,6 +64,7 @@ impl<'a> Answers<'a> {
             if packet.key.is_empty() {
                 return Ok(true);
             }
+            each(packet.key, packet.value)?;
         }
         Ok(false)
     }

@@ -69,7 +69,7 @@ fn an_answer_that_there_is_no_memory_needs_a_refusal_of_its_own() {
     let upload = || {
         let mut upload = set(1);
         let What::Store(store) = &mut upload.what else { unreachable!() };
-        store.begun = Some(Begun { moment: Moment::default(), refused: 2 });
+        store.begun = Some(Begun { moment: Moment::default(), refused: 2, server: 0 });
         upload
     };
     assert!(refuse(upload(), 2, 2).is_err());
