@@ -198,11 +198,15 @@ pub fn give_way() -> io::Result<()> {
 /// calls of a shard that nobody shares them with are cheaper ([`descriptors::stop_sharing`]).
 ///
 /// # Errors
-/// The system refuses, or has no call for it (Linux before 5.9, or anything else).
+/// The system refuses, or has no call for it (Linux before 5.9, or anything else), or the process is not yet
+/// [`ready`](background::ready) in the background: those three are its caller's, who waits until no thread has them.
 pub fn stop_sharing_descriptors() -> io::Result<()> {
     descriptors::stop_sharing()
 }
 
+    if background::is_awaited() {
+        return Err(io::ErrorKind::ResourceBusy.into());
+    }
 /// The time, as the shards of this process take it.
 #[must_use]
 pub fn now() -> Now {

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
@@ -16,6 +17,14 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 const MARK: &str = "MM_BACKGROUND";
 /// What it writes on its standard output when it serves.
 const READY: u8 = b'+';
+
+/// Whether the caller still waits: until all threads have let go of its descriptors.
+static IS_AWAITED: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process is in the background and its caller still waits for it to be [`ready`].
+pub(super) fn is_awaited() -> bool {
+    IS_AWAITED.load(Ordering::Relaxed)
+}
 
 /// Which of the two processes this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +42,7 @@ pub enum Role {
 pub fn enter() -> io::Result<Role> {
     if env::var_os(MARK).is_some() {
         setsid()?;
+        IS_AWAITED.store(true, Ordering::Relaxed);
         return Ok(Role::Background);
     }
     let mut arguments = env::args_os();
@@ -88,5 +98,6 @@ pub fn ready(detachment: Detachment) -> io::Result<()> {
     if !detachment.keeps_stderr {
         dup2_stderr(&nothing)?;
     }
+    IS_AWAITED.store(false, Ordering::Relaxed);
     Ok(())
 }
