@@ -103,7 +103,8 @@ impl<S: Sharing> Memcached<S> {
         if limit_bytes < least_bytes {
             return Err(Unset::TooLow { least_mib: least_bytes.div_ceil(1 << 20) });
         }
-        if !usize::try_from(limit_bytes).is_ok_and(|bytes| self.store.set_limit(bytes)) {
+        let set = |bytes| self.shared.has_room(limit_bytes) && self.store.set_limit(bytes);
+        if !usize::try_from(limit_bytes).is_ok_and(set) {
             return Err(Unset::Wrong(lines::MEMLIMIT_FAILED));
         }
         self.shared.limit_bytes.store(limit_bytes, Ordering::Relaxed);

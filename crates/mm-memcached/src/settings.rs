@@ -191,6 +191,13 @@ pub trait Host: Send + Sync {
     /// Ends the server, as a signal would.
     fn shut_down(&self, mode: Shutdown);
 
+    /// Whether a memory limit of so many bytes can be had where the items lie; one that is no higher than the limit
+    /// now is never asked for.
+    fn has_room(&self, limit_bytes: u64) -> bool {
+        let _no_bound = limit_bytes;
+        true
+    }
+
     /// Writes lines, each with its end, to where the operator reads them.
     fn say(&self, lines: &str);
 }
@@ -314,10 +321,17 @@ impl Shared {
     pub fn resume_limit<S: Sharing>(&self, store: &mut Store<S>) {
         self.has_limit.get_or_init(|| {
             let Some(left) = self.left.get().filter(|left| left.limit_bytes != 0) else { return };
-            if usize::try_from(left.limit_bytes).is_ok_and(|bytes| store.set_limit(bytes)) {
+            if self.has_room(left.limit_bytes)
+                && usize::try_from(left.limit_bytes).is_ok_and(|bytes| store.set_limit(bytes))
+            {
                 self.limit_bytes.store(left.limit_bytes, Ordering::Relaxed);
             }
         });
+    }
+
+    /// Whether the limit may be so high.
+    pub(crate) fn has_room(&self, limit_bytes: u64) -> bool {
+        limit_bytes <= self.limit_bytes.load(Ordering::Relaxed) || self.host.has_room(limit_bytes)
     }
 
     /// Moves the clock.

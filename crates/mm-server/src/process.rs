@@ -6,6 +6,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 
 use mm_base::Now;
 use mm_runtime::sys::clock::Clock;
@@ -201,9 +202,6 @@ pub fn give_way() -> io::Result<()> {
 /// The system refuses, or has no call for it (Linux before 5.9, or anything else), or the process is not yet
 /// [`ready`](background::ready) in the background: those three are its caller's, who waits until no thread has them.
 pub fn stop_sharing_descriptors() -> io::Result<()> {
-    descriptors::stop_sharing()
-}
-
     if background::is_awaited() {
         return Err(io::ErrorKind::ResourceBusy.into());
     }

@@ -37,6 +37,10 @@ impl Host for ThisProcess {
         self.server.stop(Stop::Gracefully);
     }
 
+    fn has_room(&self, limit_bytes: u64) -> bool {
+        self.memory.has_room(limit_bytes)
+    }
+
     fn say(&self, lines: &str) {
         // That it may be closed must not matter.
         drop(std::io::stderr().write_all(lines.as_bytes()));

@@ -11,10 +11,11 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use mainmemory::server::process::successor;
+use mainmemory::server::process::{self, successor};
 use mainmemory::store::{Kept, KeptError, Leave};
 use mm_memcached::Shared;
 
+use crate::config;
 use crate::limits::BOOK_BYTES_MAX;
 use crate::refusal::{Refusal, exit};
 
@@ -38,13 +39,15 @@ pub(crate) struct Memory {
 struct Paths {
     memory: PathBuf,
     book: PathBuf,
+    /// What `-m` asks of the file's system.
+    limit_bytes: u64,
 }
 
 impl Paths {
     /// Those of a file that is there, whatever becomes of the working folder.
-    fn of(path: &Path) -> io::Result<Self> {
+    fn of(path: &Path, limit_bytes: u64) -> io::Result<Self> {
         let memory = fs::canonicalize(path)?;
-        Ok(Self { book: with_suffix(&memory, ".meta"), memory })
+        Ok(Self { book: with_suffix(&memory, ".meta"), memory, limit_bytes })
     }
 }
 
@@ -53,20 +56,23 @@ impl Memory {
     ///
     /// # Errors
     /// As for [`Memory::of_file`].
-    pub(crate) fn open(file: Option<&Path>) -> Result<Self, Refusal> {
-        if let Some(path) = file {
-            return Self::of_file(path);
-        }
-        let kept = successor::shareable_memory("mmem").ok().map(Kept::moved_to);
-        Ok(Self { kept, paths: None, absent: None, must_be_warm: false })
+    pub(crate) fn open(asked: &config::Memory) -> Result<Self, Refusal> {
+        let of_file = |path: &PathBuf| Self::of_file(path, asked.limit_bytes);
+        asked.file.as_ref().map_or_else(|| Ok(Self::without_file()), of_file)
     }
 
-    /// Memory that another server lends, with its book; `file` is that of `-e`.
+    /// Memory that has no file.
+    pub(crate) fn without_file() -> Self {
+        let kept = successor::shareable_memory("mmem").ok().map(Kept::moved_to);
+        Self { kept, paths: None, absent: None, must_be_warm: false }
+    }
+
+    /// Memory that another server lends, with its book, where the configuration asks for this.
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn taken_over(file: Option<&Path>, memory: File, book: Vec<u8>) -> io::Result<Self> {
-        let paths = file.map(Paths::of).transpose()?;
+    pub(crate) fn taken_over(asked: &config::Memory, memory: File, book: Vec<u8>) -> io::Result<Self> {
+        let paths = asked.file.as_ref().map(|path| Paths::of(path, asked.limit_bytes)).transpose()?;
         Ok(Self { kept: Some(Kept::lent(memory, book)), paths, absent: None, must_be_warm: true })
     }
 
@@ -96,17 +102,24 @@ impl Memory {
     /// # Errors
     /// As for [`Memory::of_file`].
     pub(crate) fn another(&self) -> Result<Self, Refusal> {
-        let path = self.paths.as_ref().map(|paths| paths.memory.as_path());
+        let Some(paths) = &self.paths else { return Ok(Self::without_file()) };
         // One that cannot be removed is still locked.
-        path.into_iter().for_each(|path| drop(fs::remove_file(path)));
-        Self::open(path)
+        drop(fs::remove_file(&paths.memory));
+        Self::of_file(&paths.memory, paths.limit_bytes)
+    }
+
+    /// Whether a file has room for so much, as far as its system tells; true of memory that has none.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        let file = self.kept.as_ref().filter(|_| self.paths.is_some()).map(Kept::file);
+        file.is_none_or(|file| lacking(process::room_of(file), bytes).is_none())
     }
 
     /// Opens or makes the file, which nobody else may then open so, and reads the book.
     ///
     /// # Errors
-    /// A [`Refusal`] where the file is another server's, no file at all, or the system refuses.
-    fn of_file(path: &Path) -> Result<Self, Refusal> {
+    /// A [`Refusal`] where the file is another server's, no file at all, its system has no room for the limit, or the
+    /// system refuses.
+    fn of_file(path: &Path, limit_bytes: u64) -> Result<Self, Refusal> {
         let refuse = |what: String| Refusal::new(exit::SYSTEM, format!("-e {}: {what}", path.display()));
         let failed = |error: io::Error| refuse(error.to_string());
         let mut options = OpenOptions::new();
@@ -120,7 +133,11 @@ impl Memory {
             Err(TryLockError::WouldBlock) => return Err(refuse("another server uses it".to_owned())),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        let paths = Paths::of(path).map_err(failed)?;
+        // Later it would be noticed by a signal that ends the process, or by connections that it cannot serve.
+        if let Some(room) = lacking(process::room_of(&file), limit_bytes) {
+            return Err(refuse(no_room(room, limit_bytes)));
+        }
+        let paths = Paths::of(path, limit_bytes).map_err(failed)?;
         let is_new = file.metadata().map_err(failed)?.len() == 0;
         let book =
             read_book(&paths.book).map_err(|error| refuse(format!("its book cannot be read: {error}")))?;
@@ -231,6 +248,19 @@ impl Memory {
     }
 }
 
+/// How much room there is where it is known, and less than is needed.
+fn lacking(room: io::Result<Option<u64>>, needed: u64) -> Option<u64> {
+    room.ok().flatten().filter(|&room| room < needed)
+}
+
+fn no_room(room: u64, needed: u64) -> String {
+    let (room, needed) = (room >> 20, needed.div_ceil(1 << 20));
+    format!(
+        "its file system has room for {room} MiB of the {needed} MiB of -m; give it more (size= of a tmpfs, --shm-size \
+         of a container), or less by -m"
+    )
+}
+
 fn read_book(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -277,6 +307,10 @@ mod tests {
         fn new(name: &str) -> Self {
             Self(std::env::temp_dir().join(format!("mmem-{name}-{}", std::process::id())))
         }
+
+        fn open(&self) -> Result<Memory, Refusal> {
+            Memory::of_file(&self.0, 1 << 20)
+        }
     }
 
     impl Drop for Files {
@@ -289,7 +323,7 @@ mod tests {
     /// Has a store with this memory come and go; whether there is a book then.
     fn is_kept_after(name: &str, asked: impl Fn(&Memory)) -> bool {
         let files = Files::new(name);
-        let memory = Memory::open(Some(&files.0)).unwrap();
+        let memory = files.open().unwrap();
         let kept = memory.kept.as_ref().unwrap();
         let store = Store::open_kept(&Config::new(1 << 20, 7), kept).unwrap();
         asked(&memory);
@@ -312,12 +346,34 @@ mod tests {
     }
 
     #[test]
+    fn room_is_lacking_where_it_is_known_and_too_little() {
+        let lacking = |room| lacking(Ok(room), 100);
+        assert_eq!([lacking(Some(99)), lacking(Some(100)), lacking(None)], [Some(99), None, None]);
+        assert_eq!(super::lacking(Err(ErrorKind::Unsupported.into()), 100), None);
+    }
+
+    #[test]
+    fn a_file_has_room_for_less_than_its_system_can_hold() {
+        let files = Files::new("room");
+        let memory = files.open().unwrap();
+        let room = process::room_of(memory.kept.as_ref().unwrap().file()).unwrap();
+        let room = room.expect("the folder for temporary files has a bound");
+        // Others write there, too.
+        assert!(memory.has_room(room / 2) && !memory.has_room(room.saturating_mul(2)), "{room}");
+        assert!(Memory::without_file().has_room(u64::MAX));
+        drop(memory);
+        let refused = Memory::of_file(&files.0, room.saturating_mul(2)).unwrap_err();
+        assert!(refused.to_string().contains(": its file system has room for "), "{refused}");
+        assert_eq!(refused.code(), exit::SYSTEM);
+    }
+
+    #[test]
     fn where_memory_cannot_be_had_its_file_is_another_one() {
         let files = Files::new("another");
-        let memory = Memory::open(Some(&files.0)).unwrap();
-        assert!(Memory::open(Some(&files.0)).is_err(), "it is locked");
+        let memory = files.open().unwrap();
+        assert!(files.open().is_err(), "it is locked");
         let another = memory.another().unwrap();
-        assert!(Memory::open(Some(&files.0)).is_err(), "the new one is");
+        assert!(files.open().is_err(), "the new one is");
         assert_eq!(another.paths.unwrap().memory, memory.paths.unwrap().memory);
     }
 }

@@ -63,13 +63,12 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
     if is_unix {
         become_user(account.as_ref(), pid_path)?;
     }
-    let memory_file = config.memory.file.as_deref();
     let (listened, taken) = match &mut predecessor {
         None => (listen(&mut server, &config.listening.endpoints(config.name))?, None),
         Some(predecessor) => {
             // As long as the other one serves, that it cannot be written costs nothing.
             pid_path.map(PidFile::find).transpose()?;
-            let (taken_over, listened, memory) = upgrade::take_over(predecessor, server, memory_file)?;
+            let (taken_over, listened, memory) = upgrade::take_over(predecessor, server, &config.memory)?;
             server = taken_over;
             (listened, Some(memory))
         }
@@ -91,7 +90,7 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
     let flags =
         SignalFlags::raised_by(&[ENDING, OTHERS].concat()).map_err(|error| system("signals", &error))?;
     let pid_file = pid_path.map(PidFile::find).transpose()?;
-    let memory = taken.map_or_else(|| Memory::open(memory_file), Ok)?;
+    let memory = taken.map_or_else(|| Memory::open(&config.memory), Ok)?;
     let is_new = predecessor.is_none();
     let life = Life { server, memory, listened, predecessor, is_new, flags };
     run(life, config, &upgrade, pid_file.as_ref())?;
@@ -199,7 +198,7 @@ fn run(
                 return memory.save().map_err(lost);
             }
             Outcome::GoOn(handed, memory) => {
-                let memory = memory.map_or_else(|| Memory::open(None), Ok)?;
+                let memory = memory.unwrap_or_else(Memory::without_file);
                 let server = Server::new(server_config(config)?).resume(handed, &Framed);
                 life = Life { server, memory, listened, predecessor: None, is_new: false, flags };
             }

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,6 +9,7 @@ use mainmemory::server::process::successor::{Package, Predecessor, Program, Succ
 use mainmemory::server::{Handed, Handle, Server, Signal, SignalFlags, Stop};
 use mm_memcached::{Framed, Protocol};
 
+use crate::config;
 use crate::limits::UPGRADE_PATIENCE;
 use crate::listen::Listened;
 use crate::memory::Memory;
@@ -154,17 +154,17 @@ pub(crate) enum Outcome {
 pub(crate) fn take_over(
     predecessor: &mut Predecessor,
     server: Server,
-    file: Option<&Path>,
+    memory: &config::Memory,
 ) -> Result<(Server, Listened, Memory), Refusal> {
     let refuse = |error: io::Error| {
         Refusal::new(exit::SYSTEM, format!("cannot take over from the process that serves: {error}"))
     };
     let invalid = || io::Error::from(io::ErrorKind::InvalidData);
     let Package { handed, files, notes } = predecessor.receive().map_err(refuse)?;
-    let [memory] = <[_; 1]>::try_from(files).map_err(|_other_number| refuse(invalid()))?;
+    let [file] = <[_; 1]>::try_from(files).map_err(|_other_number| refuse(invalid()))?;
     let [protocols, book] = <[_; 2]>::try_from(notes).map_err(|_other_number| refuse(invalid()))?;
     let protocols = protocols.into_iter().map(from_byte).collect();
-    let memory = Memory::taken_over(file, File::from(memory), book).map_err(refuse)?;
+    let memory = Memory::taken_over(memory, File::from(file), book).map_err(refuse)?;
     let server = server.resume(handed, &Framed);
     let listened = Listened::of(&server, protocols);
     Ok((server, listened, memory))

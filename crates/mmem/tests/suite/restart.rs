@@ -207,6 +207,43 @@ fn a_file_is_one_servers() {
     fs::remove_file(&pids).unwrap();
 }
 
+/// A folder whose file system has room for a few hundred MiB at least and tells how much, in MiB.
+#[cfg(target_os = "linux")]
+fn folder_with_room() -> (&'static str, u64) {
+    let room_of = |folder| {
+        let told = Command::new("df").args(["-Pm", folder]).output().ok()?.stdout;
+        let columns = String::from_utf8(told).ok()?;
+        let room_mib: u64 = columns.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;
+        // Twice as much must still be a limit that the program takes.
+        (300..1 << 23).contains(&room_mib).then_some((folder, room_mib))
+    };
+    ["/dev/shm", env!("CARGO_TARGET_TMPDIR")].into_iter().find_map(room_of).unwrap()
+}
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[test]
+fn a_limit_that_the_files_system_has_no_room_for_is_refused() {
+    let (folder, room_mib) = folder_with_room();
+    let memory = Memory(Path::new(folder).join(format!("mmem-test-room-{}", std::process::id())));
+    let too_much = 2 * room_mib;
+    for options in ["-t 1", "-t 2", "-d -t 2"] {
+        let (said, code) = run(&format!("mmem {}", memory.line(&format!("{options} -m {too_much}"))));
+        let start = format!("mmem: -e {}: its file system has room for ", memory.0.display());
+        assert!(said.starts_with(&start), "{said}");
+        assert!(said.contains(&format!(" MiB of the {too_much} MiB of -m; ")), "{said}");
+        assert_eq!((said.lines().count(), code), (1, 71), "{said}");
+    }
+    let server = memory.start("room-ports", &format!("-m {}", room_mib / 2));
+    let mut client = Client::connect(&server);
+    assert_eq!(
+        client.ask(format!("cache_memlimit {}\n", room_mib / 2 * 3)),
+        "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\n"
+    );
+    assert_eq!(client.ask(format!("cache_memlimit {}\n", room_mib / 2 + 1)), "OK\n");
+    let limit = (room_mib / 2 + 1) << 20;
+    assert_eq!(client.stat("", "limit_maxbytes"), limit.to_string());
+}
+
 #[test]
 fn a_server_that_is_not_asked_to_keeps_nothing() {
     let memory = Memory::new("ended");
