@@ -85,6 +85,8 @@ pub(crate) struct Engine<S: Service, D: Driver> {
     dumps: u32,
     /// When the service may do its own work, on the monotonic clock.
     background_from_ms: u64,
+    /// When the next fault may be told of, on the monotonic clock.
+    fault_told_from_ms: u64,
 }
 
 /// A connection between two turns.
@@ -196,6 +198,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             signals: None,
             dumps: 0,
             background_from_ms: 0,
+            fault_told_from_ms: 0,
         }
     }
 

@@ -106,6 +106,9 @@ pub const HAND_OVER_TURNS_MIN: u32 = 8;
 /// How long a service whose background work has panicked is left without it, in milliseconds.
 pub const BACKGROUND_PAUSE_MS: u64 = 1000;
 
+/// How long nothing is said of further faults of a shard's service once one has been told of, in milliseconds.
+pub const FAULT_PAUSE_MS: u64 = 1000;
+
 /// Descriptors in one message between two processes: the kernel allows 253.
 pub(crate) const DESCRIPTORS_PER_MESSAGE_MAX: usize = 128;
 

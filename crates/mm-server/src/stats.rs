@@ -72,8 +72,10 @@ pub struct Stats {
     pub lingered: Counter,
     /// Connections ended by an error of the socket, such as a reset, or whose handlers found one.
     pub socket_errors: Counter,
-    /// Connections closed because a request exceeded the input bound or a service made no progress, or whose handlers
-    /// ended with an error that is neither of time nor of the socket.
+    /// Connections closed because the service did not get on with them: it found no end of a request within the input
+    /// bound, or asked again and again for what it had. A defect of the service; the log has a line of it, one a second
+    /// at most. For a server that has a handler: connections whose handlers ended with an error that is neither of time
+    /// nor of the socket, which are not told of.
     pub faults: Counter,
     /// Panics of the service, the handler (each of which ended its connection), of background work and of what signals
     /// are for.

@@ -1,4 +1,5 @@
-//! What becomes of a panic that belongs to no connection: it is counted and told, and the server goes on.
+//! What becomes of a service's defects: of a panic that belongs to no connection, and of connections with which the
+//! service does not get on. They are counted and told, and the server goes on.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +11,7 @@ use mm_runtime::shard::Next;
 use mm_runtime::task::JoinError;
 
 use super::Engine;
-use crate::limits::BACKGROUND_PAUSE_MS;
+use crate::limits::{BACKGROUND_PAUSE_MS, FAULT_PAUSE_MS, INPUT_BYTES_MAX};
 use crate::{Background, Service};
 
 impl<S: Service, D: Driver> Engine<S, D> {
@@ -35,6 +36,25 @@ impl<S: Service, D: Driver> Engine<S, D> {
     /// Ends a connection whose service has panicked.
     pub(super) fn end_panicked(&mut self, driver: &mut D, key: Key) {
         self.stats().panics.add(1);
+        self.close(driver, key);
+    }
+
+    /// Ends a connection with which the service does not get on. Every peer may bring that about where one can, so that
+    /// not each is told of.
+    pub(super) fn end_faulty(&mut self, driver: &mut D, key: Key, now: Now) {
+        self.stats().faults.add(1);
+        if now.monotonic_ms >= self.fault_told_from_ms
+            && let Some(connection) = self.connections.get_mut(key)
+        {
+            self.fault_told_from_ms = now.monotonic_ms + FAULT_PAUSE_MS;
+            let why = if connection.machine.kept_input().len() < INPUT_BYTES_MAX {
+                "the service makes no progress with it".to_owned()
+            } else {
+                format!("the service has found no end of a request in {INPUT_BYTES_MAX} bytes")
+            };
+            let line = format!("shard {}: a connection was closed: {why}", self.shard);
+            self.config.log.write_beside(vec![line]);
+        }
         self.close(driver, key);
     }
 

@@ -422,10 +422,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         let done = !connection.has_output();
         let ended = connection.marks.has(Marks::ENDED);
         match connection.machine.want() {
-            Want::Fault => {
-                self.stats().faults.add(1);
-                self.close(driver, key);
-            }
+            Want::Fault => self.end_faulty(driver, key, now),
             Want::Input if done && canary!("connection closed for nothing", 32) => self.close(driver, key),
             Want::Input if connection.has_finished() && done && !ended => {
                 self.close_drained(driver, key, true, now);

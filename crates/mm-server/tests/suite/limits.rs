@@ -3,8 +3,15 @@
 use std::io::Write;
 use std::net::Shutdown;
 use std::num::NonZeroUsize;
+use std::sync::mpsc::channel;
 
-use mm_server::Config;
+use mm_base::Now;
+use mm_base::buffer::Output;
+use mm_runtime::driver::Received;
+use mm_runtime::driver::sim::Faults;
+use mm_server::limits::{FAULT_PAUSE_MS, INPUT_BYTES_MAX};
+use mm_server::simulation::{Simulation, Stepped};
+use mm_server::{Config, Log, Peer, Service, Step};
 
 use crate::running::{Running, config, exchange, expect, rest};
 
@@ -75,4 +82,56 @@ fn who_waits_for_a_place_is_not_reset() {
     });
     assert_eq!(server.total(|stats| stats.connections_total.get()), 400);
     assert_eq!(server.total(|stats| stats.connections_rejected.get()), 0);
+}
+
+/// Never finds the end of a request, or, where it begins with `s`, wants to receive it into no space.
+struct Endless;
+
+impl Service for Endless {
+    type Connection = ();
+
+    fn connect(&mut self, _peer: &Peer) {}
+
+    fn run(&mut self, _: &mut (), input: &[u8], _output: &mut Output, _now: Now) -> Step {
+        if input.starts_with(b"s") { Step::ReadInto { consumed: 0 } } else { Step::Read { consumed: 0 } }
+    }
+}
+
+/// Has a new peer send these bytes, until its connection is closed.
+fn send_until_closed(simulation: &mut Simulation<Endless>, bytes: &[u8]) {
+    let peer = simulation.connect();
+    let mut sent = 0;
+    let end_ms = simulation.network().now().monotonic_ms + FAULT_PAUSE_MS / 4;
+    loop {
+        sent += simulation.network().write(peer, &bytes[sent..]).unwrap_or(0);
+        match simulation.network().read(peer, 1) {
+            Ok(Received::Bytes(_) | Received::Blocked) => {}
+            Ok(Received::End) | Err(_) => return,
+        }
+        assert_ne!(simulation.step_until(end_ms), Stepped::Spinning);
+        assert!(simulation.network().now().monotonic_ms < end_ms, "it is not closed");
+    }
+}
+
+#[test]
+fn a_service_that_does_not_get_on_with_a_connection_is_told_of_once_a_second() {
+    let (written, lines) = channel();
+    let log = Log::to(move |line| written.send(line.to_owned()).unwrap());
+    let mut simulation = Simulation::new(&Config { log, ..config() }, 1, Faults::default(), |_start| Endless);
+    let long = vec![b'x'; INPUT_BYTES_MAX];
+    send_until_closed(&mut simulation, &long);
+    send_until_closed(&mut simulation, &long);
+    let later_ms = simulation.network().now().monotonic_ms + FAULT_PAUSE_MS;
+    while simulation.network().now().monotonic_ms < later_ms {
+        assert_ne!(simulation.step_until(later_ms), Stepped::Spinning);
+    }
+    send_until_closed(&mut simulation, b"s");
+    assert_eq!(simulation.handle().stats()[0].faults.get(), 3);
+    drop(simulation);
+    // Each is written by whatever thread has time; the log goes with the last of them.
+    let mut told: Vec<String> = lines.iter().collect();
+    told.sort_unstable();
+    let length = format!("has found no end of a request in {INPUT_BYTES_MAX} bytes");
+    let expected = [length.as_str(), "makes no progress with it"];
+    assert_eq!(told, expected.map(|why| format!("shard 0: a connection was closed: the service {why}")));
 }
