@@ -117,7 +117,8 @@ const UNLIMITED: Rlimit = Rlimit { current: None, maximum: None };
 /// how many it may have open then.
 ///
 /// # Errors
-/// If the system does not allow even `least`; root may raise its own bound, others stay below theirs.
+/// If the system does not allow even `least`, with how many it does; root may raise its own bound, others stay below
+/// theirs.
 pub fn allow_descriptors(least: u64, wanted: u64) -> io::Result<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let Some(current) = current.filter(|&current| current < wanted) else { return Ok(wanted) };
@@ -125,7 +126,8 @@ pub fn allow_descriptors(least: u64, wanted: u64) -> io::Result<u64> {
     let Err(error) = setrlimit(Resource::Nofile, raised) else { return Ok(wanted) };
     let most = maximum.unwrap_or(current).min(wanted);
     if most < least || setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum }).is_err() {
-        return Err(error.into());
+        let what = format!("the system allows {most} open files");
+        return Err(io::Error::new(io::Error::from(error).kind(), what));
     }
     Ok(most)
 }
@@ -205,6 +207,27 @@ pub fn stop_sharing_descriptors() -> io::Result<()> {
     if background::is_awaited() {
         return Err(io::ErrorKind::ResourceBusy.into());
     }
+    descriptors::stop_sharing()
+}
+
+/// How many bytes of memory or disk a file can come to have: those that it has, and all that its file system has left.
+/// `None` where the file system tells no bound. Nothing is set aside: whoever writes there first has it.
+///
+/// # Errors
+/// The system's.
+pub fn room_of(file: &File) -> io::Result<Option<u64>> {
+    let (held, system) = (file.metadata()?.blocks(), rustix::fs::fstatvfs(file)?);
+    // As memory that no mount bounds.
+    let is_bounded = system.f_blocks != 0;
+    Ok(is_bounded.then(|| {
+        let free_bytes = system.f_bavail.saturating_mul(system.f_frsize);
+        free_bytes.saturating_add(held.saturating_mul(BLOCK_BYTES))
+    }))
+}
+
+/// In what a file's own size is told, whatever the blocks of its file system are.
+const BLOCK_BYTES: u64 = 512;
+
 /// The time, as the shards of this process take it.
 #[must_use]
 pub fn now() -> Now {
@@ -246,8 +269,9 @@ mod tests {
     #[test]
     fn descriptors_beyond_what_any_system_grants_are_refused() {
         assert_eq!(allow_descriptors(1, 1).unwrap(), 1);
-        assert!(allow_descriptors(u64::MAX - 1, u64::MAX - 1).is_err());
         let most = allow_descriptors(1, u64::MAX - 1).unwrap();
         assert!((1..u64::MAX - 1).contains(&most), "{most}");
+        let error = allow_descriptors(u64::MAX - 1, u64::MAX - 1).unwrap_err();
+        assert_eq!(error.to_string(), format!("the system allows {most} open files"));
     }
 }

@@ -399,10 +399,8 @@ fn raise_limits(config: &Config) -> Result<Config, Refusal> {
     let wanted = u64::from(connections) + DESCRIPTORS_RESERVED;
     let least = u64::from(connections).max(DESCRIPTORS_RESERVED + 1);
     let allowed = process::allow_descriptors(least, wanted).map_err(|error| {
-        let flag = format!(
-            "-c {connections}: the system does not allow so many open files (ulimit -n, LimitNOFILE= of systemd)"
-        );
-        system(&flag, &error)
+        let what = format!("-c {connections}: {error} (ulimit -n, LimitNOFILE= of systemd)");
+        Refusal::new(exit::SYSTEM, what)
     })?;
     if allowed < wanted {
         let served = u32::try_from(allowed - DESCRIPTORS_RESERVED).unwrap_or(connections);
