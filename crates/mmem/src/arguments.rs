@@ -75,8 +75,15 @@ pub(crate) fn parse(arguments: &[OsString], surroundings: &Surroundings) -> Resu
             }
         }
     }
-    if let Some(operands) = matches.get_many::<String>(OPERANDS) {
-        config.without_meaning.extend(operands.cloned());
+    let operands = matches.get_many::<String>(OPERANDS).into_iter().flatten();
+    // An empty one is a script's variable that is not set.
+    for operand in operands.filter(|operand| !operand.is_empty()) {
+        // Most often a flag's dash was forgotten; memcached says nothing.
+        if name == Name::Mmem {
+            let message = format!("{operand}: not a flag, nor a flag's value; a flag begins with a dash");
+            return Err(Refusal::new(exit::USAGE, message));
+        }
+        config.without_meaning.push(operand.clone());
     }
     check::together(&mut config, surroundings)?;
     Ok(Request::Serve(Box::new(config)))

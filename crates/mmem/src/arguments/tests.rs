@@ -267,6 +267,17 @@ fn unknown_flags_and_missing_values_are_named() {
 }
 
 #[test]
+fn words_that_are_no_flags_are_named() {
+    let why = "not a flag, nor a flag's value; a flag begins with a dash";
+    refused("mmem foo", 64, &format!("foo: {why}"));
+    refused("mmem -m 64 c 4096", 64, &format!("c: {why}"));
+    refused("mmem -v -- -m", 64, &format!("-m: {why}"));
+    let with_empty = ["mmem", "-v", ""].map(OsString::from);
+    assert!(matches!(parse(&with_empty, &USER), Ok(Request::Serve(_))));
+    means("memcached c 4096", |config| config.without_meaning = vec!["c".to_owned(), "4096".to_owned()]);
+}
+
+#[test]
 fn values_are_checked() {
     let size = "must be a whole number, with k, m, g or t behind it if you like";
     let memory = if usize::BITS == 32 { "must be from 1m to 4095m" } else { "must be from 1m to 16t" };
