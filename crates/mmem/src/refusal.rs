@@ -4,9 +4,10 @@ use std::fmt;
 
 /// Exit codes, as memcached and sysexits.h have them.
 pub(crate) mod exit {
-    /// A value that a flag does not take, a flag that does not exist.
+    /// A flag that does not exist, one without its value, and a value that memcached refuses so.
     pub(crate) const FAILURE: u8 = 1;
-    /// Flags that do not go together, a flag that cannot be honoured.
+    /// Flags that do not go together, a flag that cannot be honoured, a value that memcached refuses so or that belongs
+    /// to a flag which memcached does not have.
     pub(crate) const USAGE: u8 = 64;
     /// A user who does not exist.
     pub(crate) const NO_USER: u8 = 67;

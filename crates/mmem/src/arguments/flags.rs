@@ -253,7 +253,7 @@ const SERVICE: &[Flag] = &[
         value: "MICROSECONDS",
         help: "look for requests so long before sleeping, for latency at the cost of processor time (0)",
         meaning: Set(|config, given| {
-            config.service.spin_us = given.integer_u32(0..=limits::SPIN_US_MAX, exit::FAILURE)?;
+            config.service.spin_us = given.integer_u32(0..=limits::SPIN_US_MAX, exit::USAGE)?;
             Ok(())
         }),
     },

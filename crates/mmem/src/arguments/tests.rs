@@ -302,6 +302,8 @@ fn values_are_checked() {
         ("-m 99999999999999999", 64, memory),
         ("-I 1023", 64, "must be from 1k to 1g"),
         ("-I 2g", 64, "must be from 1k to 1g"),
+        ("--spin x", 64, "must be a whole number from 0 to 10000"),
+        ("--spin 10001", 64, "must be a whole number from 0 to 10000"),
         ("-B morse", 64, "must be auto, ascii or binary"),
         ("-S", 64, authentication),
         ("-Y /a", 64, authentication),
