@@ -123,6 +123,8 @@ pub(crate) struct Ring {
     late: VecDeque<squeue::Entry>,
     /// Descriptors that entries not yet submitted may name.
     retired: Vec<OwnedFd>,
+    /// What an accept ends with may be no descriptor.
+    accepts_events: bool,
     /// The kernel lets no other thread use it.
     thread: PhantomData<*mut ()>,
 }
@@ -147,6 +149,7 @@ impl Ring {
         operations::check(&queues)?;
         let buffers = Buffers::new(&queues, sizes.buffers)?;
         let sends = Mapping::new(sizes.send_bytes)?;
+        let accepts_events = accepted::may_be_events(queues.params());
         let mut ring = Self {
             queues: ManuallyDrop::new(queues),
             buffers: ManuallyDrop::new(buffers),
@@ -156,6 +159,7 @@ impl Ring {
             in_flight: 0,
             late: VecDeque::new(),
             retired: Vec::new(),
+            accepts_events,
             thread: PhantomData,
         };
         ring.try_out()?;
@@ -355,7 +359,8 @@ impl Ring {
             debug_assert!(held, "the kernel named a buffer that it did not have");
             held
         });
-        let accepted = tag.operation == Operation::Accept && accepted::is_descriptor(number, more);
+        let accepted = tag.operation == Operation::Accept
+            && accepted::is_descriptor(number, more || !self.accepts_events);
         // SAFETY: the kernel has just made this descriptor for this completion; nobody else has it. What some kernels
         // give instead of one is not taken for one.
         let socket = accepted.then(|| unsafe { OwnedFd::from_raw_fd(number) });
