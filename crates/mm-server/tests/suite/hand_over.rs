@@ -26,6 +26,9 @@ fn resumed(first: Running, config: Config) -> Running {
     Running::on(server, |server| server.serve_with(Toy::new))
 }
 
+/// More than the kernel takes.
+const LONG: usize = 8 << 20;
+
 fn connections_go_on_in_another_server(settings: Settings) {
     let shards = |shards| Config { shards: std::num::NonZeroUsize::new(shards).unwrap(), ..settings() };
     let mut server = Running::start(shards(2));
@@ -33,16 +36,22 @@ fn connections_go_on_in_another_server(settings: Settings) {
     for client in &mut clients {
         exchange(client, b"echo hello\n", "hello\n");
     }
-    // One has sent half a request, one has not read its answers yet, one is being stored from and never ends that.
+    // One has sent half a request, two have not read their answers yet, one of them a long one, and one is being stored
+    // from and never ends that.
     clients[0].write_all(b"ec").unwrap();
     let long = "z".repeat(1000);
     let requests = format!("echo {long}\n").repeat(300);
     clients[1].write_all(requests.as_bytes()).unwrap();
     clients[2].write_all(b"store 100\nabc").unwrap();
-    server.wait_for_at_least(|stats| stats.bytes_read.get(), 300 * 1000);
+    let value = vec![b'v'; LONG];
+    clients[3].write_all(&[format!("store {LONG} 65536\n").as_bytes(), &value[..]].concat()).unwrap();
+    expect(&mut clients[3], &format!("stored {LONG} sum {}\n", LONG * usize::from(b'v')));
+    clients[3].write_all(b"load\n").unwrap();
+    expect(&mut clients[3], &format!("value {LONG}\n"));
+    server.wait_for_at_least(|stats| stats.bytes_read.get(), 300 * 1000 + LONG as u64);
     for shards_then in [1, 3] {
         server = resumed(server, shards(shards_then));
-        for client in &mut clients[3..] {
+        for client in &mut clients[4..] {
             exchange(client, b"echo again\n", "again\n");
         }
         let mut fresh = server.connect();
@@ -50,6 +59,8 @@ fn connections_go_on_in_another_server(settings: Settings) {
     }
     exchange(&mut clients[0], b"ho whole\n", "whole\n");
     expect(&mut clients[1], &format!("{long}\n").repeat(300));
+    expect(&mut clients[3], &format!("{}\n", String::from_utf8_lossy(&value)));
+    exchange(&mut clients[3], b"echo again\n", "again\n");
     clients[2].set_read_timeout(Some(PATIENCE)).unwrap();
     assert!(
         matches!(clients[2].read(&mut [0; 10]), Ok(0) | Err(_)),

@@ -57,11 +57,11 @@ impl Source {
         self.extra.as_ref().is_some_and(|extra| !extra.rest.is_empty())
     }
 
-    /// Whether it is a stream of which nothing is on its way in either direction but what it may receive.
+    /// Whether it is a stream of which nothing is on its way in either direction but what it may receive. Its owner may
+    /// wait for room.
     pub(super) fn is_at_rest(&self) -> bool {
         let busy = Marks::LISTENER
             | Marks::DATAGRAMS
-            | Marks::POLLING_OUTPUT
             | Marks::ENDED
             | Marks::FINISHING
             | Marks::AWAITS_ROUND
