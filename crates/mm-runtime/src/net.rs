@@ -47,7 +47,7 @@ mod writer;
 pub use crate::driver::sockets::Endpoint;
 pub use buffered::BufferedReader;
 pub use datagrams::{Datagrams, UnixDatagrams};
-pub use linger::linger;
+pub use linger::{linger, lingering};
 pub use listener::Listener;
 pub use served::{Ledger, Served, Watch};
 pub use stream::{Incomplete, ReadHalf, Stream, WriteHalf};

@@ -247,9 +247,8 @@ impl Drop for Handle {
             if std::thread::panicking() && !self.has(BUSY) {
                 self.set(CUT);
             }
-            lingers = !self.has(BROKEN | CUT)
-                && self.net.driver.may_have_input(self.source)
-                && self.net.note.linger(self.source);
+            lingers =
+                !self.has(BROKEN | CUT) && self.may_still_get_input() && self.net.note.linger(self.source);
         }
         if !lingers {
             self.close();

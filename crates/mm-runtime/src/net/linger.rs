@@ -29,6 +29,12 @@ impl Drop for Counted {
     }
 }
 
+/// How many streams of this thread's shard [linger]: a shard that ends with some of them resets their peers.
+#[must_use]
+pub fn lingering() -> usize {
+    LINGERING.get()
+}
+
 /// Ends the output of a task's source and drops what its peer still sends, until the peer has finished or `linger_ms`
 /// milliseconds have passed; only then it is closed. Closed at once, with input unread, it would be reset, and the
 /// reset would overtake what was sent last. False: not here, or too many linger already; the source is as before.

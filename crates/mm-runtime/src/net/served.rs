@@ -227,6 +227,15 @@ impl Handle {
         self.has(SERVED) && self.net.note.draining.get()
     }
 
+    /// Whether its peer may have sent what nobody is going to read, or may still send it: where a stop is what ends the
+    /// stream, a peer that was served lately may not know yet.
+    pub(super) fn may_still_get_input(&self) -> bool {
+        let note = &self.net.note;
+        let quiet_ms = || now().monotonic_ms.saturating_sub(self.progress_ms.get());
+        self.net.driver.may_have_input(self.source)
+            || (note.draining.get() && quiet_ms() < note.linger_ms.get())
+    }
+
     /// Whether a stream that would have to wait for input is at its end, for the server stops.
     pub(super) fn ends(&self) -> bool {
         !self.has(BUSY) && self.is_stopped()

@@ -172,7 +172,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         handled.entries.iter().filter(|entry| entry.end()).count()
     }
 
-    /// Whether none is left, or those that are do not listen.
+    /// Whether none is left, or those that are do not listen. Those that linger are the [drain](Self::drain)'s affair.
     pub(super) fn handled_is_done(&self, now: Now) -> bool {
         self.handled.as_ref().is_none_or(|handled| {
             let waited_ms = handled.ended_ms.map_or(0, |since| now.monotonic_ms - since);

@@ -97,7 +97,11 @@ impl<S: Service, D: Driver> Engine<S, D> {
             self.drains = true;
             self.close_idle(driver, now);
         }
+        // What the last of a handler and a refusal have told would be lost with their tasks. These end in a turn, which
+        // comes here.
+        let lingers = !is_overdue && mm_runtime::net::lingering() > 0;
         // Another shard may have given this one some since it last looked.
-        self.connections.is_empty() && self.exchange.is_empty(self.shard) && self.handled_is_done(now)
+        let is_empty = self.connections.is_empty() && self.exchange.is_empty(self.shard);
+        is_empty && !lingers && self.handled_is_done(now)
     }
 }

@@ -11,7 +11,7 @@ use mm_runtime::net::BufferedReader;
 use mm_runtime::sync::channel;
 use mm_runtime::task::spawn;
 use mm_runtime::timers::{sleep, timeout};
-use mm_server::{Config, Server, Stop, Stream};
+use mm_server::{Config, Server, Stats, Stop, Stream, StreamOptions};
 
 use crate::running::{PATIENCE, Running, Settings, exchange, expect, on_each_driver, rest};
 
@@ -230,7 +230,51 @@ fn an_answer_by_another_task_ends_the_wait_for_the_next_request(config: Settings
     assert_eq!(rest(&mut client), b"");
 }
 
+/// What the kernel takes though nobody reads, and does not keep with the reader.
+const ANSWER: usize = 160 << 10;
+
+/// A stop comes when an answer has been written. The peer reads that only then, and goes on sending.
+fn is_read_after_a_stop(config: Settings, request: &[u8], has_written: fn(&Stats) -> bool) {
+    let stream = StreamOptions { send_buffer_bytes: Some(1 << 20), ..StreamOptions::default() };
+    let times = Config { stream, linger_ms: 60_000, drain_ms: 60_000, ..config() };
+    let server = Running::of(times, |server| {
+        server.serve(async |mut stream: Stream| {
+            let mut request = [0; 4];
+            while stream.read(&mut request).await? == 4 {
+                stream.write_all(&vec![b'x'; ANSWER]).await?;
+                if request == *b"last" {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    });
+    let mut client = server.connect();
+    client.write_all(request).unwrap();
+    while !has_written(&server.handle.stats()[0]) {
+        std::thread::yield_now();
+    }
+    server.handle.stop(Stop::Gracefully);
+    server.wait_for_stop();
+    server.wait_for(|stats| stats.connections.get(), 0);
+    // Whoever has closed the connection answers with a reset.
+    client.write_all(b"more").ok();
+    assert_eq!(rest(&mut client).len(), ANSWER);
+    drop(client);
+    assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 0);
+}
+
+fn an_answer_before_a_stop_can_be_read(config: Settings) {
+    is_read_after_a_stop(config, b"next", |stats| stats.bytes_written.get() == ANSWER as u64);
+}
+
+fn a_stop_waits_for_those_who_linger(config: Settings) {
+    is_read_after_a_stop(config, b"last, and more", |stats| stats.lingered.get() == 1);
+}
+
 on_each_driver! {
+    an_answer_before_a_stop_can_be_read
+    a_stop_waits_for_those_who_linger
     a_request_that_came_with_the_one_before_is_answered
     a_word_before_the_answer_ends_no_request
     what_has_no_answer_holds_up_no_stop
