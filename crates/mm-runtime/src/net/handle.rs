@@ -44,7 +44,7 @@ pub(super) const BUSY: u8 = 8;
 pub(super) const BLOCKED: u8 = 16;
 /// The server has ended it: its source is closed.
 pub(super) const ENDED: u8 = 32;
-/// The last write of a served stream has failed in its middle, and has not been taken up again.
+/// The last write has failed in its middle, and has not been taken up again.
 pub(super) const CUT: u8 = 64;
 /// The last read of a served stream has had to wait for the peer.
 pub(super) const READING: u8 = 128;

@@ -244,6 +244,11 @@ impl Handle {
     /// Bytes have gone, and perhaps some are left.
     #[inline]
     pub(super) fn sent(&self, bytes: usize, blocked: bool) {
+        if blocked {
+            self.set(BLOCKED);
+        } else {
+            self.unset(BLOCKED | BUSY | CUT);
+        }
         if !self.has(SERVED) {
             return;
         }
@@ -251,13 +256,8 @@ impl Handle {
             self.progress_ms.set(now().monotonic_ms);
             add(&self.net.note.bytes_written, bytes);
         }
-        if blocked {
-            self.set(BLOCKED);
-        } else {
-            self.unset(BLOCKED | BUSY | CUT);
-            if self.net.note.draining.get() {
-                self.wake();
-            }
+        if !blocked && self.net.note.draining.get() {
+            self.wake();
         }
     }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use mm_base::buffer::Output;
 
-use super::handle::{BLOCKED, BROKEN, CUT, SERVED};
+use super::handle::{BLOCKED, BROKEN, CUT};
 use super::{Direction, Handle, Incomplete, Net, Tried};
 use crate::driver::{Pieces, Sent, SourceId, Unsent};
 
@@ -60,8 +60,9 @@ impl<'a, B: Bytes> Writing<'a, B> {
         let left = self.bytes.left();
         // Told how much is left, the caller may go on from there: this is no break.
         self.failed = true;
+        let was_cut = self.handle.has(CUT);
         self.handle.sent(0, false);
-        if left < self.total && self.handle.has(SERVED) {
+        if was_cut || left < self.total {
             self.handle.set(CUT);
         }
         Incomplete { error, done: self.total - left, left }

@@ -35,6 +35,12 @@ async fn broken_off(mut stream: Stream) -> std::io::Result<()> {
                 writer.write(&long[..4096]).await?;
             }
         }
+        b"twice." => {
+            stream.set_write_timeout_ms(Some(1));
+            stream.write_all(&long).await.unwrap_err();
+            // None of it.
+            stream.write_all(&long).await?;
+        }
         b"resume" => {
             stream.set_write_timeout_ms(Some(1));
             let mut left = LONG;
@@ -60,7 +66,7 @@ fn an_answer_that_is_not_whole_does_not_look_so(config: Settings) {
     let server = Running::of(Config { stream: small(), write_timeout_ms: Some(200), ..config() }, |server| {
         server.serve(broken_off)
     });
-    for (number, how) in (1..).zip(["giveup", "toslow", "queued", "server", "panics"]) {
+    for (number, how) in (1..).zip(["giveup", "toslow", "twice.", "queued", "server", "panics"]) {
         let mut client = server.connect();
         client.write_all(how.as_bytes()).unwrap();
         server.wait_for(|stats| stats.connections_total.get(), number);
