@@ -153,6 +153,10 @@ impl<C> Connection<C> {
         self.output.is_some()
     }
 
+    fn has_unsent(&self) -> bool {
+        self.output.as_ref().is_some_and(|output| !output.is_empty())
+    }
+
     fn output_is_full(&self) -> bool {
         self.output.as_ref().is_some_and(|output| output.is_full())
     }
@@ -290,10 +294,26 @@ impl<S: Service, D: Driver> Engine<S, D> {
         }
     }
 
-    /// Ends a connection: its memory and the service's state of it are given back.
+    /// Ends a connection. What the driver has taken it sends, if it has the time.
     fn close(&mut self, driver: &mut D, key: Key) {
+        self.remove(driver, key, false);
+    }
+
+    /// Ends a connection before its time: by a reset, unless all of its output has reached the kernel.
+    fn cut(&mut self, driver: &mut D, key: Key) {
+        let has_rest = self.connections.get(key).is_some_and(|connection| driver.has_rest(connection.stream));
+        self.remove(driver, key, has_rest);
+    }
+
+    /// Gives back the memory of a connection and the service's state of it. One with unsent output is reset: its peer
+    /// would take an end for that of the answer.
+    fn remove(&mut self, driver: &mut D, key: Key, is_cut: bool) {
         let Some(connection) = self.connections.remove(key) else { return };
-        driver.close(connection.stream);
+        if is_cut || connection.has_unsent() {
+            driver.reset(connection.stream);
+        } else {
+            driver.close(connection.stream);
+        }
         if let Some(output) = connection.output {
             self.outputs.put(output);
         }
@@ -351,12 +371,11 @@ impl<S: Service, D: Driver> Engine<S, D> {
         self.wakes = wakes;
     }
 
-    /// Closes the connections of which `doomed` is true.
-    fn close_where(&mut self, driver: &mut D, doomed: fn(&Connection<S::Connection>) -> bool) {
+    /// Ends every connection now.
+    fn cut_all(&mut self, driver: &mut D) {
         for place in 0..self.connections.places() {
-            let Some(key) = self.connections.key_at(place) else { continue };
-            if self.connections.get(key).is_some_and(doomed) {
-                self.close(driver, key);
+            if let Some(key) = self.connections.key_at(place) {
+                self.cut(driver, key);
             }
         }
     }
@@ -424,7 +443,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
     pub(crate) fn end(mut self, driver: &mut D) -> S {
         self.close_listeners(driver);
         self.datagrams.close_all(driver);
-        self.close_where(driver, |_| true);
+        self.cut_all(driver);
         self.service
     }
 }

@@ -36,7 +36,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
     /// Ends a connection whose service has panicked.
     pub(super) fn end_panicked(&mut self, driver: &mut D, key: Key) {
         self.stats().panics.add(1);
-        self.close(driver, key);
+        self.cut(driver, key);
     }
 
     /// Ends a connection with which the service does not get on. Every peer may bring that about where one can, so that

@@ -23,7 +23,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             let Some(key) = self.connections.key_at(place) else { continue };
             if !self.send_off(driver, key) && is_overdue {
                 self.stats().drain_timeouts.add(1);
-                self.close(driver, key);
+                self.cut(driver, key);
             }
         }
         // Another shard may just have given this one some.

@@ -92,7 +92,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             }
             let is_late = self.control.stopping() != Some(Stop::AtOnce);
             self.stats().drain_timeouts.add(if is_late { open } else { 0 });
-            self.close_where(driver, |_| true);
+            self.cut_all(driver);
         } else {
             self.drains = true;
             self.close_idle(driver, now);

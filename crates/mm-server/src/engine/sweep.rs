@@ -115,7 +115,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         let blocked = connection.marks.has(Marks::BLOCKED);
         if let Some(overdue) = self.sweep.overdue(connection.progress_ms, blocked, now) {
             self.count(overdue);
-            self.close(driver, key);
+            self.cut(driver, key);
         }
     }
 
@@ -147,7 +147,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             Some((due_ms, key)) if due_ms <= now.monotonic_ms => {
                 mark!("slowest sender closed for want of the service's memory");
                 self.stats().memory_timeouts.add(1);
-                self.close(driver, key);
+                self.cut(driver, key);
             }
             Some((due_ms, _)) => self.sweep.stalled_look_ms = due_ms,
             None => self.sweep.stalled_look_ms = now.monotonic_ms + STALLED_MS,
@@ -183,7 +183,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         }
         mark!("slowest connection closed for want of memory");
         self.stats().memory_timeouts.add(1);
-        self.close(driver, key);
+        self.cut(driver, key);
         Next::Now
     }
 }

@@ -322,7 +322,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             }
             Ok(Err::<_, io::Error>(_)) => Some(self.broken(driver, key)),
             Err(_) => {
-                self.panicked(driver, key);
+                self.end_panicked(driver, key);
                 Some(Taken::Gone)
             }
         }
@@ -348,7 +348,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         while at < self.batch.items.len() {
             let ran = catch_unwind(AssertUnwindSafe(|| self.run_from(driver, &mut at, now)));
             if ran.is_err() {
-                self.panicked(driver, self.batch.items[at].key);
+                self.end_panicked(driver, self.batch.items[at].key);
                 at += 1;
             }
         }
@@ -362,9 +362,9 @@ impl<S: Service, D: Driver> Engine<S, D> {
         while let Some(item) = batch.items.get(*at) {
             if let Some(connection) = connections.get_mut(item.key) {
                 let fresh = item.span.map_or(&[][..], |span| driver.bytes(span));
-                let mut output = connection.output.take().unwrap_or_else(|| outputs.take());
-                connection.machine.run(service, fresh, &mut output, &context);
-                connection.output = Some(output);
+                // It has it also after a panic, which may come in the middle of an answer.
+                let output = connection.output.get_or_insert_with(|| outputs.take());
+                connection.machine.run(service, fresh, output, &context);
                 if *drains && connection.machine.has_served() {
                     connection.marks.set(Marks::FINISHED);
                 }
@@ -454,12 +454,6 @@ impl<S: Service, D: Driver> Engine<S, D> {
         self.stats().socket_errors.add(1);
         self.close(driver, key);
         Taken::Gone
-    }
-
-    /// The service has panicked while it served this connection.
-    fn panicked(&mut self, driver: &mut D, key: Key) {
-        self.stats().panics.add(1);
-        self.close(driver, key);
     }
 }
 

@@ -1,13 +1,16 @@
-//! Connections of handlers that are ended before their time: whoever has the stream, and in the middle of an answer.
+//! Connections that are ended before their time, most of them of handlers: whoever has the stream, and in the middle of
+//! an answer.
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
+use mm_base::Now;
+use mm_base::buffer::Output;
 use mm_runtime::task::spawn;
 use mm_runtime::timers::{sleep, timeout};
-use mm_server::{Config, DriverChoice, Stats, Stop, Stream, StreamOptions};
+use mm_server::{Config, DriverChoice, Peer, Service, Stats, Step, Stop, Stream, StreamOptions};
 
 use crate::running::{Running, Settings, on_each_driver, rest};
 
@@ -80,6 +83,54 @@ fn an_answer_that_is_not_whole_does_not_look_so(config: Settings) {
     assert_eq!(rest(&mut client).len(), LONG);
 }
 
+/// Asked for 4 MiB, four pieces of them in a run, and then for a panic, if there is to be one.
+struct Long {
+    panics: bool,
+}
+
+impl Service for Long {
+    type Connection = usize;
+
+    fn connect(&mut self, _peer: &Peer) -> usize {
+        0
+    }
+
+    fn run(&mut self, written: &mut usize, input: &[u8], output: &mut Output, _now: Now) -> Step {
+        while *written < LONG && !input.is_empty() {
+            if output.is_full() {
+                return Step::Read { consumed: 0 };
+            }
+            output.write(&[b'x'; 4096]);
+            *written += 4096;
+            assert!(!self.panics || *written < LONG / 2, "as asked");
+        }
+        Step::Read { consumed: 0 }
+    }
+}
+
+fn an_answer_of_a_service_that_is_not_whole_does_not_look_so(config: Settings) {
+    type Way = (Config, fn(&Running));
+    let usual = || Config { stream: small(), ..config() };
+    let ways: [Way; 5] = [
+        (Config { write_timeout_ms: Some(100), ..usual() }, |_| ()),
+        (Config { output_cap_bytes: LONG, ..usual() }, |_| ()),
+        (Config { drain_ms: 0, ..usual() }, |server| server.handle.stop(Stop::Gracefully)),
+        (Config { hand_over_ms: 0, ..usual() }, |server| server.handle.stop(Stop::HandOver)),
+        (usual(), |server| server.handle.stop(Stop::AtOnce)),
+    ];
+    for (number, (config, end)) in ways.into_iter().enumerate() {
+        let server = Running::of(config, move |server| server.serve_with(|_| Long { panics: number == 1 }));
+        let mut client = server.connect();
+        client.write_all(b"x").unwrap();
+        server.wait_for_at_least(|stats| stats.bytes_read.get() + stats.panics.get(), 1);
+        end(&server);
+        server.wait_for(|stats| stats.connections_total.get(), 1);
+        server.wait_for(|stats| stats.connections.get(), 0);
+        let end = client.read_to_end(&mut Vec::new()).map_err(|error| error.kind());
+        assert_eq!(end, Err(ErrorKind::ConnectionReset), "{number}");
+    }
+}
+
 fn a_write_that_was_too_slow_is_counted_as_one(config: Settings) {
     let server = Running::of(Config { stream: small(), ..config() }, |server| server.serve(broken_off));
     for (number, how) in (1..).zip(["toslow", "queued"]) {
@@ -148,6 +199,7 @@ fn a_handler_lingers_as_long_as_is_set(config: Settings) {
 }
 
 on_each_driver! {
+    an_answer_of_a_service_that_is_not_whole_does_not_look_so
     an_answer_that_is_not_whole_does_not_look_so
     a_write_that_was_too_slow_is_counted_as_one
     a_stream_that_a_task_keeps_is_closed_in_time
