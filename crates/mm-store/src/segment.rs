@@ -324,8 +324,11 @@ impl Segment {
             return false;
         }
         let before_s = self.due_s();
-        if expiry_s <= tolerance.now_s {
-            self.searched_s.store(tolerance.now_s.saturating_add(1), Ordering::Relaxed);
+        // Once for each search, and only where that is not due: else items that expire in their time would wait as long
+        // as there are such, second after second.
+        let now_s = tolerance.now_s;
+        if expiry_s <= now_s && before_s > now_s && self.early_s.load(Ordering::Relaxed) > now_s {
+            self.searched_s.store(now_s.saturating_add(1), Ordering::Relaxed);
         }
         lower::<S>(&self.early_s, expiry_s);
         let early_bytes = self.early_bytes.load(Ordering::Relaxed).saturating_add(bytes);

@@ -145,3 +145,18 @@ fn a_segment_whose_search_is_put_off_again_is_found_by_that() {
         store.verify().unwrap();
     }
 }
+
+#[test]
+fn what_expires_in_its_time_does_not_wait_for_what_is_made_to_expire_at_once() {
+    let mut load = Load::new(256 << 20);
+    (0..2_000).for_each(|number| load.put(number, 12, 100));
+    (2_000..2_100).for_each(|number| load.put(number, 20, 100));
+    for second in 0..17 {
+        load.tick();
+        let key = format!("key:{:012}", 2_000 + second);
+        let key = load.store.key(key.as_bytes()).unwrap();
+        assert!(load.store.touch(key, 1, load.now_s).is_ok());
+    }
+    assert!(load.store.stats().items <= 100, "{:?}", load.store.stats());
+    load.store.verify().unwrap();
+}
