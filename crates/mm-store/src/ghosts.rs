@@ -5,7 +5,7 @@ use std::io;
 
 use crate::hash::KeyHash;
 use crate::kept::{Reading, Refused, Writing};
-use crate::limits::DISCARD_STEP_LINES;
+use crate::limits::{DISCARD_STEP_LINES, SMALL_QUEUE_PERCENT};
 use crate::memory::{GHOSTS, GhostLine, Ground, Table};
 use crate::narrow::scale;
 use crate::primitive::{AtomicUsize, Ordering};
@@ -50,15 +50,16 @@ impl<S: Sharing> Ghosts<S> {
         self.backed.load(Ordering::Relaxed).max(self.len_for(items)) * LINE_BYTES
     }
 
-    /// As many ghosts as there are items, if that is much less or much more than now.
+    /// As many ghosts as the main queue has items (S3-FIFO, section 4.2), if that is much less or much more than now.
     fn len_for(&self, items: usize) -> usize {
-        let wanted = items.div_ceil(GHOSTS).min(self.table.capacity());
+        let in_main = items - items / 100 * SMALL_QUEUE_PERCENT;
+        let wanted = in_main.div_ceil(GHOSTS).min(self.table.capacity());
         let len = self.len.load(Ordering::Relaxed);
         let fits = wanted <= len * 3 / 2 && wanted * 2 >= len;
         if fits { len } else { wanted }
     }
 
-    /// Makes room for as many ghosts as there are `items`, if there is much less or much more. Most ghosts are
+    /// Makes room for the ghosts of so many `items`, if there is much less or much more. Most ghosts are
     /// forgotten then, since they stand in the wrong line: a loss of some hits, seldom. What a shrink leaves behind is
     /// given back in steps, one a call.
     pub(crate) fn fit(&self, items: usize) {
@@ -169,8 +170,8 @@ mod tests {
 
     #[test]
     fn a_ghost_tells_its_age() {
-        let ghosts = Ghosts::<Local>::new(31_000, false, &mut Ground::own()).unwrap();
-        ghosts.fit(31_000);
+        let ghosts = Ghosts::<Local>::new(34_500, false, &mut Ground::own()).unwrap();
+        ghosts.fit(34_500);
         (0..31_000).for_each(|i| ghosts.add(hash(i)));
         let mean_age = |first: u64| {
             let ages: Vec<u64> = (first..first + 1_000).filter_map(|i| ghosts.take(hash(i))).collect();
@@ -186,9 +187,9 @@ mod tests {
     fn room_follows_the_items_and_goes_back_in_steps() {
         let ghosts = Ghosts::<Local>::new(4_000_000, false, &mut Ground::own()).unwrap();
         assert_eq!(ghosts.bytes(), 0);
-        assert_eq!(ghosts.bytes_to_fit(3_100_000), 100_000 * LINE_BYTES);
+        assert_eq!(ghosts.bytes_to_fit(3_100_000), 90_000 * LINE_BYTES);
         ghosts.fit(3_100_000);
-        assert_eq!(ghosts.bytes(), 100_000 * LINE_BYTES);
+        assert_eq!(ghosts.bytes(), 90_000 * LINE_BYTES);
         (0..1_000_000).for_each(|i| ghosts.add(hash(i)));
         let mut calls = 0;
         while ghosts.bytes() > 1_000 * LINE_BYTES {
@@ -197,7 +198,7 @@ mod tests {
             assert!(before - ghosts.bytes() <= DISCARD_STEP_LINES * LINE_BYTES, "in steps");
             calls += 1;
         }
-        assert_eq!(calls, 4);
+        assert_eq!(calls, 3);
         ghosts.add(hash(1));
         assert!(ghosts.take(hash(1)).is_some());
     }
