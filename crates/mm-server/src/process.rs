@@ -5,8 +5,9 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use mm_base::Now;
 use mm_runtime::sys::clock::Clock;
@@ -113,6 +114,24 @@ fn leave_groups() -> io::Result<()> {
 /// No bound, now and later.
 const UNLIMITED: Rlimit = Rlimit { current: None, maximum: None };
 
+/// Reads a short text file. Unlike [`std::fs::read_to_string`] it follows no symbolic link, waits for nobody at the
+/// other end of a pipe, and has a bound: for a file in a folder that belongs to somebody else.
+///
+/// # Errors
+/// The system's; [`InvalidData`](io::ErrorKind::InvalidData) where it is no regular file, is longer than `bytes_max`,
+/// or is no text.
+pub fn read_regular(path: &Path, bytes_max: usize) -> io::Result<String> {
+    use rustix::fs::{Mode, OFlags, open};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::from(open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut text = String::new();
+    file.take(bytes_max as u64 + 1).read_to_string(&mut text)?;
+    if text.len() > bytes_max { Err(io::ErrorKind::InvalidData.into()) } else { Ok(text) }
+}
+
 /// Lets the process have `wanted` files and sockets open, or as many as it may, if that is `least` at least. Returns
 /// how many it may have open then.
 ///
@@ -207,7 +226,15 @@ pub fn stop_sharing_descriptors() -> io::Result<()> {
     if background::is_awaited() {
         return Err(io::ErrorKind::ResourceBusy.into());
     }
-    descriptors::stop_sharing()
+    descriptors::stop_sharing(descriptors::STANDARD)
+}
+
+/// The same for a thread that writes nothing at all: it keeps no descriptor, and so none of a caller's who waits.
+///
+/// # Errors
+/// The system refuses, or has no call for it (Linux before 5.9, or anything else).
+pub fn leave_descriptors() -> io::Result<()> {
+    descriptors::stop_sharing(0)
 }
 
 /// How many bytes of memory or disk a file can come to have: those that it has, and all that its file system has left.

@@ -57,13 +57,13 @@ impl Watch {
 
     /// Looks at the shards until that is over: several times per `limit_ms`.
     pub(crate) fn run(&self, limit_ms: u32, log: &Log) {
-        if log.needs_no_file() {
-            let _shared = process::stop_sharing_descriptors();
-        }
+        // A process in the background may do so only when it serves.
+        let mut shares = log.needs_no_file();
         let began = Instant::now();
         let pause = Duration::from_millis(u64::from((limit_ms / STALL_LOOKS).max(1)));
         let mut state = self.lock();
         while !state.ended {
+            shares = shares && process::stop_sharing_descriptors().is_err();
             let now_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             let found: Vec<_> = state
                 .watched

@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use mainmemory::server::process::Account;
+use mainmemory::server::process::{Account, read_regular};
 
 use crate::refusal::{Refusal, exit};
 
@@ -17,11 +17,13 @@ pub(crate) struct PidFile {
 
 impl PidFile {
     /// As the user who starts: sees to it that `account` may write the file, should its folder be closed to that one.
-    /// What is in it stays: it may be that of a server which this one fails to start beside. Where this user can do
-    /// nothing, the other one may.
-    pub(crate) fn claim(path: &Path, account: &Account) {
-        let text = fs::read_to_string(path).unwrap_or_else(|_absent| own_id());
-        drop(write_whole(path, &text, Some(account)));
+    /// A process's id stays in it: it may be that of a server which this one fails to start beside. Nothing else does:
+    /// what that user put there may lead to a file that only this one can read. Where this user can do nothing, the
+    /// other one may. What this returns removes the file should the start fail before it is written.
+    pub(crate) fn claim(path: &Path, account: &Account) -> Option<Self> {
+        let kept = read_regular(path, ID_BYTES_MAX).ok().filter(|text| is_id(text));
+        drop(write_whole(path, &kept.unwrap_or_else(own_id), Some(account)));
+        std::path::absolute(path).ok().map(|path| Self { path })
     }
 
     /// The file at this path, which is not written yet.
@@ -46,11 +48,22 @@ impl PidFile {
 impl Drop for PidFile {
     fn drop(&mut self) {
         // It may be that of another process: one that goes on in this one's place, or that was there before.
-        if fs::read_to_string(&self.path).is_ok_and(|id| id == own_id()) {
-            // The user that the server has become may not be allowed to.
-            drop(fs::remove_file(&self.path));
+        if fs::read_to_string(&self.path).is_ok_and(|id| id == own_id())
+            && fs::remove_file(&self.path).is_err()
+        {
+            // The folder is closed to the user that the server has become: at least the id goes.
+            drop(fs::write(&self.path, ""));
         }
     }
+}
+
+/// A number of 32 bits and a line's end.
+const ID_BYTES_MAX: usize = 12;
+
+/// Whether a file with this in it tells a process's id.
+fn is_id(text: &str) -> bool {
+    let digits = text.trim_end();
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn own_id() -> String {

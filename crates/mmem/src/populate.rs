@@ -32,7 +32,7 @@ pub(crate) fn beside(memory: Untouched) {
 fn serve(receiver: Receiver<Untouched>) {
     // A shard that shares its processor with this thread waits for large values only.
     let _refused = process::give_way();
-    let _shared = process::stop_sharing_descriptors();
+    let _shared = process::leave_descriptors();
     for memory in receiver {
         // What the system refuses now it is asked for again when the memory is used.
         let _refused = memory.populate();

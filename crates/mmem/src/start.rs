@@ -60,8 +60,9 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
     // A Unix socket belongs to the user who serves; a port below 1024 needs the one who starts.
     let is_unix = config.listening.unix_socket.is_some();
     let pid_path = config.process.pid_file.as_deref();
+    let mut claimed = None;
     if is_unix {
-        become_user(account.as_ref(), pid_path)?;
+        claimed = become_user(account.as_ref(), pid_path)?;
     }
     let (listened, taken) = match &mut predecessor {
         None => (listen(&mut server, &config.listening.endpoints(config.name))?, None),
@@ -81,7 +82,7 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
         None => {}
     }
     if !is_unix {
-        become_user(account.as_ref(), pid_path)?;
+        claimed = become_user(account.as_ref(), pid_path)?;
     }
     if config.process.dumps_core {
         process::stay_dumpable().map_err(|error| system("-r", &error))?;
@@ -94,7 +95,7 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
     let is_new = predecessor.is_none();
     let life = Life { server, memory, listened, predecessor, is_new, flags };
     run(life, config, &upgrade, pid_file.as_ref())?;
-    drop(pid_file);
+    drop((pid_file, claimed));
     if config.process.verbosity > 0 {
         say(&format!("{}: stopped", config.name.as_str()));
     }
@@ -382,13 +383,14 @@ fn account(config: &Config) -> Result<Option<Account>, Refusal> {
     Account::find(name).map(Some).map_err(refusal)
 }
 
-/// Becomes the user, who is to write the file of `-P`.
-fn become_user(account: Option<&Account>, pid_path: Option<&Path>) -> Result<(), Refusal> {
+/// Becomes the user, who is to write the file of `-P`, which goes with what this returns.
+fn become_user(account: Option<&Account>, pid_path: Option<&Path>) -> Result<Option<PidFile>, Refusal> {
     let Some(account) = account else {
-        return Ok(());
+        return Ok(None);
     };
-    pid_path.into_iter().for_each(|path| PidFile::claim(path, account));
-    account.assume().map_err(|error| system(&format!("-u {}", account.name()), &error))
+    let claimed = pid_path.and_then(|path| PidFile::claim(path, account));
+    account.assume().map_err(|error| system(&format!("-u {}", account.name()), &error))?;
+    Ok(claimed)
 }
 
 /// Raises the process's limits to what the configuration asks for. Where the system allows as many files as there may

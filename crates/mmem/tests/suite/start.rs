@@ -113,6 +113,31 @@ fn root_becomes_nobody_without_groups() {
     }
 }
 
+#[test]
+fn a_start_as_root_gives_nobody_else_what_a_pid_file_leads_to() {
+    if !is_root() {
+        return;
+    }
+    let (secret, pids) = (file("secret"), file("led-away.pid"));
+    fs::write(&secret, "for root alone").unwrap();
+    let pipe = || assert!(Command::new("mkfifo").arg(&pids).status().unwrap().success());
+    let link = || std::os::unix::fs::symlink(&secret, &pids).unwrap();
+    for lead in [&pipe as &dyn Fn(), &link] {
+        lead();
+        let (said, code) = run(&format!("mmem -u nobody -P {} -s /nonexistent/mmem.sock", pids.display()));
+        assert_eq!(code, 71, "{said}");
+        // Nobody may not remove it from this folder.
+        let left = fs::symlink_metadata(&pids).unwrap();
+        assert!(left.is_file() && left.len() == 0, "{:?}", fs::read_to_string(&pids));
+        fs::remove_file(&pids).unwrap();
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "for root alone");
+    }
+    fs::write(&pids, "4194304\n").unwrap();
+    run(&format!("mmem -u nobody -P {} -s /nonexistent/mmem.sock", pids.display()));
+    assert_eq!(fs::read_to_string(&pids).unwrap(), "4194304\n", "it may be another server's");
+    fs::remove_file(&pids).unwrap();
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn root_that_has_become_nobody_still_dumps_core() {
