@@ -30,6 +30,12 @@ pub(crate) struct Started {
 #[derive(Debug, Default)]
 pub(crate) struct Calendar(AtomicU64);
 
+impl Clone for Calendar {
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
+}
+
 impl Calendar {
     /// The date, where the clocks differ by this much now.
     fn started_unix_s(&self, difference_s: u64) -> u64 {
@@ -259,5 +265,20 @@ mod tests {
         assert!(!shared.resume(b"something else") && !shared.resume(&[0; 25]) && !shared.resume(&[0; 40]));
         assert_eq!(Left::from_bytes(&left.to_bytes()), Some(left));
         assert_eq!(Left::from_bytes(&left.to_bytes()[..24]), Some(Left { limit_bytes: 0, ..left }));
+    }
+
+    #[test]
+    fn the_next_server_of_a_process_goes_on_with_its_clock() {
+        let at = |seconds: u64| Now { monotonic_ms: 5_000 + seconds * 1000, unix_s: 1_000_000 + seconds };
+        let shared = Shared::new(Settings::default(), 1, Box::new(NoHost));
+        shared.time(at(0));
+        shared.move_clock(100);
+        shared.verbosity.store(1, Ordering::Relaxed);
+        let note = shared.note(at(10));
+        let next = shared.next(Box::new(NoHost));
+        assert!(next.resume(&note));
+        let time = next.time(at(20));
+        assert_eq!((time, next.uptime_s(&time)), (shared.time(at(20)), START_S + 120));
+        assert_eq!(next.verbosity.load(Ordering::Relaxed), 1);
     }
 }

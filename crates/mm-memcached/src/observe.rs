@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mm_base::Now;
 use mm_proto::memcached::lines;
-use mm_server::{Address, Token};
+use mm_server::{Address, Stats, Token};
 use mm_store::{Key, Miss, Mode, Outcome, Put, PutError, Sharing};
 
 use crate::clock::Time;
@@ -37,6 +37,19 @@ pub(crate) struct Watching {
 struct Ended {
     idle: u64,
     broken: u64,
+}
+
+impl Ended {
+    fn of(server: &Stats) -> Self {
+        Self { idle: server.idle_timeouts.get(), broken: server.socket_errors.get() }
+    }
+}
+
+impl Watching {
+    /// For a shard of which this was counted before.
+    pub(crate) fn new(server: Option<&Stats>) -> Self {
+        Self { ended: server.map_or_else(Ended::default, Ended::of), ..Self::default() }
+    }
 }
 
 impl<S: Sharing> Memcached<S> {
@@ -154,7 +167,7 @@ impl<S: Sharing> Memcached<S> {
     /// Why a connection has just ended: the server has counted it before it said so.
     pub(crate) fn end_reason(&mut self) -> &'static str {
         let Some(stats) = self.server.get(self.shard) else { return "normal" };
-        let now = Ended { idle: stats.idle_timeouts.get(), broken: stats.socket_errors.get() };
+        let now = Ended::of(stats);
         let before = std::mem::replace(&mut self.watching.ended, now);
         match () {
             () if now.idle != before.idle => "idle_timeout",

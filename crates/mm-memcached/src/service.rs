@@ -114,7 +114,7 @@ impl<S: Sharing> Memcached<S> {
             ready: start.ready.clone(),
             parked: Vec::new(),
             waiting: Waiting::default(),
-            watching: Watching::default(),
+            watching: Watching::new(start.stats.get(start.shard)),
             newcomers: Newcomers::default(),
             rests: false,
             rests_until_ms: 0,

@@ -14,7 +14,7 @@ use crate::clock::{Calendar, Left, START_S, Started, Time};
 use crate::counters::Counters;
 use crate::prefixes::Prefixes;
 use crate::registry::Registry;
-use crate::watch::{Observed, Watchers};
+use crate::watch::{Observed, Watchers, kind};
 
 /// The configuration, in the units and with the defaults of memcached's flags.
 ///
@@ -232,9 +232,9 @@ pub struct Shared {
     pub(crate) refusals: AtomicU64,
     /// What somebody wants to know of every request.
     pub(crate) observed: Observed,
-    pub(crate) watchers: Watchers,
+    pub(crate) watchers: Arc<Watchers>,
     /// What was done to the keys of each prefix, by shard.
-    pub(crate) prefixes: Box<[Prefixes]>,
+    pub(crate) prefixes: Arc<[Prefixes]>,
     /// The connections of all shards.
     pub(crate) registry: Registry,
     /// The classes of item sizes that tools are shown.
@@ -258,12 +258,35 @@ impl Shared {
     /// The common part of a server of so many shards.
     #[must_use]
     pub fn new(settings: Settings, shards: usize, host: Box<dyn Host>) -> Arc<Self> {
+        Arc::new(Self::fresh(settings, shards, host))
+    }
+
+    /// The common part of this process's next server, when this one has ended: clock, counters and verbosity go on.
+    /// What goes with the store comes with its [`note`](Self::note).
+    #[must_use]
+    pub fn next(&self, host: Box<dyn Host>) -> Arc<Self> {
+        let verbosity = self.verbosity.load(Ordering::Relaxed);
         Arc::new(Self {
+            verbosity: AtomicU32::new(verbosity),
+            observed: Observed::new(self.observed.get() & kind::PREFIXES != 0, verbosity),
+            watchers: Arc::clone(&self.watchers),
+            prefixes: Arc::clone(&self.prefixes),
+            counters: self.counters.clone(),
+            server_base: self.server_base.clone(),
+            started: self.started.clone(),
+            calendar: self.calendar.clone(),
+            moved_s: AtomicI64::new(self.moved_s.load(Ordering::Relaxed)),
+            ..Self::fresh(self.settings.clone(), self.counters.len(), host)
+        })
+    }
+
+    fn fresh(settings: Settings, shards: usize, host: Box<dyn Host>) -> Self {
+        Self {
             verbosity: AtomicU32::new(settings.verbosity),
             limit_bytes: AtomicU64::new(settings.items.limit_bytes),
             refusals: AtomicU64::new(0),
             observed: Observed::new(settings.counts_prefixes, settings.verbosity),
-            watchers: Watchers::new(settings.watcher_bytes),
+            watchers: Arc::new(Watchers::new(settings.watcher_bytes)),
             prefixes: (0..shards).map(|_| Prefixes::default()).collect(),
             registry: Registry::new(shards),
             classes: Classes::new(&settings),
@@ -277,7 +300,7 @@ impl Shared {
             has_limit: OnceLock::new(),
             moved_s: AtomicI64::new(0),
             flush_s: AtomicU32::new(0),
-        })
+        }
     }
 
     /// The time, counted from the first time that it was asked for.
@@ -402,6 +425,12 @@ impl ServerCounts {
 /// What the server's counters were when the statistics were last set back, which they themselves never are.
 #[derive(Debug, Default)]
 pub(crate) struct ServerBase(Mutex<ServerCounts>);
+
+impl Clone for ServerBase {
+    fn clone(&self) -> Self {
+        Self(Mutex::new(*self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
 
 impl ServerBase {
     /// Sets the statistics back.

@@ -116,6 +116,8 @@ pub(crate) struct Control {
     /// What the server leaves, when it has ended.
     handed: Mutex<Option<Handed>>,
     pub(crate) stats: Arc<[Stats]>,
+    /// Whether these are those of a server before this one, which has counted the connections that come from there.
+    pub(crate) counts_on: bool,
 }
 
 impl Control {
@@ -133,6 +135,7 @@ impl Control {
             listening: Mutex::new(None),
             handed: Mutex::new(None),
             stats: (0..shards).map(|_| Stats::default()).collect(),
+            counts_on: false,
         }
     }
 

@@ -81,6 +81,8 @@ pub(crate) struct Engine<S: Service, D: Driver> {
     hand_over_turns: u32,
     /// What happens on a signal, on the shard that gets them.
     signals: Option<Signals>,
+    /// Whether it has taken up connections from another server.
+    has_begun: bool,
     /// Dumps that have been written.
     dumps: u32,
     /// When the service may do its own work, on the monotonic clock.
@@ -200,6 +202,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             hand_over_turns: 0,
             drains: false,
             signals: None,
+            has_begun: false,
             dumps: 0,
             background_from_ms: 0,
             fault_told_from_ms: 0,
@@ -285,7 +288,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         self.stats().connections.add(1);
         if has_moved {
             self.stats().connections_moved.add(1);
-        } else {
+        } else if packed.is_none() || !self.control.counts_on {
             self.stats().connections_total.add(1);
         }
         if let Some(packed) = packed {
@@ -407,7 +410,7 @@ impl<S: Service, D: Driver> Work<D> for Engine<S, D> {
         self.act_on_signals(driver);
         self.dump_if_asked(driver, now);
         self.accept(driver, now);
-        if self.control.shards() > 1 || self.stats().turns.get() == 1 {
+        if !std::mem::replace(&mut self.has_begun, true) || self.control.shards() > 1 {
             while let Some(arrival) = self.exchange.take(self.shard) {
                 self.open(driver, arrival, now);
             }

@@ -1,12 +1,13 @@
 //! Connections and listeners on their way from a server that ends to one that goes on in its place.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use mm_runtime::sys::socket::Listener;
 
-use crate::Config;
 use crate::control::Control;
 use crate::exchange::{Arrival, Exchange};
+use crate::{Config, Stats};
 
 /// What a server that has ended by [`Stop::HandOver`](crate::Stop::HandOver) leaves for another one, in this process or
 /// in the next: [`Server::resume`](crate::Server::resume) goes on with it.
@@ -18,6 +19,8 @@ pub struct Handed {
     pub datagrams: Vec<Listener>,
     /// The connections.
     pub connections: Vec<Carried>,
+    /// What its shards have counted: a server of as many, in this process, goes on from there.
+    pub counted: Option<Arc<[Stats]>>,
 }
 
 /// A connection between two requests.

@@ -88,12 +88,18 @@ impl Server {
     }
 
     /// Goes on where another server has stopped: listens where it did, with its sockets, and serves the
-    /// connections that it had.
+    /// connections that it had. Where that was in this process, it goes on counting, too, unless the number of shards
+    /// is another one, or somebody has a [`handle`](Self::handle) of this server already.
     #[must_use]
     pub fn resume(mut self, handed: Handed, framing: &'static dyn Framing) -> Self {
         self.listeners.extend(handed.listeners);
         self.datagrams.extend(handed.datagrams.into_iter().map(|socket| (socket, framing)));
         self.carried.extend(handed.connections);
+        if let Some(counted) = handed.counted.filter(|counted| counted.len() == self.control.shards())
+            && let Some(control) = Arc::get_mut(&mut self.control)
+        {
+            (control.stats, control.counts_on) = (counted, true);
+        }
         self
     }
 
@@ -308,7 +314,8 @@ impl Server {
         let files = SocketFiles::of(&self.listeners);
         // A stop closes those of the shards, and these unless it hands them over.
         let datagrams = self.datagrams.into_iter().map(|(socket, _)| socket).collect();
-        let listening = Handed { listeners: self.listeners, datagrams, connections: Vec::new() };
+        let listening =
+            Handed { listeners: self.listeners, datagrams, connections: Vec::new(), counted: None };
         *self.control.listening() = Some(listening);
         if self.control.stopping().is_some_and(|how| how != Stop::HandOver) {
             // It was stopped before it began.
@@ -340,7 +347,9 @@ impl Server {
         match self.control.listening().take() {
             Some(listening) if result.is_ok() => {
                 let connections = exchange.take_leaving().into_iter().map(Carried::from).collect();
-                *self.control.handed() = Some(Handed { connections, ..listening });
+                self.control.stats.iter().for_each(Stats::settle);
+                let counted = Some(Arc::clone(&self.control.stats));
+                *self.control.handed() = Some(Handed { connections, counted, ..listening });
             }
             _ => files.remove(),
         }

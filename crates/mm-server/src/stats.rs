@@ -101,6 +101,12 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// The shard has ended: nothing of it is open, and nothing waits.
+    pub(crate) fn settle(&self) {
+        self.connections.sub(self.connections.get());
+        self.accept_resumes.add(self.accept_pauses.get().saturating_sub(self.accept_resumes.get()));
+    }
+
     /// All counters with their names, in the order of the fields.
     #[must_use]
     pub fn named(&self) -> [(&'static str, &Counter); COUNTERS] {

@@ -93,7 +93,7 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
     let pid_file = pid_path.map(PidFile::find).transpose()?;
     let memory = taken.map_or_else(|| Memory::open(&config.memory), Ok)?;
     let is_new = predecessor.is_none();
-    let life = Life { server, memory, listened, predecessor, is_new, flags };
+    let life = Life { server, memory, listened, predecessor, is_new, before: None, flags };
     run(life, config, &upgrade, pid_file.as_ref())?;
     drop((pid_file, claimed));
     if config.process.verbosity > 0 {
@@ -177,6 +177,8 @@ struct Life {
     predecessor: Option<Predecessor>,
     /// Whether this process has not served before, nor another one in its place.
     is_new: bool,
+    /// What the server before this one, in this process, had in common.
+    before: Option<Arc<Shared>>,
     flags: SignalFlags,
 }
 
@@ -191,7 +193,7 @@ fn run(
     loop {
         let (memory, listened, flags) = (life.memory.clone(), life.listened.clone(), life.flags.clone());
         let handle = life.server.handle();
-        serve_once(life, config, upgrade, pid_file)?;
+        let shared = serve_once(life, config, upgrade, pid_file)?;
         match upgrade.complete(&handle, &listened, &memory, &flags) {
             Outcome::Replaced => return Ok(()),
             Outcome::Ended => {
@@ -201,24 +203,28 @@ fn run(
             Outcome::GoOn(handed, memory) => {
                 let memory = memory.unwrap_or_else(Memory::without_file);
                 let server = Server::new(server_config(config)?).resume(handed, &Framed);
-                life = Life { server, memory, listened, predecessor: None, is_new: false, flags };
+                let before = Some(shared);
+                life = Life { server, memory, listened, predecessor: None, is_new: false, before, flags };
             }
         }
     }
 }
 
-/// Serves with one store until the server ends.
+/// Serves with one store until the server ends; what its services had in common.
 fn serve_once(
     life: Life,
     config: &Config,
     upgrade: &Upgrade,
     pid_file: Option<&PidFile>,
-) -> Result<(), Refusal> {
-    let Life { server, memory, listened, predecessor, is_new, flags } = life;
+) -> Result<Arc<Shared>, Refusal> {
+    let Life { server, memory, listened, predecessor, is_new, before, flags } = life;
     let shards = server_shards(config).get();
     populate::start();
-    let host = ThisProcess::new(server.handle(), memory.clone());
-    let shared = &Shared::new(settings(config, listened), shards, Box::new(host));
+    let host = Box::new(ThisProcess::new(server.handle(), memory.clone()));
+    let shared = &match before {
+        Some(before) => before.next(host),
+        None => Shared::new(settings(config, listened), shards, host),
+    };
     let noted = Arc::downgrade(shared);
     memory.note_with(move || noted.upgrade().map_or_else(Vec::new, |shared| shared.note(process::now())));
     let server = with_signals(server, config, &memory, upgrade).with_signal_flags(&flags);
@@ -259,7 +265,7 @@ fn serve_once(
         Err(error) if !beginning.is_called_off.load(Ordering::Relaxed) => {
             Err(Refusal::new(exit::SYSTEM, error.to_string()))
         }
-        _ => Ok(()),
+        _ => Ok(Arc::clone(shared)),
     }
 }
 

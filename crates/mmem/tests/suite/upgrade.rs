@@ -197,6 +197,39 @@ fn where_the_new_process_fails_the_old_one_goes_on() {
 }
 
 #[test]
+fn where_the_new_process_fails_the_old_one_goes_on_counting() {
+    for shards in ["-t 1", "-t 2"] {
+        let installed = Installed::new("upgrade-counts");
+        let (mut child, server) = installed.start("upgrade-counts", shards);
+        let mut client = Client::connect(&server);
+        assert_eq!(client.ask("verbosity 1\n"), "OK\n");
+        assert_eq!(client.ask("stats detail on\n"), "OK\n");
+        assert_eq!(client.ask("set a:k 0 0 1\n1\n"), "STORED\n");
+        assert_eq!(client.ask("get none\n"), "END\n");
+        let mut other = Client::connect(&server);
+        assert_eq!(other.ask("mn\n"), "MN\n");
+        installed.replace_by("printf r >&0; exit 4");
+        for round in 0..2 {
+            let failures = || {
+                let said = fs::read_to_string(&installed.said).unwrap();
+                said.matches("; this process goes on serving").count()
+            };
+            send_signal(child.id(), "-USR2");
+            eventually(|| (failures() > round).then_some(()));
+            assert_eq!(client.stat(" settings", "verbosity"), "1");
+            let prefixes = client.lines_of("stats detail dump\n");
+            assert_eq!(prefixes, ["PREFIX a get 0 hit 0 set 1 del 0\n"]);
+            assert_eq!(client.stat("", "cmd_set"), "1");
+            assert_eq!(client.stat("", "get_misses"), "1");
+            assert_eq!(client.stat("", "total_connections"), "2");
+            assert_eq!(client.stat("", "curr_connections"), "2");
+        }
+        send_signal(child.id(), "-TERM");
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
 fn in_the_background_files_are_those_of_the_folder_where_it_was_started() {
     let installed = Installed::new("upgrade-folder");
     let memory = file("upgrade-folder-memory");
