@@ -56,7 +56,12 @@ impl Handle {
     /// Whether the server has been asked to end.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.control.stopping().is_some()
+        self.stopping().is_some()
+    }
+
+    /// How the server has been asked to end.
+    pub(crate) fn stopping(&self) -> Option<Stop> {
+        self.control.stopping()
     }
 
     /// What each shard's connections have done so far.

@@ -231,9 +231,9 @@ fn reloader(log: Log, reloads: Vec<Reload>) -> Hook {
     })
 }
 
-/// A stop that is graceful the first time.
+/// A stop that is graceful the first time, also where a hand-over is under way.
 fn stop(handle: &Handle) {
-    let again = handle.is_stopping();
+    let again = handle.stopping().is_some_and(|how| how != Stop::HandOver);
     handle.stop(if again { Stop::AtOnce } else { Stop::Gracefully });
 }
 

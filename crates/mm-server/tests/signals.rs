@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mm_base::Now;
 use mm_base::buffer::Output;
-use mm_server::{Config, ListenAddress, Log, Peer, Server, Service, Signal, Step};
+use mm_server::{Config, ListenAddress, Log, Peer, Server, Service, Signal, Step, Stop};
 use rustix::process::{Signal as Number, getpid, kill_process};
 
 /// Answers whole lines.
@@ -45,6 +45,7 @@ fn line_with(lines: &Receiver<String>, text: &str) -> String {
 #[test]
 fn signals_do_what_they_are_for() {
     hooks_and_stops();
+    a_stop_during_a_hand_over();
     panics();
     dumps();
     reloads();
@@ -153,6 +154,30 @@ fn reloads() {
     std::fs::remove_file(renamed).unwrap();
     drop(client);
     kill_process(getpid(), Number::TERM).unwrap();
+    thread.join().unwrap().unwrap();
+}
+
+/// It is the first one, and so a graceful one.
+#[cfg(test)]
+fn a_stop_during_a_hand_over() {
+    let any = ListenAddress::Ip("127.0.0.1:0".parse().unwrap());
+    let config = Config { hand_over_ms: 60_000, drain_ms: 60_000, ..Config::default() };
+    let server = Server::new(config).listen(&any).unwrap();
+    let Some(ListenAddress::Ip(address)) = server.addresses().next().cloned() else { panic!("no address") };
+    let handle = server.handle();
+    let thread = std::thread::spawn(move || server.serve_with(|_start| Lines));
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"one\ntw").unwrap();
+    let mut answer = [0; 4];
+    client.read_exact(&mut answer).unwrap();
+    handle.stop(Stop::HandOver);
+    kill_process(getpid(), Number::TERM).unwrap();
+    while TcpStream::connect(address).is_ok() {}
+    client.write_all(b"o\n").unwrap();
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"two\n");
+    assert_eq!(client.read(&mut answer).unwrap(), 0);
     thread.join().unwrap().unwrap();
 }
 
