@@ -83,6 +83,7 @@ fn run(arguments: &[String]) -> Outcome {
     loom(&mut checks);
     fuzz(&mut checks);
     simulation(&mut checks);
+    outside(&mut checks);
     if works(locks::PROBE) {
         checks.check("a store of one shard locks nothing", locks::check);
     } else {
@@ -129,6 +130,16 @@ fn simulation(checks: &mut Checks) {
         checks.check(name, || count_tests(cargo(&["test", "--quiet"]).args(select)));
     }
     checks.program("an hour of expiring items", &mut sim::program(&["--hour"]));
+}
+
+/// The whole program: other people's tests, and what becomes of a cache when its process ends.
+fn outside(checks: &mut Checks) {
+    if works(&["apt-get", "--version"]) && works(&["prove", "--version"]) {
+        checks.program("memcached's own tests", &mut cargo(&["xtask", "compat"]));
+    } else {
+        checks.skip("memcached's own tests", "apt-get install perl, on Debian");
+    }
+    checks.program("restarts, kills and upgrades", &mut cargo(&["xtask", "restart"]));
 }
 
 fn fuzz(checks: &mut Checks) {

@@ -188,7 +188,9 @@ fn start(kind: &Kind, arguments: &NeighboursArguments, program: &Path) -> Result
 fn loaded(server: &Server) -> Result<Load, String> {
     let mut plan = Plan::new(server.port);
     plan.keys = KEYS;
-    Load::connect(&plan)?.run(Stop::Filled)?;
+    if let Some(complaint) = Load::connect(&plan)?.run(Stop::Filled)?.complaint() {
+        return Err(format!("the keys could not be stored: {complaint}"));
+    }
     let most = Load::connect(&plan)?.run(Stop::Seconds(WARM_UP_S))?.keys_per_s();
     plan.rate = Some(most * SHARE);
     let mut load = Load::connect(&plan)?;
@@ -224,6 +226,10 @@ impl Latencies {
         if let Some(complaint) = report.complaint() {
             announce(&format!("{}: a well-behaved connection was answered wrongly", kind.name));
             return Err(complaint);
+        }
+        let (misses, gets) = (report.tally.misses, report.tally.requests);
+        if misses > 0 {
+            announce(&format!("{}: {misses} of {gets} gets found nothing", kind.name));
         }
         for (figures, share) in self.rounds.iter_mut().zip(SHARES) {
             figures.push(report.latency.percentile_ns(share) as f64 / 1e3);

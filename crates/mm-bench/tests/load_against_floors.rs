@@ -4,6 +4,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_mm-bench");
 
@@ -119,6 +120,26 @@ fn a_fixed_rate_is_kept() {
     assert!(output.status.success(), "{}", complaint(&output));
     // 200 requests are due within 99.5 ms; nothing may send them sooner.
     assert!(figure(&output, "keys_per_s") <= 2_011, "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn what_was_due_while_the_server_stood_still_counts() {
+    let floor = &Floor::start("canned-epoll").unwrap();
+    let signal = |name: &str| {
+        let sent = Command::new("kill").args([name, &floor.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    };
+    signal("-STOP");
+    let output = std::thread::scope(|scope| {
+        let arguments = ["--unchecked", "--seconds", "0.1", "--rate", "2000", "--connections", "5"];
+        let load = scope.spawn(move || floor.load(&arguments));
+        // All 200 are to be counted whenever it goes on; it shows most where that is after the load's end.
+        std::thread::sleep(Duration::from_millis(500));
+        signal("-CONT");
+        load.join().unwrap()
+    });
+    assert!(output.status.success(), "{}", complaint(&output));
+    assert_eq!(figure(&output, "requests"), 200);
 }
 
 #[test]

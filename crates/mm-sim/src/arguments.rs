@@ -47,7 +47,10 @@ impl Arguments {
             };
             match word.as_str() {
                 "--seed" => (arguments.first, arguments.count) = (number()?, 1),
-                "--seeds" => arguments.count = number()?,
+                "--seeds" => match number()? {
+                    0 => return Err("--seeds 0 would run nothing; give 1 or more".to_owned()),
+                    count => arguments.count = count,
+                },
                 "--hour" => arguments.what = What::Hour,
                 "--canary" => {
                     let name = words.next().unwrap_or_else(|| "all".to_owned());

@@ -118,8 +118,11 @@ impl<S: Sharing> Run<S> {
                 answer.extend(bytes);
             }
             if answer.ends_with(b"MN\r\n") {
-                return Ok(());
+                break;
             }
+        }
+        if answer.ends_with(b"MN\r\n") && !answer.windows(5).any(|bytes| bytes == b"ERROR") {
+            return Ok(());
         }
         Err(format!("the server has answered {:?}", String::from_utf8_lossy(&answer)))
     }

@@ -132,10 +132,12 @@ impl Load {
             let now_ns = self.now_ns();
             self.progress.show(now_ns, &self.tally);
             self.send_due(now_ns)?;
-            let done = self.composer.is_done(now_ns);
-            if done {
+            let over = self.composer.is_done(now_ns);
+            if over {
                 give_up_ns = give_up_ns.min(now_ns + DRAIN_NS);
             }
+            let done =
+                over && self.schedule.as_ref().is_none_or(|due| self.composer.is_done(whole(due.next_ns)));
             let nothing_left = self.busy == 0 && (done || self.idle.is_empty());
             if nothing_left || now_ns >= give_up_ns {
                 return Ok(now_ns);
@@ -157,15 +159,16 @@ impl Load {
         self.poll.wait_exactly(until_due_ns)
     }
 
-    /// Sends the batches that are due, as far as connections are free.
+    /// Sends the batches that are due, as far as connections are free: those too that became due before the end and are
+    /// late, else a server that stands still until the end would have kept nobody waiting.
     fn send_due(&mut self, now_ns: u64) -> Result<(), String> {
         loop {
             let Some(schedule) = &mut self.schedule else { return Ok(()) };
-            if schedule.next_ns > now_ns as f64 || self.composer.is_done(now_ns) {
+            let due_ns = whole(schedule.next_ns);
+            if due_ns > now_ns || self.composer.is_done(due_ns) {
                 return Ok(());
             }
             let Some(index) = self.idle.pop() else { return Ok(()) };
-            let due_ns = whole(schedule.next_ns);
             schedule.next_ns += schedule.interval_ns;
             self.send_next(index, due_ns)?;
         }
