@@ -241,6 +241,8 @@ pub struct Shared {
     pub(crate) classes: Classes,
     /// The server's counters when the statistics were last set back.
     pub(crate) server_base: ServerBase,
+    /// Numbers that had been changed when this server's store began to count.
+    pub(crate) numbers_base: AtomicU64,
     started: OnceLock<Started>,
     /// How dates and the store's seconds go together.
     calendar: Calendar,
@@ -273,11 +275,17 @@ impl Shared {
             prefixes: Arc::clone(&self.prefixes),
             counters: self.counters.clone(),
             server_base: self.server_base.clone(),
+            numbers_base: AtomicU64::new(self.numbers_changed()),
             started: self.started.clone(),
             calendar: self.calendar.clone(),
             moved_s: AtomicI64::new(self.moved_s.load(Ordering::Relaxed)),
             ..Self::fresh(self.settings.clone(), self.counters.len(), host)
         })
+    }
+
+    /// How often incr and decr have changed a number.
+    pub(crate) fn numbers_changed(&self) -> u64 {
+        self.counters.iter().map(|counters| counters.incr_hits.get() + counters.decr_hits.get()).sum()
     }
 
     fn fresh(settings: Settings, shards: usize, host: Box<dyn Host>) -> Self {
@@ -294,6 +302,7 @@ impl Shared {
             host,
             counters: (0..shards).map(|_| Arc::default()).collect(),
             server_base: ServerBase::default(),
+            numbers_base: AtomicU64::new(0),
             started: OnceLock::new(),
             calendar: Calendar::default(),
             left: OnceLock::new(),

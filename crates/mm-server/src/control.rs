@@ -322,6 +322,12 @@ impl Control {
         self.connections.fetch_sub(1, Ordering::Relaxed) >= max
     }
 
+    /// A connection that had left a shard comes to this one, whatever the limit: its place was its own.
+    pub(crate) fn came_back(&self, shard: usize) {
+        self.loads[shard].fetch_add(1, Ordering::Relaxed);
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A connection goes from one shard to another.
     pub(crate) fn moved(&self, from: usize, to: usize) {
         self.loads[from].fetch_sub(1, Ordering::Relaxed);

@@ -61,9 +61,14 @@ impl<T> Exchange<T> {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner).push(leaving);
     }
 
+    /// The connections that were to leave the server, which stays.
+    pub(crate) fn take_back(&self) -> Vec<Arrival<T>> {
+        std::mem::take(&mut *self.leaving.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// All connections that leave the server, those that no shard has taken up among them.
     pub(crate) fn take_leaving(&self) -> Vec<Arrival<T>> {
-        let mut leaving = std::mem::take(&mut *self.leaving.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut leaving = self.take_back();
         for shard in 0..self.inboxes.len() {
             leaving.extend(self.inbox(shard).drain(..));
         }

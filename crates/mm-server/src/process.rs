@@ -216,17 +216,30 @@ pub fn give_way() -> io::Result<()> {
     priority::give_way()
 }
 
-/// Leaves the process's descriptors to its other threads: the calling thread keeps the first three only. The system
-/// calls of a shard that nobody shares them with are cheaper ([`descriptors::stop_sharing`]).
+/// Leaves the process's descriptors to its other threads: the calling thread keeps the first three only, and takes no
+/// signals. The system calls of a shard that nobody shares them with are cheaper ([`descriptors::stop_sharing`]).
 ///
 /// # Errors
 /// The system refuses, or has no call for it (Linux before 5.9, or anything else), or the process is not yet
 /// [`ready`](background::ready) in the background: those three are its caller's, who waits until no thread has them.
+/// A program that goes into the background in another way does so before it serves.
 pub fn stop_sharing_descriptors() -> io::Result<()> {
     if background::is_awaited() {
         return Err(io::ErrorKind::ResourceBusy.into());
     }
+    take_no_signals()?;
     descriptors::stop_sharing(descriptors::STANDARD)
+}
+
+/// From now on the calling thread runs the handler of no signal but those that it causes itself. A handler writes to a
+/// pipe of the process, which a thread without its descriptors does not have.
+fn take_no_signals() -> io::Result<()> {
+    use nix::sys::signal::{SigSet, Signal};
+    let mut signals = SigSet::all();
+    let own =
+        [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT, Signal::SIGTRAP];
+    own.into_iter().for_each(|own| signals.remove(own));
+    Ok(signals.thread_block()?)
 }
 
 /// The same for a thread that writes nothing at all: it keeps no descriptor, and so none of a caller's who waits.
@@ -234,6 +247,7 @@ pub fn stop_sharing_descriptors() -> io::Result<()> {
 /// # Errors
 /// The system refuses, or has no call for it (Linux before 5.9, or anything else).
 pub fn leave_descriptors() -> io::Result<()> {
+    take_no_signals()?;
     descriptors::stop_sharing(0)
 }
 

@@ -105,7 +105,8 @@ impl Memory {
         let Some(paths) = &self.paths else { return Ok(Self::without_file()) };
         // One that cannot be removed is still locked.
         drop(fs::remove_file(&paths.memory));
-        Self::of_file(&paths.memory, paths.limit_bytes)
+        // What the other file holds is about to be free.
+        Self::in_file(locked(&paths.memory)?, &paths.memory, paths.limit_bytes)
     }
 
     /// Whether a file has room for so much, as far as its system tells; true of memory that has none.
@@ -120,27 +121,28 @@ impl Memory {
     /// A [`Refusal`] where the file is another server's, no file at all, its system has no room for the limit, or the
     /// system refuses.
     fn of_file(path: &Path, limit_bytes: u64) -> Result<Self, Refusal> {
-        let refuse = |what: String| Refusal::new(exit::SYSTEM, format!("-e {}: {what}", path.display()));
-        let failed = |error: io::Error| refuse(error.to_string());
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(MODE).open(path);
-        let file = file.map_err(failed)?;
-        if !file.metadata().map_err(failed)?.is_file() {
-            return Err(refuse("this is not a file".to_owned()));
-        }
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(refuse("another server uses it".to_owned())),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+        let is_absent = fs::symlink_metadata(path).is_err();
+        let file = locked(path)?;
         // Later it would be noticed by a signal that ends the process, or by connections that it cannot serve.
         if let Some(room) = lacking(process::room_of(&file), limit_bytes) {
-            return Err(refuse(no_room(room, limit_bytes)));
+            if is_absent {
+                drop(fs::remove_file(path));
+            }
+            return Err(refuse(path, &no_room(room, limit_bytes)));
         }
+        Self::in_file(file, path, limit_bytes)
+    }
+
+    /// Memory in an open file, with the book beside it.
+    ///
+    /// # Errors
+    /// A [`Refusal`] where the system refuses.
+    fn in_file(file: File, path: &Path, limit_bytes: u64) -> Result<Self, Refusal> {
+        let failed = |error: io::Error| refuse(path, &error.to_string());
         let paths = Paths::of(path, limit_bytes).map_err(failed)?;
         let is_new = file.metadata().map_err(failed)?.len() == 0;
-        let book =
-            read_book(&paths.book).map_err(|error| refuse(format!("its book cannot be read: {error}")))?;
+        let book = read_book(&paths.book)
+            .map_err(|error| refuse(path, &format!("its book cannot be read: {error}")))?;
         let absent =
             (book.is_none() && !is_new).then_some("it was not left in order: there is no book beside it");
         let kept = match book {
@@ -253,6 +255,26 @@ fn lacking(room: io::Result<Option<u64>>, needed: u64) -> Option<u64> {
     room.ok().flatten().filter(|&room| room < needed)
 }
 
+fn refuse(path: &Path, what: &str) -> Refusal {
+    Refusal::new(exit::SYSTEM, format!("-e {}: {what}", path.display()))
+}
+
+/// Opens or makes the file, for this process alone.
+fn locked(path: &Path) -> Result<File, Refusal> {
+    let failed = |error: io::Error| refuse(path, &error.to_string());
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(MODE).open(path);
+    let file = file.map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(refuse(path, "this is not a file"));
+    }
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(refuse(path, "another server uses it")),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
 fn no_room(room: u64, needed: u64) -> String {
     let (room, needed) = (room >> 20, needed.div_ceil(1 << 20));
     format!(
@@ -275,12 +297,13 @@ fn read_book(path: &Path) -> io::Result<Option<Vec<u8>>> {
 /// Removes the book, if there is one, for good before anything else is done.
 fn remove_book(path: &Path) -> io::Result<()> {
     // Where it cannot be opened the book is to stay.
-    let folder = folder_of(path)?;
-    match fs::remove_file(path) {
-        Ok(()) => folder.sync_all(),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        _ => {}
     }
+    let folder = folder_of(path)?;
+    fs::remove_file(path)?;
+    folder.sync_all()
 }
 
 /// The folder of a file, to have the system keep the names in it as they are.

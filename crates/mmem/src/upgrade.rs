@@ -99,7 +99,8 @@ impl Upgrade {
             Err(error) => {
                 successor.abandon();
                 self.failed(&error.to_string());
-                return Outcome::GoOn(handed, memory.another().ok());
+                let another = memory.another().inspect_err(|refusal| self.failed(&refusal.to_string()));
+                return Outcome::GoOn(handed, another.ok());
             }
         };
         if ending(flags).next().is_some() {

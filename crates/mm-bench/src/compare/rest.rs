@@ -19,19 +19,26 @@ const GROWTH_MAX: f64 = 0.125;
 /// Slices without growth that make rest: a log that is used again may take some memory between two that it frees.
 const STILL: u32 = 2;
 
+/// Where keys do not fit into memory, so many times as much as it holds is written at least: who is let in by a first
+/// test stays for many rounds of those who fail it, and evictions have another price until all have had their turn.
+const TURNS: u64 = 16;
+
+/// That ends after so many seconds: others are slower.
+const TURNS_S_MAX: f64 = 15.0;
+
 /// How long it may take for each GiB that the cache may use, in seconds: two shards that share a processor are slow.
 const SECONDS_PER_GIB: f64 = 45.0;
 
 /// Writes to a cache until it is at rest, or for as long as that may take. `false`: it still takes memory.
 ///
-/// Where the keys do not fit into memory, as many bytes of values as there is memory for are written at least.
+/// Where the keys do not fit into memory, evictions are to cost what they will from then on, too: [`TURNS`].
 ///
 /// # Errors
 /// It breaks off, or its load cannot be made.
 pub(super) fn bring_to_rest(contender: &Contender, values: Values) -> Result<bool, String> {
     let limit_gib = f64::from(values.memory_mib) / 1024.0;
     let longest_s = SECONDS_PER_GIB * limit_gib.max(1.0);
-    let least_sets = if values.fit() { 0 } else { values.to_fill_memory() };
+    let least_sets = if values.fit() { 0 } else { values.to_fill_memory() * TURNS };
     let mut load = Load::connect(&plan(contender, values))?;
     let (mut still, mut sets, mut taken_s) = (0, 0, 0.0);
     let mut resident = contender.server.resident_bytes()?;
@@ -45,7 +52,7 @@ pub(super) fn bring_to_rest(contender: &Contender, values: Values) -> Result<boo
         let has_grown = now.saturating_sub(resident) as f64 > value_bytes * GROWTH_MAX;
         still = if has_grown { 0 } else { still + 1 };
         resident = now;
-        if still >= STILL && sets >= least_sets {
+        if still >= STILL && (sets >= least_sets || taken_s >= TURNS_S_MAX) {
             return Ok(true);
         }
     }

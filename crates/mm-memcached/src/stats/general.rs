@@ -95,9 +95,9 @@ impl<S: Sharing> Memcached<S> {
         }
     }
 
-    /// Numbers that incr and decr have changed: the store writes them anew, but they are no new items.
+    /// Numbers that incr and decr have changed in this store: it writes them anew, but they are no new items.
     fn numbers_changed(&self) -> u64 {
-        self.sum(|all| &all.incr_hits) + self.sum(|all| &all.decr_hits)
+        self.shared.numbers_changed().saturating_sub(self.shared.numbers_base.load(Ordering::Relaxed))
     }
 
     fn server_stats(&self, output: &mut Output) {

@@ -24,6 +24,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             self.drain_handled();
             self.control.reached(self.shard, Phase::Closed);
         }
+        self.count_hand_over(driver, how, now);
         let since_ms = self.drain_since_ms.unwrap_or(now.monotonic_ms);
         let waited_ms = now.monotonic_ms - since_ms;
         let patience_ms = match how {
@@ -31,7 +32,6 @@ impl<S: Service, D: Driver> Engine<S, D> {
             Stop::Gracefully => self.config.drain_ms,
             Stop::AtOnce => 0,
         };
-        self.count_hand_over(how);
         let may_be_overdue = how != Stop::HandOver || self.hand_over_turns >= HAND_OVER_TURNS_MIN;
         let is_overdue = waited_ms >= patience_ms && may_be_overdue;
         let is_empty = match how {
@@ -64,12 +64,17 @@ impl<S: Service, D: Driver> Engine<S, D> {
         self.handled.is_none() || self.control.have_all_reached(Phase::Overdue)
     }
 
-    /// Counts the turns of a hand-over. When it has become a stop, has all connections looked at, since the driver may
-    /// have stopped to receive for some.
-    fn count_hand_over(&mut self, how: Stop) {
+    /// Counts the turns of a hand-over. When it has become a stop, that begins now: connections that were sent off come
+    /// back, and all are looked at, since the driver may have stopped to receive for some.
+    fn count_hand_over(&mut self, driver: &mut D, how: Stop, now: Now) {
         if how == Stop::HandOver {
             self.hand_over_turns = self.hand_over_turns.saturating_add(1);
         } else if std::mem::take(&mut self.hand_over_turns) > 0 {
+            self.drain_since_ms = Some(now.monotonic_ms);
+            for sent_off in self.exchange.take_back() {
+                self.control.came_back(self.shard);
+                self.open(driver, sent_off, now);
+            }
             for place in 0..self.connections.places() {
                 if let Some(key) = self.connections.key_at(place) {
                     self.enqueue(key, 0);

@@ -8,11 +8,12 @@ use std::time::Duration;
 use mm_server::datagrams::Bare;
 use mm_server::{Carried, Config, Handed, Server, Start, Stop};
 
-use crate::running::{PATIENCE, Running, Settings, exchange, expect, on_each_driver};
+use crate::running::{PATIENCE, Running, Settings, exchange, expect, on_each_driver, rest};
 use crate::toy::Toy;
 
 on_each_driver! {
     connections_go_on_in_another_server
+    who_was_sent_off_comes_back_where_a_hand_over_becomes_a_stop
     a_driver_has_the_turns_to_let_go_that_it_needs
     nobody_is_served_before_the_first_shard_has_begun
     who_waits_for_a_place_goes_on_waiting_in_another_server
@@ -71,6 +72,26 @@ fn connections_go_on_in_another_server(settings: Settings) {
         matches!(clients[2].read(&mut [0; 10]), Ok(0) | Err(_)),
         "closed: it was in the middle of a request"
     );
+}
+
+fn who_was_sent_off_comes_back_where_a_hand_over_becomes_a_stop(settings: Settings) {
+    let server = Running::start(Config { hand_over_ms: 60_000, drain_ms: 60_000, ..settings() });
+    let (mut busy, mut slow) = (server.connect(), server.connect());
+    let value = vec![b'v'; LONG];
+    slow.write_all(&[format!("store {LONG} 65536\n").as_bytes(), &value[..]].concat()).unwrap();
+    expect(&mut slow, &format!("stored {LONG} sum {}\n", LONG * usize::from(b'v')));
+    slow.write_all(b"load\n").unwrap();
+    expect(&mut slow, &format!("value {LONG}\n"));
+    exchange(&mut busy, b"echo a\nstore 4\nvv", "a\n");
+    server.handle.stop(Stop::HandOver);
+    // The one that is between two requests has gone, with its answer.
+    server.wait_for(|stats| stats.connections.get(), 1);
+    server.handle.stop(Stop::Gracefully);
+    expect(&mut slow, &format!("{}\n", String::from_utf8_lossy(&value)));
+    assert_eq!(rest(&mut slow), b"");
+    exchange(&mut busy, b"vv", &format!("stored 4 sum {}\n", 4 * usize::from(b'v')));
+    assert_eq!(rest(&mut busy), b"");
+    assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 0);
 }
 
 fn a_driver_has_the_turns_to_let_go_that_it_needs(settings: Settings) {

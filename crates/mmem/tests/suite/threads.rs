@@ -1,6 +1,7 @@
 //! Several threads over one store: what clients of one do, clients of all see; what each counts is told as a sum.
 
 use std::fs;
+use std::process::Command;
 
 use crate::world::{Client, Server, eventually};
 
@@ -128,4 +129,20 @@ fn an_only_shard_shares_its_descriptors_with_no_other_thread() {
         counts.iter().all(|&count| count <= 3).then_some(counts)
     });
     assert!(!counts.is_empty(), "there are helpers to look at");
+}
+
+#[test]
+fn signals_that_come_together_are_all_heard() {
+    for _ in 0..5 {
+        let mut server = Server::start("together", "mmem -p -1 -t 1");
+        let pid = server.child.id();
+        let mut client = Client::connect(&server);
+        assert_eq!(client.ask("version\n"), "VERSION 1.6.45\n");
+        eventually(|| descriptors_of_others(pid).iter().all(|&count| count <= 3).then_some(()));
+        // The second one of two finds the first thread about to handle the first.
+        let both = format!("kill -HUP {pid}; kill -TERM {pid}");
+        assert!(Command::new("sh").args(["-c", &both]).status().unwrap().success());
+        let ended = eventually(|| server.child.try_wait().unwrap());
+        assert_eq!(ended.code(), Some(0));
+    }
 }

@@ -206,6 +206,7 @@ fn where_the_new_process_fails_the_old_one_goes_on_counting() {
         assert_eq!(client.ask("stats detail on\n"), "OK\n");
         assert_eq!(client.ask("set a:k 0 0 1\n1\n"), "STORED\n");
         assert_eq!(client.ask("get none\n"), "END\n");
+        assert_eq!(client.ask("incr a:k 1\n"), "2\n");
         let mut other = Client::connect(&server);
         assert_eq!(other.ask("mn\n"), "MN\n");
         installed.replace_by("printf r >&0; exit 4");
@@ -221,6 +222,8 @@ fn where_the_new_process_fails_the_old_one_goes_on_counting() {
             assert_eq!(prefixes, ["PREFIX a get 0 hit 0 set 1 del 0\n"]);
             assert_eq!(client.stat("", "cmd_set"), "1");
             assert_eq!(client.stat("", "get_misses"), "1");
+            assert_eq!(client.stat("", "incr_hits"), "1");
+            assert_eq!(client.stat("", "total_items"), "1");
             assert_eq!(client.stat("", "total_connections"), "2");
             assert_eq!(client.stat("", "curr_connections"), "2");
         }

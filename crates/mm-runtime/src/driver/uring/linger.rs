@@ -8,6 +8,7 @@ use rustix::net::SendFlags;
 
 use super::UringDriver;
 use crate::limits::{LINGER_CHECK_MS, LINGER_MS, LINGERING_MAX};
+use crate::sys::socket::drop_output;
 use crate::sys::uring::{Completion, Operation, Tag};
 
 /// A socket without an owner, and what its peer has still to get.
@@ -23,6 +24,8 @@ impl UringDriver {
     pub(super) fn linger(&mut self, socket: OwnedFd, rest: Vec<u8>) {
         let key = self.lingering.next_key().filter(|_| self.lingering.len() < LINGERING_MAX);
         let Some(key) = key else {
+            // The peer would take an end for that of the answer.
+            drop_output(&socket);
             self.ring.retire(socket);
             return;
         };
@@ -63,7 +66,22 @@ impl UringDriver {
         }
     }
 
-    /// Closes those whose time is over.
+    /// Has what was not sent whole end by a reset when the driver goes.
+    pub(super) fn cut_unsent(&mut self) {
+        for place in 0..self.lingering.places() {
+            let lingering = self.lingering.key_at(place).and_then(|key| self.lingering.get(key));
+            lingering.into_iter().for_each(|lingering| drop_output(&lingering.socket));
+        }
+        for place in 0..self.sources.places() {
+            let source = self.sources.key_at(place).and_then(|key| self.sources.get(key));
+            source
+                .filter(|source| source.has_rest())
+                .into_iter()
+                .for_each(|source| drop_output(&source.socket));
+        }
+    }
+
+    /// Resets those whose time is over.
     pub(super) fn check_lingering(&mut self) {
         if self.lingering.is_empty() {
             return;
@@ -79,6 +97,7 @@ impl UringDriver {
                 && let Some(late) = self.lingering.remove(key)
             {
                 self.ring.cancel(Tag::new(Operation::Linger, key));
+                drop_output(&late.socket);
                 self.ring.retire(late.socket);
             }
         }

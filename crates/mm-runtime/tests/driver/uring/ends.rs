@@ -1,14 +1,44 @@
 //! The end of a driver, and of what it has not yet given away.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
 use mm_runtime::driver::uring::SIZES;
-use mm_runtime::driver::{Address, Driver, Sent};
+use mm_runtime::driver::{Address, Driver, Sent, SourceId};
 use mm_runtime::limits::COPY_BYTES_MAX;
 use mm_runtime::sys::socket::StreamOptions;
 
 use super::rules::{PATIENCE_MS, Place, pattern};
+
+/// Sends until the kernel has no room, and gets none from what is on its way, so that what was taken last is a rest.
+/// How much was taken.
+fn leave_a_rest(place: &mut Place, stream: SourceId) -> usize {
+    let mut taken = 0;
+    while !place.driver.has_rest(stream) {
+        while place.send(stream, &pattern(COPY_BYTES_MAX)).0 == Sent::All {
+            taken += COPY_BYTES_MAX;
+            place.poll(0);
+        }
+        place.poll(20);
+    }
+    taken
+}
+
+#[test]
+fn a_rest_that_goes_with_the_driver_does_not_look_like_the_end() {
+    let options = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
+    for is_closed in [false, true] {
+        let mut place = Place::new(SIZES, options);
+        let (stream, mut peer) = place.pair();
+        leave_a_rest(&mut place, stream);
+        if is_closed {
+            place.driver.close(stream);
+        }
+        drop(place);
+        let end = peer.read_to_end(&mut Vec::new());
+        assert_eq!(end.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
+    }
+}
 
 #[test]
 fn what_was_taken_is_sent_before_the_driver_ends() {
@@ -16,15 +46,7 @@ fn what_was_taken_is_sent_before_the_driver_ends() {
     for is_closed in [false, true] {
         let mut place = Place::new(SIZES, options);
         let (stream, mut peer) = place.pair();
-        let mut taken = 0;
-        // Until the kernel has no room, and gets none from what is on its way, so that what was taken last is a rest.
-        while !place.driver.has_rest(stream) {
-            while place.send(stream, &pattern(COPY_BYTES_MAX)).0 == Sent::All {
-                taken += COPY_BYTES_MAX;
-                place.poll(0);
-            }
-            place.poll(20);
-        }
+        let taken = leave_a_rest(&mut place, stream);
         if is_closed {
             place.driver.close(stream);
         }
