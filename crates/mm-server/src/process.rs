@@ -242,7 +242,8 @@ fn take_no_signals() -> io::Result<()> {
     Ok(signals.thread_block()?)
 }
 
-/// The same for a thread that writes nothing at all: it keeps no descriptor, and so none of a caller's who waits.
+/// As [`stop_sharing_descriptors`], for a thread that writes nothing at all: it keeps no descriptor, and so none of a
+/// caller's who waits.
 ///
 /// # Errors
 /// The system refuses, or has no call for it (Linux before 5.9, or anything else).
