@@ -26,6 +26,7 @@ fn run(arguments: &[String]) -> Outcome {
     let lint = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"];
     checks.program("clippy", &mut cargo(&lint));
     checks.check("tests", || count_tests(&mut cargo(&["test", "--quiet", "--workspace", "--no-fail-fast"])));
+    check_without_smp(&mut checks);
     let mut documents = cargo(&["doc", "--quiet", "--workspace", "--no-deps"]);
     checks.program("documentation", documents.env("RUSTDOCFLAGS", "--deny warnings"));
     let built =
@@ -35,6 +36,17 @@ fn run(arguments: &[String]) -> Outcome {
         checks.check("memory", || memory::fill(MEMORY_SECONDS));
     }
     checks.finish()
+}
+
+/// The build for one shard, in which `Shared` is not there. The store's tests stand for all: what differs is there.
+/// Those that count the steps of millions of writes are left out: they take most of the time and cannot differ.
+fn check_without_smp(checks: &mut Checks) {
+    let mut lint = cargo(&["clippy", "--quiet", "--no-default-features", "--all-targets"]);
+    let packages = ["--package", "mm-store", "--package", "mainmemory", "--package", "mmem"];
+    checks.program("clippy without smp", lint.args(packages).args(["--", "--deny", "warnings"]));
+    let mut tests = cargo(&["test", "--quiet", "--no-default-features", "--package", "mm-store"]);
+    tests.args(["--no-fail-fast", "--", "--skip", "no_write_", "--skip", "small_writes_"]);
+    checks.check("tests without smp", || count_tests(&mut tests));
 }
 
 /// rustfmt and clippy are parts of the toolchain that a minimal one lacks.

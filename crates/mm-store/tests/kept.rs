@@ -7,7 +7,9 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use mm_store::{Config, Kept, KeptError, Leave, Mode, Outcome, Put, Sharing, Store, StoreHandles};
+#[cfg(feature = "smp")]
+use mm_store::StoreHandles;
+use mm_store::{Config, Kept, KeptError, Leave, Mode, Outcome, Put, Sharing, Store};
 
 const LIMIT_BYTES: usize = 4 << 20;
 
@@ -56,18 +58,31 @@ fn session(
     kept: &Kept,
     shards: usize,
     leave: Leave,
-    mut work: impl FnMut(&mut dyn Works),
+    work: impl FnMut(&mut dyn Works),
 ) -> Result<Option<Vec<u8>>, KeptError> {
     kept.leave(leave);
     kept.note_with(|| b"noted".to_vec());
-    if shards == 1 {
-        work(&mut Store::open_kept(&config(LIMIT_BYTES, 7), kept)?);
-    } else {
-        let handles = StoreHandles::open_kept(&config(LIMIT_BYTES, 8), shards, kept)?;
-        let mut stores: Vec<_> = (0..shards).map(|_| handles.take().unwrap()).collect();
-        work(stores.last_mut().unwrap());
-    }
+    if shards == 1 { work_alone(kept, work) } else { work_among(kept, shards, work) }?;
     Ok(kept.take_book())
+}
+
+fn work_alone(kept: &Kept, mut work: impl FnMut(&mut dyn Works)) -> Result<(), KeptError> {
+    work(&mut Store::open_kept(&config(LIMIT_BYTES, 7), kept)?);
+    Ok(())
+}
+
+#[cfg(feature = "smp")]
+fn work_among(kept: &Kept, shards: usize, mut work: impl FnMut(&mut dyn Works)) -> Result<(), KeptError> {
+    let handles = StoreHandles::open_kept(&config(LIMIT_BYTES, 8), shards, kept)?;
+    let mut stores: Vec<_> = (0..shards).map(|_| handles.take().unwrap()).collect();
+    work(stores.last_mut().unwrap());
+    Ok(())
+}
+
+/// A build for one shard does the same alone.
+#[cfg(not(feature = "smp"))]
+fn work_among(kept: &Kept, _shards: usize, work: impl FnMut(&mut dyn Works)) -> Result<(), KeptError> {
+    work_alone(kept, work)
 }
 
 /// What the tests do with a store of either kind.
