@@ -3,7 +3,8 @@
 //! Every server runs on one core and the load on another. A row is one kind of work; its rounds load one server after
 //! the other for a fraction of a second, the floor before and after each, so that all meet the same weather on the
 //! host, and medians are taken. Rows on the same keys take turns, a round each, so that each row meets the weather of
-//! minutes. Where a row stores, each cache is at rest before: see [`rest`].
+//! minutes. Where a row stores, each cache is at rest before: see [`rest`]. Whenever servers are loaded, it is with
+//! other keys than before: see [`seeds`].
 
 mod chart;
 mod contenders;
@@ -11,6 +12,7 @@ mod latency;
 mod report;
 mod rest;
 mod rows;
+mod seeds;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -223,7 +225,8 @@ struct Contest<'a> {
 
 impl<'a> Contest<'a> {
     fn new(row: &'a Row, contenders: &'a Contenders, pace: Pace) -> Result<Self, String> {
-        let mut entries = contenders.of(row).map(|contender| Entry::new(row, contender, &pace));
+        let seed = contenders.seeds.next();
+        let mut entries = contenders.of(row).map(|contender| Entry::new(row, contender, &pace, seed));
         let floor = entries.next().ok_or_else(|| format!("{}: there is no floor", row.name))??;
         let others = entries.collect::<Result<_, String>>()?;
         Ok(Self { pace, floor, others })
@@ -277,8 +280,8 @@ struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn new(row: &'a Row, contender: &'a Contender, pace: &Pace) -> Result<Self, String> {
-        let mut plan = plan(row, contender);
+    fn new(row: &'a Row, contender: &'a Contender, pace: &Pace, seed: u64) -> Result<Self, String> {
+        let mut plan = plan(row, contender, seed);
         plan.spin = pace.spin;
         let load = if row.connects_anew() { None } else { Some(Load::connect(&plan)?) };
         // How fast a machine finds memory for a fresh server is no property of the server.
@@ -296,7 +299,8 @@ impl<'a> Entry<'a> {
         let load = match &mut self.load {
             Some(load) => load,
             None => {
-                own = Load::connect(&Plan { target: Target::Port(server.port), ..self.plan.clone() })?;
+                let (target, seed) = (Target::Port(server.port), seeds::of_round(self.plan.seed, round));
+                own = Load::connect(&Plan { target, seed, ..self.plan.clone() })?;
                 &mut own
             }
         };
@@ -328,8 +332,9 @@ fn complaint(row: &Row, is_mmem: bool, report: &Report) -> Option<String> {
 }
 
 /// The load of a row on one of the servers.
-fn plan(row: &Row, contender: &Contender) -> Plan {
+fn plan(row: &Row, contender: &Contender, seed: u64) -> Plan {
     let mut plan = Plan::new(contender.server.port);
+    plan.seed = seed;
     plan.protocol = contender.protocol;
     plan.checked = !contender.is_floor;
     plan.connections = row.connections;

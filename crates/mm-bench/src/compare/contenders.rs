@@ -6,6 +6,7 @@ use std::process::Command;
 use super::report::Figures;
 use super::rest::bring_to_rest;
 use super::rows::{Row, Values};
+use super::seeds::Seeds;
 use crate::load::{self, Plan, Protocol, Sizes, Stop};
 use crate::machine::{Server, free_port, is_there, tell};
 
@@ -85,6 +86,8 @@ pub(super) struct Contenders {
     memory_mib: u32,
     /// What is stored while it is measured.
     stored: Vec<Values>,
+    /// Those of whatever loads the servers.
+    pub(super) seeds: Seeds,
     /// Parts of the names of those that are wanted; none: all.
     wanted: Vec<String>,
     /// The names that there are, wanted or not.
@@ -135,6 +138,7 @@ pub(super) fn start(wanted: &Wanted<'_>, rows: &[&Row]) -> Result<Contenders, St
         remarks: Vec::new(),
         memory_mib: 0,
         stored: rows.iter().filter(|row| row.stores() && !row.is_fresh).map(|row| row.values).collect(),
+        seeds: Seeds::new(),
         wanted: wanted.servers.to_vec(),
         known: Vec::new(),
     };
@@ -370,7 +374,7 @@ impl Contenders {
         if row.is_fresh {
             return Ok(());
         }
-        let is_stored = self.stored.contains(&row.values);
+        let (is_stored, seed) = (self.stored.contains(&row.values), self.seeds.next());
         let mut complaints = Vec::new();
         for contender in &mut self.list {
             if contender.is_floor || !contender.takes_part_in(row) || contender.filled.contains(&row.values) {
@@ -392,7 +396,7 @@ impl Contenders {
                 }
                 complaints.push(complaint);
             }
-            if is_stored && !bring_to_rest(contender, row.values)? {
+            if is_stored && !bring_to_rest(contender, row.values, seed)? {
                 complaints.push(format!("{} still took memory when {} began", contender.name, row.name));
             }
             contender.filled.push(row.values);

@@ -59,9 +59,10 @@ pub(super) fn measure(
             .map(|contender| (contender, Latency::new(&contender.name, rate, &of)))
             .collect();
         for round in 1..=ROUNDS {
+            let seed = contenders.seeds.next();
             for (contender, latency) in &mut entries {
                 tell(&format!("{} at {rate:.0} keys/s: round {round}: {}", row.name, contender.name));
-                let mut plan = plan(row, contender);
+                let mut plan = plan(row, contender, seed);
                 (plan.rate, plan.spin) = (Some(rate), true);
                 let mut load = Load::connect(&plan)?;
                 load.run(Stop::Seconds(WARM_UP_S))?;

@@ -35,11 +35,11 @@ const SECONDS_PER_GIB: f64 = 45.0;
 ///
 /// # Errors
 /// It breaks off, or its load cannot be made.
-pub(super) fn bring_to_rest(contender: &Contender, values: Values) -> Result<bool, String> {
+pub(super) fn bring_to_rest(contender: &Contender, values: Values, seed: u64) -> Result<bool, String> {
     let limit_gib = f64::from(values.memory_mib) / 1024.0;
     let longest_s = SECONDS_PER_GIB * limit_gib.max(1.0);
     let least_sets = if values.fit() { 0 } else { values.to_fill_memory() * TURNS };
-    let mut load = Load::connect(&plan(contender, values))?;
+    let mut load = Load::connect(&plan(contender, values, seed))?;
     let (mut still, mut sets, mut taken_s) = (0, 0, 0.0);
     let mut resident = contender.server.resident_bytes()?;
     while taken_s < longest_s {
@@ -60,8 +60,9 @@ pub(super) fn bring_to_rest(contender: &Contender, values: Values) -> Result<boo
 }
 
 /// Sets of keys at random, so that what is overwritten lies anywhere.
-fn plan(contender: &Contender, values: Values) -> Plan {
+fn plan(contender: &Contender, values: Values, seed: u64) -> Plan {
     let mut plan = Plan::new(contender.server.port);
+    plan.seed = seed;
     plan.protocol = contender.protocol;
     (plan.connections, plan.depth) = (10, 20);
     plan.set_ratio = 1.0;
