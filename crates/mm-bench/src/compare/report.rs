@@ -158,15 +158,20 @@ fn write_row(text: &mut String, measured: &Measured<'_>) -> std::fmt::Result {
         writeln!(text)?;
     }
     if let Some(first) = latencies.first() {
-        writeln!(text, "  at fixed rates     keys/s due   p50 us   p99 us p99.9 us  ({})", first.of)?;
+        writeln!(
+            text,
+            "  at fixed rates     keys/s due   p50 us   p99 us p99.9 us    least  ({})",
+            first.terms
+        )?;
     }
     for latency in latencies {
         let [median, p99, p999] = latency.percentiles_us();
         writeln!(
             text,
-            "  {:<18} {:>10.0} {median:>8.1} {p99:>8.1} {p999:>8.1}{}",
+            "  {:<18} {:>10.0} {median:>8.1} {p99:>8.1} {p999:>8.1} {:>8.1}{}",
             latency.name,
             latency.rate,
+            latency.least_p999_us(),
             latency.shortfall(),
         )?;
     }

@@ -22,7 +22,7 @@ pub(crate) fn go_first() -> &'static str {
     } else if setpriority_process(Some(gettid()), FIRST).is_ok() {
         "the most urgent niceness"
     } else {
-        "no priority, which this user may not have: the figures contain what load and neighbour do to each other"
+        "no priority, which this user may not have: the figures contain what others of its core do to the load"
     }
 }
 
