@@ -19,6 +19,13 @@ impl Values {
         self != TOO_MANY
     }
 
+    /// Whether rows on these and on `other` are measured by turns, so that all meet the weather of minutes: those on
+    /// the same, and those on larger values, whose copies feel what the host's other guests do to memory.
+    pub(super) fn take_turns_with(self, other: Self) -> bool {
+        let are_large = |values: Self| values.bytes >= LARGE_BYTES;
+        self == other || are_large(self) && are_large(other)
+    }
+
     /// How many have as many bytes as there is memory.
     pub(super) fn to_fill_memory(self) -> u64 {
         (u64::from(self.memory_mib) << 20) / self.bytes as u64
@@ -37,6 +44,9 @@ const TOO_MANY: Values = Values { prefix: "evict:", keys: 8_000_000, bytes: 100,
 /// Fifty million keys of 20 bytes with values of 10: of their buckets and items next to nothing is in the processor's
 /// caches.
 const MANY: Values = Values { prefix: "many-keys---", keys: 50_000_000, bytes: 10, memory_mib: 6 << 10 };
+
+/// The shortest of the larger values, in bytes.
+const LARGE_BYTES: usize = 4 << 10;
 
 /// 64 MiB of larger values.
 const fn large(prefix: &'static str, kib: usize) -> Values {
