@@ -20,6 +20,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
+use std::hint::cold_path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -320,8 +321,14 @@ impl Local {
             share::begin();
             match ready.poll(self) {
                 Ok(false) => {}
-                Ok(true) => self.end(&ready, Ok(())),
-                Err(reason) => self.end(&ready, Err(reason)),
+                Ok(true) => {
+                    cold_path();
+                    self.end(&ready, Ok(()));
+                }
+                Err(reason) => {
+                    cold_path();
+                    self.end(&ready, Err(reason));
+                }
             }
         }
     }

@@ -23,6 +23,8 @@ pub(crate) struct Outcomes {
     socket_errors: Cell<u64>,
     faults: Cell<u64>,
     panics: Cell<u64>,
+    /// Whether one of these is not zero.
+    are_some: Cell<bool>,
 }
 
 impl Outcomes {
@@ -37,10 +39,24 @@ impl Outcomes {
             K::ConnectionReset | K::BrokenPipe | K::NotConnected | K::UnexpectedEof => &self.socket_errors,
             _ => &self.faults,
         };
-        counter.set(counter.get() + 1);
+        self.add(counter);
     }
 
+    fn add(&self, counter: &Cell<u64>) {
+        counter.set(counter.get() + 1);
+        self.are_some.set(true);
+    }
+
+    /// Adds what has been counted since the last time.
+    #[inline]
     pub(crate) fn count(&self, stats: &Stats) {
+        if self.are_some.take() {
+            self.count_all(stats);
+        }
+    }
+
+    #[cold]
+    fn count_all(&self, stats: &Stats) {
         let pairs = [
             (&self.timeouts, &stats.idle_timeouts),
             (&self.write_timeouts, &stats.write_timeouts),
@@ -63,7 +79,7 @@ struct Guard(Rc<Outcomes>);
 impl Drop for Guard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.panics.set(self.0.panics.get() + 1);
+            self.0.add(&self.0.panics);
         }
     }
 }

@@ -185,6 +185,11 @@ impl Signals {
         self.arrived = true;
     }
 
+    /// Whether some have, since they were last acted upon.
+    pub(crate) fn have_arrived(&self) -> bool {
+        self.arrived
+    }
+
     /// Does what the signals that have come are for, and gives `panicked` the panics of that.
     pub(crate) fn act<D: Driver>(
         &mut self,

@@ -10,6 +10,7 @@ mod system;
 mod table;
 
 use std::fmt;
+use std::hint::cold_path;
 use std::io;
 use std::net::SocketAddr;
 
@@ -231,13 +232,17 @@ fn receive<H>(
     }
     loop {
         match call(&mut source.handle) {
-            Ok(0) => return Ok(Received::End),
+            Ok(0) => {
+                cold_path();
+                return Ok(Received::End);
+            }
             Ok(received) => {
                 source.readable = received == wanted || source.outlook != Outlook::Open;
                 return Ok(Received::Bytes(received));
             }
-            Err(Errno::INTR) => {}
+            Err(Errno::INTR) => cold_path(),
             Err(error) => {
+                cold_path();
                 source.readable &= error != Errno::AGAIN;
                 return source.failed(error, Received::Blocked);
             }
@@ -340,6 +345,7 @@ impl<K: Kernel> Driver for ReadinessDriver<K> {
         let source = self.table.find(stream)?;
         while output.left() > 0 {
             if !source.writable {
+                cold_path();
                 return Ok(Sent::Blocked);
             }
             let gathered = output.gathered_len(GATHER_MAX);
@@ -349,8 +355,9 @@ impl<K: Kernel> Driver for ReadinessDriver<K> {
                     // The kernel took less than it was offered: an event will tell when it wants more.
                     source.writable = sent == gathered;
                 }
-                Err(Errno::INTR) => {}
+                Err(Errno::INTR) => cold_path(),
                 Err(error) => {
+                    cold_path();
                     source.writable &= error != Errno::AGAIN;
                     return source.failed(error, Sent::Blocked);
                 }

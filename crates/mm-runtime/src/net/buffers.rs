@@ -1,6 +1,7 @@
 //! The buffers of readers, which hold one only while bytes wait in it.
 
 use std::cell::Cell;
+use std::hint::cold_path;
 use std::io;
 use std::task::Waker;
 
@@ -25,15 +26,13 @@ impl Buffers {
         Self { pool, spare: Cell::new(None) }
     }
 
-    /// A large buffer.
+    /// Puts a large buffer where there is none.
     #[inline]
-    fn take(&self) -> Buffer {
-        match self.spare.take() {
-            Some(spare) => {
-                spare.take_up();
-                spare
-            }
-            None => take_new(&self.pool),
+    fn take_to(&self, place: &mut Option<Buffer>) {
+        *place = self.spare.take();
+        match place {
+            Some(spare) => spare.take_up(),
+            None => *place = Some(take_new(&self.pool)),
         }
     }
 
@@ -84,18 +83,21 @@ impl Fill<'_> {
     #[inline]
     pub(super) fn receive(self, driver: &mut impl Driver, stream: SourceId) -> io::Result<Tried<usize>> {
         let Self { buffer, kept, buffers, .. } = self;
-        if buffer.is_none() && !buffers.pool.has_room() {
-            return Ok(Tried::Untold(STARVED_RETRY_MS));
+        match buffer {
+            None if buffers.pool.has_room() => buffers.take_to(buffer),
+            None => {
+                cold_path();
+                return Ok(Tried::Untold(STARVED_RETRY_MS));
+            }
+            Some(large) if large.size() == Size::Large => {}
+            Some(small) => *buffer = Some(enlarged(&small[..kept], buffers)),
         }
-        let space = match buffer.take() {
-            None => buffer.insert(buffers.take()),
-            Some(large) if large.size() == Size::Large => buffer.insert(large),
-            Some(small) => buffer.insert(enlarged(&small[..kept], buffers)),
-        };
+        let space = buffer.as_deref_mut().unwrap_or_default();
         let received = driver.receive_into(stream, &mut space[kept..]);
         if let Ok(Received::Bytes(bytes)) = received {
             return Ok(Tried::Done(bytes));
         }
+        cold_path();
         shrink(buffer, kept, buffers);
         Ok(if received? == Received::End { Tried::Done(0) } else { Tried::Blocked })
     }
@@ -125,7 +127,7 @@ fn shrink(buffer: &mut Option<Buffer>, kept: usize, buffers: &Buffers) {
 #[cold]
 #[inline(never)]
 fn enlarged(bytes: &[u8], buffers: &Buffers) -> Buffer {
-    moved(bytes, buffers.take())
+    moved(bytes, take_new(&buffers.pool))
 }
 
 /// The buffer with these bytes, which must fit, at its front.
@@ -138,15 +140,21 @@ fn moved(bytes: &[u8], mut buffer: Buffer) -> Buffer {
 mod tests {
     use super::*;
 
+    fn take(buffers: &Buffers) -> Buffer {
+        let mut place = None;
+        buffers.take_to(&mut place);
+        place.unwrap()
+    }
+
     #[test]
     fn one_buffer_is_kept_and_counts_as_unused() {
         let pool = Pool::new(Size::Large.bytes());
         let buffers = Buffers::new(pool.clone());
-        let pair = [buffers.take(), buffers.take()];
+        let pair = [take(&buffers), take(&buffers)];
         assert!(!pool.has_room());
         pair.into_iter().for_each(|buffer| buffers.put(buffer));
         assert_eq!((pool.used_bytes(), pool.free_bytes()), (0, Size::Large.bytes()));
-        let kept = buffers.take();
+        let kept = take(&buffers);
         assert_eq!((pool.used_bytes(), pool.free_bytes()), (Size::Large.bytes(), Size::Large.bytes()));
         buffers.put(kept);
         buffers.put(pool.take(Size::Small));

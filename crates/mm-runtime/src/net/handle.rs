@@ -4,6 +4,7 @@
 //! asked rarely is put together when it is asked.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::hint::cold_path;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::rc::Rc;
@@ -135,9 +136,11 @@ impl Handle {
         attempt: impl FnOnce(&Self) -> io::Result<Tried<T>>,
     ) -> Poll<io::Result<T>> {
         if self.has(ENDED) {
+            cold_path();
             return Poll::Ready(Err(ended()));
         }
         if is_spent() {
+            cold_path();
             return give_way(context);
         }
         let mut is_set = false;
@@ -149,12 +152,14 @@ impl Handle {
             Ok(Tried::Blocked) => {}
             Ok(Tried::Waits) => is_set = true,
             rare => {
+                cold_path();
                 if let Some(polled) = without_success(rare, waiting, context) {
                     return polled;
                 }
             }
         }
         if let Some(error) = self.end_of_wait(direction, waiting, context) {
+            cold_path();
             return Poll::Ready(Err(error));
         }
         if direction == Direction::Input {
@@ -175,6 +180,7 @@ impl Handle {
         context: &mut Context<'_>,
     ) -> Option<io::Error> {
         if take_interrupt() {
+            cold_path();
             return Some(interrupted());
         }
         if let Some(waits) = self.waits.get()

@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::hint::cold_path;
 use std::io;
 use std::rc::{Rc, Weak};
 
@@ -245,6 +246,7 @@ impl Handle {
     #[inline]
     pub(super) fn sent(&self, bytes: usize, blocked: bool) {
         if blocked {
+            cold_path();
             self.set(BLOCKED);
         } else {
             self.unset(BLOCKED | BUSY | CUT);
@@ -257,6 +259,7 @@ impl Handle {
             add(&self.net.note.bytes_written, bytes);
         }
         if !blocked && self.net.note.draining.get() {
+            cold_path();
             self.wake();
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::hint::cold_path;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -76,6 +77,7 @@ impl<B: Bytes> Future for Writing<'_, B> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { handle, bytes, waiting, .. } = &mut *self;
         if handle.has(BROKEN) {
+            cold_path();
             return Poll::Ready(Err(Incomplete { error: broken(), done: 0, left: bytes.left() }));
         }
         let sent = handle.poll_try(Direction::Output, waiting, context, |handle| send(handle, bytes));
@@ -88,6 +90,7 @@ impl<B: Bytes> Drop for Writing<'_, B> {
     fn drop(&mut self) {
         let left = self.bytes.left();
         if left > 0 && !self.failed {
+            cold_path();
             self.handle.unset(BLOCKED);
             if left < self.total {
                 self.handle.set(BROKEN);
@@ -130,9 +133,9 @@ pub(super) fn send(handle: &Handle, bytes: &mut impl Bytes) -> io::Result<Tried<
     let sent = bytes.send(&handle.net, handle.source)?;
     let gone = before - bytes.left();
     handle.sent(gone, sent == Sent::Blocked);
-    Ok(match sent {
-        Sent::All => Tried::Done(()),
-        Sent::Blocked if gone > 0 => Tried::Progress,
-        Sent::Blocked => Tried::Blocked,
-    })
+    if sent == Sent::All {
+        return Ok(Tried::Done(()));
+    }
+    cold_path();
+    Ok(if gone > 0 { Tried::Progress } else { Tried::Blocked })
 }

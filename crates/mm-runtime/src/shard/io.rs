@@ -3,6 +3,7 @@
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hint::cold_path;
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -227,6 +228,7 @@ impl<D: Driver> Shared<D> {
         let mut waiting = self.waiting.borrow_mut();
         let is_done = waiting.take(event).is_none_or(raw::wake_here);
         if !is_done || !waiting.others.is_empty() {
+            cold_path();
             let foreign = if is_done { None } else { waiting.places[event.source.index()].waker.clone() };
             wake_others(waiting, foreign, event);
         }
@@ -237,6 +239,7 @@ impl<D: Driver> Shared<D> {
     pub(crate) fn wait(&self, source: SourceId, direction: Direction, waker: &Waker) {
         let mut waiting = self.waiting.borrow_mut();
         if !waiting.set_again(source, direction, waker) {
+            cold_path();
             let replaced = waiting.set(source, direction, waker);
             // Not while the table is borrowed, as above.
             drop(waiting);

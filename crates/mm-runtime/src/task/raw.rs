@@ -15,6 +15,7 @@ use std::alloc::Layout;
 use std::any::Any;
 use std::cell::{Cell, OnceCell, UnsafeCell};
 use std::future::Future;
+use std::hint::cold_path;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -342,7 +343,10 @@ impl Task {
 
     pub(crate) fn take_interrupt(&self) -> bool {
         let interrupted = self.has(INTERRUPTED);
-        self.unset(INTERRUPTED);
+        if interrupted {
+            cold_path();
+            self.unset(INTERRUPTED);
+        }
         interrupted
     }
 
@@ -358,6 +362,7 @@ impl Task {
     #[inline]
     pub(crate) fn poll(&self, local: &Local) -> Result<bool, JoinError> {
         if self.has(CANCELLED) {
+            cold_path();
             return Err(if self.has(LATE) { JoinError::Late } else { JoinError::Cancelled });
         }
         let waker = ManuallyDrop::new(borrowed_waker(self.header));

@@ -1,6 +1,7 @@
 //! Listeners, and the connections that come through them.
 
 use std::collections::VecDeque;
+use std::hint::cold_path;
 
 use mm_base::Now;
 use mm_base::slab::Key;
@@ -53,6 +54,13 @@ struct Listening {
 }
 
 impl<T> Listeners<T> {
+    /// Whether there is nothing to accept, to admit or to take note of.
+    fn are_quiet(&self) -> bool {
+        let are_open = self.paused_until_ms.is_none() && self.paused_since_ms.is_none();
+        let is_idle = self.carried.is_empty() && self.waiting.is_empty() && !self.place_free;
+        are_open && is_idle && !self.list.iter().any(|listening| listening.ready)
+    }
+
     /// Connections may have come.
     pub(super) fn arrived(&mut self, listener: u32) {
         if let Some(listening) = self.list.get_mut(listener as usize) {
@@ -128,6 +136,10 @@ impl<S: Service, D: Driver> Engine<S, D> {
 
     /// Accepts what has come, within a turn's bound.
     pub(super) fn accept(&mut self, driver: &mut D, now: Now) {
+        if self.listeners.are_quiet() {
+            return;
+        }
+        cold_path();
         for arrival in std::mem::take(&mut self.listeners.carried) {
             self.admit(driver, arrival, now);
         }

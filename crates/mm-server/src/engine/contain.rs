@@ -2,6 +2,7 @@
 //! service does not get on. They are counted and told, and the server goes on.
 
 use std::any::Any;
+use std::hint::cold_path;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mm_base::Now;
@@ -12,12 +13,14 @@ use mm_runtime::task::JoinError;
 
 use super::Engine;
 use crate::limits::{BACKGROUND_PAUSE_MS, FAULT_PAUSE_MS, INPUT_BYTES_MAX};
+use crate::signals::Signals;
 use crate::{Background, Service};
 
 impl<S: Service, D: Driver> Engine<S, D> {
     /// A step of the service's own work. One that panics rests for a while: it may do so again.
     pub(super) fn run_background(&mut self, now: Now) -> Next {
         if now.monotonic_ms < self.background_from_ms {
+            cold_path();
             return Next::At(self.background_from_ms);
         }
         let service = &mut self.service;
@@ -83,6 +86,10 @@ impl<S: Service, D: Driver> Engine<S, D> {
 
     /// Does what the signals that have come are for.
     pub(super) fn act_on_signals(&mut self, driver: &mut D) {
+        if !self.signals.as_ref().is_some_and(Signals::have_arrived) {
+            return;
+        }
+        cold_path();
         let Some(mut signals) = self.signals.take() else { return };
         signals.act(driver, &self.control, |signal, panic| {
             self.told_of_panic(&format!("what is to be done on signal {signal:?}"), panic);

@@ -1,6 +1,7 @@
 //! A dump: what a shard does, in lines for a person.
 
 use std::collections::BTreeMap;
+use std::hint::cold_path;
 
 use mm_base::Now;
 use mm_runtime::driver::{Address, Driver};
@@ -16,6 +17,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
     pub(super) fn dump_if_asked(&mut self, driver: &D, now: Now) {
         let asked = self.control.dumps();
         if std::mem::replace(&mut self.dumps, asked) != asked {
+            cold_path();
             self.config.log.write_beside(self.dump(driver, now));
         }
     }

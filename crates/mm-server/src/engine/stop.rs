@@ -5,6 +5,8 @@
 //! and one that is overdue do not wait, but for this: no shard of handlers is gone before all have told theirs to end.
 //! A handler would find the shard gone that works for it, and go wrong by that.
 
+use std::hint::cold_path;
+
 use mm_base::Now;
 use mm_runtime::driver::Driver;
 use mm_runtime::shard::Next;
@@ -18,6 +20,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
     /// Begins or goes on with ending, when asked to. Says when the next turn must come for that.
     pub(super) fn stop_if_asked(&mut self, driver: &mut D, now: Now) -> Next {
         let Some(how) = self.control.stopping() else { return Next::Never };
+        cold_path();
         if self.drain_since_ms.is_none() {
             self.drain_since_ms = Some(now.monotonic_ms);
             self.datagrams.close_all(driver);

@@ -1,5 +1,6 @@
 //! The open sources of a readiness driver, and what is known of each.
 
+use std::hint::cold_path;
 use std::io;
 
 use mm_base::slab::{Key, Slab};
@@ -129,7 +130,11 @@ impl<H> Table<H> {
 
     #[inline]
     pub(super) fn find(&mut self, id: SourceId) -> io::Result<&mut Source<H>> {
-        self.sources.get_mut(id.0).ok_or_else(|| io::ErrorKind::NotConnected.into())
+        let source = self.sources.get_mut(id.0);
+        if source.is_none() {
+            cold_path();
+        }
+        source.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     pub(super) fn remove(&mut self, id: SourceId) -> Option<Source<H>> {

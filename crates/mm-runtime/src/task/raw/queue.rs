@@ -3,6 +3,7 @@
 //! They link the tasks' headers, so putting a task on a list allocates nothing. All on the owner's thread.
 
 use std::cell::Cell;
+use std::hint::cold_path;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -39,8 +40,12 @@ impl RunQueues {
     pub(crate) fn pop(&self) -> Option<ManuallyDrop<Task>> {
         loop {
             let ready = self.ready.get();
-            let index =
-                if ready & ready.wrapping_sub(1) == 0 { ready.trailing_zeros() } else { self.choose(ready) };
+            let index = if ready & ready.wrapping_sub(1) == 0 {
+                ready.trailing_zeros()
+            } else {
+                cold_path();
+                self.choose(ready)
+            };
             let queue = self.queues.get(index as usize)?;
             let header = queue.first.get()?;
             // SAFETY: a queued task is alive: unfinished it has the reference of the list of all tasks, and finished it
@@ -57,6 +62,7 @@ impl RunQueues {
             if state & DONE == 0 {
                 return Some(ManuallyDrop::new(Task { header, not_send: PhantomData }));
             }
+            cold_path();
             // SAFETY: the reference that was kept for the queue.
             unsafe { super::release(header) };
         }
