@@ -21,7 +21,7 @@ use std::time::Instant;
 use clap::Args;
 
 use crate::load::{Load, Plan, Report, Sizes, Stop, Target};
-use crate::machine::{announce, tell};
+use crate::machine::{SessionFirst, announce, tell};
 use contenders::{Contender, Contenders, Wanted};
 use report::{Figures, Measured};
 use rows::{ROWS, Row};
@@ -100,6 +100,7 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<ExitCode, String> {
             return Err(format!("{name} 0 would measure nothing; give 1 or more"));
         }
     }
+    let _first = SessionFirst::begin();
     let mut contenders = contenders::start(&wanted(arguments), &rows)?;
     let first = measure_all(arguments, &mut contenders, &rows, true)?;
     report::print_remarks(contenders.remarks())?;

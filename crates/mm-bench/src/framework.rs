@@ -15,7 +15,7 @@ use clap::Args;
 pub(crate) use servers::{EchoArguments, raise_descriptors, serve};
 
 use crate::load::{Load, Plan, Protocol, Report, Stop};
-use crate::machine::{median, tell};
+use crate::machine::{SessionFirst, median, tell};
 use contenders::Contender;
 
 /// What `--only` names.
@@ -59,6 +59,7 @@ pub(crate) fn run(arguments: &FrameworkArguments) -> Result<ExitCode, String> {
     if arguments.rounds == Some(0) {
         return Err("--rounds 0 would measure nothing; give 1 or more".to_owned());
     }
+    let _first = SessionFirst::begin();
     if wants("echo") {
         echo(arguments)?;
     }

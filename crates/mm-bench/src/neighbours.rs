@@ -16,7 +16,9 @@ use clap::Args;
 
 use crate::framework::raise_descriptors;
 use crate::load::{Load, Plan, Stop};
-use crate::machine::{Awake, LOAD_CORE, Server, announce, free_port, go_first, median, pin, tell};
+use crate::machine::{
+    Awake, LOAD_CORE, Server, SessionFirst, announce, free_port, go_first, median, pin, tell,
+};
 use kinds::{KINDS, Kind, Memory};
 use stage::{Actor, Client};
 
@@ -61,6 +63,7 @@ pub(crate) struct NeighboursArguments {
 /// Two cores are not to be had, a server does not start, or a well-behaved connection was answered wrongly.
 pub(crate) fn run(arguments: &NeighboursArguments) -> Result<ExitCode, String> {
     raise_descriptors();
+    let _first = SessionFirst::begin();
     let this = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
     let server = arguments.server.clone().unwrap_or_else(|| this.with_file_name("mmem"));
     let only = arguments.only.as_deref().unwrap_or("");

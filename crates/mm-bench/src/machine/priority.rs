@@ -1,4 +1,4 @@
-//! Which of the threads that share the load's core goes first.
+//! Which of the threads that share a core goes first.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -63,6 +63,34 @@ impl Drop for Awake {
         self.over.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
+        }
+    }
+}
+
+/// Where the kernel keeps how the sessions of processes share a core: niceness counts within one alone.
+const SESSION: &str = "/proc/self/autogroup";
+
+/// Has the session of this process, and so the servers that it starts, go before other programs, until it is dropped.
+pub(crate) struct SessionFirst {
+    before: Option<String>,
+}
+
+impl SessionFirst {
+    /// Begins. Where that is not permitted, or the kernel knows no such groups, all stays as it is: the figures contain
+    /// what other programs do to the servers.
+    pub(crate) fn begin() -> Self {
+        let text = std::fs::read_to_string(SESSION).ok();
+        let before = text.and_then(|text| text.split_whitespace().last().map(str::to_owned));
+        let is_changed = before.is_some() && std::fs::write(SESSION, FIRST.to_string()).is_ok();
+        Self { before: before.filter(|_| is_changed) }
+    }
+}
+
+impl Drop for SessionFirst {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            // It was permitted to make it more urgent.
+            drop(std::fs::write(SESSION, before));
         }
     }
 }
