@@ -59,6 +59,7 @@ struct State {
     is_lent: bool,
     leave: Leave,
     note: Note,
+    give_up: GiveUp,
     left: Option<Vec<u8>>,
 }
 
@@ -69,6 +70,16 @@ struct Note(Option<Box<dyn Fn() -> Vec<u8> + Send>>);
 impl fmt::Debug for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Note").field(&self.0.is_some()).finish()
+    }
+}
+
+/// Tells whether nobody wants the store any more that is being opened.
+#[derive(Default)]
+struct GiveUp(Option<Box<dyn Fn() -> bool + Send>>);
+
+impl fmt::Debug for GiveUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("GiveUp").field(&self.0.is_some()).finish()
     }
 }
 
@@ -143,6 +154,22 @@ impl Kept {
     /// Sets what makes the note that the book then gets.
     pub fn note_with(&self, note: impl Fn() -> Vec<u8> + Send + 'static) {
         self.state().note = Note(Some(Box::new(note)));
+    }
+
+    /// Sets what is asked again and again while a store is taken over, which takes time in proportion to the memory
+    /// where that is checked: once it says `true`, the opening fails with [`Interrupted`](io::ErrorKind::Interrupted).
+    /// To be called before the store is opened.
+    pub fn give_up_when(&self, is_called_off: impl Fn() -> bool + Send + 'static) {
+        self.state().give_up = GiveUp(Some(Box::new(is_called_off)));
+    }
+
+    /// Asks whether to go on with taking a store over.
+    ///
+    /// # Errors
+    /// [`Interrupted`](io::ErrorKind::Interrupted): it is to be given up.
+    pub(crate) fn go_on(&self) -> io::Result<()> {
+        let is_called_off = self.state().give_up.0.as_ref().is_some_and(|is_called_off| is_called_off());
+        if is_called_off { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
     }
 
     /// What was noted in the book of the store that was taken over; `None` where none was. Forgets it.

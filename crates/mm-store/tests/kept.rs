@@ -4,8 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[cfg(feature = "smp")]
 use mm_store::StoreHandles;
@@ -226,6 +229,41 @@ fn lent_memory_can_be_taken_back_until_it_is_owned() {
             assert!(refused.to_string().starts_with("its book is of another time"), "{refused}");
         });
         session(&memory.kept(left.unwrap()), shards, leave, |store| store.verify()).unwrap();
+    }
+}
+
+#[test]
+fn a_store_that_is_given_up_while_it_is_taken_over_stays_as_it_was_left() {
+    for (shards, is_lent) in [(1, false), (2, true)] {
+        let memory = Memory::new(&format!("given-up-{shards}"));
+        let mut before = BTreeMap::new();
+        let left = session(&memory.kept(None), 1, Leave::Checked, |store| {
+            write_some(store, &mut Choice(29), 10);
+            before = contents(store, 10);
+        });
+        let book = left.unwrap().unwrap();
+        let kept = if is_lent { Kept::lent(memory.file(), book) } else { memory.kept(Some(book)) };
+        let asked = Arc::new(AtomicUsize::new(0));
+        let mut patience = 1;
+        // Each attempt goes a step further, and the next one is as if there had been none.
+        let left = loop {
+            let asked_now = Arc::clone(&asked);
+            asked.store(0, Ordering::Relaxed);
+            kept.give_up_when(move || asked_now.fetch_add(1, Ordering::Relaxed) + 1 == patience);
+            let opened = session(&kept, shards, Leave::Checked, |store| {
+                store.verify();
+                assert!(before.len() > 1000 && contents(store, 10) == before);
+            });
+            match opened {
+                Ok(left) => break left,
+                Err(KeptError::System(error)) => assert_eq!(error.kind(), ErrorKind::Interrupted),
+                Err(refused) => panic!("{refused}"),
+            }
+            assert_eq!((kept.take_book(), kept.take_note()), (None, None));
+            patience += 1;
+        };
+        assert!(patience > 10, "it is asked for each segment: {patience}");
+        assert!(left.is_some());
     }
 }
 

@@ -152,11 +152,19 @@ impl Memory {
         Ok(Self { kept: Some(kept), paths: Some(paths), absent, must_be_warm: false })
     }
 
+    /// Sets what is asked while [items are loaded](Self::open_store): once it says `true`, that fails, and all stays as
+    /// it was left.
+    pub(crate) fn give_up_when(&self, is_called_off: impl Fn() -> bool + Send + 'static) {
+        if let Some(kept) = &self.kept {
+            kept.give_up_when(is_called_off);
+        }
+    }
+
     /// Opens the store that was left in the memory, and has `shared` go on from where it was, or opens an empty one.
     /// Also what an operator should know of it.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's, and [`ErrorKind::Interrupted`] where it was [given up](Self::give_up_when).
     pub(crate) fn open_store<T>(
         &self,
         open_own: impl Fn() -> io::Result<T>,
@@ -177,6 +185,7 @@ impl Memory {
             },
             Err(error @ KeptError::Refused(_)) if self.must_be_warm => return Err(failed(&error)),
             Err(KeptError::Refused(refused)) => refused.to_string(),
+            Err(KeptError::System(error)) if error.kind() == ErrorKind::Interrupted => return Err(error),
             Err(error) => return Err(failed(&error)),
         };
         if self.must_be_warm {

@@ -239,13 +239,23 @@ fn serve_once(
         notices: OnceLock::new(),
         is_called_off: AtomicBool::new(false),
     };
+    if is_new {
+        // Nobody is served yet who would have to wait for the items.
+        let flags = flags.clone();
+        memory.give_up_when(move || is_to_end(&flags));
+    }
     let store_config = store_config(config, random_seed());
-    let no_memory = |error| system(&format!("-m {}", store_config.limit_bytes >> 20), &error);
+    let no_memory = |error: io::Error| {
+        if error.kind() == io::ErrorKind::Interrupted {
+            beginning.is_called_off.store(true, Ordering::Relaxed);
+        }
+        io::Error::other(system(&format!("-m {}", store_config.limit_bytes >> 20), &error).to_string())
+    };
     let served = if shards == 1 {
         let make = |start: &Start| {
             let open = || Store::open(&store_config);
             let opened = memory.open_store(open, |kept| Store::open_kept(&store_config, kept), shared);
-            let (store, notices) = opened.map_err(|error| io::Error::other(no_memory(error).to_string()))?;
+            let (store, notices) = opened.map_err(no_memory)?;
             beginning.notices.get_or_init(|| notices);
             Ok(Memcached::new(start, shared, store))
         };
@@ -253,9 +263,10 @@ fn serve_once(
     } else {
         let open = || StoreHandles::open(&store_config, shards);
         let open_kept = |kept: &_| StoreHandles::open_kept(&store_config, shards, kept);
-        let (handles, notices) = memory.open_store(open, open_kept, shared).map_err(no_memory)?;
-        beginning.notices.get_or_init(|| notices);
+        let opened = memory.open_store(open, open_kept, shared).map_err(no_memory);
         let make = |start: &Start| {
+            let (handles, notices) = opened.as_ref().map_err(|error| io::Error::other(error.to_string()))?;
+            beginning.notices.get_or_init(|| notices.clone());
             let store = handles.take().ok_or_else(|| io::Error::other("more shards than were asked for"))?;
             Ok(Memcached::new(start, shared, store))
         };
@@ -267,6 +278,11 @@ fn serve_once(
         }
         _ => Ok(Arc::clone(shared)),
     }
+}
+
+/// Whether a signal has come that ends the server.
+fn is_to_end(flags: &SignalFlags) -> bool {
+    ENDING.iter().any(|signal| flags.has(*signal))
 }
 
 /// What the first shard does when all have what they start with, before anybody is served.
@@ -317,7 +333,7 @@ impl Beginning<'_> {
         if !self.is_new {
             return Ok(());
         }
-        if ENDING.iter().any(|signal| self.flags.has(*signal)) {
+        if is_to_end(self.flags) {
             self.is_called_off.store(true, Ordering::Relaxed);
             return Err(io::ErrorKind::Interrupted.into());
         }

@@ -75,7 +75,7 @@ impl<S: Sharing> Core<S> {
         let config = Config { hash_seed: reading.take()?, ..*config };
         let mut core = Self::open_with(&config, sizes, shards, &mut Ground::of(kept.file()))?;
         let note = reading.take_bytes()?;
-        core.take_over(&mut reading, mark)?;
+        core.take_over(kept, &mut reading, mark)?;
         if !kept.is_lent() || mm_base::canary!("lent memory marked", 1) {
             // From here on the memory is in use: should the process end as it is, nobody takes it for what was left.
             core.arena.set_mark(0);
@@ -85,20 +85,20 @@ impl<S: Sharing> Core<S> {
     }
 
     /// Fills an empty store, whose memory another has left, from its book.
-    fn take_over(&mut self, book: &mut Reading<'_>, mark: u64) -> Result<(), Refused> {
+    fn take_over(&mut self, kept: &Kept, book: &mut Reading<'_>, mark: u64) -> Result<(), KeptError> {
         if self.arena.mark() != mark {
-            return Err(Refused::new(
-                "its book is of another time: it was in use since, and not left in order",
-            ));
+            let what = "its book is of another time: it was in use since, and not left in order";
+            return Err(Refused::new(what).into());
         }
         let digested = book.take()? != 0;
         self.flushed_before = AtomicU64::new(book.take()?);
         let (items, item_bytes) = (book.take()?, book.take()?);
         self.index.restore(book, items, digested)?;
+        kept.go_on()?;
         self.ghosts.restore(book, digested)?;
-        self.segments.restore(&mut self.arena, book, digested)?;
+        self.segments.restore(&mut self.arena, book, digested, || kept.go_on())?;
         if !book.is_done() {
-            return Err(Refused::book());
+            return Err(Refused::book().into());
         }
         let expired: u64 =
             self.segments.ids().map(|id| u64::from(self.segments.get(id).expired_bytes())).sum();

@@ -1,7 +1,7 @@
 //! `-e`: a server that is restarted has its items, or says why not; it never has a wrong one.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
@@ -404,6 +404,32 @@ fn a_start_that_a_signal_ends_leaves_the_items_to_the_next() {
     }
     assert!(memory.is_filled("signalled-ports"));
     assert!(!memory.book().exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_comes_while_items_are_loaded_ends_that_and_leaves_them_to_the_next_start() {
+    let memory = Memory::new("loading");
+    memory.fill("loading-ports");
+    let whole = fs::read(memory.book()).unwrap();
+    for (signal, options) in [("-TERM", "-t 1"), ("-INT", "-t 2"), ("-USR1", "-t 1")] {
+        // The server waits for its book.
+        fs::remove_file(memory.book()).unwrap();
+        assert!(Command::new("mkfifo").arg(memory.book()).status().unwrap().success());
+        let mut server = memory.start("loading-ports", &format!("-v {options}"));
+        let mut book = fs::OpenOptions::new().write(true).open(memory.book()).unwrap();
+        send_signal(server.child.id(), signal);
+        book.write_all(&whole).unwrap();
+        drop(book);
+        let mut said = String::new();
+        server.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(server.child.wait().unwrap().code(), Some(0), "{said}");
+        assert!(said.ends_with("mmem: stopped\n"), "{said}");
+        assert!(!said.contains(" items "), "they were loaded first: {said}");
+        fs::remove_file(memory.book()).unwrap();
+        fs::write(memory.book(), &whole).unwrap();
+    }
+    assert!(memory.is_filled("loading-ports"));
 }
 
 #[cfg(target_os = "linux")]

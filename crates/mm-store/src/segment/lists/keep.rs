@@ -1,10 +1,12 @@
 //! The segments kept over a restart.
 
+use std::io;
+
 use crate::primitive::{AtomicU32, Ordering};
 
 use super::super::GENERATIONS;
 use super::{Lists, QUEUES, Queue, Segments, State};
-use crate::kept::{Reading, Refused, Writing};
+use crate::kept::{KeptError, Reading, Refused, Writing};
 use crate::memory::{Arena, SegmentId};
 use crate::narrow::to_u32;
 use crate::sharing::{Exclusive, Sharing};
@@ -65,39 +67,41 @@ impl<S: Sharing> Segments<S> {
         std::iter::successors(oldest, |&id| lists.links[id.index()].next).collect()
     }
 
-    /// Takes over the segments that a store has left in this arena's memory.
+    /// Takes over the segments that a store has left in this arena's memory. Asks before each whether to `go_on`.
     ///
     /// # Errors
-    /// They are not those that were left.
+    /// They are not those that were left, or it is not to go on.
     pub(crate) fn restore(
         &mut self,
         arena: &mut Arena,
         book: &mut Reading<'_>,
         digested: bool,
-    ) -> Result<(), Refused> {
+        go_on: impl Fn() -> io::Result<()>,
+    ) -> Result<(), KeptError> {
         let next_sequence = book.take()?;
         let mut is_known = vec![false; self.table.len()];
         is_known[0] = true;
         for queue in ALL_QUEUES {
             for _ in 0..book.take_size()? {
+                go_on()?;
                 let id = take_id(book, &mut is_known)?;
                 let sequence = book.take()?;
                 let (used, digest) = (book.take_size()?, book.take()?);
                 if sequence >= next_sequence || !arena.restore(id, used) {
-                    return Err(Refused::book());
+                    return Err(Refused::book().into());
                 }
                 let generation = u8::try_from(book.take()?).ok().filter(|number| *number < GENERATIONS);
                 self.get(id).generation.store(generation.ok_or_else(Refused::book)?, Ordering::Relaxed);
                 self.get(id).sequence.store(sequence, Ordering::Relaxed);
                 self.get(id).set_state(State::Leaving(queue));
                 if digested && arena.digest(id) != digest {
-                    return Err(Refused::memory());
+                    return Err(Refused::memory().into());
                 }
                 for cell in self.numbers(id) {
                     cell.store(book.take_u32()?, Ordering::Relaxed);
                 }
                 if self.get(id).dead_bytes() as usize > used {
-                    return Err(Refused::book());
+                    return Err(Refused::book().into());
                 }
                 self.get(id).fill::<S>(to_u32(used));
                 self.with(|lists| self.append(lists, id));
