@@ -123,17 +123,6 @@ pub fn now() -> Now {
     raw::with_current(|local| local.map_or_else(Now::default, |local| local.timers.now()))
 }
 
-/// Wakes once, after `after_ms` milliseconds.
-pub(crate) fn wake_after(after_ms: u64, waker: &Waker) {
-    raw::with_current(|local| {
-        let Some(local) = local else { return };
-        let deadline_ms = local.timers.now().monotonic_ms.saturating_add(after_ms);
-        if local.timers.arm(deadline_ms, Expiry::Wake(waker.clone())).is_none() {
-            waker.wake_by_ref();
-        }
-    });
-}
-
 /// Sleeps for `after_ms` milliseconds, or until the task is interrupted.
 pub fn sleep(after_ms: u64) -> Sleep {
     Sleep::until(now().monotonic_ms.saturating_add(after_ms))

@@ -13,7 +13,6 @@ use super::stream::{read_exact, receive};
 use super::{Buffers, Direction, Fill, Handle, Incomplete, ReadHalf, Tried};
 use crate::driver::Address;
 use crate::task::take_interrupt;
-use crate::timers::wake_after;
 
 /// Reads through a buffer. It takes one from the shard's pool when bytes have come and gives it back when they have
 /// been used, so a reader that waits for its peer holds none.
@@ -216,7 +215,7 @@ impl Window {
                 Tried::Done(0) => return Poll::Ready(Ok(())),
                 Tried::Done(_) => {}
                 Tried::Untold(after_ms) => {
-                    wake_after(after_ms, context.waker());
+                    handle.try_again_after(after_ms, Direction::Input, context);
                     break;
                 }
                 Tried::Progress | Tried::Blocked | Tried::Waits => break,

@@ -156,3 +156,52 @@ impl UnixDatagrams {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+    use crate::Runtime;
+    use crate::driver::poll::PollDriver;
+    use crate::sys::socket::StreamOptions;
+    use crate::task::raw;
+
+    fn timers() -> usize {
+        raw::with_current(|local| local.map_or(0, |local| local.timers.len()))
+    }
+
+    #[test]
+    fn a_send_that_is_looked_at_often_has_one_timer() {
+        let path = std::env::temp_dir().join(format!("mm-full-{}.sock", std::process::id()));
+        let driver = PollDriver::new(StreamOptions::default()).unwrap();
+        let tried = Runtime::on(driver).block_on(async move {
+            let mut receiver = UnixDatagrams::bind(&path, 0o700)?;
+            let mut sender = UnixDatagrams::nameless()?;
+            sender.set_timeout_ms(Some(0));
+            while sender.send_to(b"one", &path).await.is_ok() {}
+            sender.set_timeout_ms(None);
+            let before = timers();
+            let mut sending = pin!(sender.send_to(b"last", &path));
+            poll_fn(|context| {
+                for _ in 0..10 {
+                    assert!(sending.as_mut().poll(context).is_pending());
+                }
+                Poll::Ready(())
+            })
+            .await;
+            assert!(timers() <= before + 1, "{} timers, {before} before", timers());
+            // And it looks again when there is room, which nothing tells.
+            let mut space = [0; 4];
+            let receiving = crate::task::spawn(async move {
+                while receiver.receive_from(&mut space).await?.0 != 4 {}
+                io::Result::Ok(())
+            });
+            sending.await?;
+            receiving.await.unwrap()?;
+            std::fs::remove_file(&path)
+        });
+        tried.unwrap().unwrap();
+    }
+}

@@ -15,7 +15,7 @@ use super::write::{NotTaken, broken};
 use super::{Direction, Net};
 use crate::driver::{Address, SourceId};
 use crate::task::{Interrupted, take_interrupt};
-use crate::timers::{Elapsed, Sleep, now, wake_after};
+use crate::timers::{Elapsed, Sleep, now};
 
 /// A source and its net, closed when the last handle is dropped.
 pub(super) struct Handle {
@@ -29,7 +29,7 @@ pub(super) struct Handle {
     long: Option<Box<SocketAddrV6>>,
     /// When bytes last went either way, where a server asks for it.
     pub(super) progress_ms: Cell<u64>,
-    /// There once a time-out has been set.
+    /// There once a time-out has been set, or a call has had to be tried again by the clock.
     waits: OnceCell<Box<Waits>>,
 }
 
@@ -153,7 +153,7 @@ impl Handle {
             Ok(Tried::Waits) => is_set = true,
             rare => {
                 cold_path();
-                if let Some(polled) = without_success(rare, waiting, context) {
+                if let Some(polled) = self.without_success(rare, direction, waiting, context) {
                     return polled;
                 }
             }
@@ -169,6 +169,42 @@ impl Handle {
             self.net.driver.wait(self.source, direction, context.waker());
         }
         Poll::Pending
+    }
+
+    /// What a future's poll comes to when its try has not done everything, and was not simply told to wait. None: it
+    /// is to wait.
+    #[cold]
+    #[inline(never)]
+    fn without_success<T>(
+        &self,
+        tried: io::Result<Tried<T>>,
+        direction: Direction,
+        waiting: &mut bool,
+        context: &mut Context<'_>,
+    ) -> Option<Poll<io::Result<T>>> {
+        match tried {
+            Ok(Tried::Done(value)) => return Some(Poll::Ready(Ok(value))),
+            Ok(Tried::Progress) => {
+                *waiting = false;
+                if is_spent() {
+                    return Some(give_way(context));
+                }
+            }
+            Ok(Tried::Blocked | Tried::Waits) => {}
+            Ok(Tried::Untold(after_ms)) => self.try_again_after(after_ms, direction, context),
+            Err(error) => return Some(Poll::Ready(Err(error))),
+        }
+        None
+    }
+
+    /// Wakes the task after so many milliseconds. However often it is polled until then, that is one timer.
+    pub(super) fn try_again_after(&self, after_ms: u64, direction: Direction, context: &mut Context<'_>) {
+        let mut patience = self.waits.get_or_init(Box::default).of(direction).borrow_mut();
+        let retry = patience.retry.get_or_insert_with(|| Box::new(Sleep::until(0)));
+        retry.reset(now().monotonic_ms.saturating_add(after_ms));
+        if retry.poll_elapsed(context).is_ready() {
+            context.waker().wake_by_ref();
+        }
     }
 
     /// Why a wait is at its end, if it is.
@@ -190,30 +226,6 @@ impl Handle {
         }
         None
     }
-}
-
-/// What a future's poll comes to when its try has not done everything, and was not simply told to wait. None: it is to
-/// wait.
-#[cold]
-#[inline(never)]
-fn without_success<T>(
-    tried: io::Result<Tried<T>>,
-    waiting: &mut bool,
-    context: &Context<'_>,
-) -> Option<Poll<io::Result<T>>> {
-    match tried {
-        Ok(Tried::Done(value)) => return Some(Poll::Ready(Ok(value))),
-        Ok(Tried::Progress) => {
-            *waiting = false;
-            if is_spent() {
-                return Some(give_way(context));
-            }
-        }
-        Ok(Tried::Blocked | Tried::Waits) => {}
-        Ok(Tried::Untold(after_ms)) => wake_after(after_ms, context.waker()),
-        Err(error) => return Some(Poll::Ready(Err(error))),
-    }
-    None
 }
 
 #[cold]
@@ -320,10 +332,12 @@ struct Patience {
     timeout_ms: Option<u64>,
     /// Stays armed between calls: moving it later is cheaper than setting it anew.
     sleep: Sleep,
+    /// When a call is tried again of which nothing tells when; there once that has been needed.
+    retry: Option<Box<Sleep>>,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { timeout_ms: None, sleep: Sleep::until(0) }
+        Self { timeout_ms: None, sleep: Sleep::until(0), retry: None }
     }
 }
