@@ -91,8 +91,8 @@ impl Ledger {
         self.net.note.lingered.take()
     }
 
-    /// Gives the source of a stream that has been closed, each once. Ask at the end of each turn: in the next, another
-    /// one may take its place.
+    /// Gives the source of a stream that has been closed, each once. Ask at the end of each turn and before a source is
+    /// added: that may take its place.
     #[must_use]
     pub fn take_closed(&self) -> Option<SourceId> {
         self.net.note.closed.borrow_mut().pop()

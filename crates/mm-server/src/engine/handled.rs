@@ -103,6 +103,8 @@ impl<S: Service, D: Driver> Engine<S, D> {
 
     /// Starts a task for an accepted connection that has been counted.
     pub(super) fn open_handled(&mut self, driver: &mut D, arrival: Arrival<D::Socket>) {
+        // A waker that is no task's may have closed a stream since the last turn, whose place this one may get.
+        self.forget_closed();
         let Arrival { socket, peer: address, origin, .. } = arrival;
         let Some(handled) = &mut self.handled else { return };
         let opened = driver.add_stream(socket, Owner::Task).ok().filter(|stream| {

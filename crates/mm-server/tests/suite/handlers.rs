@@ -1,13 +1,15 @@
 //! Connections as sequential code, under the same rules as those of a service.
 
 use std::cell::Cell;
-use std::future::pending;
+use std::future::{Future, pending, poll_fn};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, TryRecvError};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use mm_runtime::net::Datagrams;
@@ -305,6 +307,87 @@ fn a_stream_given_to_another_task_is_ended_with_the_server(config: Settings) {
     assert_eq!(rest(&mut client), b"");
 }
 
+thread_local! {
+    /// A stream whose handler has left it here.
+    static HELD: Cell<Option<Stream>> = const { Cell::new(None) };
+}
+
+/// Closes the stream that is held when it wakes.
+struct Closing(Waker);
+
+impl Wake for Closing {
+    fn wake(self: Arc<Self>) {
+        drop(HELD.take());
+        self.0.wake_by_ref();
+    }
+}
+
+/// Waits for `future` with a waker that closes the held stream.
+async fn with_closing<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let waker = Waker::from(Arc::new(Closing(context.waker().clone())));
+        future.as_mut().poll(&mut Context::from_waker(&waker))
+    })
+    .await
+}
+
+/// Answers bytes by themselves. After `h` the stream is held; the read after `w` waits with a waker that closes the
+/// held one; with `b` the shard stands still until `go_on`.
+async fn bytes(
+    mut stream: Stream,
+    stands: Sender<()>,
+    go_on: Arc<Mutex<Receiver<()>>>,
+) -> std::io::Result<()> {
+    let mut byte = [0];
+    while stream.read(&mut byte).await? > 0 {
+        stream.write_all(&byte).await?;
+        match &byte {
+            b"h" => {
+                HELD.set(Some(stream));
+                return Ok(());
+            }
+            b"w" => {
+                with_closing(stream.read(&mut byte)).await?;
+                stream.write_all(&byte).await?;
+            }
+            b"b" => {
+                stands.send(()).unwrap();
+                go_on.lock().unwrap().recv().unwrap_or(());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn a_connection_may_have_the_place_of_one_that_a_waker_has_closed_in_its_turn(config: Settings) {
+    let (stands, it_stands) = mpsc::channel();
+    let (go_on, told) = mpsc::channel();
+    let told = Arc::new(Mutex::new(told));
+    let one_shard = Config { shards: NonZeroUsize::MIN, linger_ms: 0, ..config() };
+    let server = Running::of(one_shard, move |server| {
+        server.serve(move |stream| bytes(stream, stands.clone(), Arc::clone(&told)))
+    });
+    let [mut held, mut waker, mut stopper] = [(); 3].map(|()| server.connect());
+    exchange(&mut held, b"h", "h");
+    exchange(&mut waker, b"w", "w");
+    stopper.write_all(b"b").unwrap();
+    it_stands.recv_timeout(PATIENCE).unwrap();
+    // One turn sees both, the wake first.
+    waker.write_all(b".").unwrap();
+    let mut newer = server.connect();
+    go_on.send(()).unwrap();
+    assert_eq!(rest(&mut held), b"");
+    expect(&mut waker, ".");
+    exchange(&mut newer, b".", ".");
+    server.wait_for(|stats| stats.connections_total.get(), 4);
+    server.wait_for(|stats| stats.connections.get(), 3);
+    drop(newer);
+    server.wait_for(|stats| stats.connections.get(), 2);
+    assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 0);
+}
+
 fn a_shard_has_tasks_and_sockets_of_its_own_from_its_start(config: Settings) {
     let (bound, addresses) = mpsc::channel();
     let any = ListenAddress::Ip("127.0.0.1:0".parse().unwrap());
@@ -356,6 +439,7 @@ on_each_driver! {
     a_handler_cut_at_the_deadline_is_no_fault_though_it_waits_for_another_shard
     half_a_close_still_gets_all_answers
     a_stream_given_to_another_task_is_ended_with_the_server
+    a_connection_may_have_the_place_of_one_that_a_waker_has_closed_in_its_turn
     a_shard_has_tasks_and_sockets_of_its_own_from_its_start
     a_shard_that_cannot_start_ends_the_server
 }
