@@ -241,8 +241,6 @@ pub struct Shared {
     pub(crate) classes: Classes,
     /// The server's counters when the statistics were last set back.
     pub(crate) server_base: ServerBase,
-    /// Numbers that had been changed when this server's store began to count.
-    pub(crate) numbers_base: AtomicU64,
     started: OnceLock<Started>,
     /// How dates and the store's seconds go together.
     calendar: Calendar,
@@ -264,7 +262,8 @@ impl Shared {
     }
 
     /// The common part of this process's next server, when this one has ended: clock, counters and verbosity go on.
-    /// What goes with the store comes with its [`note`](Self::note).
+    /// What goes with the store comes with its [`note`](Self::note); its store is to
+    /// [count on](mm_store::Kept::count_on_from), too.
     #[must_use]
     pub fn next(&self, host: Box<dyn Host>) -> Arc<Self> {
         let verbosity = self.verbosity.load(Ordering::Relaxed);
@@ -275,7 +274,6 @@ impl Shared {
             prefixes: Arc::clone(&self.prefixes),
             counters: self.counters.clone(),
             server_base: self.server_base.clone(),
-            numbers_base: AtomicU64::new(self.numbers_changed()),
             started: self.started.clone(),
             calendar: self.calendar.clone(),
             moved_s: AtomicI64::new(self.moved_s.load(Ordering::Relaxed)),
@@ -302,7 +300,6 @@ impl Shared {
             host,
             counters: (0..shards).map(|_| Arc::default()).collect(),
             server_base: ServerBase::default(),
-            numbers_base: AtomicU64::new(0),
             started: OnceLock::new(),
             calendar: Calendar::default(),
             left: OnceLock::new(),

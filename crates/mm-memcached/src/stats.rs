@@ -7,7 +7,6 @@ mod settings;
 
 use mm_store::Sharing;
 use std::fmt::{Display, Write};
-use std::sync::atomic::Ordering;
 
 use mm_base::buffer::Output;
 use mm_proto::memcached::admin::is_abbreviation;
@@ -126,7 +125,6 @@ impl<S: Sharing> Memcached<S> {
         for counters in &self.shared.counters {
             counters.reset();
         }
-        self.shared.numbers_base.store(0, Ordering::Relaxed);
         self.store.reset_stats();
         self.shared.prefixes.iter().for_each(|prefixes| prefixes.lock().clear());
         self.shared.server_base.set(&self.server);

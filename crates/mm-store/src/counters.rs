@@ -62,12 +62,36 @@ pub(crate) struct Counters {
     pub(crate) expired_bytes: Counter,
 }
 
+/// What a store has counted since its start or the last reset, for another one to go on from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Totals {
+    pub(crate) stats: Stats,
+    /// [`Counters::last_eviction`] of all shards.
+    pub(crate) last_eviction: u64,
+}
+
 impl Counters {
     /// Adds these counters to `stats`.
     pub(crate) fn add_to(&self, stats: &mut Stats) {
-        for (sum, counter) in [
-            (&mut stats.items, &self.items),
-            (&mut stats.item_bytes, &self.item_bytes),
+        stats.items = stats.items.wrapping_add(self.items.get());
+        stats.item_bytes = stats.item_bytes.wrapping_add(self.item_bytes.get());
+        for (sum, counter) in self.growing(stats) {
+            *sum = sum.wrapping_add(counter.get());
+        }
+    }
+
+    /// Goes on from what another store has counted, whose items, if this store has them, are not stored anew.
+    pub(crate) fn go_on_from(&self, totals: Totals) {
+        let Totals { mut stats, last_eviction } = totals;
+        for (number, counter) in self.growing(&mut stats) {
+            counter.set(*number);
+        }
+        self.last_eviction.set(last_eviction);
+    }
+
+    /// The counters that only grow, each beside its number in `stats`.
+    fn growing<'a>(&'a self, stats: &'a mut Stats) -> [(&'a mut u64, &'a Counter); 19] {
+        [
             (&mut stats.stored, &self.stored),
             (&mut stats.evicted, &self.evicted),
             (&mut stats.evicted_unfetched, &self.evicted_unfetched),
@@ -87,8 +111,6 @@ impl Counters {
             (&mut stats.segments_reused, &self.segments_reused),
             (&mut stats.refused, &self.refused),
             (&mut stats.waited, &self.waited),
-        ] {
-            *sum = sum.wrapping_add(counter.get());
-        }
+        ]
     }
 }

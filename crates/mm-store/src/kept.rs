@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::counters::Totals;
 use crate::memory::{MARK_AT, digest};
 
 /// What a book begins with.
@@ -61,6 +62,10 @@ struct State {
     note: Note,
     give_up: GiveUp,
     left: Option<Vec<u8>>,
+    /// What the store had counted that is gone.
+    totals_left: Option<Totals>,
+    /// What the next store goes on from.
+    totals_before: Option<Totals>,
 }
 
 /// Makes what a store's owner wants to have in the book.
@@ -183,6 +188,23 @@ impl Kept {
     #[must_use]
     pub fn take_book(&self) -> Option<Vec<u8>> {
         self.state().left.take()
+    }
+
+    /// Has the next store go on with the counters of the one in `before`, whose handles are gone: whether it takes over
+    /// the items or begins empty. Without this, they begin anew.
+    pub fn count_on_from(&self, before: &Self) {
+        let totals = before.state().totals_left.take();
+        self.state().totals_before = totals;
+    }
+
+    /// A store is gone that had counted this.
+    pub(crate) fn put_totals(&self, totals: Totals) {
+        self.state().totals_left = Some(totals);
+    }
+
+    /// What the store that has been opened goes on from. Forgets it.
+    pub(crate) fn take_totals(&self) -> Option<Totals> {
+        self.state().totals_before.take()
     }
 
     /// The book that the next store is to begin with: `None` where one has taken it over. Forgets it.

@@ -33,7 +33,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::counters::Counters;
+use crate::counters::{Counters, Totals};
 use crate::hash::KeyHash;
 use crate::index::{Hint, Patience, Slot, mark};
 use crate::kept::{Kept, KeptError};
@@ -300,7 +300,7 @@ impl<S: Sharing> Store<S> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let core = &*self.core;
-        let counted = core.counted();
+        let Totals { stats: counted, last_eviction } = core.totals();
         Stats {
             limit_bytes: core.limit_bytes() as u64,
             index_bytes: core.index.bytes() as u64,
@@ -311,8 +311,9 @@ impl<S: Sharing> Store<S> {
             segments_free: core.segments.free() as u64,
             ghost_bytes: core.ghosts.bytes() as u64,
             pins: core.arena.pins(),
-            evicted_age_s: core.evicted_age_s(),
-            ..counted.since(&core.reset_at.lock())
+            // For how many seconds the item evicted last had not been used.
+            evicted_age_s: last_eviction & u64::from(u32::MAX),
+            ..counted
         }
     }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[cfg(feature = "smp")]
 use mm_store::StoreHandles;
-use mm_store::{Config, Kept, KeptError, Leave, Mode, Outcome, Put, Sharing, Store};
+use mm_store::{Config, Kept, KeptError, Leave, Mode, Outcome, Put, Sharing, Stats, Store};
 
 const LIMIT_BYTES: usize = 4 << 20;
 
@@ -96,6 +96,8 @@ trait Works {
     fn flush(&mut self);
     fn maintain(&mut self, now_s: u32) -> bool;
     fn items(&self) -> u64;
+    fn stats(&self) -> Stats;
+    fn reset_stats(&mut self);
     fn index_is_moving(&self) -> bool;
     fn verify(&self);
 }
@@ -123,6 +125,14 @@ impl<S: Sharing> Works for Store<S> {
 
     fn items(&self) -> u64 {
         self.stats().items
+    }
+
+    fn stats(&self) -> Stats {
+        Self::stats(self)
+    }
+
+    fn reset_stats(&mut self) {
+        Self::reset_stats(self);
     }
 
     fn index_is_moving(&self) -> bool {
@@ -304,6 +314,63 @@ fn what_is_to_be_checked_is_never_merely_trusted() {
     memory.file().write_all_at(&[!whole[used]], used as u64).unwrap();
     let refused = session(&memory.kept(book), 1, Leave::Nothing, |_| {}).unwrap_err();
     assert_eq!(refused.to_string(), "its contents are damaged");
+}
+
+/// What is there now set to 0: the rest only grows.
+fn counters_of(stats: Stats) -> Stats {
+    Stats {
+        items: 0,
+        item_bytes: 0,
+        index_bytes: 0,
+        index_buckets: 0,
+        ghost_bytes: 0,
+        index_moving: false,
+        segments: 0,
+        segments_free: 0,
+        ..stats
+    }
+}
+
+#[test]
+fn counters_go_on_where_that_is_asked_for() {
+    for (shards, then) in [(1, 1), (2, 3), (2, 1)] {
+        let memory = Memory::new(&format!("counters-{shards}-{then}"));
+        let (before, mut counted) = (memory.kept(None), Stats::default());
+        let left = session(&before, shards, Leave::Trusted, |store| {
+            write_some(store, &mut Choice(31), 10);
+            store.reset_stats();
+            write_some(store, &mut Choice(37), 100);
+            for number in 0..10_u8 {
+                store.put(&[number], &Put::default(), &vec![0; 70_000], 140);
+            }
+            assert!(contents(store, 200).len() > 1000);
+            counted = store.stats();
+            assert!(
+                counted.evicted > 0 && counted.evicted_age_s > 0 && counted.met_expired > 0,
+                "{counted:?}"
+            );
+        });
+        let (book, items) = (left.unwrap(), counted.items);
+        let mut go_on = |kept: &Kept, items: u64| {
+            let left = session(kept, then, Leave::Trusted, |store| {
+                assert_eq!(counters_of(store.stats()), counters_of(counted));
+                assert_eq!(store.items(), items);
+                store.put(b"new", &Put::default(), b"1", 200);
+                assert_eq!(store.stats().stored, counted.stored + 1);
+                counted = store.stats();
+            });
+            assert!(left.unwrap().is_some());
+        };
+        let (again, anew) = (memory.kept(book), memory.kept(None));
+        again.count_on_from(&before);
+        go_on(&again, items);
+        anew.count_on_from(&again);
+        go_on(&anew, 0);
+        // They are told once.
+        let last = memory.kept(None);
+        last.count_on_from(&again);
+        session(&last, then, Leave::Nothing, |store| assert_eq!(store.stats().stored, 0)).unwrap();
+    }
 }
 
 #[test]

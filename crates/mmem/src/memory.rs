@@ -96,6 +96,13 @@ impl Memory {
         Self { kept, paths: self.paths.clone(), absent: None, must_be_warm: false }
     }
 
+    /// Has the store of this memory go on with the counters of the one in `before`, which is gone.
+    pub(crate) fn count_on_from(&self, before: &Self) {
+        if let (Some(kept), Some(before)) = (&self.kept, &before.kept) {
+            kept.count_on_from(before);
+        }
+    }
+
     /// Memory of the same name, for an empty store, where that of this one cannot be had: somebody may still use it, so
     /// a file is another one from now on.
     ///

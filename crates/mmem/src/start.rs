@@ -200,11 +200,13 @@ fn run(
                 let lost = |error| system(&memory.told("cannot keep the items"), &error);
                 return memory.save().map_err(lost);
             }
-            Outcome::GoOn(handed, memory) => {
-                let memory = memory.unwrap_or_else(Memory::without_file);
+            Outcome::GoOn(handed, next) => {
+                let next = next.unwrap_or_else(Memory::without_file);
+                next.count_on_from(&memory);
                 let server = Server::new(server_config(config)?).resume(handed, &Framed);
                 let before = Some(shared);
-                life = Life { server, memory, listened, predecessor: None, is_new: false, before, flags };
+                life =
+                    Life { server, memory: next, listened, predecessor: None, is_new: false, before, flags };
             }
         }
     }

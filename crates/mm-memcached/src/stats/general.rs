@@ -95,11 +95,6 @@ impl<S: Sharing> Memcached<S> {
         }
     }
 
-    /// Numbers that incr and decr have changed in this store: it writes them anew, but they are no new items.
-    fn numbers_changed(&self) -> u64 {
-        self.shared.numbers_changed().saturating_sub(self.shared.numbers_base.load(Ordering::Relaxed))
-    }
-
     fn server_stats(&self, output: &mut Output) {
         let settings = &self.shared.settings;
         let server = self.shared.server_base.since(&self.server);
@@ -154,7 +149,8 @@ impl<S: Sharing> Memcached<S> {
         for (name, value) in [
             ("bytes", store.item_bytes + store.items * KEPT_WITH_ITEM_BYTES),
             ("curr_items", store.items),
-            ("total_items", store.stored.saturating_sub(self.numbers_changed())),
+            // The store writes numbers that incr and decr have changed anew, but they are no new items.
+            ("total_items", store.stored.saturating_sub(self.shared.numbers_changed())),
             ("slab_global_page_pool", 0),
             ("expired_unfetched", store.expired_unfetched),
             ("evicted_unfetched", store.evicted_unfetched),

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::config::{Config, Sizes};
-use crate::counters::Counters;
+use crate::counters::{Counters, Totals};
 use crate::ghosts::Ghosts;
 use crate::hash::KeyHasher;
 use crate::index::Index;
@@ -131,10 +131,11 @@ impl<S: Sharing> Core<S> {
         sum
     }
 
-    /// For how many seconds the item evicted last had not been used.
-    pub(super) fn evicted_age_s(&self) -> u64 {
-        let latest = self.counters.iter().map(|counters| counters.last_eviction.get()).max();
-        latest.unwrap_or(0) & u64::from(u32::MAX)
+    /// What there is, and what has been counted since the last reset.
+    pub(super) fn totals(&self) -> Totals {
+        let last_eviction =
+            self.counters.iter().map(|counters| counters.last_eviction.get()).max().unwrap_or(0);
+        Totals { stats: self.counted().since(&self.reset_at.lock()), last_eviction }
     }
 
     /// How many items there are.

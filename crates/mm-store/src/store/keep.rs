@@ -49,6 +49,9 @@ impl<S: Sharing> Core<S> {
                 Self::open_with(config, sizes, shards, &mut Ground::of(kept.file()))?
             }
         };
+        if let Some(totals) = kept.take_totals() {
+            core.counters[0].go_on_from(totals);
+        }
         core.kept = Some(kept.clone());
         Ok(core)
     }
@@ -164,6 +167,7 @@ impl<S: Sharing> Drop for Core<S> {
     /// Leaves the memory in order, where it is to be left.
     fn drop(&mut self) {
         let Some(kept) = self.kept.take() else { return };
+        kept.put_totals(self.totals());
         let leave = kept.wanted();
         if leave == Leave::Nothing {
             return;

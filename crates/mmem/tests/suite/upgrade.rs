@@ -69,6 +69,17 @@ impl Installed {
         fs::rename(&beside, &self.program).unwrap();
     }
 
+    /// Has an upgrade fail when the new process could serve, as the one before, which was number `round`, from 0.
+    fn fails(&self, child: &Child, round: usize) {
+        self.replace_by("printf r >&0; exit 4");
+        let failures = || {
+            let said = fs::read_to_string(&self.said).unwrap();
+            said.matches("; this process goes on serving").count()
+        };
+        send_signal(child.id(), "-USR2");
+        eventually(|| (failures() > round).then_some(()));
+    }
+
     fn said(&self, what: &str) -> bool {
         fs::read_to_string(&self.said).unwrap().contains(what)
     }
@@ -209,14 +220,8 @@ fn where_the_new_process_fails_the_old_one_goes_on_counting() {
         assert_eq!(client.ask("incr a:k 1\n"), "2\n");
         let mut other = Client::connect(&server);
         assert_eq!(other.ask("mn\n"), "MN\n");
-        installed.replace_by("printf r >&0; exit 4");
         for round in 0..2 {
-            let failures = || {
-                let said = fs::read_to_string(&installed.said).unwrap();
-                said.matches("; this process goes on serving").count()
-            };
-            send_signal(child.id(), "-USR2");
-            eventually(|| (failures() > round).then_some(()));
+            installed.fails(&child, round);
             assert_eq!(client.stat(" settings", "verbosity"), "1");
             let prefixes = client.lines_of("stats detail dump\n");
             assert_eq!(prefixes, ["PREFIX a get 0 hit 0 set 1 del 0\n"]);
@@ -230,6 +235,41 @@ fn where_the_new_process_fails_the_old_one_goes_on_counting() {
         send_signal(child.id(), "-TERM");
         assert_eq!(child.wait().unwrap().code(), Some(0));
     }
+}
+
+#[test]
+fn where_the_new_process_fails_what_the_store_has_counted_goes_on() {
+    let memory = file("upgrade-counted-memory");
+    for options in ["-t 1 -m 4", "-t 2 -m 4", "-t 1 -m 4 -e upgrade-counted-memory"] {
+        let options = options.replace("upgrade-counted-memory", name_of(&memory));
+        let installed = Installed::new("upgrade-counted");
+        let (mut child, server) = installed.start("upgrade-counted", &options);
+        let mut client = Client::connect(&server);
+        assert_eq!(client.ask("set dead 0 -1 1\n1\n"), "STORED\n");
+        assert_eq!(client.ask("get dead\n"), "END\n");
+        let value = "x".repeat(50_000);
+        for number in 0..200 {
+            assert_eq!(client.ask(format!("set k{number} 0 0 50000\n{value}\n")), "STORED\n");
+        }
+        assert_eq!(client.ask("set number 0 0 1\n1\n"), "STORED\n");
+        assert_eq!(client.ask("incr number 1\n"), "2\n");
+        let counted = |client: &mut Client| {
+            let names = ["evictions", "evicted_unfetched", "reclaimed", "expired_unfetched", "get_expired"];
+            names.map(|name| client.stat("", name).parse::<u64>().unwrap())
+        };
+        let mut before = counted(&mut client);
+        for round in 0..2 {
+            installed.fails(&child, round);
+            let after = counted(&mut client);
+            let goes_on = |(before, after): (&u64, &u64)| *before > 0 && before <= after;
+            assert!(before.iter().zip(&after).all(goes_on), "{options}: {before:?}, then {after:?}");
+            before = after;
+            assert_eq!(client.stat("", "total_items"), "202");
+        }
+        send_signal(child.id(), "-TERM");
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+    fs::remove_file(&memory).unwrap();
 }
 
 #[test]
