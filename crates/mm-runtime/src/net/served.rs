@@ -249,7 +249,9 @@ impl Handle {
             cold_path();
             self.set(BLOCKED);
         } else {
-            self.unset(BLOCKED | BUSY | CUT);
+            // Of a write that was cut, no empty one brings the rest.
+            let cut = if bytes > 0 { CUT } else { 0 };
+            self.unset(BLOCKED | BUSY | cut);
         }
         if !self.has(SERVED) {
             return;

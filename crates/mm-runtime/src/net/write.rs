@@ -61,9 +61,8 @@ impl<'a, B: Bytes> Writing<'a, B> {
         let left = self.bytes.left();
         // Told how much is left, the caller may go on from there: this is no break.
         self.failed = true;
-        let was_cut = self.handle.has(CUT);
         self.handle.sent(0, false);
-        if was_cut || left < self.total {
+        if left < self.total {
             self.handle.set(CUT);
         }
         Incomplete { error, done: self.total - left, left }

@@ -17,6 +17,8 @@ enum Way {
     TimedOut,
     /// And again, with nothing sent the second time.
     TimedOutTwice,
+    /// And then nothing is written, with success.
+    TimedOutThenEmpty,
     Queued,
 }
 
@@ -25,13 +27,16 @@ async fn write_in_part(mut stream: Stream, way: Way) {
     let long = vec![7; LONG];
     match way {
         Way::GivenUp => assert!(timeout(20, stream.write_all(&long)).await.is_err()),
-        Way::TimedOut | Way::TimedOutTwice => {
+        Way::TimedOut | Way::TimedOutTwice | Way::TimedOutThenEmpty => {
             stream.set_write_timeout_ms(Some(20));
             let mut left = stream.write_all(&long).await.unwrap_err().left;
             let mut done = usize::from(way == Way::TimedOutTwice);
             while done > 0 {
                 let error = stream.write_all(&long[LONG - left..]).await.unwrap_err();
                 (done, left) = (error.done, error.left);
+            }
+            if way == Way::TimedOutThenEmpty {
+                stream.write_all(b"").await.unwrap();
             }
         }
         Way::Queued => {
@@ -46,7 +51,7 @@ async fn write_in_part(mut stream: Stream, way: Way) {
 #[test]
 fn a_write_in_part_ends_with_a_reset() {
     test(|| async {
-        for way in [Way::GivenUp, Way::TimedOut, Way::TimedOutTwice, Way::Queued] {
+        for way in [Way::GivenUp, Way::TimedOut, Way::TimedOutTwice, Way::TimedOutThenEmpty, Way::Queued] {
             let listener = TcpListener::bind("127.0.0.1:0")?;
             let stream = Stream::connect(listener.local_addr()?).await?;
             let (mut peer, _) = listener.accept()?;
