@@ -73,7 +73,7 @@ impl Writer {
         let keys = std::mem::take(&mut world.keys);
         requests.make(choices, &mut Surroundings { keys: &keys, moment, stream: &mut stream });
         world.keys = keys;
-        let is_long = |what: &What| matches!(what, What::Stats | What::Dump(_) | What::Watch | What::Quit);
+        let is_long = |what: &What| matches!(what, What::Stats(_) | What::Dump(_) | What::Watch | What::Quit);
         let request = stream.unwritten();
         if request.len() > DATAGRAM_MAX_BYTES - FRAME_BYTES || stream.ops.iter().any(|op| is_long(&op.what)) {
             return;

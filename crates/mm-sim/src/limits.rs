@@ -108,3 +108,7 @@ pub const LINEAR_SHOWN: usize = 16;
 
 /// At most one in so many searches for an order of what clients have seen may be given up over a run of seeds.
 pub const GIVEN_UP_SHARE: u64 = 20;
+
+/// How many more connections than there are clients a server may count: those that it has not closed yet. In 600 seeds
+/// that is one, four times.
+pub const CONNECTIONS_BESIDE_MAX: u64 = 8;

@@ -12,6 +12,7 @@ mod debug;
 mod dump;
 mod fetch;
 mod item;
+mod stats;
 mod store;
 mod tally;
 #[cfg(test)]
@@ -77,6 +78,8 @@ pub(crate) struct Context<'a> {
     pub(crate) keys: &'a [Vec<u8>],
     /// Bytes of an item at most, by memcached's measure.
     pub(crate) item_size_max: usize,
+    /// Connections that the server may count at most.
+    pub(crate) connections_max: u64,
     /// What the store had counted before this run, and after it.
     pub(crate) counted: (Counted, Counted),
 }
@@ -146,12 +149,7 @@ impl Model {
             }
             What::Line(line) => answers.expect(line)?,
             What::Plain => succeeds(answers.read(op, key)?.said)?,
-            What::Stats if dialect == Dialect::Binary => {
-                let check = |name: &[u8], value: &[u8]| self.check_stat((name, value), context);
-                let is_whole = answers.packets_to_end(op.wire.opaque, check)?;
-                return Ok(if is_whole { Answered::Whole } else { Answered::InPart });
-            }
-            What::Stats => return self.stats(answers, context),
+            What::Stats(group) => return self.stats((*group, op.wire), answers, context),
             What::Watch => {
                 answers.take_all();
                 return Ok(Answered::InPart);

@@ -120,6 +120,48 @@ impl fmt::Display for Op {
     }
 }
 
+/// What statistics can be about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// What is told without a word.
+    General,
+    Settings,
+    Items,
+    Slabs,
+    Connections,
+    Sizes,
+    Prefixes,
+}
+
+impl Group {
+    /// Those that the classic protocol is asked for.
+    pub(crate) const CLASSIC: [Self; 7] = [
+        Self::General,
+        Self::Settings,
+        Self::Items,
+        Self::Slabs,
+        Self::Connections,
+        Self::Sizes,
+        Self::Prefixes,
+    ];
+
+    /// Those that the binary protocol is asked for.
+    pub(crate) const BINARY: [Self; 4] = [Self::General, Self::Settings, Self::Items, Self::Slabs];
+
+    /// The words for it.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::General => "",
+            Self::Settings => "settings",
+            Self::Items => "items",
+            Self::Slabs => "slabs",
+            Self::Connections => "conns",
+            Self::Sizes => "sizes",
+            Self::Prefixes => "detail dump",
+        }
+    }
+}
+
 /// What is asked for.
 #[derive(Debug)]
 pub(crate) enum What {
@@ -143,7 +185,7 @@ pub(crate) enum What {
     /// Something that succeeds, whatever else its answer says.
     Plain,
     /// Statistics: lines or packets up to the last.
-    Stats,
+    Stats(Group),
     /// A dump of keys: lines up to the last, over several runs.
     Dump(Dump),
     /// Lines about what happens, for the rest of the connection.

@@ -12,7 +12,7 @@ use mm_base::choice::Choices;
 use mm_proto::memcached::{StoreVerb, lines};
 
 use crate::op::{
-    Count, Delete, Dialect, Flaw, Get, KeyId, MetaGet, MetaStore, Order, Store, Tells, What, Wire,
+    Count, Delete, Dialect, Flaw, Get, Group, KeyId, MetaGet, MetaStore, Order, Store, Tells, What, Wire,
 };
 use crate::plan::Work;
 use crate::stream::Stream;
@@ -142,7 +142,10 @@ impl Requests {
             }
             Kind::Flush => What::Flush { delay_s: i32::try_from(choices.index(5)).unwrap_or(0) },
             Kind::Fixed => What::Plain,
-            Kind::Stats => What::Stats,
+            Kind::Stats if around.stream.is_binary => {
+                What::Stats(Group::BINARY[choices.index(Group::BINARY.len())])
+            }
+            Kind::Stats => What::Stats(Group::CLASSIC[choices.index(Group::CLASSIC.len())]),
             Kind::Dump => rare::dump(choices),
             Kind::Watch => What::Watch,
             Kind::Limit => return self.limit(choices, around),

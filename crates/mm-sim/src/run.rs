@@ -144,7 +144,7 @@ impl<S: Sharing> Run<S> {
     fn new(seed: u64, plan: Plan, open: Open<S>) -> Result<Self, String> {
         let mut choices = Choices::new(seed).fork(11);
         let keys = (0..plan.keys).map(|number| key(number, &mut choices)).collect();
-        let world = Rc::new(RefCell::new(World::new(keys, plan.settings.items.item_size_max)));
+        let world = Rc::new(RefCell::new(World::new(keys, plan.settings.items.item_size_max, plan.clients)));
         let network = Network::new(seed, plan.faults);
         let kept = kept_memory(&plan)?;
         let (mut simulation, common) =

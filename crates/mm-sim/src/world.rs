@@ -12,6 +12,7 @@ use mm_server::Address;
 use crate::answer::Answers;
 use crate::history::History;
 use crate::letters::{Letter, Reply};
+use crate::limits::CONNECTIONS_BESIDE_MAX;
 use crate::model::{Answered, Context, Counted, Model};
 use crate::op::{Begun, What};
 use crate::stream::{Phase, Stream};
@@ -25,6 +26,8 @@ pub(crate) struct World {
     pub(crate) keys: Vec<Vec<u8>>,
     /// Bytes of an item at most, by memcached's measure.
     item_size_max: usize,
+    /// Connections that a server may count at most.
+    connections_max: u64,
     /// What the store must hold, which the shards have in common.
     pub(crate) model: Model,
     /// The open connections, by the port of the client's address.
@@ -96,11 +99,12 @@ pub(crate) struct Done {
 }
 
 impl World {
-    pub(crate) fn new(keys: Vec<Vec<u8>>, item_size_max: usize) -> Self {
+    pub(crate) fn new(keys: Vec<Vec<u8>>, item_size_max: usize, clients: usize) -> Self {
         Self {
             model: Model::new(keys.len()),
             keys,
             item_size_max,
+            connections_max: clients as u64 + CONNECTIONS_BESIDE_MAX,
             streams: Vec::new(),
             letters: HashMap::new(),
             start_ms: None,
@@ -237,7 +241,13 @@ impl World {
     fn check_letter(&mut self, (from, done): (SocketAddr, &mut Done), ran: &Ran<'_>) -> Result<(), String> {
         let moment = self.moment(ran.now);
         let counted = (ran.counted, self.counted.total);
-        let context = Context { moment, keys: &self.keys, item_size_max: self.item_size_max, counted };
+        let context = Context {
+            moment,
+            keys: &self.keys,
+            item_size_max: self.item_size_max,
+            connections_max: self.connections_max,
+            counted,
+        };
         let model = &mut self.model;
         let letter = self.letters.get_mut(&from).ok_or("a datagram was served that nobody sent")?;
         let sent = letter.stream.unwritten();
@@ -270,7 +280,13 @@ impl World {
     fn check(&mut self, port: usize, ran: &Ran<'_>) -> Result<(), String> {
         let (moment, ms) = (self.moment(ran.now), ran.now.monotonic_ms);
         let counted = (ran.counted, self.counted.total);
-        let context = Context { moment, keys: &self.keys, item_size_max: self.item_size_max, counted };
+        let context = Context {
+            moment,
+            keys: &self.keys,
+            item_size_max: self.item_size_max,
+            connections_max: self.connections_max,
+            counted,
+        };
         let model = &mut self.model;
         let stream = self.streams[port].as_mut().ok_or("a connection was served that is not there")?;
         stream.consume(ran.input)?;

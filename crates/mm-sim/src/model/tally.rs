@@ -1,9 +1,9 @@
 //! What the commands have done, as `stats` has to count it.
 
-use mm_proto::memcached::{StoreVerb, lines};
+use mm_proto::memcached::StoreVerb;
 
-use super::{Answered, Context, Held, Model, Wrong};
-use crate::answer::{Answer, Answers, Said, number, shown};
+use super::{Context, Held, Model, Wrong};
+use crate::answer::{Answer, Said, number, shown};
 use crate::op::{Count, Delete, Dialect, Flaw, Op, Store, What};
 
 /// How often something was done. Where nothing is answered, it may have been done or not.
@@ -178,21 +178,6 @@ impl Model {
         }
     }
 
-    /// Lines of statistics, up to the last.
-    pub(super) fn stats(
-        &mut self,
-        answers: &mut Answers<'_>,
-        context: &Context<'_>,
-    ) -> Result<Answered, Wrong> {
-        let is_whole = answers.lines_to_end(lines::END, |line| {
-            let told = line.strip_prefix(b"STAT ").and_then(|told| told.strip_suffix(b"\r\n"));
-            let told = told.ok_or_else(|| format!("a line that does not belong there: {}", shown(line)))?;
-            let end = told.iter().position(|&byte| byte == b' ').unwrap_or(told.len());
-            self.check_stat((&told[..end], told.get(end + 1..).unwrap_or_default()), context)
-        })?;
-        Ok(if is_whole { Answered::Whole } else { Answered::InPart })
-    }
-
     /// A number that `stats` tells is that of what was done.
     pub(super) fn check_stat(
         &mut self,
@@ -208,6 +193,8 @@ impl Model {
         let due = match NAMES.iter().find(|(known, _)| *known == name) {
             Some((_, deeds)) => sum(deeds),
             None if name == b"curr_items" => self.items(context),
+            // The one that asks is among them.
+            None if name == b"curr_connections" => Times { least: 1, most: context.connections_max },
             None => return Ok(()),
         };
         let told = number(value).ok_or_else(|| format!("{} is no number", shown(value)))?;

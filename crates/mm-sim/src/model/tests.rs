@@ -3,11 +3,12 @@
 use std::rc::Rc;
 
 use super::*;
-use crate::op::{Begun, MetaStore, Store, Wire};
+use crate::op::{Begun, Group, MetaStore, Store, Wire};
 
 /// What a model is told besides a request and its answer, where the store has counted so much before and after it.
 fn context(keys: &[Vec<u8>], before: Counted, after: Counted) -> Context<'_> {
-    Context { moment: Moment::default(), keys, item_size_max: 1 << 20, counted: (before, after) }
+    let (moment, counted) = (Moment::default(), (before, after));
+    Context { moment, keys, item_size_max: 1 << 20, connections_max: 10, counted }
 }
 
 fn counted(evicted: u64, refused: u64) -> Counted {
@@ -74,4 +75,42 @@ fn an_answer_that_there_is_no_memory_needs_a_refusal_of_its_own() {
     };
     assert!(refuse(upload(), 2, 2).is_err());
     refuse(upload(), 4, 4).unwrap();
+}
+
+/// What `stats` tells by these names.
+fn told(names: &[&str]) -> String {
+    let value = |name| if name == "curr_connections" { 1 } else { 0 };
+    let lines = names.iter().map(|name| format!("STAT {name} {}\r\n", value(*name)));
+    lines.chain(["END\r\n".to_owned()]).collect()
+}
+
+#[test]
+fn statistics_are_told_all_and_once() {
+    let keys = keys(1);
+    let stats = |names: &[&str]| {
+        let op = Op { what: What::Stats(Group::General), wire: Wire::CLASSIC, begun: 0, end: 0 };
+        let context = context(&keys, Counted::default(), Counted::default());
+        execute(&mut Model::new(1), op, told(names).as_bytes(), &context)
+    };
+    let all = stats::GENERAL;
+    assert_eq!(stats(all), Ok(Answered::Whole));
+    for at in 0..all.len() {
+        let without = [&all[..at], &all[at + 1..]].concat();
+        assert_eq!(stats(&without).is_ok(), stats::BY_SETTINGS.contains(&all[at]), "{}", all[at]);
+        assert!(stats(&[&all[..=at], &all[at..]].concat()).is_err(), "{} twice", all[at]);
+    }
+    assert!(stats(&[all, &["more"]].concat()).is_err());
+    assert!(stats(&[]).is_err());
+}
+
+#[test]
+fn connections_are_counted_no_less_than_one_and_no_more_than_there_can_be() {
+    let keys = keys(1);
+    let context = context(&keys, Counted::default(), Counted::default());
+    let count = |number: u64| {
+        let number = number.to_string();
+        Model::new(1).check_stat((b"curr_connections", number.as_bytes()), &context)
+    };
+    assert_eq!([count(1), count(10)], [Ok(()), Ok(())]);
+    assert!(count(0).is_err() && count(11).is_err());
 }

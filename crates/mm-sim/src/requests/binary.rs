@@ -28,9 +28,6 @@ mod opcode {
     pub(super) const QUIT: u8 = 0x07;
 }
 
-/// What statistics can be about.
-const GROUPS: [&[u8]; 4] = [b"", b"settings", b"items", b"slabs"];
-
 /// A request up to its value.
 pub(super) fn head(what: &What, wire: Wire, key: &[u8], choices: &mut Choices) -> Vec<u8> {
     let quiet = usize::from(wire.quiet);
@@ -74,8 +71,8 @@ pub(super) fn head(what: &What, wire: Wire, key: &[u8], choices: &mut Choices) -
             extras.extend(exptime(*delay_s));
             opcode::FLUSH[quiet]
         }
-        What::Stats => {
-            key = GROUPS[choices.index(GROUPS.len())];
+        What::Stats(group) => {
+            key = group.words().as_bytes();
             opcode::STAT
         }
         What::Quit => opcode::QUIT,

@@ -5,21 +5,10 @@ use std::io::Write;
 use mm_base::choice::Choices;
 use mm_proto::memcached::StoreVerb;
 
-use crate::op::{Dump, DumpForm, Get, What, Wire};
+use crate::op::{Dump, DumpForm, Get, Group, What, Wire};
 
 /// What can be watched.
 const WATCHES: [&[u8]; 4] = [b"watch", b"watch mutations", b"watch evictions connevents", b"watch d f m e c"];
-
-/// What statistics can be about.
-const GROUPS: [&[u8]; 7] = [
-    b"stats",
-    b"stats settings",
-    b"stats items",
-    b"stats slabs",
-    b"stats conns",
-    b"stats sizes",
-    b"stats detail dump",
-];
 
 /// The line of a request.
 pub(super) fn head(what: &What, wire: Wire, key: &[u8], choices: &mut Choices) -> Vec<u8> {
@@ -46,7 +35,8 @@ pub(super) fn head(what: &What, wire: Wire, key: &[u8], choices: &mut Choices) -
         What::Touch { exptime, .. } => words("touch", &[exptime]),
         What::Flush { delay_s: 0 } => words("flush_all", &[]),
         What::Flush { delay_s } => words("flush_all", &[delay_s]),
-        What::Stats => line.extend_from_slice(GROUPS[choices.index(GROUPS.len())]),
+        What::Stats(Group::General) => words("stats", &[]),
+        What::Stats(group) => words("stats", &[&group.words()]),
         What::Dump(dump) => words(&dump_line(dump), &[]),
         What::Watch => line.extend_from_slice(WATCHES[choices.index(WATCHES.len())]),
         What::Quit => words("quit", &[]),
