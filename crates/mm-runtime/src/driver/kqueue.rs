@@ -2,8 +2,8 @@
 //!
 //! The kernel's part, one call, is behind [`Queue`], so that all that follows from it can be tested where there is no
 //! kqueue. Each stream is watched for input and for room by a filter each, edge-triggered (`EV_CLEAR`), until it is
-//! closed, which takes its filters out. New filters wait in a list that goes to the kernel with the next wait, so a
-//! connection costs no call of its own.
+//! closed, which takes its filters out, or given away, for which they are deleted. New filters wait in a list that goes
+//! to the kernel with the next wait, so a connection costs no call of its own.
 
 use std::fmt;
 use std::io;
@@ -88,6 +88,12 @@ pub trait Queue: Sized {
     /// # Errors
     /// It cannot be made.
     fn watch(&mut self, socket: BorrowedFd<'_>, filter: Filter, place: usize) -> Result<(), Errno>;
+
+    /// Watches a socket no more: nothing is found by this filter from now on.
+    ///
+    /// # Errors
+    /// [`Errno::NOENT`]: it was not watched. Any other: it still is.
+    fn forget(&mut self, socket: BorrowedFd<'_>, filter: Filter) -> Result<(), Errno>;
 
     /// Makes all changes, waits for something to happen, for ever without a `timeout`, and appends what is found, at
     /// most [`EVENTS_MAX`].
@@ -183,6 +189,21 @@ impl<Q: Queue> Poller for Kqueue<Q> {
     fn unwatch(&mut self, _socket: &OwnedFd, key: Key, _role: Role) {
         // A change for a closed descriptor would be one for whatever socket gets the same number next.
         self.changes.retain(|change| change.place != key.index());
+    }
+
+    fn forget(&mut self, socket: &OwnedFd, key: Key) -> bool {
+        let place = key.index();
+        self.changes.retain(|change| change.place != place);
+        let mut filters = [Filter::Read, Filter::Write].into_iter();
+        let gone = filters.all(|filter| {
+            // It is not there where its change had not been made yet, or could not be.
+            matches!(self.queue.forget(socket.as_fd(), filter), Ok(()) | Err(Errno::NOENT))
+        });
+        if !gone {
+            // Half of them may be gone, or a change not made yet.
+            self.watch(socket, key, Role::Stream).ok();
+        }
+        gone
     }
 
     fn wait(

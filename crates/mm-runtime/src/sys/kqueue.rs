@@ -39,6 +39,11 @@ impl Queue for SystemQueue {
         call(&self.queue, &[watching(socket.as_raw_fd(), filter, place)])
     }
 
+    fn forget(&mut self, socket: BorrowedFd<'_>, filter: Filter) -> Result<(), Errno> {
+        let filter = event_filter(socket.as_raw_fd(), filter);
+        call(&self.queue, &[Event::new(filter, EventFlags::DELETE, std::ptr::null_mut())])
+    }
+
     fn exchange(
         &mut self,
         changes: &[Change],
@@ -51,7 +56,7 @@ impl Queue for SystemQueue {
         self.events.clear();
         let room = rustix::buffer::spare_capacity(&mut self.events);
         // SAFETY: every descriptor in `changes` is that of an open socket: the driver takes a socket's changes out of
-        // the list before it closes the socket.
+        // the list before it closes the socket or gives it away.
         unsafe { kevent_timespec(&*self.queue, &self.changes, room, timeout) }?;
         found.extend(self.events.iter().filter_map(translate));
         Ok(())
@@ -68,11 +73,15 @@ fn call(queue: &OwnedFd, changes: &[Event]) -> Result<(), Errno> {
 
 /// The order to watch a socket, edge-triggered.
 fn watching(socket: RawFd, filter: Filter, place: usize) -> Event {
-    let filter = match filter {
+    let flags = EventFlags::ADD | EventFlags::CLEAR;
+    Event::new(event_filter(socket, filter), flags, std::ptr::without_provenance_mut(place))
+}
+
+fn event_filter(socket: RawFd, filter: Filter) -> EventFilter {
+    match filter {
         Filter::Read => EventFilter::Read(socket),
         Filter::Write => EventFilter::Write(socket),
-    };
-    Event::new(filter, EventFlags::ADD | EventFlags::CLEAR, std::ptr::without_provenance_mut(place))
+    }
 }
 
 /// What an event of the kernel's says.

@@ -46,6 +46,14 @@ impl<const USER: bool> Poller for Modelled<USER> {
         self.model.close(socket.as_raw_fd());
     }
 
+    fn forget(&mut self, socket: &OwnedFd, key: Key) -> bool {
+        let forgotten = self.kqueue.forget(socket, key);
+        if forgotten {
+            self.model.give_away(socket.as_raw_fd());
+        }
+        forgotten
+    }
+
     fn wait(
         &mut self,
         timeout: Option<&Timespec>,
@@ -60,6 +68,7 @@ type Driver<const USER: bool> = ReadinessDriver<System<Modelled<USER>>>;
 
 mod tcp {
     crate::driver_suite!(super::Tcp<super::Driver<true>>);
+    crate::driver_suite! { super::Tcp<super::Driver<true>>: a_released_stream_goes_on_elsewhere }
 }
 
 mod unix {
@@ -77,4 +86,5 @@ fn unix_datagrams_keep_their_promises() {
 
 mod tcp_without_user_events {
     crate::driver_suite!(super::Tcp<super::Driver<false>>);
+    crate::driver_suite! { super::Tcp<super::Driver<false>>: a_released_stream_goes_on_elsewhere }
 }

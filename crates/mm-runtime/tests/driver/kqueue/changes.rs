@@ -23,8 +23,10 @@ struct Script(Rc<RefCell<Lines>>);
 #[derive(Default)]
 struct Lines {
     at_once: Vec<(RawFd, Filter)>,
+    forgotten: Vec<(RawFd, Filter)>,
     exchanged: Vec<Vec<Change>>,
     answers: VecDeque<Result<Vec<Found>, Errno>>,
+    refusals: VecDeque<Errno>,
 }
 
 impl Queue for Script {
@@ -39,6 +41,12 @@ impl Queue for Script {
     fn watch(&mut self, socket: BorrowedFd<'_>, filter: Filter, _place: usize) -> Result<(), Errno> {
         self.0.borrow_mut().at_once.push((socket.as_raw_fd(), filter));
         Ok(())
+    }
+
+    fn forget(&mut self, socket: BorrowedFd<'_>, filter: Filter) -> Result<(), Errno> {
+        let mut lines = self.0.borrow_mut();
+        lines.forgotten.push((socket.as_raw_fd(), filter));
+        lines.refusals.pop_front().map_or(Ok(()), Err)
     }
 
     fn exchange(
@@ -126,6 +134,34 @@ fn a_closed_stream_leaves_no_change_for_the_next_of_its_number() {
     let changes = world.script.last_changes();
     assert_eq!(changes.len(), 2);
     assert!(changes.iter().all(|change| change.place == second.index()), "{number}: {changes:?}");
+}
+
+#[test]
+fn a_released_stream_is_not_watched_here() {
+    let mut world = World::new();
+    let (watched, number, _far) = world.stream();
+    world.poll();
+    let (socket, _) = world.driver.release(watched).unwrap();
+    assert_eq!(socket.as_raw_fd(), number);
+    assert_eq!(world.script.0.borrow().forgotten, [(number, Filter::Read), (number, Filter::Write)]);
+    let (unwatched, _, _other) = world.stream();
+    world.script.0.borrow_mut().refusals.extend([Errno::NOENT; 2]);
+    assert!(world.driver.release(unwatched).is_some(), "the kernel had not been told of it yet");
+    world.poll();
+    assert_eq!(world.script.last_changes(), []);
+}
+
+#[test]
+fn a_stream_that_cannot_be_released_is_watched_still() {
+    let mut world = World::new();
+    let (source, socket, _far) = world.stream();
+    world.poll();
+    world.script.0.borrow_mut().refusals.push_back(Errno::NOMEM);
+    assert!(world.driver.release(source).is_none());
+    world.poll();
+    let change = |filter| Change { socket, filter, place: source.index() };
+    assert_eq!(world.script.last_changes(), [change(Filter::Read), change(Filter::Write)]);
+    assert_eq!(world.driver.receive(source).unwrap(), Received::Blocked);
 }
 
 #[test]

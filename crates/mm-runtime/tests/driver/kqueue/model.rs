@@ -3,7 +3,8 @@
 //! A filter becomes active when something happens to its socket, not while something is so; an active filter whose
 //! condition no longer holds is not reported; a reported one is active no more until something happens again
 //! (`EV_CLEAR`). Adding a filter makes it active if its condition holds. Changes are made before the wait, and those
-//! that fail are reported like events. Closing a descriptor takes its filters out. All of this is in the manual pages.
+//! that fail are reported like events. Closing a descriptor takes its filters out, as deleting them does
+//! (`EV_DELETE`). All of this is in the manual pages.
 //!
 //! That something has happened is learnt from an edge-triggered epoll with a duplicate of the socket for each filter,
 //! so that input does not wake those who wait for room.
@@ -45,7 +46,8 @@ struct State {
 struct Knote {
     place: usize,
     active: bool,
-    _duplicate: OwnedFd,
+    serial: u64,
+    duplicate: OwnedFd,
 }
 
 /// The number of the user event.
@@ -85,6 +87,14 @@ impl Model {
         state.filters.retain(|(of, _), _| *of != socket);
         state.serials.retain(|_, (of, _)| *of != socket);
     }
+
+    /// The process gives a socket away that stays open. Nothing may watch it still.
+    pub(super) fn give_away(&self, socket: RawFd) {
+        let mut state = self.state.borrow_mut();
+        state.sockets.remove(&socket);
+        let watched: Vec<_> = state.filters.keys().filter(|(of, _)| *of == socket).collect();
+        assert!(watched.is_empty(), "given away and watched still: {watched:?}");
+    }
 }
 
 impl State {
@@ -104,7 +114,14 @@ impl State {
         // It is ready at once if its condition holds.
         epoll::add(&self.epoll, &duplicate, EventData::new_u64(serial), flags | EventFlags::ET).unwrap();
         self.serials.insert(serial, (socket, filter));
-        self.filters.insert((socket, filter), Knote { place, active: false, _duplicate: duplicate });
+        self.filters.insert((socket, filter), Knote { place, active: false, serial, duplicate });
+        Ok(())
+    }
+
+    fn delete(&mut self, socket: RawFd, filter: Filter) -> Result<(), Errno> {
+        let knote = self.filters.remove(&(socket, filter)).ok_or(Errno::NOENT)?;
+        epoll::delete(&self.epoll, &knote.duplicate).unwrap();
+        self.serials.remove(&knote.serial);
         Ok(())
     }
 
@@ -175,6 +192,10 @@ impl Queue for Model {
         let number = socket.as_raw_fd();
         state.sockets.entry(number).or_insert_with(|| socket.try_clone_to_owned().unwrap());
         state.change(Change { socket: number, filter, place })
+    }
+
+    fn forget(&mut self, socket: BorrowedFd<'_>, filter: Filter) -> Result<(), Errno> {
+        self.state.borrow_mut().delete(socket.as_raw_fd(), filter)
     }
 
     fn exchange(
