@@ -8,6 +8,8 @@ mod ends;
 #[cfg(test)]
 mod finished;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
 mod sockets;
 #[cfg(test)]
 mod turns;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use mm_runtime::driver::epoll::EpollDriver;
 use mm_runtime::driver::poll::PollDriver;
-use mm_runtime::net::{Datagrams, Endpoint, Listener, Stream, look_up};
+use mm_runtime::net::{Datagrams, Endpoint, Listener, Stream};
 use mm_runtime::sys::socket::{ListenAddress, StreamOptions};
 use mm_runtime::task::{JoinHandle, spawn, yield_now};
 use mm_runtime::timers::{sleep, timeout};
@@ -442,8 +442,6 @@ fn offloaded_work_comes_back_and_its_panic_is_told() {
     test(|| async {
         assert_eq!(offload::run(|| 6 * 7).await, Ok(42));
         assert_eq!(offload::run(|| panic!("offloaded")).await, Err::<(), _>(offload::OffloadError::Failed));
-        let found = look_up("127.0.0.1:80").await?;
-        assert_eq!(found, ["127.0.0.1:80".parse().unwrap()]);
         Ok(())
     });
 }
