@@ -14,7 +14,7 @@ use mm_runtime::driver::{Event, Kind, Waker};
 use mm_runtime::sys::socket::StreamOptions;
 use rustix::event::Timespec;
 
-use crate::real::{Tcp, Unix};
+use crate::real::{Tcp, Unix, options_are_set_on_what_is_accepted};
 use model::Model;
 
 /// The logic of the driver over a model of the kernel. It shows the model each socket that is opened and closed, as a
@@ -77,6 +77,11 @@ mod unix {
 
 #[path = "../net/unix_datagrams.rs"]
 mod unix_datagrams;
+
+#[test]
+fn options_are_set() {
+    options_are_set_on_what_is_accepted::<Driver<true>>();
+}
 
 #[test]
 fn unix_datagrams_keep_their_promises() {

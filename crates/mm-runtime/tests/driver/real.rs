@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +15,7 @@ use mm_runtime::driver::poll::PollDriver;
 use mm_runtime::driver::readiness::{Poller, ReadinessDriver, System};
 use mm_runtime::driver::{AcceptFailure, Driver, Owner};
 use mm_runtime::sys::socket::{ListenAddress, Listener, StreamOptions};
+use rustix::net::sockopt;
 
 use crate::suite::World;
 
@@ -78,7 +80,7 @@ impl<D: Real> World for Tcp<D> {
     }
 
     fn reset(&mut self, peer: TcpStream) {
-        rustix::net::sockopt::set_socket_linger(&peer, Some(Duration::ZERO)).unwrap();
+        sockopt::set_socket_linger(&peer, Some(Duration::ZERO)).unwrap();
     }
 }
 
@@ -98,6 +100,38 @@ mod poll_tcp {
         urgent_bytes_keep_nothing_back
         a_released_stream_goes_on_elsewhere
     }
+}
+
+/// Accepted sockets have the options that the driver was made with, and not those of their listener.
+pub(crate) fn options_are_set_on_what_is_accepted<D: Real + Driver<Socket = OwnedFd>>() {
+    for (nodelay, keepalive) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut world = Tcp {
+            driver: D::make(StreamOptions { nodelay, keepalive, ..Default::default() }),
+            address: None,
+        };
+        let listener = world.listener();
+        let inherited = OwnedFd::from(listener.try_clone().unwrap());
+        sockopt::set_tcp_nodelay(&inherited, !nodelay).unwrap();
+        sockopt::set_socket_keepalive(&inherited, !keepalive).unwrap();
+        let listener = world.driver.add_listener(listener, Owner::Work(Key::reserved(1))).unwrap();
+        let _peer = world.connect();
+        let mut events = Vec::new();
+        let accepted = loop {
+            if let Some((accepted, _)) = world.driver.accept(listener).unwrap() {
+                break accepted;
+            }
+            world.driver.poll(Some(20_000), &mut events).unwrap();
+            assert!(!std::mem::take(&mut events).is_empty(), "nobody has come");
+        };
+        assert_eq!(sockopt::tcp_nodelay(&accepted), Ok(nodelay));
+        assert_eq!(sockopt::socket_keepalive(&accepted), Ok(keepalive));
+    }
+}
+
+#[test]
+fn options_are_set_by_epoll_and_poll() {
+    options_are_set_on_what_is_accepted::<EpollDriver>();
+    options_are_set_on_what_is_accepted::<PollDriver>();
 }
 
 /// A driver with Unix sockets.

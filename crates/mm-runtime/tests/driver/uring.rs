@@ -11,7 +11,7 @@ use mm_runtime::driver::{
 };
 use mm_runtime::sys::socket::{Listener, StreamOptions};
 
-use crate::real::{Real, Tcp, Unix};
+use crate::real::{Real, Tcp, Unix, options_are_set_on_what_is_accepted};
 
 impl Real for UringDriver {
     fn make(options: StreamOptions) -> Self {
@@ -27,6 +27,11 @@ impl Real for Tiny {
         let sizes = Sizes { submissions: 1, completions: 2, buffers: 1, send_bytes: 4096 };
         Self(UringDriver::with_sizes(options, sizes).expect("this kernel has io_uring"))
     }
+}
+
+#[test]
+fn options_are_set() {
+    options_are_set_on_what_is_accepted::<UringDriver>();
 }
 
 mod tcp {
