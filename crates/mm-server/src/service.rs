@@ -231,7 +231,7 @@ pub struct Start {
     pub shard: usize,
     /// How many shards there are.
     pub shards: usize,
-    /// What an operator should know: why the shard's driver is not the server's.
+    /// Why the shard's driver is not the server's; the server's log says so already.
     pub notice: Option<String>,
     /// Makes connections of this shard run.
     pub ready: Ready,

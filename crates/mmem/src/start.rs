@@ -261,7 +261,7 @@ fn serve_once(
             beginning.notices.get_or_init(|| notices);
             Ok(Memcached::new(start, shared, store))
         };
-        server.try_serve_begun_by(make, |start, service| beginning.begin(start, service.store()))
+        server.try_serve_begun_by(make, |_start, service| beginning.begin(service.store()))
     } else {
         let open = || StoreHandles::open(&store_config, shards);
         let open_kept = |kept: &_| StoreHandles::open_kept(&store_config, shards, kept);
@@ -272,7 +272,7 @@ fn serve_once(
             let store = handles.take().ok_or_else(|| io::Error::other("more shards than were asked for"))?;
             Ok(Memcached::new(start, shared, store))
         };
-        server.try_serve_begun_by(make, |start, service| beginning.begin(start, service.store()))
+        server.try_serve_begun_by(make, |_start, service| beginning.begin(service.store()))
     };
     match served {
         Err(error) if !beginning.is_called_off.load(Ordering::Relaxed) => {
@@ -308,7 +308,7 @@ impl Beginning<'_> {
     ///
     /// # Errors
     /// The system's; then nobody is to be served.
-    fn begin<S: Sharing>(&self, start: &Start, store: &Store<S>) -> io::Result<()> {
+    fn begin<S: Sharing>(&self, store: &Store<S>) -> io::Result<()> {
         let process = &self.config.process;
         let predecessor = self.predecessor.lock().unwrap_or_else(PoisonError::into_inner).take();
         match self.pid_file.map(PidFile::write) {
@@ -319,9 +319,6 @@ impl Beginning<'_> {
             _ => {}
         }
         self.greeting.iter().for_each(|line| say(line));
-        if let Some(notice) = &start.notice {
-            self.say(&format!("shard {}: {notice}", start.shard));
-        }
         self.notices.get().into_iter().flatten().for_each(|notice| self.say(notice));
         if let Some(mut predecessor) = predecessor {
             if process.daemon && !process.dumps_core {

@@ -27,7 +27,7 @@ enum Inner {
 }
 
 /// Crates that only tests use: any crate may have them as dev-dependencies.
-const TEST_CRATES: &[&str] = &["arbitrary", "loom", "proptest", "stats_alloc"];
+const TEST_CRATES: &[&str] = &["arbitrary", "loom", "proptest", "seccompiler", "stats_alloc"];
 
 /// Every crate of the workspace, lowest first.
 pub(super) const LAYERS: &[Layer] = &[
@@ -88,7 +88,7 @@ pub(super) const LAYERS: &[Layer] = &[
         name: "mmem",
         folder: "crates/mmem",
         inner: Inner::Some(&["mainmemory", "mm-memcached"]),
-        outer: &["clap", "seccompiler", "serde", "toml", "tracing"],
+        outer: &["clap", "serde", "toml", "tracing"],
     },
     Layer {
         name: "mm-sim",

@@ -87,8 +87,10 @@ impl Plan {
                 Ok(driver) => self.run_on(driver, factory, first),
                 // The first ring could be made, or it was made by another user.
                 Err(error) => {
-                    let notice = Some(crate::choice::instead(&error));
-                    let plan = Self { driver: Chosen { kind: Kind::Epoll, notice }, ..self };
+                    let notice = crate::choice::instead(&error);
+                    self.config.log.write(&format!("shard {}: {notice}", self.shard));
+                    let driver = Chosen { kind: Kind::Epoll, notice: Some(notice) };
+                    let plan = Self { driver, ..self };
                     plan.run_on(EpollDriver::new(options)?, factory, first)
                 }
             },

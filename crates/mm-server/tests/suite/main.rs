@@ -19,6 +19,9 @@ mod panics;
 #[cfg(test)]
 mod peers;
 #[cfg(test)]
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod refused;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod running;
