@@ -242,6 +242,9 @@ impl Server {
     /// it, not again; everything else as `faults`). A handler that is to say more does so before it returns; a panic is
     /// counted as one of `panics`.
     ///
+    /// A connection stays on the shard whose handler serves it, which is the one that had the fewest when it came; only
+    /// those of [services](Self::serve_with) move when the load is uneven.
+    ///
     /// Tasks that a handler has [started](mm_runtime::task::spawn) do not end with it. When the server has stopped they
     /// are dropped where they wait. The shards have [met](mm_runtime::shards): [`Sharded`](mm_runtime::shards::Sharded)
     /// values and [`submit_to`](mm_runtime::shards::Shards::submit_to) work from the start.
