@@ -147,7 +147,7 @@ fn those_who_have_finished_and_do_not_read_cost_no_turns(config: Settings) {
     });
 }
 
-fn thousands_of_idle_connections_and_a_thousand_a_second(config: Settings) {
+fn hundreds_of_idle_connections_and_a_thousand_that_come_and_go(config: Settings) {
     each(&Config { connections_max: 20_000, ..config() }, |server| {
         // As many as a process may have descriptors for in most places, both ends being here.
         let idle: Vec<TcpStream> = (0..400).map(|_| server.connect()).collect();
@@ -211,6 +211,6 @@ on_each_driver! {
     those_who_never_read
     resets_and_half_closes_in_the_middle
     those_who_have_finished_and_do_not_read_cost_no_turns
-    thousands_of_idle_connections_and_a_thousand_a_second
+    hundreds_of_idle_connections_and_a_thousand_that_come_and_go
     a_stop_under_load_cuts_no_answer_short
 }
