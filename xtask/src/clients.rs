@@ -13,7 +13,7 @@ use crate::{memcached_tool, memslap, session};
 pub(crate) const COMMAND: Command = Command {
     name: "clients",
     arguments: "",
-    summary: "run the tests of client libraries and tools alone",
+    summary: "run the tests of client libraries and tools alone, with the driver of MMEM_DRIVER",
     run: run_alone,
 };
 

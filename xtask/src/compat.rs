@@ -1,22 +1,23 @@
 //! `cargo xtask compat`: memcached's own tests, unmodified, against mmem.
 //!
 //! The tests come from Debian's source package of memcached. They start `memcached-debug` in the folder above theirs,
-//! which here is mmem under that name.
+//! which here is mmem under that name, or a script that starts it with the driver asked for.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Program, Stdio};
 
 use crate::command::{Command, Failure, Outcome};
 use crate::process::{cargo, release, root, run as run_program, title};
+use crate::server::{self, Server};
 
 /// The command.
 pub(crate) const COMMAND: Command = Command {
     name: "compat",
     arguments: "[TEST...]",
-    summary: "run the tests of Debian's memcached source package against mmem",
+    summary: "run the tests of Debian's memcached source package against mmem, with the driver of MMEM_DRIVER",
     run,
 };
 
@@ -118,15 +119,39 @@ fn prepare() -> Result<PathBuf, Failure> {
     let source = fetch(&folder)?;
     let program = folder.join("memcached-debug");
     drop(fs::remove_file(&program));
-    symlink(release().join("mmem"), &program).map_err(|error| failed(&program, &error))?;
+    match server::driver() {
+        Some(driver) => {
+            // One that is not there, or stands back for another, would be tested in vain.
+            Server::start("compat", &[])?.stop()?;
+            driven(&program, &driver)?;
+        }
+        None => link(&release().join("mmem"), &program)?,
+    }
     for part in ["t", "doc"] {
-        let link = folder.join(part);
-        drop(fs::remove_file(&link));
-        symlink(source.join(part), &link).map_err(|error| failed(&link, &error))?;
+        link(&source.join(part), &folder.join(part))?;
     }
     let timed_run = source.join("timedrun.c");
     run_program(Program::new("cc").arg("-o").arg(folder.join("timedrun")).arg(timed_run))?;
     Ok(folder)
+}
+
+/// Makes a script that starts mmem, by the script's own name, with a driver.
+fn driven(script: &Path, driver: &str) -> Outcome {
+    let folder = script.with_file_name("driven");
+    fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
+    let program = folder.join("memcached-debug");
+    link(&release().join("mmem"), &program)?;
+    let text = format!("#!/bin/sh\nexec '{}' --driver '{driver}' \"$@\"\n", program.display());
+    let written = fs::write(script, text);
+    written
+        .and_then(|()| fs::set_permissions(script, fs::Permissions::from_mode(0o755)))
+        .map_err(|error| failed(script, &error))
+}
+
+/// Makes a symbolic link, in the place of what is there.
+fn link(target: &Path, path: &Path) -> Outcome {
+    drop(fs::remove_file(path));
+    symlink(target, path).map_err(|error| failed(path, &error))
 }
 
 /// The folder of the unpacked source package, fetched where it is not there yet.

@@ -7,6 +7,7 @@ use crate::checks::{Checks, count_tests};
 use crate::command::{Command, Failure, Outcome};
 use crate::locks;
 use crate::process::{cargo, printed, program, root};
+use crate::server::DRIVER;
 use crate::sim;
 use crate::targets;
 use crate::toolchain::{REMEDY, Toolchain};
@@ -135,10 +136,13 @@ fn simulation(checks: &mut Checks) {
 /// The whole program: other people's tests, and what becomes of a cache when its process ends.
 fn outside(checks: &mut Checks) {
     if works(&["apt-get", "--version"]) && works(&["prove", "--version"]) {
-        checks.program("memcached's own tests", &mut cargo(&["xtask", "compat"]));
+        let tests = || cargo(&["xtask", "compat"]);
+        checks.program("memcached's own tests", &mut tests());
+        checks.program("memcached's own tests on io_uring", tests().env(DRIVER, "uring"));
     } else {
         checks.skip("memcached's own tests", "apt-get install perl, on Debian");
     }
+    checks.program("client libraries on io_uring", cargo(&["xtask", "clients"]).env(DRIVER, "uring"));
     checks.program("restarts, kills and upgrades", &mut cargo(&["xtask", "restart"]));
 }
 

@@ -14,6 +14,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is looked whether it has.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// The environment variable that says which driver the servers of checks get; without it they choose themselves.
+pub(crate) const DRIVER: &str = "MMEM_DRIVER";
+
+/// The driver that was asked for.
+pub(crate) fn driver() -> Option<String> {
+    std::env::var(DRIVER).ok().filter(|driver| !driver.is_empty())
+}
+
 /// A running server; dropping it ends it at once.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -26,7 +34,8 @@ impl Server {
     /// Starts mmem with these arguments and waits until it listens. `name` tells servers of one run apart.
     ///
     /// # Errors
-    /// [`Failure::Failed`] if it is not built, ends, or does not listen in time.
+    /// [`Failure::Failed`] if it is not built, ends, or does not listen in time, or has another driver than [`DRIVER`]
+    /// says.
     pub(crate) fn start(name: &str, arguments: &[&str]) -> Result<Self, Failure> {
         let failed = |what: String| Failure::Failed(format!("{name}: {what}"));
         let folder = tools::folder();
@@ -35,7 +44,10 @@ impl Server {
         drop(fs::remove_file(&port_file));
         let binary = release().join("mmem");
         let mut mmem = Program::new(&binary);
-        mmem.args(["-p", "-1", "-u", "root"]).args(arguments).stdin(Stdio::null());
+        let driver = driver();
+        mmem.args(["-p", "-1", "-u", "root"]);
+        mmem.args(driver.iter().flat_map(|driver| ["--driver", driver]));
+        mmem.args(arguments).stdin(Stdio::null());
         mmem.env("MEMCACHED_PORT_FILENAME", &port_file);
         let child = mmem.spawn().map_err(|error| failed(format!("{}: {error}", binary.display())))?;
         let mut server = Self { child, port: 0, name: name.to_owned() };
@@ -49,6 +61,9 @@ impl Server {
             }
             thread::sleep(PAUSE);
             server.port = fs::read_to_string(&port_file).ok().and_then(|file| port_in(&file)).unwrap_or(0);
+        }
+        if driver.as_deref() == Some("uring") && !server.has_rings(1)? {
+            return Err(failed("io_uring cannot be used here".to_owned()));
         }
         Ok(server)
     }
