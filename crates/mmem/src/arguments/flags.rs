@@ -18,7 +18,8 @@ pub(super) struct Flag {
     pub(super) long: &'static str,
     /// What its value is called in the help; empty if it takes none.
     pub(super) value: &'static str,
-    /// What it is for, as a phrase.
+    /// What it is for, as a phrase. `{drivers}` stands for the names of those that there are here, the default behind
+    /// them.
     pub(super) help: &'static str,
     /// What it does.
     pub(super) meaning: Meaning,
@@ -241,7 +242,7 @@ const SERVICE: &[Flag] = &[
         short: None,
         long: "driver",
         value: "NAME",
-        help: "kernel interface: auto, epoll, uring, kqueue, poll (auto)",
+        help: "kernel interface: {drivers}",
         meaning: Set(|config, given| {
             given.text().clone_into(&mut config.service.driver);
             Ok(())

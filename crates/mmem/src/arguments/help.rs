@@ -1,5 +1,7 @@
 //! What `-h`, `-V` and `-i` print.
 
+use mainmemory::server::DriverChoice;
+
 use super::flags::{Flag, GROUPS};
 use super::suboptions::{self, SUBOPTIONS, Suboption};
 use crate::config::Name;
@@ -35,7 +37,7 @@ pub(super) fn help(name: Name) -> String {
     for group in GROUPS.iter().filter(|group| !group.title.is_empty()) {
         text.push_str(&format!("\n{}:\n", group.title));
         for flag in group.flags {
-            line(&mut text, &shown(flag), flag.help);
+            line(&mut text, &shown(flag), &flag.help.replace("{drivers}", &drivers()));
         }
     }
     text.push_str("\nOptions of -o:\n");
@@ -54,6 +56,11 @@ pub(super) fn help(name: Name) -> String {
     text.push_str("\nOptions of -o accepted for memcached's sake, without effect:\n");
     wrap(&mut text, &names.join(", "), 2);
     text
+}
+
+fn drivers() -> String {
+    let names: Vec<&str> = DriverChoice::HERE.iter().map(|(name, _)| *name).collect();
+    format!("{} ({})", names.join(", "), names[0])
 }
 
 fn shown(flag: &Flag) -> String {

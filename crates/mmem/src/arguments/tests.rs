@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
+use mainmemory::server::DriverChoice;
 use mm_memcached::Protocol;
 
 use super::flags::Meaning;
@@ -383,6 +384,19 @@ fn the_help_lists_every_flag_that_works() {
         let widest = text.lines().map(str::len).max();
         assert!(widest <= Some(100), "{widest:?}");
     }
+}
+
+#[test]
+fn the_help_lists_the_drivers_that_there_are() {
+    let text = printed("mmem -h");
+    let line = text.lines().find(|line| line.contains("--driver")).unwrap();
+    let (_, names) = line.split_once("interface: ").unwrap();
+    let names = names.strip_suffix(" (auto)").unwrap();
+    assert!(!names.contains("kqueue") || !cfg!(target_os = "linux"), "{names}");
+    for name in names.split(", ") {
+        DriverChoice::named(name).unwrap();
+    }
+    assert_eq!(names.split(", ").count(), DriverChoice::HERE.len());
 }
 
 #[test]
