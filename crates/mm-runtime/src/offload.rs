@@ -96,6 +96,8 @@ fn push(job: Job) -> Result<(), OffloadError> {
 
 /// A thread of the pool, which lives as long as the process.
 fn serve() {
+    // Work of all shards is done here, not only of the one that has started this thread.
+    crate::sys::affinity::free();
     let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         if let Some(job) = state.jobs.pop_front() {

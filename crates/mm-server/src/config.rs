@@ -53,7 +53,8 @@ pub struct Config {
     /// all.
     pub linger_ms: u64,
     /// Whether each shard stays on a processor of its own: the first on the first that the process may use,
-    /// and so on. Linux only. By default not.
+    /// and so on; helper threads and what [follows](crate::process::successor) run on any. Linux only: elsewhere the
+    /// start fails. By default not.
     pub pinned: bool,
     /// Options of accepted sockets.
     pub stream: StreamOptions,

@@ -221,6 +221,7 @@ fn reloader(log: Log, reloads: Vec<Reload>) -> Hook {
     Box::new(move |_server| {
         let (log, reloads) = (log.clone(), Arc::clone(&reloads));
         let reload = move || {
+            mm_runtime::sys::affinity::free();
             let mut reloads = reloads.lock().unwrap_or_else(PoisonError::into_inner);
             if let Err(error) = log.reopen() {
                 log.write(&format!("SIGHUP: {error}; the old one goes on"));

@@ -243,6 +243,8 @@ pub(crate) struct Service {
     pub(crate) driver: String,
     /// `--spin`: how long to look for requests before sleeping, in microseconds.
     pub(crate) spin_us: u32,
+    /// `--pin`: each shard stays on a processor of its own.
+    pub(crate) is_pinned: bool,
 }
 
 /// Which commands are answered.
@@ -342,6 +344,7 @@ impl Config {
                 protocol: Protocol::Auto,
                 driver: "auto".to_owned(),
                 spin_us: 0,
+                is_pinned: false,
             },
             commands: Commands {
                 shutdown: false,

@@ -459,6 +459,7 @@ fn server_config(config: &Config) -> Result<server::Config, Refusal> {
     Ok(server::Config {
         driver,
         spin_us: service.spin_us,
+        pinned: service.is_pinned,
         shards: server_shards(config),
         connections_max: usize::try_from(service.connections_max).unwrap_or(usize::MAX),
         refusal: service.refuses_when_full.then_some(REFUSAL),

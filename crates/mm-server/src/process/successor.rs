@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use mm_runtime::sys::affinity;
 use mm_runtime::sys::socket::{ListenAddress, Listener};
 use nix::unistd::dup2_stdin;
 use rustix::net::{
@@ -100,11 +101,13 @@ pub struct Successor {
 }
 
 impl Successor {
-    /// Starts the program and waits until it could serve.
+    /// Starts the program and waits until it could serve. This thread runs on one processor no longer, and the program
+    /// does not either, where a pinned shard has started it.
     ///
     /// # Errors
     /// It cannot be started, ends, or does not say so within the time.
     pub fn start(program: &Program, patience: Duration) -> io::Result<Self> {
+        affinity::free();
         let (channel, theirs) = UnixStream::pair()?;
         let mut command = Command::new(&program.path);
         command.arg0(&program.name).args(&program.arguments).env(MARK, "1");

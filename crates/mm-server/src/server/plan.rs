@@ -22,6 +22,7 @@ use mm_runtime::driver::uring::UringDriver;
 use mm_runtime::driver::{Driver, Kind};
 use mm_runtime::shard::Shard;
 use mm_runtime::shards::Place;
+use mm_runtime::sys::affinity;
 use mm_runtime::sys::socket::{ListenAddress, Listener};
 
 use crate::choice::Chosen;
@@ -76,9 +77,7 @@ impl Plan {
         first: Option<First<'_, S>>,
     ) -> io::Result<()> {
         let _stop = StopOthers { control: Arc::clone(&self.control), shard: self.shard };
-        if self.config.pinned {
-            mm_runtime::sys::affinity::pin(self.shard)?;
-        }
+        let _pin = self.config.pinned.then(|| affinity::pin(self.shard)).transpose()?;
         let options = self.config.stream;
         match self.driver.kind {
             Kind::Poll => self.run_on(PollDriver::new(options)?, factory, first),

@@ -258,6 +258,16 @@ const SERVICE: &[Flag] = &[
             Ok(())
         }),
     },
+    Flag {
+        short: None,
+        long: "pin",
+        value: "",
+        help: "keep each thread that serves on a processor of its own (Linux)",
+        meaning: Set(|config, _| {
+            config.service.is_pinned = true;
+            Ok(())
+        }),
+    },
     flag('o', "extended", "LIST", "further options, between commas; see below", Set(suboptions::set_all)),
 ];
 

@@ -125,6 +125,7 @@ fn each_flag_sets_its_own_field() {
         config.process.dumps_core = true;
     });
     means("mmem --spin 50", |config| config.service.spin_us = 50);
+    means("mmem --pin", |config| config.service.is_pinned = true);
     means("mmem -s /run/a.sock -a 770", |config| {
         config.listening.unix_socket = Some(PathBuf::from("/run/a.sock"));
         config.listening.unix_mode = 0o770;

@@ -1,9 +1,10 @@
 //! Several threads over one store: what clients of one do, clients of all see; what each counts is told as a sum.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
-use crate::world::{Client, Server, eventually};
+use crate::world::{Client, Server, eventually, processors_in, processors_of_shards};
 
 const CLIENTS: usize = 6;
 
@@ -129,6 +130,24 @@ fn an_only_shard_shares_its_descriptors_with_no_other_thread() {
         counts.iter().all(|&count| count <= 3).then_some(counts)
     });
     assert!(!counts.is_empty(), "there are helpers to look at");
+}
+
+#[test]
+fn threads_that_serve_stay_on_a_processor_each_when_asked_to() {
+    let all = processors_in(Path::new("/proc/self/status")).unwrap();
+    let started = |options: &str| {
+        let server = Server::start("pinned", &format!("mmem -p -1 -t 2 {options}"));
+        assert_eq!(Client::connect(&server).ask("version\n"), "VERSION 1.6.45\n");
+        processors_of_shards(server.child.id())
+    };
+    assert_eq!(started("--driver epoll"), [all.as_str(); 2]);
+    let pinned = started("--pin");
+    let (first, has_more) =
+        all.split_once([',', '-']).map_or((all.as_str(), false), |(first, _)| (first, true));
+    assert_eq!(pinned.len(), 2);
+    assert_eq!(pinned[0], first);
+    assert!(pinned[1].parse::<u32>().is_ok(), "{pinned:?}");
+    assert_eq!(pinned[0] != pinned[1], has_more, "{pinned:?}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::world::{
     Client, DRIVERS, Server, by_nobody_else, drain, eventually, file, has_mapped, is_root, port_in,
-    send_signal, stalling, terminate,
+    processors_of_shards, send_signal, stalling, terminate,
 };
 
 /// A copy of the program, which a test may replace by something else.
@@ -170,6 +170,18 @@ fn a_new_process_goes_on_with_a_memory_file() {
     let memory = file("upgrade-memory");
     goes_on_after("upgrade-file", &format!("-e {}", memory.display()));
     drop(fs::remove_file(&memory));
+}
+
+#[test]
+fn the_threads_of_a_new_process_are_pinned_as_those_of_the_old_one() {
+    let installed = Installed::new("upgrade-pinned");
+    let (mut child, server) = installed.start("upgrade-pinned", "-t 2 --pin");
+    assert_eq!(Client::connect(&server).ask("version\n"), "VERSION 1.6.45\n");
+    let before = processors_of_shards(installed.pid());
+    assert_eq!(before.len(), 2);
+    upgrade(&installed, &mut child);
+    assert_eq!(Client::connect(&server).ask("version\n"), "VERSION 1.6.45\n");
+    assert_eq!(processors_of_shards(installed.pid()), before);
 }
 
 #[test]

@@ -98,6 +98,31 @@ pub(crate) fn status_of(pid: u32, name: &str) -> Option<String> {
         .map(|text| text.trim().to_owned())
 }
 
+/// Which processors the thread of a status file may use, as the kernel lists them.
+pub(crate) fn processors_in(status: &Path) -> Option<String> {
+    let status = fs::read_to_string(status).ok()?;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    Some(list.trim().to_owned())
+}
+
+/// The same of each thread of a process that serves, in their order.
+pub(crate) fn processors_of_shards(pid: u32) -> Vec<String> {
+    let of = |shard: u32| {
+        let mut threads =
+            fs::read_dir(format!("/proc/{pid}/task")).ok()?.map(|thread| thread.unwrap().path());
+        let is_it = |thread: &PathBuf| {
+            let name = fs::read_to_string(thread.join("comm")).unwrap_or_default();
+            if shard == 0 {
+                thread.ends_with(pid.to_string())
+            } else {
+                name.trim() == format!("shard-{shard}")
+            }
+        };
+        processors_in(&threads.find(is_it)?.join("status"))
+    };
+    (0..).map_while(of).collect()
+}
+
 /// Asks a process to end.
 pub(crate) fn terminate(pid: u32) {
     send_signal(pid, "-TERM");
