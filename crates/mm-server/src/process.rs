@@ -16,6 +16,7 @@ use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::{Gid, Uid, User, geteuid, setgid, setuid};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub mod background;
@@ -121,15 +122,27 @@ const UNLIMITED: Rlimit = Rlimit { current: None, maximum: None };
 /// The system's; [`InvalidData`](io::ErrorKind::InvalidData) where it is no regular file, is longer than `bytes_max`,
 /// or is no text.
 pub fn read_regular(path: &Path, bytes_max: usize) -> io::Result<String> {
-    use rustix::fs::{Mode, OFlags, open};
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = File::from(open(path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
+    let file = open_regular(path, OFlags::RDONLY)?;
     let mut text = String::new();
     file.take(bytes_max as u64 + 1).read_to_string(&mut text)?;
     if text.len() > bytes_max { Err(io::ErrorKind::InvalidData.into()) } else { Ok(text) }
+}
+
+/// Opens a file that there is, to write over it in its place. It follows no symbolic link, waits for nobody at the
+/// other end of a pipe, and takes no file that has other names: in a folder that belongs to somebody else, these may
+/// be there to have another file overwritten.
+///
+/// # Errors
+/// The system's; [`InvalidData`](io::ErrorKind::InvalidData) where it is no regular file or has several names.
+pub fn overwrite_regular(path: &Path) -> io::Result<File> {
+    let file = open_regular(path, OFlags::WRONLY)?;
+    if file.metadata()?.nlink() > 1 { Err(io::ErrorKind::InvalidData.into()) } else { Ok(file) }
+}
+
+fn open_regular(path: &Path, access: OFlags) -> io::Result<File> {
+    let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
 /// Lets the process have `wanted` files and sockets open, or as many as it may, if that is `least` at least. Returns

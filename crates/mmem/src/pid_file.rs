@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use mainmemory::server::process::{Account, read_regular};
+use mainmemory::server::process::{Account, overwrite_regular, read_regular};
 
 use crate::refusal::{Refusal, exit};
 
@@ -48,11 +48,11 @@ impl PidFile {
 impl Drop for PidFile {
     fn drop(&mut self) {
         // It may be that of another process: one that goes on in this one's place, or that was there before.
-        if fs::read_to_string(&self.path).is_ok_and(|id| id == own_id())
+        if read_regular(&self.path, ID_BYTES_MAX).is_ok_and(|id| id == own_id())
             && fs::remove_file(&self.path).is_err()
         {
             // The folder is closed to the user that the server has become: at least the id goes.
-            drop(fs::write(&self.path, ""));
+            drop(overwrite_regular(&self.path).and_then(|file| file.set_len(0)));
         }
     }
 }
@@ -88,7 +88,8 @@ pub(crate) fn write_whole(path: &Path, text: &str, owner: Option<&Account>) -> i
     });
     match written {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            let mut file = OpenOptions::new().write(true).open(path).map_err(|_closed_too| error)?;
+            // The folder may be that of another user, who must not choose what file this is.
+            let mut file = overwrite_regular(path).map_err(|_closed_too| error)?;
             file.write_all(text.as_bytes())?;
             file.set_len(text.len() as u64)
         }
@@ -112,7 +113,7 @@ fn can_write_whole(path: &Path) -> io::Result<()> {
     match create(&beside) {
         Ok(_) => fs::remove_file(&beside),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            OpenOptions::new().write(true).open(path).map(drop).map_err(|_closed_too| error)
+            overwrite_regular(path).map(drop).map_err(|_closed_too| error)
         }
         Err(error) => Err(error),
     }

@@ -239,6 +239,34 @@ fn a_pid_file_may_lie_where_only_the_user_to_become_may_write() {
 }
 
 #[test]
+fn a_pid_file_in_a_folder_of_another_user_leads_to_no_other_file() {
+    if !is_root() {
+        return;
+    }
+    let (folder, victim) = (file("pids-led-away"), file("overwritten"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(&victim, "a file of root's").unwrap();
+    let (link, name) = (folder.join("link.pid"), folder.join("name.pid"));
+    std::os::unix::fs::symlink(&victim, &link).unwrap();
+    fs::hard_link(&victim, &name).unwrap();
+    assert!(Command::new("chown").arg("nobody").arg(&folder).status().unwrap().success());
+    for (pids, account) in [(&link, "root"), (&link, "nobody"), (&name, "root"), (&name, "nobody")] {
+        let line = format!("-p -1 -u {account} -P {} -s /nonexistent/mmem.sock", pids.display());
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set", "-all,+setuid,+setgid,+sys_resource", env!("CARGO_BIN_EXE_mmem")]);
+        let output = command.args(line.split(' ')).env("MEMCACHED_PORT_FILENAME", pids).output().unwrap();
+        assert_eq!(output.status.code(), Some(71), "{output:?}");
+        assert_eq!(
+            fs::read_to_string(&victim).unwrap(),
+            "a file of root's",
+            "{} as {account}",
+            pids.display()
+        );
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn the_listeners_are_told_as_they_are() {
     let mut server = Server::start("listeners", "mmem -p -1 -U -1");
     let has_ipv6 = server.next_line().contains("[::1]");
