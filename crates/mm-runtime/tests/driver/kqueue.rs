@@ -68,7 +68,10 @@ type Driver<const USER: bool> = ReadinessDriver<System<Modelled<USER>>>;
 
 mod tcp {
     crate::driver_suite!(super::Tcp<super::Driver<true>>);
-    crate::driver_suite! { super::Tcp<super::Driver<true>>: a_released_stream_goes_on_elsewhere }
+    crate::driver_suite! { super::Tcp<super::Driver<true>>:
+        a_released_stream_goes_on_elsewhere
+        a_stream_whose_peer_has_finished_and_is_behind_goes_on_elsewhere
+    }
 }
 
 mod unix {
@@ -91,5 +94,8 @@ fn unix_datagrams_keep_their_promises() {
 
 mod tcp_without_user_events {
     crate::driver_suite!(super::Tcp<super::Driver<false>>);
-    crate::driver_suite! { super::Tcp<super::Driver<false>>: a_released_stream_goes_on_elsewhere }
+    crate::driver_suite! { super::Tcp<super::Driver<false>>:
+        a_released_stream_goes_on_elsewhere
+        a_stream_whose_peer_has_finished_and_is_behind_goes_on_elsewhere
+    }
 }

@@ -91,6 +91,7 @@ mod epoll_tcp {
         looking_before_sleeping_misses_nothing
         looking_before_sleeping_ends_in_time
         a_released_stream_goes_on_elsewhere
+        a_stream_whose_peer_has_finished_and_is_behind_goes_on_elsewhere
     }
 }
 
@@ -99,6 +100,7 @@ mod poll_tcp {
     crate::driver_suite! { super::Tcp<super::PollDriver>:
         urgent_bytes_keep_nothing_back
         a_released_stream_goes_on_elsewhere
+        a_stream_whose_peer_has_finished_and_is_behind_goes_on_elsewhere
     }
 }
 

@@ -76,7 +76,10 @@ impl World for Sim {
 
 mod kind {
     crate::driver_suite!(super::Sim);
-    crate::driver_suite! { super::Sim: a_released_stream_goes_on_elsewhere }
+    crate::driver_suite! { super::Sim:
+        a_released_stream_goes_on_elsewhere
+        a_stream_whose_peer_has_finished_and_is_behind_goes_on_elsewhere
+    }
 }
 
 /// The same, with delays, short receives and sends, and events without cause.

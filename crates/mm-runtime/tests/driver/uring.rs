@@ -41,16 +41,23 @@ mod tcp {
         looking_before_sleeping_misses_nothing
         looking_before_sleeping_ends_in_time
         a_released_stream_goes_on_elsewhere
+        a_stream_whose_peer_has_finished_and_is_behind_goes_on_elsewhere
     }
 }
 
 mod unix {
     crate::unix_driver_suite!(super::Unix<super::UringDriver>);
+    crate::driver_suite! { super::Unix<super::UringDriver>:
+        a_stream_whose_peer_has_finished_and_is_behind_goes_on_elsewhere
+    }
 }
 
 mod tiny_tcp {
     crate::driver_suite!(super::Tcp<super::Tiny>);
-    crate::driver_suite! { super::Tcp<super::Tiny>: a_released_stream_goes_on_elsewhere }
+    crate::driver_suite! { super::Tcp<super::Tiny>:
+        a_released_stream_goes_on_elsewhere
+        a_stream_whose_peer_has_finished_and_is_behind_goes_on_elsewhere
+    }
 }
 
 mod tiny_unix {

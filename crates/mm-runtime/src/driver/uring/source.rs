@@ -58,14 +58,10 @@ impl Source {
     }
 
     /// Whether it is a stream of which nothing is on its way in either direction but what it may receive. Its owner may
-    /// wait for room.
+    /// wait for room. That the peer has finished sending, the socket tells whoever asks next.
     pub(super) fn is_at_rest(&self) -> bool {
-        let busy = Marks::LISTENER
-            | Marks::DATAGRAMS
-            | Marks::ENDED
-            | Marks::FINISHING
-            | Marks::AWAITS_ROUND
-            | Marks::CONNECTING;
+        let busy =
+            Marks::LISTENER | Marks::DATAGRAMS | Marks::FINISHING | Marks::AWAITS_ROUND | Marks::CONNECTING;
         !self.marks.has(busy) && self.input.is_empty() && self.failure.is_none() && !self.has_rest()
     }
 

@@ -4,7 +4,7 @@ use mm_base::buffer::limits::LARGE_BYTES;
 use mm_base::buffer::{Output, Pinned};
 use mm_runtime::driver::{Driver, Sent};
 
-use super::{World, output, pair, pattern, read, receive_all, wait, wait_readable};
+use super::{STREAM, World, output, owner, pair, pattern, read, receive_all, wait, wait_readable};
 
 pub(crate) fn a_peer_that_does_not_read_blocks_and_resumes<W: World>() {
     let mut world = W::new(true);
@@ -107,4 +107,38 @@ pub(crate) fn a_peer_that_has_finished_and_does_not_read_costs_no_turns<W: World
         }
         assert!(received == sent);
     }
+}
+
+/// As an upgrade has it: the next driver sends what is left, and hears of the end. For drivers that release streams.
+pub(crate) fn a_stream_whose_peer_has_finished_and_is_behind_goes_on_elsewhere<W: World>() {
+    const TRIES_MAX: u32 = 100;
+    let mut world = W::new(true);
+    let (stream, mut peer) = pair(&mut world);
+    let sent = pattern(4 << 20);
+    let mut answer = output(&sent);
+    assert_eq!(world.driver().send(stream, &mut answer).unwrap(), Sent::Blocked);
+    world.finish(&mut peer);
+    while !receive_all(&mut world, stream).1 {
+        wait_readable(&mut world, stream);
+    }
+    let released = (0..TRIES_MAX).find_map(|_| {
+        world.driver().poll(Some(1), &mut Vec::new()).unwrap();
+        world.driver().release(stream)
+    });
+    let (socket, _) = released.expect("it is never let go");
+    let stream = world.driver().add_stream(socket, owner(STREAM)).unwrap();
+    while !receive_all(&mut world, stream).1 {
+        wait_readable(&mut world, stream);
+    }
+    let mut received = Vec::new();
+    while world.driver().send(stream, &mut answer).unwrap() == Sent::Blocked {
+        while received.len() + answer.len() < sent.len() {
+            received.extend(world.read(&mut peer, 1 << 20));
+        }
+        wait(&mut world, |event| event.source == stream && event.writable);
+    }
+    while received.len() < sent.len() {
+        received.extend(read(&mut world, &mut peer, 1 << 20));
+    }
+    assert!(received == sent);
 }

@@ -8,7 +8,8 @@
 //! - Input of a wait that ended, or of a receive that was cancelled, is not lost:
 //!   `a_wait_that_ends_early_loses_no_input`, `a_large_upload_goes_past_the_buffers_in_order`,
 //!   `a_receive_by_call_does_not_overtake_the_ring`, `what_follows_a_large_upload_is_told_of_each_time`, the suite's
-//!   `a_released_stream_goes_on_elsewhere`, `a_stream_in_lock_step_is_released`,
+//!   `a_released_stream_goes_on_elsewhere`, `a_stream_whose_peer_has_finished_and_is_behind_goes_on_elsewhere`,
+//!   `a_stream_in_lock_step_is_released`,
 //!   `a_stream_that_is_reset_while_it_leaves_tells_of_that`.
 //! - The end drains what is in flight before memory goes:
 //!   `a_driver_that_is_dropped_in_the_middle_of_everything_leaves_nothing`.
