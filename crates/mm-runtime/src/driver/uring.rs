@@ -471,6 +471,7 @@ impl Driver for UringDriver {
 
 impl Drop for UringDriver {
     fn drop(&mut self) {
+        self.end_round();
         self.cut_unsent();
     }
 }

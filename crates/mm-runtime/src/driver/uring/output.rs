@@ -16,7 +16,8 @@ use super::complete::{BOTH, WRITABLE};
 use super::source::{Marks, Source};
 use crate::driver::{Event, Sent, SourceId, Unsent};
 use crate::limits::{COPY_BYTES_MAX, EVENTS_MAX, GATHER_MAX};
-use crate::sys::uring::{Completion, Operation, Tag, Taken};
+use crate::sys::socket::drop_output;
+use crate::sys::uring::{Completion, Operation, Tag, Taken, Wait};
 
 /// The sends between two waits.
 #[derive(Debug)]
@@ -82,6 +83,10 @@ impl Round {
 
 /// The most pieces of which copies are taken.
 const PIECES_MAX: usize = 4;
+
+/// How often the kernel is entered for the last round. Each enter makes room for the completions that the next one may
+/// need: few are many.
+const LAST_ENTERS_MAX: u32 = 100;
 
 const FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
@@ -225,6 +230,24 @@ impl UringDriver {
             round.due.append(&mut round.waiting);
         }
         round.sends.clear();
+    }
+
+    /// Has the kernel do what the round asks for, as the last thing before the driver goes: what it has no room for is
+    /// known then. Of what cannot be known, the peers see a reset.
+    pub(super) fn end_round(&mut self) {
+        let mut events = Vec::new();
+        for _ in 0..LAST_ENTERS_MAX {
+            if !self.round.has_sends() || self.ring.enter(Wait::No).is_err() {
+                break;
+            }
+            self.complete(&mut events);
+            events.clear();
+            self.settle();
+        }
+        for send in &self.round.sends {
+            self.sources.get(send.stream).into_iter().for_each(|source| drop_output(&source.socket));
+        }
+        self.round.closing.iter().for_each(|(_, socket)| drop_output(socket));
     }
 
     /// Tells those who have waited for the end of a round, as far as there is room for events.

@@ -1,14 +1,16 @@
 //! The end of a driver, and of what it has not yet given away.
 
 use std::io::{ErrorKind, Read};
-use std::time::Duration;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use mm_runtime::driver::uring::SIZES;
 use mm_runtime::driver::{Address, Driver, Sent, SourceId};
 use mm_runtime::limits::COPY_BYTES_MAX;
 use mm_runtime::sys::socket::StreamOptions;
+use rustix::net::{SendFlags, send};
 
-use super::rules::{PATIENCE_MS, Place, pattern};
+use super::rules::{OWNER, PATIENCE_MS, Place, pattern};
 
 /// Sends until the kernel has no room, and gets none from what is on its way, so that what was taken last is a rest.
 /// How much was taken.
@@ -38,6 +40,53 @@ fn a_rest_that_goes_with_the_driver_does_not_look_like_the_end() {
         let end = peer.read_to_end(&mut Vec::new());
         assert_eq!(end.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
     }
+}
+
+#[test]
+fn an_answer_that_comes_out_short_as_the_driver_goes_does_not_look_whole() {
+    const TRIES_MAX: usize = 20;
+    for is_closed in [false, true] {
+        assert!(
+            (0..TRIES_MAX).any(|_| ends_cut(is_closed)),
+            "closed: {is_closed}; there has always been room"
+        );
+    }
+}
+
+/// Whether an answer that a driver takes as its last is cut; else it must be whole.
+fn ends_cut(is_closed: bool) -> bool {
+    let options = StreamOptions { send_buffer_bytes: Some(4096), ..StreamOptions::default() };
+    let mut place = Place::new(SIZES, options);
+    let mut peer = place.connect();
+    let socket = place.accept();
+    let filling = socket.try_clone().unwrap();
+    let stream = place.driver.add_stream(socket, OWNER).unwrap();
+    assert_eq!(place.send(stream, &pattern(COPY_BYTES_MAX)).0, Sent::All);
+    // Behind the driver's back, before it hands the answer over.
+    let before = fill(&filling);
+    drop(filling);
+    if is_closed {
+        place.driver.close(stream);
+    }
+    drop(place);
+    let end = peer.read_to_end(&mut Vec::new());
+    match &end {
+        Ok(received) => assert_eq!(*received, before + COPY_BYTES_MAX, "closed: {is_closed}"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
+    end.is_err()
+}
+
+/// Sends until the kernel has had no room for a while. Returns how much it took.
+fn fill(socket: &OwnedFd) -> usize {
+    let (flags, bytes) = (SendFlags::NOSIGNAL | SendFlags::DONTWAIT, pattern(COPY_BYTES_MAX));
+    let (mut taken, mut since) = (0, Instant::now());
+    while since.elapsed() < Duration::from_millis(20) {
+        if let Ok(sent) = send(socket, &bytes, flags) {
+            (taken, since) = (taken + sent, Instant::now());
+        }
+    }
+    taken
 }
 
 #[test]

@@ -23,8 +23,9 @@
 //!   `tiny_tcp`.
 //! - A close follows what was taken to be sent, and nothing is received after it:
 //!   `what_was_taken_is_sent_before_a_close_even_if_the_peer_is_slow`, `the_end_of_output_follows_what_was_taken`,
-//!   `what_was_taken_is_sent_before_the_driver_ends`, `a_second_send_before_the_wait_waits_for_it`, and
-//!   beside the driver `a_finished_stream_with_a_rest_lets_the_driver_sleep`.
+//!   `what_was_taken_is_sent_before_the_driver_ends`, `a_second_send_before_the_wait_waits_for_it`,
+//!   `an_answer_that_comes_out_short_as_the_driver_goes_does_not_look_whole`, and beside the driver
+//!   `a_finished_stream_with_a_rest_lets_the_driver_sleep`.
 //! - What is refused at any step is named, and epoll serves: `a_ring_that_the_kernel_refuses_names_the_step`,
 //!   `a_probe_leaves_the_thread_that_asks_alone`, and the program's tests under a filter of system calls.
 
@@ -44,7 +45,7 @@ use mm_runtime::limits::{BULK_BYTES, COPY_BYTES_MAX, EVENTS_MAX, RECEIVE_BYTES_M
 use mm_runtime::sys::socket::{ListenAddress, Listener, StreamOptions};
 
 pub(super) const PATIENCE_MS: u64 = 20_000;
-const OWNER: Owner = Owner::Work(Key::reserved(1));
+pub(super) const OWNER: Owner = Owner::Work(Key::reserved(1));
 
 /// A driver and a listener of it.
 pub(super) struct Place {
