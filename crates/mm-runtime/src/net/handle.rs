@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::share::{is_spent, spend};
-use super::write::{NotTaken, broken};
+use super::write::{NotTaken, broken, cut};
 use super::{Direction, Net};
 use crate::driver::{Address, SourceId};
 use crate::task::{Interrupted, take_interrupt};
@@ -95,13 +95,17 @@ impl Handle {
         }
     }
 
-    /// Tells the peer that nothing more will be written.
+    /// Tells the peer that nothing more will be written, unless it would take that for the end of an answer which is
+    /// not whole: no reset takes it back.
     pub(super) fn shutdown(&self) -> io::Result<()> {
         if self.has(ENDED) {
             return Err(ended());
         }
         if self.has(BROKEN) {
             return Err(broken());
+        }
+        if self.has(CUT) {
+            return Err(cut());
         }
         self.net.driver.shutdown_output(self.source)
     }

@@ -390,7 +390,9 @@ impl WriteHalf {
     /// Tells the peer that nothing more will be written; reading goes on.
     ///
     /// # Errors
-    /// The connection is broken, or the half is, by a write given up in its middle.
+    /// The connection is broken, or the half is, by a write given up in its middle; or the last write has failed in its
+    /// middle ([`BrokenPipe`](io::ErrorKind::BrokenPipe)): the peer would take the end for that of a whole answer. When
+    /// another write has sent the rest, it can be told.
     pub fn shutdown(&mut self) -> io::Result<()> {
         self.handle.shutdown()
     }

@@ -126,6 +126,12 @@ pub(super) fn broken() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "an earlier write was given up in its middle")
 }
 
+/// Why the end of output cannot be told.
+#[cold]
+pub(super) fn cut() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the last write has failed in its middle")
+}
+
 #[inline]
 pub(super) fn send(handle: &Handle, bytes: &mut impl Bytes) -> io::Result<Tried<()>> {
     let before = bytes.left();

@@ -19,15 +19,26 @@ enum Way {
     TimedOutTwice,
     /// And then nothing is written, with success.
     TimedOutThenEmpty,
+    /// And an end of output is asked for.
+    TimedOutAndShutDown,
     Queued,
 }
+
+const WAYS: [Way; 6] = [
+    Way::GivenUp,
+    Way::TimedOut,
+    Way::TimedOutTwice,
+    Way::TimedOutThenEmpty,
+    Way::TimedOutAndShutDown,
+    Way::Queued,
+];
 
 /// Writes as much as the peer takes, which is not all, and ends.
 async fn write_in_part(mut stream: Stream, way: Way) {
     let long = vec![7; LONG];
     match way {
         Way::GivenUp => assert!(timeout(20, stream.write_all(&long)).await.is_err()),
-        Way::TimedOut | Way::TimedOutTwice | Way::TimedOutThenEmpty => {
+        Way::TimedOut | Way::TimedOutTwice | Way::TimedOutThenEmpty | Way::TimedOutAndShutDown => {
             stream.set_write_timeout_ms(Some(20));
             let mut left = stream.write_all(&long).await.unwrap_err().left;
             let mut done = usize::from(way == Way::TimedOutTwice);
@@ -37,6 +48,9 @@ async fn write_in_part(mut stream: Stream, way: Way) {
             }
             if way == Way::TimedOutThenEmpty {
                 stream.write_all(b"").await.unwrap();
+            }
+            if way == Way::TimedOutAndShutDown {
+                assert_eq!(stream.shutdown().unwrap_err().kind(), ErrorKind::BrokenPipe);
             }
         }
         Way::Queued => {
@@ -51,7 +65,7 @@ async fn write_in_part(mut stream: Stream, way: Way) {
 #[test]
 fn a_write_in_part_ends_with_a_reset() {
     test(|| async {
-        for way in [Way::GivenUp, Way::TimedOut, Way::TimedOutTwice, Way::TimedOutThenEmpty, Way::Queued] {
+        for way in WAYS {
             let listener = TcpListener::bind("127.0.0.1:0")?;
             let stream = Stream::connect(listener.local_addr()?).await?;
             let (mut peer, _) = listener.accept()?;
