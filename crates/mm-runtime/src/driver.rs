@@ -255,7 +255,7 @@ pub trait Driver {
     }
 
     /// Closes a stream with a reset, at the latest with the next [`poll`](Driver::poll), and drops what the peer has
-    /// not yet been sent.
+    /// not yet been sent. Unix sockets have no resets: there the peer sees an end.
     fn reset(&mut self, stream: SourceId);
 
     /// Takes over a bound socket for datagrams. Its events are [`Event::readable`] ones.

@@ -187,6 +187,9 @@ impl Stream {
     /// Closes the stream at once, with a reset: what has not been sent is dropped. So the peer does not take the end
     /// for that of an answer which is not whole. Dropped after a write that was given up, or failed, in its middle, a
     /// stream is closed like this, too.
+    ///
+    /// Unix sockets have no resets: there the peer sees an end, unless something it has sent was not read. A protocol
+    /// that is to be safe on them says how long its answers are, or how they end.
     pub fn reset(self) {
         self.handle.set(BROKEN);
     }
