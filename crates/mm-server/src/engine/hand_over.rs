@@ -22,7 +22,8 @@ impl<S: Service, D: Driver> Engine<S, D> {
         for place in 0..self.connections.places() {
             let Some(key) = self.connections.key_at(place) else { continue };
             if !self.send_off(driver, key) && is_overdue {
-                self.stats().drain_timeouts.add(1);
+                let has_finished = self.connections.get(key).is_some_and(|it| it.marks.has(Marks::LINGERS));
+                self.stats().drain_timeouts.add(u64::from(!has_finished));
                 self.cut(driver, key);
             }
         }

@@ -19,6 +19,7 @@ use crate::running::{PATIENCE, Running, Settings, expect, on_each_driver, rest};
 on_each_driver! {
     a_hand_over_that_becomes_a_stop_finishes_what_has_begun
     a_stream_that_the_service_resets_at_its_end_is_reset
+    who_only_lingers_at_the_deadline_is_not_late
 }
 
 fn one_shard(settings: Settings) -> Config {
@@ -117,4 +118,16 @@ fn a_stream_that_the_service_resets_at_its_end_is_reset(settings: Settings) {
     is_held.recv().unwrap();
     server.stop(Stop::AtOnce);
     assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+fn who_only_lingers_at_the_deadline_is_not_late(settings: Settings) {
+    for how in [Stop::Gracefully, Stop::HandOver] {
+        let times = Config { linger_ms: 60_000, hand_over_ms: 0, drain_ms: 0, ..settings() };
+        let server = Running::start(times);
+        let mut client = server.connect();
+        client.write_all(b"quit\nmore").unwrap();
+        server.wait_for(|stats| stats.lingered.get(), 1);
+        assert_eq!(server.stop(how).drain_timeouts, 0, "{how:?}");
+        assert_eq!(rest(&mut client), b"");
+    }
 }
