@@ -1,5 +1,5 @@
 //! What well-behaved connections feel while others misbehave: half requests, one byte a second, no reading, resets,
-//! thousands of connections, values of a gigabyte.
+//! thousands of connections, more of them than there are descriptors, values of a gigabyte.
 //!
 //! Gets arrive at a fixed rate, first alone (*quiet*), then beside the neighbour at another server on the same core
 //! (*control*: what two cores make of so many programs), then beside it at the same server. Load and neighbour share a
@@ -40,6 +40,9 @@ const ABOVE_LIMIT_MIB: f64 = 8.0 + 64.0 / 1024.0;
 /// Statistics that the well-behaved change, too.
 const ORDINARY: &[&str] = &["bytes_read", "bytes_written", "runs", "turns", "connections_total"];
 
+/// Why a neighbour is not measured.
+const NOT_ON_RINGS: &str = "not on io_uring, whose accept keeps the limit that it began with";
+
 /// What to measure.
 #[derive(Args, Debug)]
 pub(crate) struct NeighboursArguments {
@@ -72,6 +75,9 @@ pub(crate) fn run(arguments: &NeighboursArguments) -> Result<ExitCode, String> {
         let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
         return Err(format!("no neighbour has a name with '{only}'; there are {}", names.join(", ")));
     }
+    if !kinds.iter().any(|kind| kind.can_be_on(&arguments.driver)) {
+        return Err(format!("nothing to measure: {only} is {NOT_ON_RINGS}"));
+    }
     if arguments.rounds == 0 {
         return Err("--rounds 0 would measure nothing; give 1 or more".to_owned());
     }
@@ -83,11 +89,15 @@ pub(crate) fn run(arguments: &NeighboursArguments) -> Result<ExitCode, String> {
         out,
         "gets at a quarter of what the server can, in us: medians of {} rounds of p90 and p99, and the least p99 of \
          all rounds, which other programs of the machine have disturbed least; the load has {priority}\n\
-         {:<16}{:>21}{:>21}{:>21}{:>21}{:>21}  what the server counted",
+         {:<22}{:>21}{:>21}{:>21}{:>21}{:>21}  what the server counted",
         arguments.rounds, "neighbour", "quiet", "control", "beside", "control x quiet", "beside x quiet"
     )
     .map_err(failed)?;
     for kind in kinds {
+        if !kind.can_be_on(&arguments.driver) {
+            writeln!(out, "{:<22}{NOT_ON_RINGS}", kind.name).map_err(failed)?;
+            continue;
+        }
         let line = measure(kind, arguments, &server)?;
         tell("");
         writeln!(out, "{line}").map_err(failed)?;
@@ -116,6 +126,10 @@ fn measure(kind: &Kind, arguments: &NeighboursArguments, program: &Path) -> Resu
         done += actor.end()?;
     }
     let mut noticed = tested.noticed()?;
+    if kind.descriptors_left.is_some() && !noticed.iter().any(|counted| counted.starts_with("accept_pauses "))
+    {
+        return Err(format!("{}: the server has had descriptors enough", kind.name));
+    }
     let peak_mib = tested.server.peak_bytes()? as f64 / f64::from(1 << 20);
     noticed.push(format!("{peak_mib:.0} MiB at most"));
     let [quiet, control, beside] = [quiet, control, beside].map(Latencies::figures);
@@ -123,7 +137,7 @@ fn measure(kind: &Kind, arguments: &NeighboursArguments, program: &Path) -> Resu
         return Err(format!("{}: {peak_mib:.1} MiB resident at -m {LIMIT_MIB}", kind.name));
     }
     Ok(format!(
-        "{:<16}{}{}{}{}{}  {done} {}; {}",
+        "{:<22}{}{}{}{}{}  {done} {}; {}",
         kind.name,
         show(quiet, 0),
         show(control, 0),
@@ -152,6 +166,10 @@ impl Tested {
         }
         let load = loaded(&server)?;
         let before = Client::connect(server.port)?.stats()?;
+        if let Some(left) = kind.descriptors_left {
+            server.limit_descriptors(left)?;
+            other.limit_descriptors(left)?;
+        }
         Ok(Self { server, other, load, before })
     }
 

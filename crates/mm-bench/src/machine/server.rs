@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use super::{CpuTime, LOAD_CORE, SERVER_CORE, pin};
 
@@ -105,6 +105,19 @@ impl Server {
             thread::sleep(Duration::from_millis(5));
         }
         Err(format!("{} has not stopped {} s after SIGTERM", self.title, STOP_TIMEOUT.as_secs()))
+    }
+
+    /// Lets it have so many descriptors more than now, and no others.
+    ///
+    /// # Errors
+    /// It has died, or the system refuses.
+    pub(crate) fn limit_descriptors(&self, left: u64) -> Result<(), String> {
+        let path = format!("/proc/{}/fd", self.id());
+        let open = std::fs::read_dir(&path).map_err(|error| format!("{path}: {error}"))?.count() as u64;
+        let process = Some(Pid::from_child(&self.child));
+        let limit = Rlimit { current: Some(open + left), maximum: Some(open + left) };
+        let limited = prlimit(process, Resource::Nofile, limit);
+        limited.map(drop).map_err(|error| format!("cannot limit the descriptors of {}: {error}", self.title))
     }
 
     /// Its process.

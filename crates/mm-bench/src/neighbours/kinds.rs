@@ -19,10 +19,20 @@ pub(super) struct Kind {
     pub(super) memory: Memory,
     /// How many connections its server takes, where that is to be felt.
     pub(super) connections_max: Option<u32>,
+    /// How many descriptors its server has left from when the well-behaved are connected, where they are to run out.
+    /// Not on `io_uring`: an accept that goes on keeps the limit that it began with.
+    pub(super) descriptors_left: Option<u64>,
     /// What it needs in the server.
     pub(super) prepare: fn(&mut Client) -> Result<(), String>,
     /// Does it until the stage is over; gives how much it has done.
     pub(super) act: fn(&Stage) -> Result<u64, String>,
+}
+
+impl Kind {
+    /// Whether it can be measured on a driver.
+    pub(super) fn can_be_on(&self, driver: &str) -> bool {
+        self.descriptors_left.is_none() || driver != "uring"
+    }
 }
 
 /// What memory the servers have.
@@ -42,6 +52,7 @@ const ORDINARY: Kind = Kind {
     seconds: 0.6,
     memory: Memory::Ordinary,
     connections_max: None,
+    descriptors_left: None,
     prepare: |_| Ok(()),
     act: |_| Ok(0),
 };
@@ -64,6 +75,7 @@ pub(super) const KINDS: &[Kind] = &[
     Kind { name: "idle-10000", act: idle, ..ORDINARY },
     Kind { name: "connects-1000/s", act: connects, ..ORDINARY },
     Kind { name: "above-limit", act: above_limit, connections_max: Some(200), ..ORDINARY },
+    Kind { name: "descriptors-exhausted", act: exhausting, descriptors_left: Some(100), ..ORDINARY },
     Kind {
         name: "uploads-1GiB",
         act: uploads,
@@ -227,6 +239,13 @@ fn connects(stage: &Stage) -> Result<u64, String> {
 
 /// More connections than the server takes: a part of them waits.
 fn above_limit(stage: &Stage) -> Result<u64, String> {
+    let open = connections(stage, 300)?;
+    rest(stage);
+    Ok(open.len() as u64)
+}
+
+/// More connections than the server has descriptors for: it tries to accept the rest again and again.
+fn exhausting(stage: &Stage) -> Result<u64, String> {
     let open = connections(stage, 300)?;
     rest(stage);
     Ok(open.len() as u64)
