@@ -41,6 +41,7 @@ use crate::{Config, Peer, Ready, Service, Stats, Token};
 use accept::Listeners;
 use balance::Balance;
 use datagrams::Datagrams;
+use hand_over::HandingOver;
 use handled::Handled;
 use outputs::Outputs;
 use pace::Pace;
@@ -77,8 +78,7 @@ pub(crate) struct Engine<S: Service, D: Driver> {
     shard: usize,
     /// When a stop began, on the monotonic clock.
     drain_since_ms: Option<u64>,
-    /// Turns that a hand-over has taken so far.
-    hand_over_turns: u32,
+    handing_over: HandingOver,
     /// What happens on a signal, on the shard that gets them.
     signals: Option<Signals>,
     /// Whether it has taken up connections from another server.
@@ -199,7 +199,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             exchange,
             shard,
             drain_since_ms: None,
-            hand_over_turns: 0,
+            handing_over: HandingOver::default(),
             drains: false,
             signals: None,
             has_begun: false,

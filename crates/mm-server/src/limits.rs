@@ -103,6 +103,14 @@ pub const MOVE_TURNS_MAX: u32 = 16;
 /// not busy.
 pub const HAND_OVER_TURNS_MIN: u32 = 8;
 
+/// Bytes that one turn of a hand-over copies, which lie where this server only can read them: some milliseconds, since
+/// the memory that they are copied to is new.
+pub const CARRIED_BYTES_PER_TURN_MAX: usize = 4 * 1024 * 1024;
+
+/// Connections that are far behind with reading may take along one part in so many of what a shard's connections may
+/// hold in buffers. All connections together may take along the whole.
+pub const CARRIED_LONG_SHARE: usize = 2;
+
 /// How long a service whose background work has panicked is left without it, in milliseconds.
 pub const BACKGROUND_PAUSE_MS: u64 = 1000;
 

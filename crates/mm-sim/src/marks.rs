@@ -26,6 +26,7 @@ pub const MARKS: &[&str] = &[
     "service stopped at the output's cap",
     "slowest connection closed for want of memory",
     "slowest sender closed for want of the service's memory",
+    "too much to be handed over",
     "write time-out",
     // mm-memcached
     "batch stopped at the output's cap",

@@ -35,7 +35,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             Stop::Gracefully => self.config.drain_ms,
             Stop::AtOnce => 0,
         };
-        let may_be_overdue = how != Stop::HandOver || self.hand_over_turns >= HAND_OVER_TURNS_MIN;
+        let may_be_overdue = how != Stop::HandOver || self.handing_over.turns >= HAND_OVER_TURNS_MIN;
         let is_overdue = waited_ms >= patience_ms && may_be_overdue;
         let is_empty = match how {
             Stop::HandOver => self.hand_over(driver, is_overdue),
@@ -71,8 +71,8 @@ impl<S: Service, D: Driver> Engine<S, D> {
     /// back, and all are looked at, since the driver may have stopped to receive for some.
     fn count_hand_over(&mut self, driver: &mut D, how: Stop, now: Now) {
         if how == Stop::HandOver {
-            self.hand_over_turns = self.hand_over_turns.saturating_add(1);
-        } else if std::mem::take(&mut self.hand_over_turns) > 0 {
+            self.handing_over.turns = self.handing_over.turns.saturating_add(1);
+        } else if std::mem::take(&mut self.handing_over).turns > 0 {
             self.drain_since_ms = Some(now.monotonic_ms);
             for sent_off in self.exchange.take_back() {
                 self.control.came_back(self.shard);

@@ -9,7 +9,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, BufWriter, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -212,63 +212,93 @@ impl Predecessor {
     }
 }
 
-/// Writes numbers and bytes.
+/// Counts what is written to it.
 #[derive(Default)]
-struct Writing(Vec<u8>);
+struct Count(usize);
 
-impl Writing {
-    fn number(&mut self, number: usize) {
-        self.0.extend_from_slice(&(number as u64).to_ne_bytes());
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len());
+        Ok(bytes.len())
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.number(bytes.len());
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn address(&mut self, address: &ListenAddress) {
-        match address {
-            ListenAddress::Ip(address) => {
-                self.number(usize::MAX);
-                self.bytes(address.to_string().as_bytes());
-            }
-            ListenAddress::Unix(path, mode) => {
-                self.number(usize::try_from(*mode).unwrap_or(0));
-                self.bytes(path.as_os_str().as_encoded_bytes());
-            }
-        }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
+/// Writes numbers and bytes, one after the other: a copy of all of them may be more than there is memory for.
+struct Writing<W>(W);
+
+impl<W: Write> Writing<W> {
+    fn number(&mut self, number: usize) -> io::Result<()> {
+        self.0.write_all(&(number as u64).to_ne_bytes())
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.number(bytes.len())?;
+        self.0.write_all(bytes)
+    }
+
+    fn address(&mut self, address: &ListenAddress) -> io::Result<()> {
+        match address {
+            ListenAddress::Ip(address) => {
+                self.number(usize::MAX)?;
+                self.bytes(address.to_string().as_bytes())
+            }
+            ListenAddress::Unix(path, mode) => {
+                self.number(usize::try_from(*mode).unwrap_or(0))?;
+                self.bytes(path.as_os_str().as_encoded_bytes())
+            }
+        }
+    }
+
+    /// All of a package but its descriptors.
+    fn package(&mut self, package: &Package) -> io::Result<()> {
+        let Package { handed, files, notes } = package;
+        for listeners in [&handed.listeners, &handed.datagrams] {
+            self.number(listeners.len())?;
+            listeners.iter().try_for_each(|listener| self.address(listener.address()))?;
+        }
+        self.number(handed.connections.len())?;
+        for Carried { listener, packed, .. } in &handed.connections {
+            self.number(*listener)?;
+            self.number(usize::from(packed.is_some()))?;
+            for part in packed.iter().flat_map(|packed| [&packed.state, &packed.input, &packed.output]) {
+                self.bytes(part)?;
+            }
+        }
+        self.number(files.len())?;
+        self.number(notes.len())?;
+        notes.iter().try_for_each(|note| self.bytes(note))
+    }
+}
+
+/// The descriptors of a package, in the order in which the rest tells of them.
+fn descriptors(package: &Package) -> Vec<BorrowedFd<'_>> {
+    let Package { handed, files, .. } = package;
+    let listeners = handed.listeners.iter().chain(&handed.datagrams).map(Listener::as_fd);
+    let connections = handed.connections.iter().map(|carried| carried.socket.as_fd());
+    listeners.chain(connections).chain(files.iter().map(AsFd::as_fd)).collect()
+}
+
 fn send(channel: &mut UnixStream, package: &Package) -> io::Result<()> {
-    let Package { handed, files, notes } = package;
-    let mut writing = Writing::default();
-    let mut descriptors: Vec<BorrowedFd<'_>> = Vec::new();
-    for listeners in [&handed.listeners, &handed.datagrams] {
-        writing.number(listeners.len());
-        for listener in listeners {
-            writing.address(listener.address());
-            descriptors.push(listener.as_fd());
-        }
+    let mut count = Count::default();
+    Writing(&mut count).package(package)?;
+    let descriptors = descriptors(package);
+    if count.0 > PACKAGE_BYTES_MAX || descriptors.len() > PACKAGE_DESCRIPTORS_MAX {
+        let (bytes, number) = (count.0, descriptors.len());
+        let what = format!("{bytes} bytes and {number} descriptors are more than can be handed over");
+        return Err(io::Error::other(what));
     }
-    writing.number(handed.connections.len());
-    for Carried { socket, listener, packed } in &handed.connections {
-        writing.number(*listener);
-        writing.number(usize::from(packed.is_some()));
-        for part in packed.iter().flat_map(|packed| [&packed.state, &packed.input, &packed.output]) {
-            writing.bytes(part);
-        }
-        descriptors.push(socket.as_fd());
+    let mut sink = BufWriter::new(&*channel);
+    for size in [count.0, descriptors.len()] {
+        sink.write_all(&(size as u64).to_ne_bytes())?;
     }
-    writing.number(files.len());
-    descriptors.extend(files.iter().map(AsFd::as_fd));
-    writing.number(notes.len());
-    notes.iter().for_each(|note| writing.bytes(note));
-    let sizes = [writing.0.len() as u64, descriptors.len() as u64];
-    for size in sizes {
-        channel.write_all(&size.to_ne_bytes())?;
-    }
-    channel.write_all(&writing.0)?;
+    let mut writing = Writing(sink);
+    writing.package(package)?;
+    writing.0.flush()?;
+    drop(writing);
     for some in descriptors.chunks(DESCRIPTORS_PER_MESSAGE_MAX) {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_PER_MESSAGE_MAX))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -389,3 +419,6 @@ pub fn shareable_memory(name: &str) -> io::Result<File> {
 pub fn shareable_memory(_name: &str) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ on_each_driver! {
     a_driver_has_the_turns_to_let_go_that_it_needs
     nobody_is_served_before_the_first_shard_has_begun
     who_waits_for_a_place_goes_on_waiting_in_another_server
+    who_does_not_read_takes_along_no_more_than_the_next_server_can_hold
 }
 
 fn resumed(first: Running, config: Config) -> Running {
@@ -72,6 +73,42 @@ fn connections_go_on_in_another_server(settings: Settings) {
         matches!(clients[2].read(&mut [0; 10]), Ok(0) | Err(_)),
         "closed: it was in the middle of a request"
     );
+}
+
+fn who_does_not_read_takes_along_no_more_than_the_next_server_can_hold(settings: Settings) {
+    let config = || Config { buffer_bytes_max: LONG, hand_over_ms: 200, ..settings() };
+    let server = Running::start(config());
+    let mut behind: [TcpStream; 10] = std::array::from_fn(|_| server.connect());
+    let value = vec![b'v'; LONG];
+    behind[0].write_all(&[format!("store {LONG} 65536\n").as_bytes(), &value[..]].concat()).unwrap();
+    expect(&mut behind[0], &format!("stored {LONG} sum {}\n", LONG * usize::from(b'v')));
+    for client in &mut behind {
+        client.write_all(b"load\n").unwrap();
+        expect(client, &format!("value {LONG}\n"));
+    }
+    // The others have been served last, and one of them has begun a request.
+    let mut others: [TcpStream; 10] = std::array::from_fn(|_| server.connect());
+    for client in &mut others {
+        exchange(client, b"echo hello\n", "hello\n");
+    }
+    exchange(&mut others[0], b"echo a\necho beg", "a\n");
+    let handle = server.handle.clone();
+    let cut = usize::try_from(server.stop(Stop::HandOver).drain_timeouts).unwrap();
+    let handed = handle.take_handed().unwrap();
+    let taken = handed.connections.iter().filter_map(|carried| carried.packed.as_ref());
+    let taken_bytes: usize = taken.map(|packed| packed.input.len() + packed.output.len()).sum();
+    assert!(taken_bytes <= LONG / 2 + 10, "{taken_bytes} bytes");
+    assert!(cut > 0, "all of them were taken along");
+    assert_eq!(handed.connections.len(), 20 - cut);
+    let server = Server::new(config()).resume(handed, &Bare { bytes_max: 1000 });
+    let _server = Running::on(server, |server| server.serve_with(Toy::new));
+    exchange(&mut others[0], b"un\n", "begun\n");
+    for client in &mut others {
+        exchange(client, b"echo again\n", "again\n");
+    }
+    let mut rest = vec![0; LONG + 1];
+    let whole = behind.iter_mut().filter_map(|client| client.read_exact(&mut rest).ok()).count();
+    assert_eq!(whole, 10 - cut, "no answer is cut short without an error");
 }
 
 fn who_was_sent_off_comes_back_where_a_hand_over_becomes_a_stop(settings: Settings) {

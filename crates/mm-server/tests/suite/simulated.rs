@@ -287,3 +287,34 @@ fn a_value_that_comes_whole_behind_its_request_is_served_however_it_meets_the_sh
         }
     }
 }
+
+#[test]
+fn a_turn_of_a_hand_over_copies_a_bounded_part_and_who_waits_for_another_is_not_late() {
+    let len = 3 * 1024 * 1024;
+    let settings = Config { buffer_bytes_max: 64 * len, hand_over_ms: 0, ..config() };
+    let faults = Faults { capacity_bytes: 64 * 1024, ..Faults::default() };
+    let mut simulation = Simulation::new(&settings, 1, faults, Toy::new);
+    let network = simulation.network().clone();
+    let peers: Vec<PeerId> = (0..8).map(|_| simulation.connect()).collect();
+    let request = [format!("store {len}\n").as_bytes(), &vec![1; len]].concat();
+    let mut sent = 0;
+    while sent < request.len() {
+        sent += network.write(peers[0], &request[sent..]).unwrap();
+        settle(&mut simulation, &[]);
+    }
+    for peer in &peers {
+        network.write(*peer, b"load\n").unwrap();
+    }
+    settle(&mut simulation, &peers);
+    simulation.hand_over();
+    let mut before = simulation.connections();
+    assert_eq!(before, peers.len());
+    let mut has_stopped = false;
+    while !has_stopped {
+        has_stopped = simulation.step() == Stepped::Stopped;
+        let left = simulation.connections();
+        assert!(before - left <= 1, "{before} connections, and {left} after a turn");
+        before = left;
+    }
+    assert_eq!(simulation.take_handed().connections(), peers.len());
+}
