@@ -40,11 +40,13 @@ pub(crate) struct Machine<C> {
     leftover: bool,
     /// The last run did more than look at a request that was not whole.
     served: bool,
+    /// It has come with input that nobody has looked at since.
+    has_come: bool,
 }
 
 impl<C> Machine<C> {
     pub(crate) fn new(state: C) -> Self {
-        Self { state, carry: None, want: Want::Input, leftover: false, served: false }
+        Self { state, carry: None, want: Want::Input, leftover: false, served: false, has_come: false }
     }
 
     /// What the last run left the connection waiting for.
@@ -68,7 +70,7 @@ impl<C> Machine<C> {
         let carry = (!input.is_empty()).then(|| Carry::new(pool, input));
         // With input of which there may be a whole request.
         let want = if carry.is_some() { Want::Drain } else { Want::Input };
-        Self { state, carry, want, leftover: false, served: false }
+        Self { state, carry, want, leftover: false, served: false, has_come: true }
     }
 
     /// The service's state.
@@ -165,7 +167,8 @@ impl<C> Machine<C> {
         if matches!(self.want, Want::Close | Want::Fault) {
             return self.want;
         }
-        let wanted = self.want;
+        // One that has come is run to see whether there is a request.
+        let wanted = if std::mem::take(&mut self.has_come) { Want::Input } else { self.want };
         let consumed;
         if let Some(mut carry) = self.carry.take() {
             consumed = self.drive(service, carry.bytes(), output, context.now);

@@ -46,7 +46,10 @@ impl<S: Service, D: Driver> Engine<S, D> {
         }
         if is_empty && (is_overdue && self.may_leave() || self.control.is_drained()) {
             if is_overdue || !driver.has_unsent() {
-                return Next::Stop;
+                // Whoever goes on after a stop was asked for takes back what was sent off by then. What this shard has
+                // sent off since is there for nobody else.
+                let is_news = how == Stop::HandOver && self.control.stopping() != Some(how);
+                return if is_news { Next::Now } else { Next::Stop };
             }
             // The driver would be dropped with what it has taken to be sent.
             return Next::At(now.monotonic_ms + UNSENT_LOOK_MS);
