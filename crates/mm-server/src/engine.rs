@@ -288,7 +288,8 @@ impl<S: Service, D: Driver> Engine<S, D> {
         self.stats().connections.add(1);
         if has_moved {
             self.stats().connections_moved.add(1);
-        } else if packed.is_none() || !self.control.counts_on {
+        } else if packed.is_none() || !self.control.counts_on && self.drain_since_ms.is_none() {
+            // What comes from another server comes before a stop has begun; what had been sent off comes back in one.
             self.stats().connections_total.add(1);
         }
         if let Some(packed) = packed {

@@ -282,7 +282,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
     }
 
     /// Tells a connection above the limit so, and closes it.
-    fn refuse(&mut self, driver: &mut D, arrival: Arrival<D::Socket>) {
+    pub(super) fn refuse(&mut self, driver: &mut D, arrival: Arrival<D::Socket>) {
         mark!("connection refused");
         let Ok(stream) = driver.add_stream(arrival.socket, Owner::Task) else { return };
         if let Some(text) = self.config.refusal {

@@ -71,13 +71,19 @@ impl<S: Service, D: Driver> Engine<S, D> {
     }
 
     /// Counts the turns of a hand-over. When it has become a stop, that begins now: connections that were sent off come
-    /// back, and all are looked at, since the driver may have stopped to receive for some.
+    /// back, those that had not been admitted are refused, and all are looked at, since the driver may have stopped to
+    /// receive for some.
     fn count_hand_over(&mut self, driver: &mut D, how: Stop, now: Now) {
         if how == Stop::HandOver {
             self.handing_over.turns = self.handing_over.turns.saturating_add(1);
         } else if std::mem::take(&mut self.handing_over).turns > 0 {
             self.drain_since_ms = Some(now.monotonic_ms);
             for sent_off in self.exchange.take_back() {
+                if sent_off.packed.is_none() {
+                    // It had no place.
+                    self.refuse(driver, sent_off);
+                    continue;
+                }
                 self.control.came_back(self.shard);
                 self.open(driver, sent_off, now);
             }

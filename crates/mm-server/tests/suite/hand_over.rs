@@ -14,6 +14,7 @@ use crate::toy::Toy;
 on_each_driver! {
     connections_go_on_in_another_server
     who_was_sent_off_comes_back_where_a_hand_over_becomes_a_stop
+    who_waits_for_a_place_gets_none_where_a_hand_over_becomes_a_stop
     a_driver_has_the_turns_to_let_go_that_it_needs
     nobody_is_served_before_the_first_shard_has_begun
     who_waits_for_a_place_goes_on_waiting_in_another_server
@@ -128,7 +129,26 @@ fn who_was_sent_off_comes_back_where_a_hand_over_becomes_a_stop(settings: Settin
     assert_eq!(rest(&mut slow), b"");
     exchange(&mut busy, b"vv", &format!("stored 4 sum {}\n", 4 * usize::from(b'v')));
     assert_eq!(rest(&mut busy), b"");
-    assert_eq!(server.stop(Stop::Gracefully).drain_timeouts, 0);
+    let summary = server.stop(Stop::Gracefully);
+    assert_eq!((summary.drain_timeouts, summary.connections_total), (0, 2));
+}
+
+fn who_waits_for_a_place_gets_none_where_a_hand_over_becomes_a_stop(settings: Settings) {
+    let long = 60_000;
+    let server =
+        Running::start(Config { connections_max: 2, hand_over_ms: long, drain_ms: long, ..settings() });
+    let (mut busy, mut idle) = (server.connect(), server.connect());
+    exchange(&mut busy, b"echo a\nstore 4\nvv", "a\n");
+    exchange(&mut idle, b"echo b\n", "b\n");
+    let mut waiting = server.connect();
+    server.wait_for_at_least(|stats| stats.accept_pauses.get(), 1);
+    server.handle.stop(Stop::HandOver);
+    // The idle one has gone, and the one that waits before it.
+    server.wait_for(|stats| stats.connections.get(), 1);
+    server.handle.stop(Stop::Gracefully);
+    assert_eq!((rest(&mut idle), rest(&mut waiting)), (Vec::new(), Vec::new()));
+    exchange(&mut busy, b"vv", &format!("stored 4 sum {}\n", 4 * usize::from(b'v')));
+    assert_eq!(server.stop(Stop::Gracefully).connections_total, 2);
 }
 
 fn a_driver_has_the_turns_to_let_go_that_it_needs(settings: Settings) {
