@@ -28,7 +28,7 @@ use crate::say;
 use crate::settings::{settings, store_config, threads};
 #[cfg(not(feature = "smp"))]
 use crate::single::StoreHandles;
-use crate::upgrade::{self, Outcome, Upgrade};
+use crate::upgrade::{self, Heir, Outcome, Upgrade};
 
 /// What a connection beyond the limit is told; memcached's words.
 const REFUSAL: &[u8] = b"ERROR Too many open connections\r\n";
@@ -93,11 +93,15 @@ pub(crate) fn serve(config: &Config) -> Result<u8, Refusal> {
     let pid_file = pid_path.map(PidFile::find).transpose()?;
     let memory = taken.map_or_else(|| Memory::open(&config.memory), Ok)?;
     let is_new = predecessor.is_none();
-    let life = Life { server, memory, listened, predecessor, is_new, before: None, flags };
-    run(life, config, &upgrade, pid_file.as_ref())?;
-    drop((pid_file, claimed));
+    let life = Life { server, memory, listened, predecessor, is_new, before: None, flags: flags.clone() };
+    let heir = run(life, config, &upgrade, pid_file.as_ref())?;
+    drop((pid_file, claimed, upgrade));
     if config.process.verbosity > 0 {
         say(&format!("{}: stopped", config.name.as_str()));
+    }
+    if let Some(mut heir) = heir {
+        // Behind all that takes time: who comes later finds no process.
+        heir.pass_on(&flags);
     }
     Ok(0)
 }
@@ -183,22 +187,22 @@ struct Life {
 }
 
 /// Serves until it is over: a new process that is to replace this one may fail, and then this one goes on. Keeps the
-/// items at the end, where that was asked for.
+/// items at the end, where that was asked for. Returns the process that serves in its place, if one does.
 fn run(
     mut life: Life,
     config: &Config,
     upgrade: &Upgrade,
     pid_file: Option<&PidFile>,
-) -> Result<(), Refusal> {
+) -> Result<Option<Heir>, Refusal> {
     loop {
         let (memory, listened, flags) = (life.memory.clone(), life.listened.clone(), life.flags.clone());
         let handle = life.server.handle();
         let shared = serve_once(life, config, upgrade, pid_file)?;
         match upgrade.complete(&handle, &listened, &memory, &flags) {
-            Outcome::Replaced => return Ok(()),
+            Outcome::Replaced(heir) => return Ok(Some(heir)),
             Outcome::Ended => {
                 let lost = |error| system(&memory.told("cannot keep the items"), &error);
-                return memory.save().map_err(lost);
+                return memory.save().map(|()| None).map_err(lost);
             }
             Outcome::GoOn(handed, next) => {
                 let next = next.unwrap_or_else(Memory::without_file);

@@ -119,9 +119,9 @@ impl Upgrade {
         match given {
             Ok(()) => {
                 self.say("the new process serves");
-                // One that it has had as well it finds a stop under way at.
-                ending(flags).for_each(|signal| drop(signal.send_to(successor_id)));
-                Outcome::Replaced
+                let mut heir = Heir { id: successor_id, told: Vec::new() };
+                heir.pass_on(flags);
+                Outcome::Replaced(heir)
             }
             Err(error) => {
                 self.failed(&error.to_string());
@@ -137,13 +137,33 @@ fn ending(flags: &SignalFlags) -> impl Iterator<Item = Signal> {
     ENDING.into_iter().filter(|signal| flags.has(*signal))
 }
 
+/// The process that serves in place of this one.
+#[derive(Debug)]
+pub(crate) struct Heir {
+    id: u32,
+    told: Vec<Signal>,
+}
+
+impl Heir {
+    /// Gives it the signals that have come and that end a server, each once: what this process still has to do takes
+    /// time, and whoever sends one to it means the server. One that both have had finds a stop under way.
+    pub(crate) fn pass_on(&mut self, flags: &SignalFlags) {
+        for signal in ending(flags) {
+            if !self.told.contains(&signal) {
+                self.told.push(signal);
+                drop(signal.send_to(self.id));
+            }
+        }
+    }
+}
+
 /// What has come of the end of a server.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// It was stopped.
     Ended,
     /// Another process serves in its place.
-    Replaced,
+    Replaced(Heir),
     /// This process is to serve what it has left; `None` where its memory cannot be had.
     GoOn(Handed, Option<Memory>),
 }

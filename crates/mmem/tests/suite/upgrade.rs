@@ -1,5 +1,7 @@
 //! SIGUSR2: a new process goes on with listeners, connections and items; where it cannot, the old one does.
 
+mod signals;
+
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -11,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::world::{
-    Client, DRIVERS, Server, by_nobody_else, drain, eventually, file, has_mapped, is_root, port_in,
+    Client, DRIVERS, Server, by_nobody_else, eventually, file, has_mapped, is_root, port_in,
     processors_of_shards, send_signal, stalling, terminate,
 };
 
@@ -310,60 +312,6 @@ fn in_the_background_files_are_those_of_the_folder_where_it_was_started() {
     book.push(".meta");
     eventually(|| fs::remove_file(&book).ok());
     fs::remove_file(&memory).unwrap();
-}
-
-/// Upgrades to a process that has been given everything when this one gets a signal, and then fails.
-fn ends_while_an_upgrade_fails(signal: &str) {
-    let name = format!("upgrade-ends{signal}");
-    let installed = Installed::new(&name);
-    let memory = file(&format!("{name}-memory"));
-    let (mut child, server) = installed.start(&name, &format!("-e {}", memory.display()));
-    let mut client = Client::connect(&server);
-    assert_eq!(client.ask("set k 0 0 1\n1\n"), "STORED\n");
-    let (given, gate) = (file(&format!("{name}-given")), file(&format!("{name}-gate")));
-    assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
-    installed.replace_by(&format!(
-        "printf r >&0; head -c 100 <&0 >/dev/null; touch {}; read _ <{}; exit 5",
-        given.display(),
-        gate.display()
-    ));
-    send_signal(child.id(), "-USR2");
-    eventually(|| fs::remove_file(&given).ok());
-    send_signal(child.id(), signal);
-    fs::write(&gate, "\n").unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert_eq!(client.line(), "", "the connection is closed");
-    let mut book = memory.clone().into_os_string();
-    book.push(".meta");
-    assert_eq!(fs::remove_file(&book).is_ok(), signal == "-USR1");
-    fs::remove_file(&memory).unwrap();
-    fs::remove_file(&gate).unwrap();
-}
-
-#[test]
-fn a_signal_while_an_upgrade_fails_ends_the_server() {
-    for signal in ["-TERM", "-INT", "-USR1"] {
-        ends_while_an_upgrade_fails(signal);
-    }
-}
-
-#[test]
-fn a_signal_while_an_upgrade_is_completed_ends_the_new_process() {
-    let name = "upgrade-then-ends";
-    let installed = Installed::new(name);
-    let (mut child, server) = installed.start(name, "-t 2");
-    assert_eq!(Client::connect(&server).ask("set k 0 0 1\n1\n"), "STORED\n");
-    let pipe = file(&format!("{name}-pipe"));
-    installed.replace_by(&stalling(&pipe));
-    send_signal(child.id(), "-USR2");
-    let successor = eventually(|| Some(installed.pid()).filter(|id| *id != child.id()));
-    eventually(|| has_mapped(successor, "/memfd:mmem").then_some(()));
-    send_signal(child.id(), "-TERM");
-    // It goes on, and says that it serves.
-    assert!(drain(&pipe).wait().unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert!(!installed.pid_file.exists());
-    fs::remove_file(&pipe).unwrap();
 }
 
 /// Upgrades to a process that takes the memory over and then hangs.
