@@ -21,9 +21,10 @@ use std::time::Duration;
 use mm_runtime::sys::affinity;
 use mm_runtime::sys::socket::{ListenAddress, Listener};
 use nix::unistd::dup2_stdin;
+use rustix::io::retry_on_intr;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
 };
 
 use crate::limits::{DESCRIPTORS_PER_MESSAGE_MAX, PACKAGE_BYTES_MAX, PACKAGE_DESCRIPTORS_MAX};
@@ -152,8 +153,14 @@ impl Successor {
     /// Ends the process; why it was no use.
     fn explained(&mut self, error: &io::Error) -> io::Error {
         let was_killed = self.child.try_wait().is_ok_and(|ended| ended.is_none());
-        if was_killed && error.kind() == io::ErrorKind::UnexpectedEof {
-            // It is about to end by itself.
+        let has_left = [
+            io::ErrorKind::UnexpectedEof,
+            // It has not read all that was sent.
+            io::ErrorKind::ConnectionReset,
+            io::ErrorKind::BrokenPipe,
+        ];
+        if was_killed && has_left.contains(&error.kind()) {
+            // It is about to end by itself, and to say why.
             std::thread::sleep(Duration::from_millis(100));
         }
         self.child.kill().ok();
@@ -303,7 +310,9 @@ fn send(channel: &mut UnixStream, package: &Package) -> io::Result<()> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_PER_MESSAGE_MAX))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(some));
-        rustix::net::sendmsg(&*channel, &[IoSlice::new(&[0])], &mut control, SendFlags::empty())?;
+        retry_on_intr(|| {
+            rustix::net::sendmsg(&*channel, &[IoSlice::new(&[0])], &mut control, SendFlags::empty())
+        })?;
     }
     Ok(())
 }
@@ -388,10 +397,17 @@ fn receive_descriptors(channel: &UnixStream, count: usize) -> io::Result<Vec<Own
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_PER_MESSAGE_MAX))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut byte = [0];
-        let received =
-            rustix::net::recvmsg(channel, &mut [IoSliceMut::new(&mut byte)], &mut control, NOT_INHERITED)?;
+        let received = retry_on_intr(|| {
+            rustix::net::recvmsg(channel, &mut [IoSliceMut::new(&mut byte)], &mut control, NOT_INHERITED)
+        })?;
         if received.bytes == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if received.flags.contains(ReturnFlags::CTRUNC) {
+            // Those that are missing will never come.
+            return Err(io::Error::other(
+                "not all open files have come: this process may have no more (ulimit -n)",
+            ));
         }
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(some) = message {

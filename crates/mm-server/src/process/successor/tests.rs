@@ -42,3 +42,18 @@ fn what_is_too_much_is_not_begun_to_be_sent() {
     assert!(error.to_string().ends_with("are more than can be handed over"), "{error}");
     assert_eq!(there.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
 }
+
+#[test]
+fn descriptors_that_do_not_come_are_not_waited_for() {
+    let (here, there) = UnixStream::pair().unwrap();
+    there.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let count = DESCRIPTORS_PER_MESSAGE_MAX + 8;
+    let some = vec![here.as_fd(); count];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_PER_MESSAGE_MAX + 8))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(control.push(SendAncillaryMessage::ScmRights(&some)));
+    // As many as the receiver's space does not hold: the kernel drops the rest, as where its table of files is full.
+    rustix::net::sendmsg(&here, &[IoSlice::new(&[0])], &mut control, SendFlags::empty()).unwrap();
+    let error = receive_descriptors(&there, count).unwrap_err();
+    assert!(error.to_string().starts_with("not all open files have come"), "{error}");
+}
