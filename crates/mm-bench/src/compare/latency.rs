@@ -4,19 +4,18 @@
 //! (coordinated omission). Here requests are due at fixed times whatever the server does, and their latency counts
 //! from then.
 //!
-//! One stop of a few milliseconds in a second is all of p99.9, whoever makes it. So the load goes before all others of
-//! its core, and sleeps until a request is due or answered: one that looked without end would have to let them run
-//! for 50 ms in each second. What stops the server, or the machine, is in the figures; servers take turns, each
-//! begins a round once, and the least of all rounds is told beside the median: it has been disturbed least.
-
-use std::thread;
+//! One stop of a few milliseconds in a second is all of p99.9, whoever makes it. So load and servers go before other
+//! programs ([`SessionFirst`](crate::machine::SessionFirst)), each on its own core, and the load sleeps until a request
+//! is due or answered. Real-time priority is not for that: whoever uses the core for 950 ms of a second is kept from it
+//! for the rest. What stops the server, or the machine, is in the figures; servers take turns, each begins a round
+//! once, and the least of all rounds is told beside the median: it has been disturbed least.
 
 use super::contenders::{Contender, Contenders};
 use super::report::Figures;
 use super::rows::Row;
 use super::{complaint, plan};
 use crate::load::{Load, Stop};
-use crate::machine::{Awake, go_first, median, tell};
+use crate::machine::{Awake, median, tell};
 
 /// The rates, in parts of what memcached answers in a closed loop (where it is missing, of what mmem does), and how
 /// often each is measured: goals are set at half.
@@ -37,7 +36,7 @@ pub(super) struct Latency {
     pub(super) name: String,
     /// Keys due in a second.
     pub(super) rate: f64,
-    /// What the rate is a part of, and how the load is scheduled.
+    /// What the rate is a part of.
     pub(super) terms: String,
     keys_per_s: Vec<f64>,
     /// p50, p99 and p99.9, a figure per round each.
@@ -58,20 +57,15 @@ pub(super) fn measure(
     let yardstick = ["memcached", "mmem"];
     let yardstick = yardstick.iter().find_map(|name| figures.iter().find(|one| one.name.starts_with(name)));
     let Some(yardstick) = yardstick else { return Ok(Vec::new()) };
-    // A thread of its own, since one that goes first cannot be had back: closed loops are to share their core.
-    let at_all_rates = || {
-        let (_awake, priority) = (Awake::begin(), go_first());
-        let terms = format!("25, 50 and 75 % of what {} does in a closed loop; {priority}", yardstick.name);
-        let mut all = Vec::new();
-        for (share, usual) in SHARES {
-            let rate = yardstick.keys_per_s() * share;
-            all.extend(at_rate(row, contenders, rate, rounds.unwrap_or(usual))?);
-        }
-        all.iter_mut().for_each(|latency| latency.terms.clone_from(&terms));
-        Ok(all)
-    };
-    thread::scope(|scope| scope.spawn(at_all_rates).join())
-        .unwrap_or_else(|_panic| Err(format!("{}: the load at fixed rates has panicked", row.name)))
+    let _awake = Awake::begin();
+    let terms = format!("25, 50 and 75 % of what {} does in a closed loop", yardstick.name);
+    let mut all = Vec::new();
+    for (share, usual) in SHARES {
+        let rate = yardstick.keys_per_s() * share;
+        all.extend(at_rate(row, contenders, rate, rounds.unwrap_or(usual))?);
+    }
+    all.iter_mut().for_each(|latency| latency.terms.clone_from(&terms));
+    Ok(all)
 }
 
 /// Every server of a row at one rate: by turns, another one first in each round.
