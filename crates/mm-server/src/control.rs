@@ -24,6 +24,13 @@ pub enum Stop {
     AtOnce,
 }
 
+/// Stronger from one to the next: a server that has been told to end one way is so by a stronger one only.
+const HAND_OVER: u8 = 1;
+/// Gracefully, by a signal that may come once more.
+const PASSED_ON: u8 = 2;
+const GRACEFULLY: u8 = 3;
+const AT_ONCE: u8 = 4;
+
 /// Stops a running server from another thread.
 #[derive(Clone)]
 pub struct Handle {
@@ -38,6 +45,20 @@ impl Handle {
     /// Asks the server to end. Returns at once.
     pub fn stop(&self, how: Stop) {
         self.control.stop(how);
+    }
+
+    /// Asks the server to end gracefully, because of a signal that has come to [the process before
+    /// it](crate::process::successor::Predecessor). It may have come to this one too, before or after: that is then no
+    /// second signal, which would end the server at once. Returns at once.
+    pub fn stop_passed_on(&self) {
+        self.control.stop_by(PASSED_ON);
+    }
+
+    /// Asks the server to end because of a signal to this process: gracefully the first time, also where a hand-over
+    /// is under way, and at once then.
+    pub(crate) fn stop_by_signal(&self) {
+        let again = self.control.stop.load(Ordering::Relaxed) >= GRACEFULLY;
+        self.stop(if again { Stop::AtOnce } else { Stop::Gracefully });
     }
 
     /// What a server that has ended by [`Stop::HandOver`] has left for another one.
@@ -223,13 +244,16 @@ impl Control {
     }
 
     pub(crate) fn stop(&self, how: Stop) {
-        let level = match how {
-            Stop::HandOver => 1,
-            Stop::Gracefully => 2,
-            Stop::AtOnce => 3,
-        };
+        self.stop_by(match how {
+            Stop::HandOver => HAND_OVER,
+            Stop::Gracefully => GRACEFULLY,
+            Stop::AtOnce => AT_ONCE,
+        });
+    }
+
+    fn stop_by(&self, level: u8) {
         self.stop.fetch_max(level, Ordering::Relaxed);
-        if how != Stop::HandOver {
+        if level != HAND_OVER {
             // Who connects from now on is refused.
             drop(self.listening().take());
         }
@@ -240,8 +264,8 @@ impl Control {
     pub(crate) fn stopping(&self) -> Option<Stop> {
         match self.stop.load(Ordering::Relaxed) {
             0 => None,
-            1 => Some(Stop::HandOver),
-            2 => Some(Stop::Gracefully),
+            HAND_OVER => Some(Stop::HandOver),
+            PASSED_ON | GRACEFULLY => Some(Stop::Gracefully),
             _ => Some(Stop::AtOnce),
         }
     }

@@ -15,7 +15,7 @@ use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::control::Control;
-use crate::{Config, Handle, Log, Stop};
+use crate::{Config, Handle, Log};
 
 /// The number that names the signals' source to the engine.
 pub(crate) const SOURCE: u32 = u32::MAX;
@@ -49,17 +49,26 @@ impl Signal {
         }
     }
 
-    /// Sends it to another process.
-    ///
-    /// # Errors
-    /// There is no such process, or it is another user's.
-    pub fn send_to(self, process_id: u32) -> io::Result<()> {
-        let invalid = io::ErrorKind::InvalidInput;
-        let id = i32::try_from(process_id).ok().and_then(rustix::process::Pid::from_raw).ok_or(invalid)?;
-        let signal = rustix::process::Signal::from_named_raw(self.number()).ok_or(invalid)?;
-        Ok(rustix::process::kill_process(id, signal)?)
+    /// What stands for it between two processes.
+    pub(crate) fn to_byte(self) -> u8 {
+        match self {
+            Self::Terminate => b'T',
+            Self::Interrupt => b'I',
+            Self::Hangup => b'H',
+            Self::User1 => b'1',
+            Self::User2 => b'2',
+            Self::Quit => b'Q',
+        }
+    }
+
+    /// What [`Signal::to_byte`] stands for.
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        ALL.into_iter().find(|signal| signal.to_byte() == byte)
     }
 }
+
+const ALL: [Signal; 6] =
+    [Signal::Terminate, Signal::Interrupt, Signal::Hangup, Signal::User1, Signal::User2, Signal::Quit];
 
 /// Flags that signals raise from now on, as long as the process lives: these signals end it no more. What comes while
 /// no [server](crate::Server::with_signal_flags) serves is acted upon by the next one, before it serves anybody.
@@ -127,7 +136,7 @@ impl Traps {
         let mut traps = Self { reader, caught: Vec::new(), flags };
         for signal in [Signal::Terminate, Signal::Interrupt, Signal::Quit] {
             if hooks.iter().all(|(hooked, _)| *hooked != signal) {
-                let act = if signal == Signal::Quit { Handle::dump } else { stop };
+                let act = if signal == Signal::Quit { Handle::dump } else { Handle::stop_by_signal };
                 traps.catch(signal, Box::new(act), &writer)?;
             }
         }
@@ -235,12 +244,6 @@ fn reloader(log: Log, reloads: Vec<Reload>) -> Hook {
         // Where there is no thread to be had, nothing is read again; there is no thread to say so either.
         drop(std::thread::Builder::new().name("reload".to_owned()).spawn(reload));
     })
-}
-
-/// A stop that is graceful the first time, also where a hand-over is under way.
-fn stop(handle: &Handle) {
-    let again = handle.stopping().is_some_and(|how| how != Stop::HandOver);
-    handle.stop(if again { Stop::AtOnce } else { Stop::Gracefully });
 }
 
 impl Drop for Caught {

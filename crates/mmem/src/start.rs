@@ -236,6 +236,7 @@ fn serve_once(
     let server = with_signals(server, config, &memory, upgrade).with_signal_flags(&flags);
     let beginning = Beginning {
         config,
+        server: server.handle(),
         greeting: greeting(&server, config),
         memory: &memory,
         pid_file,
@@ -294,6 +295,7 @@ fn is_to_end(flags: &SignalFlags) -> bool {
 /// What the first shard does when all have what they start with, before anybody is served.
 struct Beginning<'a> {
     config: &'a Config,
+    server: Handle,
     greeting: Vec<String>,
     memory: &'a Memory,
     pid_file: Option<&'a PidFile>,
@@ -328,6 +330,7 @@ impl Beginning<'_> {
             if process.daemon && !process.dumps_core {
                 background::leave_folder()?;
             }
+            upgrade::heed(&predecessor, self.server.clone(), self.memory.clone())?;
             // All that may fail, or take long, comes before or after: in between the items are nobody's.
             self.memory.own()?;
             predecessor.replace()?;

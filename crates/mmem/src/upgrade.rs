@@ -5,7 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mainmemory::server::process::successor::{Package, Predecessor, Program, Successor};
+use mainmemory::server::process::successor::{Package, Predecessor, Program, Serving, Successor};
 use mainmemory::server::{Handed, Handle, Server, Signal, SignalFlags, Stop};
 use mm_memcached::{Framed, Protocol};
 
@@ -111,15 +111,14 @@ impl Upgrade {
         }
         let protocols = listened.protocols.iter().map(|protocol| to_byte(*protocol)).collect();
         let mut package = Package { handed, files: Vec::new(), notes: vec![protocols, book] };
-        let successor_id = successor.id();
         let given = file.try_clone().and_then(|copy| {
             package.files.push(copy.into());
             successor.give(&package, UPGRADE_PATIENCE)
         });
         match given {
-            Ok(()) => {
+            Ok(serving) => {
                 self.say("the new process serves");
-                let mut heir = Heir { id: successor_id, told: Vec::new() };
+                let mut heir = Heir { serving, told: Vec::new() };
                 heir.pass_on(flags);
                 Outcome::Replaced(heir)
             }
@@ -140,18 +139,19 @@ fn ending(flags: &SignalFlags) -> impl Iterator<Item = Signal> {
 /// The process that serves in place of this one.
 #[derive(Debug)]
 pub(crate) struct Heir {
-    id: u32,
+    serving: Serving,
     told: Vec<Signal>,
 }
 
 impl Heir {
-    /// Gives it the signals that have come and that end a server, each once: what this process still has to do takes
-    /// time, and whoever sends one to it means the server. One that both have had finds a stop under way.
+    /// Tells it of the signals that have come and that end a server, of each once: what this process still has to do
+    /// takes time, and whoever sends one to it means the server. It is told and not sent a signal, for one that both
+    /// get, as by a terminal, would be its second, and end it at once.
     pub(crate) fn pass_on(&mut self, flags: &SignalFlags) {
         for signal in ending(flags) {
             if !self.told.contains(&signal) {
                 self.told.push(signal);
-                drop(signal.send_to(self.id));
+                drop(self.serving.pass_on(signal));
             }
         }
     }
@@ -189,6 +189,19 @@ pub(crate) fn take_over(
     let server = server.resume(handed, &Framed);
     let listened = Listened::of(&server, protocols);
     Ok((server, listened, memory))
+}
+
+/// Has this process act upon the signals that come to the older one once this one serves.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn heed(predecessor: &Predecessor, server: Handle, memory: Memory) -> io::Result<()> {
+    predecessor.listen(move |signal| {
+        if signal == Signal::User1 {
+            memory.save_at_end();
+        }
+        server.stop_passed_on();
+    })
 }
 
 fn to_byte(protocol: Option<Protocol>) -> u8 {

@@ -2,9 +2,8 @@
 //!
 //! The one that is replaced ([`Successor`]) starts the new one with one end of a pair of sockets as its standard
 //! input, waits until that one says that it could serve, stops serving by a hand-over, gives it everything, and
-//! ends when
-//! it has heard that the new one serves. Up to then it can take everything back: nothing is given that it does not
-//! have as well.
+//! ends when it has heard that the new one serves. Up to then it can take everything back: nothing is given that it
+//! does not have as well. From then on to its end it [passes on](Serving::pass_on) what signals it gets.
 
 use std::env;
 use std::ffi::OsString;
@@ -16,6 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mm_runtime::sys::affinity;
@@ -28,7 +28,7 @@ use rustix::net::{
 };
 
 use crate::limits::{DESCRIPTORS_PER_MESSAGE_MAX, PACKAGE_BYTES_MAX, PACKAGE_DESCRIPTORS_MAX};
-use crate::{Carried, Handed, Packed};
+use crate::{Carried, Handed, Packed, Signal};
 
 /// Set for the new process.
 const MARK: &str = "MM_SUCCESSOR";
@@ -119,28 +119,24 @@ impl Successor {
         // The other end is the child's alone: should it end, the channel does.
         drop(command);
         let mut successor = Self { child, channel };
-        successor.wait_for(READY, patience).map_err(|error| successor.explained(&error))?;
+        successor.wait_for(READY, patience).map_err(|error| successor.explained(error))?;
         Ok(successor)
-    }
-
-    /// The process's id.
-    #[must_use]
-    pub fn id(&self) -> u32 {
-        self.child.id()
     }
 
     /// Gives it everything and waits until it serves.
     ///
     /// # Errors
-    /// It has ended, or does not say so within the time. It is ended then, and has done nothing with what it was
-    /// given but what it may have done to the memory in `files`.
-    pub fn give(mut self, package: &Package, patience: Duration) -> io::Result<()> {
+    /// The package is too large, or the system refuses to send it; the process has ended, or does not say so within
+    /// the time. It is ended then, and has done nothing with what it was given but what it may have done to the memory
+    /// in `files`.
+    pub fn give(mut self, package: &Package, patience: Duration) -> io::Result<Serving> {
         let given = self
             .channel
             .set_write_timeout(Some(patience))
             .and_then(|()| send(&mut self.channel, package))
             .and_then(|()| self.wait_for(SERVES, patience));
-        given.map_err(|error| self.explained(&error))
+        given.map_err(|error| self.explained(error))?;
+        Ok(Serving { channel: self.channel })
     }
 
     fn wait_for(&mut self, word: u8, patience: Duration) -> io::Result<()> {
@@ -150,8 +146,9 @@ impl Successor {
         if said == [word] { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
     }
 
-    /// Ends the process; why it was no use.
-    fn explained(&mut self, error: &io::Error) -> io::Error {
+    /// Ends the process; why it was no use. How it has ended tells that only where it did so by itself, or spoke
+    /// otherwise.
+    fn explained(&mut self, error: io::Error) -> io::Error {
         let was_killed = self.child.try_wait().is_ok_and(|ended| ended.is_none());
         let has_left = [
             io::ErrorKind::UnexpectedEof,
@@ -164,12 +161,16 @@ impl Successor {
             std::thread::sleep(Duration::from_millis(100));
         }
         self.child.kill().ok();
-        match (error.kind(), self.child.wait()) {
-            (io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut, _) => {
+        let ended = self.child.wait();
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                 io::Error::other("the new process did not say in time that it serves")
             }
-            (_, Ok(status)) => io::Error::other(format!("the new process has ended ({status})")),
-            (_, Err(error)) => error,
+            kind if has_left.contains(&kind) || kind == io::ErrorKind::InvalidData => match ended {
+                Ok(status) => io::Error::other(format!("the new process has ended ({status})")),
+                Err(error) => error,
+            },
+            _ => error,
         }
     }
 
@@ -180,10 +181,26 @@ impl Successor {
     }
 }
 
+/// The process that serves in place of this one, which has not ended yet.
+#[derive(Debug)]
+pub struct Serving {
+    channel: UnixStream,
+}
+
+impl Serving {
+    /// Tells it of a signal that this process got and that means the server.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn pass_on(&mut self, signal: Signal) -> io::Result<()> {
+        self.channel.write_all(&[signal.to_byte()])
+    }
+}
+
 /// The process that is to be replaced, as the new one sees it.
 #[derive(Debug)]
 pub struct Predecessor {
-    channel: UnixStream,
+    channel: Arc<UnixStream>,
 }
 
 impl Predecessor {
@@ -198,7 +215,7 @@ impl Predecessor {
         let channel = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         channel.peer_addr()?;
         dup2_stdin(File::open("/dev/null")?)?;
-        Ok(Some(Self { channel }))
+        Ok(Some(Self { channel: Arc::new(channel) }))
     }
 
     /// Says that this process could serve, and waits for what it is to serve with.
@@ -206,8 +223,25 @@ impl Predecessor {
     /// # Errors
     /// The other one has changed its mind, or speaks otherwise.
     pub fn receive(&mut self) -> io::Result<Package> {
-        self.channel.write_all(&[READY])?;
-        receive(&mut self.channel)
+        (&*self.channel).write_all(&[READY])?;
+        receive(&self.channel)
+    }
+
+    /// Calls `act` for each signal that the other one [passes on](Serving::pass_on), on a thread of its own, which ends
+    /// with the other one. To be called before [it is replaced](Self::replace), so that no signal is lost.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn listen(&self, mut act: impl FnMut(Signal) + Send + 'static) -> io::Result<()> {
+        let channel = Arc::clone(&self.channel);
+        let listen = move || {
+            affinity::free();
+            let mut byte = [0];
+            while (&*channel).read_exact(&mut byte).is_ok() {
+                Signal::from_byte(byte[0]).into_iter().for_each(&mut act);
+            }
+        };
+        std::thread::Builder::new().name("predecessor".to_owned()).spawn(listen).map(drop)
     }
 
     /// Says that this process serves; the other one ends.
@@ -215,7 +249,7 @@ impl Predecessor {
     /// # Errors
     /// It has ended before.
     pub fn replace(&mut self) -> io::Result<()> {
-        self.channel.write_all(&[SERVES])
+        (&*self.channel).write_all(&[SERVES])
     }
 }
 
@@ -298,14 +332,7 @@ fn send(channel: &mut UnixStream, package: &Package) -> io::Result<()> {
         let what = format!("{bytes} bytes and {number} descriptors are more than can be handed over");
         return Err(io::Error::other(what));
     }
-    let mut sink = BufWriter::new(&*channel);
-    for size in [count.0, descriptors.len()] {
-        sink.write_all(&(size as u64).to_ne_bytes())?;
-    }
-    let mut writing = Writing(sink);
-    writing.package(package)?;
-    writing.0.flush()?;
-    drop(writing);
+    write(&*channel, package, [count.0, descriptors.len()])?;
     for some in descriptors.chunks(DESCRIPTORS_PER_MESSAGE_MAX) {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_PER_MESSAGE_MAX))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -315,6 +342,19 @@ fn send(channel: &mut UnixStream, package: &Package) -> io::Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Writes all of a package but its descriptors, behind its sizes.
+fn write(sink: impl Write, package: &Package, sizes: [usize; 2]) -> io::Result<()> {
+    let mut writing = Writing(BufWriter::new(sink));
+    let written = sizes
+        .into_iter()
+        .try_for_each(|size| writing.number(size))
+        .and_then(|()| writing.package(package))
+        .and_then(|()| writing.0.flush());
+    // Dropped as it is, it would try once more to write what could not be written, and wait as long again.
+    drop(writing.0.into_parts());
+    written
 }
 
 /// Reads what [`Writing`] writes.
@@ -344,7 +384,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-fn receive(channel: &mut UnixStream) -> io::Result<Package> {
+fn receive(mut channel: &UnixStream) -> io::Result<Package> {
     let mut sizes = [[0; 8]; 2];
     for size in &mut sizes {
         channel.read_exact(size)?;

@@ -3,10 +3,10 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::Installed;
-use crate::world::{Client, drain, eventually, file, has_mapped, send_signal, stalling};
+use crate::world::{Client, Server, drain, eventually, file, has_mapped, send_signal, stalling};
 
 /// Upgrades to a process that has been given everything when this one gets a signal, and then fails.
 fn ends_while_an_upgrade_fails(signal: &str) {
@@ -69,15 +69,34 @@ fn has_open(pid: u32, name: &str) -> bool {
         .any(|path| path.to_string_lossy().contains(name))
 }
 
-#[test]
-fn a_signal_at_the_very_end_of_an_upgrade_ends_the_new_process() {
-    let name = "upgrade-last-signal";
+/// An upgrade to a process that serves, at whose end the old one waits to say so.
+struct Ending {
+    installed: Installed,
+    old: Child,
+    new: u32,
+    server: Server,
+    said: fs::File,
+}
+
+impl Ending {
+    /// Has the old process go on, and waits for its end.
+    fn go_on(&mut self) {
+        self.said.read_exact(&mut [0; 4096]).unwrap();
+        assert_eq!(self.old.wait().unwrap().code(), Some(0));
+    }
+
+    fn is_over(&self) {
+        eventually(|| (!self.installed.pid_file.exists()).then_some(()));
+    }
+}
+
+fn at_the_very_end(name: &str) -> Ending {
     let installed = Installed::new(name);
     let gate = file(&format!("{name}-gate"));
     let fifo = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
     [&installed.said, &gate].into_iter().for_each(|path| fifo(path));
     let mut pipe = fs::File::options().read(true).write(true).open(&installed.said).unwrap();
-    let (mut child, _server) = installed.start(name, "-t 2 -v");
+    let (child, server) = installed.start(name, "-t 2 -v");
     let (program, gated) = (env!("CARGO_BIN_EXE_mmem"), gate.display());
     installed.replace_by(&format!("read _ <{gated}; exec {program} \"$@\" 2>/dev/null"));
     send_signal(child.id(), "-USR2");
@@ -93,12 +112,40 @@ fn a_signal_at_the_very_end_of_an_upgrade_ends_the_new_process() {
     pipe.read_exact(&mut page).unwrap();
     pipe.write_all(&page[room..]).unwrap();
     fs::write(&gate, "\n").unwrap();
-    eventually(|| Some(installed.pid()).filter(|id| *id != child.id()));
+    let new = eventually(|| Some(installed.pid()).filter(|id| *id != child.id()));
     // What it has given away it drops when it has heard that the new one serves.
     eventually(|| (!has_open(child.id(), "/memfd:mmem")).then_some(()));
-    send_signal(child.id(), "-TERM");
-    pipe.read_exact(&mut page).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    eventually(|| (!installed.pid_file.exists()).then_some(()));
     fs::remove_file(&gate).unwrap();
+    Ending { installed, old: child, new, server, said: pipe }
+}
+
+#[test]
+fn a_signal_at_the_very_end_of_an_upgrade_ends_the_new_process() {
+    let mut ending = at_the_very_end("upgrade-last-signal");
+    send_signal(ending.old.id(), "-TERM");
+    ending.go_on();
+    ending.is_over();
+}
+
+#[test]
+fn a_signal_to_both_processes_of_an_upgrade_is_one() {
+    for first in ["new", "old"] {
+        let mut ending = at_the_very_end(&format!("upgrade-signal-{first}-first"));
+        let [mut idle, mut client] = [0; 2].map(|_| Client::connect(&ending.server));
+        assert_eq!(idle.ask("mn\n"), "MN\n");
+        // What is asked for in one go is received so.
+        assert_eq!(client.ask("mn\nset k 0 0 4\nab"), "MN\n");
+        send_signal(ending.old.id(), "-TERM");
+        if first == "old" {
+            ending.go_on();
+            assert_eq!(idle.line(), "", "the server is ending");
+        }
+        send_signal(ending.new, "-TERM");
+        if first == "new" {
+            assert_eq!(idle.line(), "", "the server is ending");
+            ending.go_on();
+        }
+        assert_eq!(client.ask("cd\n"), "STORED\n");
+        ending.is_over();
+    }
 }
