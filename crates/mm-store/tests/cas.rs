@@ -58,6 +58,56 @@ fn what_is_stored_over_a_large_explicit_value_exceeds_it() {
     assert!(cas(&mut store, b"k") > HUGE + 1, "a chained value joined");
 }
 
+/// What an item is stored or changed by.
+const CHANGES: [fn(&mut Store); 5] = [
+    |store| {
+        put(store, b"k", &Put::default(), b"2");
+    },
+    |store| {
+        put(store, b"k", &Put { mode: Mode::Append, ..Put::default() }, b"2");
+    },
+    |store| {
+        put(store, b"k", &Put::default(), &vec![b'2'; 100_000]);
+    },
+    |store| {
+        let key = store.key(b"k").unwrap();
+        store.mark_stale(key, None, CasRule::default(), NOW_S).unwrap().unwrap();
+    },
+    |store| {
+        put(store, b"k", &Put::default(), b"2");
+        let key = store.key(b"k").unwrap();
+        store.arithmetic(key, Operation::Increment(1), CasRule::default(), NOW_S).unwrap();
+    },
+];
+
+/// Nothing exceeds the greatest value that a client can give: what comes after it is fresh.
+#[test]
+fn after_the_greatest_value_comes_another_that_was_never_there() {
+    for given in [0, 1, 15, 16, 17].map(|less| u64::MAX - less) {
+        for change in CHANGES {
+            let mut store = open(1);
+            let mut seen = vec![0];
+            for _ in 0..3 {
+                put(&mut store, b"k", &Put { cas: Some(given), ..Put::default() }, b"1");
+                let mut last = given;
+                for round in 0..20 {
+                    change(&mut store);
+                    let now = cas(&mut store, b"k");
+                    assert!(
+                        now > last || last >= u64::MAX - 16,
+                        "{now} after {last}, round {round} after {given}"
+                    );
+                    let is_old = if now < u64::MAX - 16 { seen.contains(&now) } else { now == last };
+                    assert!(now != 0 && !is_old, "{now} again in round {round} after {given}");
+                    seen.push(now);
+                    last = now;
+                }
+            }
+            store.verify().unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_joined_item_gets_the_value_it_was_given() {
     for len in [1, 5_000] {
