@@ -1,9 +1,9 @@
 //! `cache_memlimit`: the limit of memory, changed while the server runs.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Output};
 
-use crate::world::{Client, Server, eventually, status_of};
+use crate::world::{Client, Server, by_nobody_else, eventually, status_of};
 
 /// What the process may take beside its limit, in KiB.
 const ALLOWANCE_KIB: u64 = 8 << 10;
@@ -47,6 +47,33 @@ fn fill(client: &mut Client, mib: u32) {
             assert_eq!(client.line(), "STORED\n");
         }
     }
+}
+
+/// What a start takes does not depend on the limit, nor therefore does its time: nothing is populated.
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn a_large_limit_is_address_space_only_at_the_start() {
+    let server = Server::start("large-limit", "mmem -p -1 -m 16384");
+    let mut client = Client::connect(&server);
+    assert_eq!(client.ask("version\n"), "VERSION 1.6.45\n");
+    let reserved = status_of(server.child.id(), "VmSize").unwrap();
+    let reserved_kib: u64 = reserved.split(' ').next().unwrap().parse().unwrap();
+    assert!(reserved_kib >= 16 << 20, "{reserved_kib} KiB of address space");
+    let resident_kib = resident_kib(&server);
+    assert!(resident_kib <= ALLOWANCE_KIB, "{resident_kib} KiB at the start");
+}
+
+#[test]
+fn too_little_address_space_is_refused_in_one_line() {
+    let program = env!("CARGO_BIN_EXE_mmem");
+    // Less than the limit, enough for the rest.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -v 300000; exec {program} -p -1 -m 1024 -u {}", user_name())]);
+    by_nobody_else(&mut shell);
+    let Output { status, stderr, .. } = shell.output().unwrap();
+    let told = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(71), "{told}");
+    assert!(told.starts_with("mmem: -m 1024: ") && told.lines().count() == 1, "{told}");
 }
 
 #[test]
