@@ -245,7 +245,7 @@ impl Client {
             stage.requests.saw_cas(key, cas);
         }
         while !stage.ending && open.may_ask(stage) {
-            let keys = std::mem::take(&mut stage.world.keys);
+            let keys = std::mem::take(&mut stage.world.fixed.keys);
             let begun = stage.world.history.as_mut().map_or(0, History::tick);
             if let Some(stream) = stage.world.stream(open.port) {
                 stream.moment = begun;
@@ -255,7 +255,7 @@ impl Client {
                 open.quit |= matches!(last, Some(What::Quit));
                 open.watches |= matches!(last, Some(What::Watch));
             }
-            stage.world.keys = keys;
+            stage.world.fixed.keys = keys;
             if stage.choices.one_in(3) {
                 break;
             }

@@ -70,9 +70,9 @@ impl Writer {
         let moment = world.client_moment(network.now());
         let mut stream = Stream::default();
         stream.is_binary = choices.one_in(3);
-        let keys = std::mem::take(&mut world.keys);
+        let keys = std::mem::take(&mut world.fixed.keys);
         requests.make(choices, &mut Surroundings { keys: &keys, moment, stream: &mut stream });
-        world.keys = keys;
+        world.fixed.keys = keys;
         let is_long = |what: &What| matches!(what, What::Stats(_) | What::Dump(_) | What::Watch | What::Quit);
         let request = stream.unwritten();
         if request.len() > DATAGRAM_MAX_BYTES - FRAME_BYTES || stream.ops.iter().any(|op| is_long(&op.what)) {

@@ -23,11 +23,7 @@ pub(crate) type Shared = Rc<RefCell<World>>;
 
 /// See the module.
 pub(crate) struct World {
-    pub(crate) keys: Vec<Vec<u8>>,
-    /// Bytes of an item at most, by memcached's measure.
-    item_size_max: usize,
-    /// Connections that a server may count at most.
-    connections_max: u64,
+    pub(crate) fixed: Fixed,
     /// What the store must hold, which the shards have in common.
     pub(crate) model: Model,
     /// The open connections, by the port of the client's address.
@@ -52,6 +48,23 @@ pub(crate) struct World {
     failure: Option<String>,
     /// Is told each request that is executed.
     pub(crate) show: Option<fn(&str)>,
+}
+
+/// What does not change in a run.
+pub(crate) struct Fixed {
+    pub(crate) keys: Vec<Vec<u8>>,
+    /// Bytes of an item at most, by memcached's measure.
+    item_size_max: usize,
+    /// Connections that a server may count at most.
+    connections_max: u64,
+}
+
+impl Fixed {
+    /// What a run of the service is held against, which the store had counted so before it and after it.
+    fn context(&self, moment: Moment, counted: (Counted, Counted)) -> Context<'_> {
+        let Self { keys, item_size_max, connections_max } = self;
+        Context { moment, keys, item_size_max: *item_size_max, connections_max: *connections_max, counted }
+    }
 }
 
 /// What a store has counted, over all servers that had it one after another. Each handle tells what all have counted.
@@ -102,9 +115,7 @@ impl World {
     pub(crate) fn new(keys: Vec<Vec<u8>>, item_size_max: usize, clients: usize) -> Self {
         Self {
             model: Model::new(keys.len()),
-            keys,
-            item_size_max,
-            connections_max: clients as u64 + CONNECTIONS_BESIDE_MAX,
+            fixed: Fixed { keys, item_size_max, connections_max: clients as u64 + CONNECTIONS_BESIDE_MAX },
             streams: Vec::new(),
             letters: HashMap::new(),
             start_ms: None,
@@ -122,7 +133,7 @@ impl World {
 
     /// Begins anew with an empty store.
     pub(crate) fn restart(&mut self) {
-        self.model = Model::new(self.keys.len());
+        self.model = Model::new(self.fixed.keys.len());
         self.counted = Counts::default();
         self.letters.clear();
         self.start_ms = None;
@@ -241,13 +252,7 @@ impl World {
     fn check_letter(&mut self, (from, done): (SocketAddr, &mut Done), ran: &Ran<'_>) -> Result<(), String> {
         let moment = self.moment(ran.now);
         let counted = (ran.counted, self.counted.total);
-        let context = Context {
-            moment,
-            keys: &self.keys,
-            item_size_max: self.item_size_max,
-            connections_max: self.connections_max,
-            counted,
-        };
+        let context = self.fixed.context(moment, counted);
         let model = &mut self.model;
         let letter = self.letters.get_mut(&from).ok_or("a datagram was served that nobody sent")?;
         let sent = letter.stream.unwritten();
@@ -280,13 +285,7 @@ impl World {
     fn check(&mut self, port: usize, ran: &Ran<'_>) -> Result<(), String> {
         let (moment, ms) = (self.moment(ran.now), ran.now.monotonic_ms);
         let counted = (ran.counted, self.counted.total);
-        let context = Context {
-            moment,
-            keys: &self.keys,
-            item_size_max: self.item_size_max,
-            connections_max: self.connections_max,
-            counted,
-        };
+        let context = self.fixed.context(moment, counted);
         let model = &mut self.model;
         let stream = self.streams[port].as_mut().ok_or("a connection was served that is not there")?;
         stream.consume(ran.input)?;
@@ -310,7 +309,7 @@ impl World {
                     stream.quit |= matches!(op.what, What::Quit);
                     self.executed += 1;
                     if let Some(history) = &mut self.history {
-                        history.executed((port, stream), &op, (before, &answers), &self.keys);
+                        history.executed((port, stream), &op, (before, &answers), &self.fixed.keys);
                     }
                 }
             }

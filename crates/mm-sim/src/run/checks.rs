@@ -41,8 +41,8 @@ impl<S: Sharing> Run<S> {
         let world = &mut *self.world.borrow_mut();
         let evicted = world.counted.total().evicted;
         let Some(history) = &mut world.history else { return Ok(()) };
-        self.searches += world.keys.len() as u64;
-        self.given_up += std::mem::take(history).check(world.keys.len(), evicted)?;
+        self.searches += world.fixed.keys.len() as u64;
+        self.given_up += std::mem::take(history).check(world.fixed.keys.len(), evicted)?;
         Ok(())
     }
 
