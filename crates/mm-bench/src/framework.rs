@@ -24,6 +24,10 @@ const PARTS: [&str; 3] = ["echo", "idle", "costs"];
 /// Connections of the echo rows, each with one message under way.
 const CONNECTIONS: usize = 50;
 
+/// How often all servers of the echo rows are started afresh: where a process's memory comes to lie decides over more
+/// than what is compared.
+const STARTS: usize = 8;
+
 /// How long a server is loaded each time before it is measured, in seconds.
 const WARM_UP_S: f64 = 0.02;
 
@@ -79,10 +83,17 @@ fn print(text: &str) -> Result<(), String> {
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("cannot write the report: {error}"))
 }
 
-/// One server, with the load on it and what its rounds gave.
+/// One server with the load on it.
 struct Entry<'a> {
     contender: &'a Contender,
     load: Load,
+    found: &'a mut Found,
+}
+
+/// What the rounds of one server gave.
+#[derive(Default)]
+struct Found {
+    name: String,
     cpu_ns: Vec<f64>,
     multiple: Vec<f64>,
     per_s: Vec<f64>,
@@ -97,10 +108,9 @@ struct Moment {
 }
 
 impl<'a> Entry<'a> {
-    fn new(contender: &'a Contender) -> Result<Self, String> {
-        let load = Load::connect(&plan(contender))?;
-        let [cpu_ns, multiple, per_s, p99_us] = [const { Vec::new() }; 4];
-        Ok(Self { contender, load, cpu_ns, multiple, per_s, p99_us })
+    fn new(contender: &'a Contender, found: &'a mut Found) -> Result<Self, String> {
+        found.name.clone_from(&contender.name);
+        Ok(Self { contender, load: Load::connect(&plan(contender))?, found })
     }
 
     /// Loads the server for so many seconds.
@@ -117,11 +127,11 @@ impl<'a> Entry<'a> {
     }
 
     fn note(&mut self, moment: &Moment, multiple: f64) {
-        let Moment { cpu_ns, report } = moment;
-        self.cpu_ns.push(*cpu_ns);
-        self.multiple.push(multiple);
-        self.per_s.push(report.tally.requests as f64 / report.seconds);
-        self.p99_us.push(report.latency.percentile_ns(0.99) as f64 / 1e3);
+        let (Moment { cpu_ns, report }, found) = (moment, &mut *self.found);
+        found.cpu_ns.push(*cpu_ns);
+        found.multiple.push(multiple);
+        found.per_s.push(report.tally.requests as f64 / report.seconds);
+        found.p99_us.push(report.latency.percentile_ns(0.99) as f64 / 1e3);
     }
 }
 
@@ -143,36 +153,61 @@ fn measure_round(floor: &mut Entry<'_>, others: &mut [Entry<'_>], seconds: f64) 
 fn echo(arguments: &FrameworkArguments) -> Result<(), String> {
     let rounds = arguments.rounds.unwrap_or(if arguments.quick { 4 } else { 40 });
     let seconds = if arguments.quick { 0.15 } else { 0.3 };
-    let (contenders, remarks) = contenders::start(&arguments.peers)?;
-    let mut entries = contenders.iter().map(Entry::new).collect::<Result<Vec<_>, _>>()?;
-    // The epoll floor is the first.
-    let Some((floor, others)) = entries.split_first_mut() else {
-        return Err("there is no server to measure".to_owned());
-    };
-    for round in 1..=rounds {
-        tell(&format!("echo: round {round} of {rounds}"));
-        measure_round(floor, others, seconds)?;
+    let starts = STARTS.min(rounds);
+    let (mut found, mut remarks) = (Vec::new(), Vec::new());
+    for start in 0..starts {
+        let contenders;
+        (contenders, remarks) = contenders::start(&arguments.peers)?;
+        found.resize_with(contenders.len(), Found::default);
+        let pairs = contenders.iter().zip(&mut found);
+        let mut entries = pairs.map(|(it, found)| Entry::new(it, found)).collect::<Result<Vec<_>, _>>()?;
+        // The epoll floor is the first.
+        let Some((floor, others)) = entries.split_first_mut() else {
+            return Err("there is no server to measure".to_owned());
+        };
+        for round in start * rounds / starts..(start + 1) * rounds / starts {
+            tell(&format!("echo: round {} of {rounds}", round + 1));
+            measure_round(floor, others, seconds)?;
+        }
     }
     tell("");
-    let mut text =
-        format!("echo: 100 bytes, one message per trip, {CONNECTIONS} connections, {rounds} rounds\n");
+    let mut text = format!(
+        "echo: 100 bytes, one message per trip, {CONNECTIONS} connections, {rounds} rounds, {starts} starts\n"
+    );
     text.push_str(
         "  server             x floor   CPU ns/message   messages per CPU second   messages/s   p99 us\n",
     );
-    for entry in &mut entries {
-        let cpu_ns = median(&mut entry.cpu_ns);
+    for it in &mut found {
+        let cpu_ns = median(&mut it.cpu_ns.clone());
         text.push_str(&format!(
             "  {:<18} {:>7.2} {:>16.0} {:>25.0} {:>12.0} {:>8.1}\n",
-            entry.contender.name,
-            median(&mut entry.multiple),
+            it.name,
+            median(&mut it.multiple),
             cpu_ns,
             1e9 / cpu_ns,
-            median(&mut entry.per_s),
-            median(&mut entry.p99_us),
+            median(&mut it.per_s),
+            median(&mut it.p99_us),
         ));
     }
+    text.push_str(&against_tokio(&found));
     remarks.iter().for_each(|remark| text.push_str(&format!("  {remark}\n")));
     print(&text)
+}
+
+/// Messages per second of processor time, ours by tokio's: the medians of the rounds' ratios.
+fn against_tokio(found: &[Found]) -> String {
+    let Some(tokio) = found.iter().find(|it| it.name == "tokio") else { return String::new() };
+    let ours = found.iter().filter(|it| it.name.starts_with("ours"));
+    ours.map(|it| {
+        let mut ratios: Vec<_> =
+            tokio.cpu_ns.iter().zip(&it.cpu_ns).map(|(tokio, own)| tokio / own).collect();
+        format!(
+            "  {:<18} {:>7.3} of tokio's messages per CPU second, round by round\n",
+            it.name,
+            median(&mut ratios)
+        )
+    })
+    .collect()
 }
 
 fn plan(contender: &Contender) -> Plan {

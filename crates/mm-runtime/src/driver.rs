@@ -190,6 +190,11 @@ pub trait Driver {
     /// The connection is broken and can only be closed.
     fn send(&mut self, stream: SourceId, output: &mut impl Unsent) -> io::Result<Sent>;
 
+    /// Whether a send is a system call of its own, made at once: then several in a row cost less than each apart.
+    fn sends_at_once(&self) -> bool {
+        true
+    }
+
     /// Whether the kernel has had no room so far for something that has been taken to be sent of a stream. That goes
     /// when there is room; of a stream that has been closed, only for [`LINGER_MS`].
     fn has_rest(&self, stream: SourceId) -> bool {

@@ -4,6 +4,9 @@
 //! Waking a task of the own shard is a push to a queue without atomics; from another thread it goes through a list that
 //! [`run`](Executor::run) empties first, and the shard's doorbell, which wakes the shard only when it sleeps.
 //!
+//! A write that follows a receive is held back until others that are ready have received, too, so that system calls of
+//! one kind follow each other; [`WRITERS_HELD_MAX`](crate::limits::WRITERS_HELD_MAX) says how many (decision 0028).
+//!
 //! The loop around it:
 //!
 //! ```text

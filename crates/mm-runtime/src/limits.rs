@@ -21,6 +21,9 @@ pub const GATHER_MAX: usize = 64;
 /// Bytes of the kernel's buffers that a server's socket for datagrams asks for, in each direction.
 pub const DATAGRAM_BUFFER_BYTES: usize = 1024 * 1024;
 
+/// Tasks that are about to answer and are held back for each other: as many less one.
+pub const WRITERS_HELD_MAX: u32 = 8;
+
 /// The longest wait for events: a bound to how late a clock that stood still is noticed.
 pub const WAIT_MS_MAX: u64 = 60_000;
 
@@ -82,8 +85,8 @@ pub const TASK_MEMORY_CLASSES: usize = 128;
 /// Armed timers of one shard: one for each task, and as many again for connections.
 pub const TIMERS_MAX: usize = 2 * TASKS_MAX;
 
-/// Polls of tasks in one turn.
-pub const POLLS_PER_TURN: u32 = 64;
+/// Polls of tasks in one turn. A task that answers takes two for each request: it is held back before it writes.
+pub const POLLS_PER_TURN: u32 = 128;
 
 /// Calls of sockets, channels, semaphores, signals and sleeps that need not wait, of all of a task's in one poll of it,
 /// before it lets others go on.

@@ -67,6 +67,8 @@ type UnixReceived = (usize, Option<PathBuf>);
 #[repr(C)]
 pub(crate) struct Net {
     driver: Rc<dyn Calls>,
+    /// See [`Driver::sends_at_once`].
+    sends_at_once: bool,
     buffers: Buffers,
     /// What served streams note for their server.
     note: Note,
@@ -228,7 +230,9 @@ impl<D: Sockets> Calls for Shared<D> {
 
 /// Lets the tasks of `executor` use the sockets of the driver behind `io`, with buffers of `pool`.
 pub fn attach<D: Sockets + 'static>(executor: &Executor, io: Io<D>, pool: Pool) {
+    let sends_at_once = io.driver().sends_at_once();
     let net = Net {
+        sends_at_once,
         driver: io.into_shared(),
         buffers: Buffers::new(pool),
         note: Note::default(),

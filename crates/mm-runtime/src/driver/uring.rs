@@ -360,6 +360,10 @@ impl Driver for UringDriver {
         self.send_output(stream, output)
     }
 
+    fn sends_at_once(&self) -> bool {
+        false
+    }
+
     fn has_rest(&self, stream: SourceId) -> bool {
         self.sources.get(stream.0).is_some_and(Source::has_rest)
     }

@@ -14,6 +14,7 @@ use super::share::{is_spent, spend};
 use super::write::{NotTaken, broken, cut};
 use super::{Direction, Net};
 use crate::driver::{Address, SourceId};
+use crate::task::raw::hold_here;
 use crate::task::{Interrupted, take_interrupt};
 use crate::timers::{Elapsed, Sleep, now};
 
@@ -24,7 +25,7 @@ pub(super) struct Handle {
     /// Who is at the other end: this, if it is an IPv4 address.
     ip: Ipv4Addr,
     port: u16,
-    marks: Cell<u8>,
+    marks: Cell<u16>,
     /// The same, if it is an IPv6 address.
     long: Option<Box<SocketAddrV6>>,
     /// When bytes last went either way, where a server asks for it.
@@ -34,21 +35,23 @@ pub(super) struct Handle {
 }
 
 /// The peer has an IPv4 address.
-const IPV4: u8 = 1;
+const IPV4: u16 = 1;
 /// A write was given up in its middle.
-pub(super) const BROKEN: u8 = 2;
+pub(super) const BROKEN: u16 = 2;
 /// A server serves it, and is told what happens.
-pub(super) const SERVED: u8 = 4;
+pub(super) const SERVED: u16 = 4;
 /// Something has been received that no whole write has followed.
-pub(super) const BUSY: u8 = 8;
+pub(super) const BUSY: u16 = 8;
 /// A write waits for the peer.
-pub(super) const BLOCKED: u8 = 16;
+pub(super) const BLOCKED: u16 = 16;
 /// The server has ended it: its source is closed.
-pub(super) const ENDED: u8 = 32;
+pub(super) const ENDED: u16 = 32;
 /// The last write has failed in its middle, and has not been taken up again.
-pub(super) const CUT: u8 = 64;
+pub(super) const CUT: u16 = 64;
 /// The last read of a served stream has had to wait for the peer.
-pub(super) const READING: u8 = 128;
+pub(super) const READING: u16 = 128;
+/// Something has been received since the last write began.
+pub(super) const FRESH: u16 = 256;
 
 impl Handle {
     /// The handle of a listener, of datagrams, or of a stream whose peer has no name.
@@ -110,15 +113,15 @@ impl Handle {
         self.net.driver.shutdown_output(self.source)
     }
 
-    pub(super) fn has(&self, marks: u8) -> bool {
+    pub(super) fn has(&self, marks: u16) -> bool {
         self.marks.get() & marks != 0
     }
 
-    pub(super) fn set(&self, marks: u8) {
+    pub(super) fn set(&self, marks: u16) {
         self.marks.set(self.marks.get() | marks);
     }
 
-    pub(super) fn unset(&self, marks: u8) {
+    pub(super) fn unset(&self, marks: u16) {
         self.marks.set(self.marks.get() & !marks);
     }
 
@@ -173,6 +176,17 @@ impl Handle {
             self.net.driver.wait(self.source, direction, context.waker());
         }
         Poll::Pending
+    }
+
+    /// Whether a write that follows a receive is to wait until others that are ready have received, too: then the task
+    /// is polled again without being woken. It is asked once for each receive.
+    #[inline]
+    pub(super) fn holds_write(&self, context: &Context<'_>) -> bool {
+        if !self.has(FRESH) {
+            return false;
+        }
+        self.unset(FRESH);
+        self.net.sends_at_once && hold_here(context.waker())
     }
 
     /// What a future's poll comes to when its try has not done everything, and was not simply told to wait. None: it

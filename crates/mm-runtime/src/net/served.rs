@@ -12,7 +12,7 @@ use std::hint::cold_path;
 use std::io;
 use std::rc::{Rc, Weak};
 
-use super::handle::{BLOCKED, BUSY, CUT, ENDED, Handle, READING, SERVED};
+use super::handle::{BLOCKED, BUSY, CUT, ENDED, FRESH, Handle, READING, SERVED};
 use super::linger::linger;
 use super::{Net, Stream, current};
 use crate::driver::{Address, SourceId};
@@ -136,7 +136,7 @@ impl fmt::Debug for Watch {
 }
 
 impl Watch {
-    fn has(&self, mark: u8) -> bool {
+    fn has(&self, mark: u16) -> bool {
         self.handle.upgrade().is_some_and(|handle| handle.has(mark))
     }
 
@@ -198,6 +198,7 @@ impl Handle {
     /// Bytes have come.
     #[inline]
     pub(super) fn received(&self, bytes: usize) {
+        self.set(FRESH);
         if self.has(SERVED) {
             self.begun();
             self.progress_ms.set(now().monotonic_ms);

@@ -79,6 +79,9 @@ impl<B: Bytes> Future for Writing<'_, B> {
             cold_path();
             return Poll::Ready(Err(Incomplete { error: broken(), done: 0, left: bytes.left() }));
         }
+        if handle.holds_write(context) {
+            return Poll::Pending;
+        }
         let sent = handle.poll_try(Direction::Output, waiting, context, |handle| send(handle, bytes));
         Poll::Ready(ready!(sent).map_err(|error| self.fail(error)))
     }

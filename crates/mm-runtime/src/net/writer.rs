@@ -81,6 +81,9 @@ impl BufferedWriter {
             if handle.has(BROKEN) {
                 return Poll::Ready(Err(broken()));
             }
+            if handle.holds_write(context) {
+                return Poll::Pending;
+            }
             ready!(
                 handle
                     .poll_try(Direction::Output, &mut waiting, context, |handle| send(handle, &mut **queued))

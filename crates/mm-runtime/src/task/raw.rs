@@ -40,8 +40,8 @@ pub(crate) use queue::{AllTasks, Polled, RunQueues};
 pub(crate) use remote::Remote;
 
 use memory::Kind;
-pub(crate) use waker::wake_here;
 use waker::{borrowed_waker, wake_by_ref};
+pub(crate) use waker::{hold_here, wake_here};
 
 /// What a thread knows of what it runs, in one cache line.
 #[repr(align(16))]
@@ -95,6 +95,11 @@ pub(crate) fn with_task<R>(body: impl FnOnce(Option<&Task>) -> R) -> R {
     body(task.as_deref())
 }
 
+/// Whether the task that is being polled is held back before a write: it is polled again without being woken.
+pub(crate) fn is_held() -> bool {
+    with_task(|task| task.is_some_and(|task| task.has(HELD)))
+}
+
 /// In its run queue.
 const QUEUED: u8 = 1;
 /// The future is gone.
@@ -107,6 +112,8 @@ const INTERRUPTED: u8 = 8;
 const CANCELLED: u8 = 16;
 /// What ended it was its deadline.
 const LATE: u8 = 32;
+/// Held back in its run queue before a write, which has not been tried.
+const HELD: u8 = 64;
 
 /// What a task costs besides its future.
 #[cfg(test)]

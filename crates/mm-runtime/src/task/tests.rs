@@ -15,6 +15,7 @@ use super::*;
 use crate::executor::Executor;
 
 mod ends;
+mod held;
 
 use crate::timers::{sleep, timeout};
 

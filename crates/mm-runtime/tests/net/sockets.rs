@@ -17,11 +17,16 @@ use mm_runtime::{Runtime, offload};
 
 /// Runs a test's task, which fails by an error or a panic, on each driver.
 pub(crate) fn test<F: Future<Output = io::Result<()>> + 'static>(body: impl Fn() -> F) {
+    test_on_calls(&body);
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    on_uring(body);
+}
+
+/// The same, on the drivers that make a system call for each receive and send.
+pub(crate) fn test_on_calls<F: Future<Output = io::Result<()>> + 'static>(body: impl Fn() -> F) {
     let options = StreamOptions::default();
     Runtime::on(EpollDriver::new(options).unwrap()).block_on(body()).unwrap().unwrap();
     Runtime::on(PollDriver::new(options).unwrap()).block_on(body()).unwrap().unwrap();
-    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
-    on_uring(body);
 }
 
 /// Last, since the end of a ring may interrupt a system call of the thread that had it. Left out where

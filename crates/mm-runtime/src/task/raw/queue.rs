@@ -1,5 +1,8 @@
 //! The lists that tasks are on: ready ones by priority, and all unfinished ones.
 //!
+//! Tasks that are about to write are held back a little, for several to write one after another: the code and data of
+//! the kernel that a send needs are then fetched once for all of them, and so are those of the receives before.
+//!
 //! They link the tasks' headers, so putting a task on a list allocates nothing. All on the owner's thread.
 
 use std::cell::Cell;
@@ -8,8 +11,8 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-use super::{DONE, Header, Local, Priority, QUEUED, Task};
-use crate::limits::LOWEST_FIRST_EVERY;
+use super::{DONE, HELD, Header, Local, Priority, QUEUED, Task};
+use crate::limits::{LOWEST_FIRST_EVERY, WRITERS_HELD_MAX};
 
 /// A first-in first-out queue of tasks through their headers.
 #[derive(Debug, Default)]
@@ -19,10 +22,30 @@ struct Queue {
     last: Cell<Option<NonNull<Header>>>,
 }
 
+impl Queue {
+    /// Puts a task at the end.
+    #[inline]
+    fn push(&self, header: NonNull<Header>, task: &Header) {
+        task.next.set(None);
+        if let Some(last) = self.last.replace(Some(header)) {
+            // SAFETY: the last of a queue is queued, hence alive.
+            unsafe { last.as_ref() }.next.set(Some(header));
+        } else {
+            self.first.set(Some(header));
+        }
+    }
+}
+
+/// The queue whose tasks may be held back.
+const NORMAL: usize = Priority::Normal as usize;
+
 /// The run queues, one for each priority.
 #[derive(Debug, Default)]
 pub(crate) struct RunQueues {
     queues: [Queue; Priority::COUNT],
+    /// Tasks of normal priority that are about to write. There are some only while that priority's queue has others.
+    held: Queue,
+    held_len: Cell<u32>,
     /// A bit for each queue that has a task, that of the highest priority lowest.
     ready: Cell<u8>,
     /// Choices since the lowest priority was preferred.
@@ -55,10 +78,12 @@ impl RunQueues {
             queue.first.set(next);
             if next.is_none() {
                 queue.last.set(None);
-                self.ready.set(ready & !(1 << index));
+                if index as usize != NORMAL || !self.let_go() {
+                    self.ready.set(ready & !(1 << index));
+                }
             }
             let state = task.state.get();
-            task.state.set(state & !QUEUED);
+            task.state.set(state & !(QUEUED | HELD));
             if state & DONE == 0 {
                 return Some(ManuallyDrop::new(Task { header, not_send: PhantomData }));
             }
@@ -66,6 +91,42 @@ impl RunQueues {
             // SAFETY: the reference that was kept for the queue.
             unsafe { super::release(header) };
         }
+    }
+
+    /// Holds the task that is being polled back until some others, or all that are ready, have been polled. False: it
+    /// is to go on at once, since nobody else is ready or enough are held, which follow then.
+    #[inline]
+    pub(super) fn hold(&self, header: NonNull<Header>) -> bool {
+        // SAFETY: it is being polled, hence alive.
+        let task = unsafe { header.as_ref() };
+        let is_queued = task.state.get() & QUEUED != 0;
+        if self.queues[NORMAL].first.get().is_none() || task.priority.get() as usize != NORMAL || is_queued {
+            return false;
+        }
+        let held = self.held_len.get() + 1;
+        if held == WRITERS_HELD_MAX {
+            self.let_go();
+            return false;
+        }
+        self.held_len.set(held);
+        task.state.set(task.state.get() | QUEUED | HELD);
+        self.held.push(header, task);
+        true
+    }
+
+    /// Has those who are held polled next, of their priority. False: there are none.
+    #[inline]
+    fn let_go(&self) -> bool {
+        let (Some(first), Some(last)) = (self.held.first.take(), self.held.last.take()) else { return false };
+        self.held_len.set(0);
+        let queue = &self.queues[NORMAL];
+        let next = queue.first.replace(Some(first));
+        if next.is_none() {
+            queue.last.set(Some(last));
+        }
+        // SAFETY: it is queued, hence alive.
+        unsafe { last.as_ref() }.next.set(next);
+        true
     }
 
     /// Which of several queues is next.
@@ -131,16 +192,9 @@ impl Local {
             return;
         }
         task.state.set(state | QUEUED);
-        task.next.set(None);
         let index = task.priority.get() as usize;
-        let queue = &self.queues.queues[index];
-        if let Some(last) = queue.last.replace(Some(header)) {
-            // SAFETY: the last of a queue is queued, hence alive.
-            unsafe { last.as_ref() }.next.set(Some(header));
-        } else {
-            queue.first.set(Some(header));
-            self.queues.ready.set(self.queues.ready.get() | (1 << index));
-        }
+        self.queues.queues[index].push(header, task);
+        self.queues.ready.set(self.queues.ready.get() | (1 << index));
     }
 }
 

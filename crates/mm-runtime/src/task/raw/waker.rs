@@ -44,6 +44,18 @@ pub(crate) fn wake_here(waker: &Waker) -> bool {
     })
 }
 
+/// Holds the task that is being polled back, if `waker` is its: see [`RunQueues::hold`](super::RunQueues::hold).
+#[inline]
+pub(crate) fn hold_here(waker: &Waker) -> bool {
+    if !std::ptr::eq(waker.vtable(), &raw const WAKER) {
+        return false;
+    }
+    let header = from_data(waker.data());
+    with_current(|local| {
+        local.is_some_and(|local| local.polled.get() == Some(header) && local.queues.hold(header))
+    })
+}
+
 static WAKER: RawWakerVTable = RawWakerVTable::new(
     |data| {
         let header = from_data(data);
