@@ -4,7 +4,7 @@ mod cpu;
 mod priority;
 mod server;
 
-pub(crate) use cpu::CpuTime;
+pub(crate) use cpu::{CpuTime, own_wait_ns};
 pub(crate) use priority::{Awake, SessionFirst, go_first, go_last};
 pub(crate) use server::{Server, free_port};
 

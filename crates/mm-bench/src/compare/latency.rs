@@ -7,19 +7,23 @@
 //! One stop of a few milliseconds in a second is all of p99.9, whoever makes it. So load and servers go before other
 //! programs ([`SessionFirst`](crate::machine::SessionFirst)), each on its own core, and the load sleeps until a request
 //! is due or answered. Real-time priority is not for that: whoever uses the core for 950 ms of a second is kept from it
-//! for the rest. What stops the server, or the machine, is in the figures; servers take turns, each begins a round
-//! once, and the least of all rounds is told beside the median: it has been disturbed least.
+//! for the rest. Servers take turns, and another one begins each round.
+//!
+//! The kernel tells how long a thread could have run while others did. Threads of the kernel's take a core for
+//! milliseconds, from one server in this round and from another in the next. So of each server's rounds that third
+//! counts in which it and the load were kept waiting least; what the server itself does to its clients is in each. The
+//! median of all rounds is told beside it.
 
 use super::contenders::{Contender, Contenders};
 use super::report::Figures;
 use super::rows::Row;
 use super::{complaint, plan};
 use crate::load::{Load, Stop};
-use crate::machine::{Awake, median, tell};
+use crate::machine::{Awake, median, own_wait_ns, tell};
 
 /// The rates, in parts of what memcached answers in a closed loop (where it is missing, of what mmem does), and how
 /// often each is measured: goals are set at half.
-const SHARES: [(f64, usize); 3] = [(0.25, 3), (0.5, 9), (0.75, 3)];
+const SHARES: [(f64, usize); 3] = [(0.25, 3), (0.5, 15), (0.75, 3)];
 
 /// How long one paced measurement takes, in seconds: p99.9 needs many requests, and what servers do once a second
 /// is to be in each.
@@ -39,8 +43,16 @@ pub(super) struct Latency {
     /// What the rate is a part of.
     pub(super) terms: String,
     keys_per_s: Vec<f64>,
-    /// p50, p99 and p99.9, a figure per round each.
-    percentiles: [Vec<f64>; 3],
+    rounds: Vec<Round>,
+}
+
+/// What one round gave.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    /// p50, p99 and p99.9 in microseconds.
+    percentiles_us: [f64; 3],
+    /// How long the server and the load could have run while others did, in milliseconds.
+    waited_ms: f64,
 }
 
 /// Every server of a row, at every rate. `figures` are those of the closed loop; `rounds` replaces how often each rate
@@ -87,8 +99,7 @@ fn at_rate(row: &Row, contenders: &Contenders, rate: f64, rounds: usize) -> Resu
 
 impl Latency {
     fn new(name: &str, rate: f64) -> Self {
-        let percentiles = [Vec::new(), Vec::new(), Vec::new()];
-        Self { name: name.to_owned(), rate, terms: String::new(), keys_per_s: Vec::new(), percentiles }
+        Self { name: name.to_owned(), rate, terms: String::new(), keys_per_s: Vec::new(), rounds: Vec::new() }
     }
 
     /// A round.
@@ -100,25 +111,37 @@ impl Latency {
         plan.rate = Some(self.rate);
         let mut load = Load::connect(&plan)?;
         load.run(Stop::Seconds(WARM_UP_S))?;
+        let before = (contender.server.cpu_time()?, own_wait_ns()?);
         let report = load.run(Stop::Seconds(SECONDS))?;
+        let after = (contender.server.cpu_time()?, own_wait_ns()?);
         if let Some(complaint) = complaint(row, contender.is_mmem, &report) {
             return Err(format!("{} at {:.0} keys/s, {}: {complaint}", row.name, self.rate, self.name));
         }
         self.keys_per_s.push(report.keys_per_s());
-        for (figures, share) in self.percentiles.iter_mut().zip([0.5, 0.99, 0.999]) {
-            figures.push(report.latency.percentile_ns(share) as f64 / 1e3);
-        }
+        let waited_ns = after.0.waited_since_ns(&before.0) + (after.1 - before.1);
+        self.rounds.push(Round {
+            percentiles_us: [0.5, 0.99, 0.999].map(|share| report.latency.percentile_ns(share) as f64 / 1e3),
+            waited_ms: waited_ns as f64 / 1e6,
+        });
         Ok(())
     }
 
-    /// p50, p99 and p99.9 in microseconds: medians of the rounds.
+    /// p50, p99 and p99.9 in microseconds: medians of the third of the rounds that was disturbed least.
     pub(super) fn percentiles_us(&self) -> [f64; 3] {
-        [0, 1, 2].map(|which| median(&mut self.percentiles[which].clone()))
+        let mut rounds = self.rounds.clone();
+        rounds.sort_by(|one, other| one.waited_ms.total_cmp(&other.waited_ms));
+        rounds.truncate(rounds.len().div_ceil(3));
+        [0, 1, 2].map(|which| median_of(&rounds, |round| round.percentiles_us[which]))
     }
 
-    /// The least p99.9 of the rounds in microseconds.
-    pub(super) fn least_p999_us(&self) -> f64 {
-        self.percentiles[2].iter().copied().reduce(f64::min).unwrap_or(0.0)
+    /// p99.9 in microseconds: the median of all rounds.
+    pub(super) fn p999_us_of_all(&self) -> f64 {
+        median_of(&self.rounds, |round| round.percentiles_us[2])
+    }
+
+    /// How long the server and the load were kept waiting in a round, in milliseconds: the median of all.
+    pub(super) fn waited_ms(&self) -> f64 {
+        median_of(&self.rounds, |round| round.waited_ms)
     }
 
     /// What is to be said where the server did not keep up.
@@ -133,10 +156,14 @@ impl Latency {
     /// As an object of JSON.
     pub(super) fn to_json(&self) -> String {
         let [median_us, p99_us, p999_us] = self.percentiles_us();
-        let rounds: Vec<String> = self.percentiles[2].iter().map(|p999_us| format!("{p999_us:.1}")).collect();
+        let rounds = self
+            .rounds
+            .iter()
+            .map(|round| format!("[{:.1},{:.3}]", round.percentiles_us[2], round.waited_ms));
+        let rounds: Vec<String> = rounds.collect();
         format!(
             "{{\"server\":\"{}\",\"rate\":{:.0},\"keys_per_s\":{:.0},\"p50_us\":{median_us:.1},\
-             \"p99_us\":{p99_us:.1},\"p999_us\":{p999_us:.1},\"p999_us_of_rounds\":[{}]}}",
+             \"p99_us\":{p99_us:.1},\"p999_us\":{p999_us:.1},\"p999_us_and_waited_ms_of_rounds\":[{}]}}",
             self.name.replace(['"', '\\'], "_"),
             self.rate,
             median(&mut self.keys_per_s.clone()),
@@ -145,16 +172,25 @@ impl Latency {
     }
 }
 
+fn median_of(rounds: &[Round], figure: impl Fn(&Round) -> f64) -> f64 {
+    median(&mut rounds.iter().map(figure).collect::<Vec<_>>())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_round_least_disturbed_is_told_beside_the_median() {
+    fn the_rounds_least_disturbed_count() {
         let mut latency = Latency::new("mmem", 1e4);
-        latency.percentiles[2] = vec![6_000.0, 90.0, 4_000.0];
-        assert_eq!(latency.percentiles_us()[2].to_bits(), 4_000.0_f64.to_bits());
-        assert_eq!(latency.least_p999_us().to_bits(), 90.0_f64.to_bits());
-        assert!(latency.to_json().ends_with("\"p999_us_of_rounds\":[6000.0,90.0,4000.0]}"));
+        let rounds = [(9_000.0, 5.0), (90.0, 0.2), (4_000.0, 2.0), (95.0, 0.1)];
+        latency.rounds = rounds
+            .map(|(p999_us, waited_ms)| Round { percentiles_us: [50.0, 80.0, p999_us], waited_ms })
+            .to_vec();
+        assert_eq!(latency.percentiles_us().map(f64::round), [50.0, 80.0, 93.0]);
+        assert_eq!(latency.p999_us_of_all().round(), 2048.0);
+        assert_eq!(latency.waited_ms().round(), 1.0);
+        let ends = "_of_rounds\":[[9000.0,5.000],[90.0,0.200],[4000.0,2.000],[95.0,0.100]]}";
+        assert!(latency.to_json().ends_with(ends), "{}", latency.to_json());
     }
 }

@@ -160,7 +160,7 @@ fn write_row(text: &mut String, measured: &Measured<'_>) -> std::fmt::Result {
     if let Some(first) = latencies.first() {
         writeln!(
             text,
-            "  at fixed rates     keys/s due   p50 us   p99 us p99.9 us    least  ({})",
+            "  at fixed rates     keys/s due   p50 us   p99 us p99.9 us   of all  waited ms  ({})",
             first.terms
         )?;
     }
@@ -168,10 +168,11 @@ fn write_row(text: &mut String, measured: &Measured<'_>) -> std::fmt::Result {
         let [median, p99, p999] = latency.percentiles_us();
         writeln!(
             text,
-            "  {:<18} {:>10.0} {median:>8.1} {p99:>8.1} {p999:>8.1} {:>8.1}{}",
+            "  {:<18} {:>10.0} {median:>8.1} {p99:>8.1} {p999:>8.1} {:>8.1} {:>10.2}{}",
             latency.name,
             latency.rate,
-            latency.least_p999_us(),
+            latency.p999_us_of_all(),
+            latency.waited_ms(),
             latency.shortfall(),
         )?;
     }

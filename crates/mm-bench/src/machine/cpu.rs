@@ -8,11 +8,37 @@ use rustix::io::Errno;
 /// Nanoseconds of a tick of `/proc/PID/stat`: Linux tells every program a hundredth of a second.
 const TICK_NS: u64 = 10_000_000;
 
+/// What a thread has had of the processor, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Times {
+    ran: u64,
+    /// It could have run, and others did.
+    waited: u64,
+}
+
+impl Times {
+    /// Those in the text of `schedstat`.
+    fn read(text: &str) -> Option<Self> {
+        let mut words = text.split_whitespace().map_while(|word| word.parse().ok());
+        Some(Self { ran: words.next()?, waited: words.next()? })
+    }
+}
+
+/// How long the calling thread could have run up to now while others did, in nanoseconds.
+///
+/// # Errors
+/// The kernel keeps no such figures.
+pub(crate) fn own_wait_ns() -> Result<u64, String> {
+    let path = "/proc/thread-self/schedstat";
+    let text = fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?;
+    Times::read(&text).map(|times| times.waited).ok_or_else(|| format!("{path} has no times"))
+}
+
 /// Processor time of a process up to a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CpuTime {
-    /// Nanoseconds of each thread that lives, by its number.
-    threads: HashMap<String, u64>,
+    /// That of each thread that lives, by its number.
+    threads: HashMap<String, Times>,
     /// Ticks of all threads that ever lived.
     ticks: u64,
 }
@@ -36,9 +62,8 @@ impl CpuTime {
                 }
                 Err(error) => return Err(failed(error)),
             };
-            let first = text.split_whitespace().next().and_then(|word| word.parse().ok());
-            let ran_ns = first.ok_or_else(|| format!("{folder}: schedstat has no run time"))?;
-            threads.insert(task.file_name().to_string_lossy().into_owned(), ran_ns);
+            let times = Times::read(&text).ok_or_else(|| format!("{folder}: schedstat has no times"))?;
+            threads.insert(task.file_name().to_string_lossy().into_owned(), times);
         }
         let path = format!("/proc/{pid}/stat");
         let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
@@ -52,8 +77,18 @@ impl CpuTime {
         if before.threads.keys().any(|thread| !self.threads.contains_key(thread)) {
             return self.ticks.saturating_sub(before.ticks) * TICK_NS;
         }
-        let earlier = |thread| before.threads.get(thread).copied().unwrap_or(0);
-        self.threads.iter().map(|(thread, ran_ns)| ran_ns.saturating_sub(earlier(thread))).sum()
+        self.sum_since(before, |times| times.ran)
+    }
+
+    /// How long its threads could have run since an earlier moment and others did, in nanoseconds. Of threads that have
+    /// ended meanwhile nothing is known.
+    pub(crate) fn waited_since_ns(&self, before: &Self) -> u64 {
+        self.sum_since(before, |times| times.waited)
+    }
+
+    fn sum_since(&self, before: &Self, part: impl Fn(&Times) -> u64) -> u64 {
+        let earlier = |thread| before.threads.get(thread).map_or(0, &part);
+        self.threads.iter().map(|(thread, times)| part(times).saturating_sub(earlier(thread))).sum()
     }
 }
 
@@ -71,7 +106,8 @@ mod tests {
     use super::*;
 
     fn time(threads: &[(&str, u64)], ticks: u64) -> CpuTime {
-        let threads = threads.iter().map(|&(thread, ran_ns)| (thread.to_owned(), ran_ns)).collect();
+        let times = |ran| Times { ran, waited: 10 * ran };
+        let threads = threads.iter().map(|&(thread, ran)| (thread.to_owned(), times(ran))).collect();
         CpuTime { threads, ticks }
     }
 
@@ -80,6 +116,7 @@ mod tests {
         let before = time(&[("1", 100), ("2", 5_000_000_000)], 500);
         assert_eq!(time(&[("1", 150), ("2", 5_000_000_007), ("3", 9)], 500).since_ns(&before), 66);
         assert_eq!(time(&[("1", 150)], 503).since_ns(&before), 30_000_000);
+        assert_eq!(time(&[("1", 150)], 503).waited_since_ns(&before), 500);
     }
 
     #[test]
