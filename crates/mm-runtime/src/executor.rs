@@ -5,7 +5,7 @@
 //! [`run`](Executor::run) empties first, and the shard's doorbell, which wakes the shard only when it sleeps.
 //!
 //! A write that follows a receive is held back until others that are ready have received, too, so that system calls of
-//! one kind follow each other; [`WRITERS_HELD_MAX`](crate::limits::WRITERS_HELD_MAX) says how many (decision 0028).
+//! one kind follow each other; [`WRITER_HELD_FOR`](crate::limits::WRITER_HELD_FOR) says how many (decision 0028).
 //!
 //! The loop around it:
 //!
@@ -176,7 +176,8 @@ impl Executor {
         self.local.spawn(options, future)
     }
 
-    /// Polls ready tasks, at most `budget` of them, those that other threads have woken included. Called by one of its
+    /// Polls ready tasks, at most `budget` of them, those that other threads have woken included. Who is held back
+    /// before a write is polled twice for one. Called by one of its
     /// own tasks it does nothing.
     pub fn run(&self, budget: u32) -> Ran {
         let local = &*self.local;
@@ -316,14 +317,17 @@ impl Local {
         }
     }
 
-    /// Polls ready tasks until there are none or `budget` of them have been.
+    /// Polls ready tasks until there are none or `budget` of them have been, held ones not counted.
     fn poll_ready(&self, budget: u32) {
-        for _ in 0..budget {
+        let mut left = budget;
+        while left > 0 {
             let Some(ready) = self.queues.pop() else { return };
+            left -= 1;
             self.stall.begin(ready.name());
             share::begin();
             match ready.poll(self) {
-                Ok(false) => {}
+                // The poll in which it writes is the one that counts.
+                Ok(false) => left += u32::from(ready.is_held()),
                 Ok(true) => {
                     cold_path();
                     self.end(&ready, Ok(()));

@@ -21,8 +21,8 @@ pub const GATHER_MAX: usize = 64;
 /// Bytes of the kernel's buffers that a server's socket for datagrams asks for, in each direction.
 pub const DATAGRAM_BUFFER_BYTES: usize = 1024 * 1024;
 
-/// Tasks that are about to answer and are held back for each other: as many less one.
-pub const WRITERS_HELD_MAX: u32 = 8;
+/// So many other tasks are polled at most while one that is about to answer is held back, for them to receive first.
+pub const WRITER_HELD_FOR: u32 = 7;
 
 /// The longest wait for events: a bound to how late a clock that stood still is noticed.
 pub const WAIT_MS_MAX: u64 = 60_000;
@@ -85,8 +85,8 @@ pub const TASK_MEMORY_CLASSES: usize = 128;
 /// Armed timers of one shard: one for each task, and as many again for connections.
 pub const TIMERS_MAX: usize = 2 * TASKS_MAX;
 
-/// Polls of tasks in one turn. A task that answers takes two for each request: it is held back before it writes.
-pub const POLLS_PER_TURN: u32 = 128;
+/// Polls of tasks in one turn.
+pub const POLLS_PER_TURN: u32 = 64;
 
 /// Calls of sockets, channels, semaphores, signals and sleeps that need not wait, of all of a task's in one poll of it,
 /// before it lets others go on.
@@ -95,8 +95,9 @@ pub const CALLS_PER_POLL: u32 = 32;
 /// Steps of the timer wheel in one turn.
 pub const TIMER_STEPS_PER_TURN: u32 = 256;
 
-/// Of so many polls that had a choice of priorities one goes to the lowest that has a ready task.
-pub const LOWEST_FIRST_EVERY: u32 = 16;
+/// Of so many polls that had a choice of priorities one goes to a lower one: the lowest that has a ready task and the
+/// one below the highest by turns.
+pub const LOWER_FIRST_EVERY: u32 = 16;
 
 /// Names of tasks in one process.
 pub const NAMES_MAX: usize = 1024;

@@ -30,7 +30,7 @@ pub use local::TaskLocal;
 pub use name::Name;
 
 /// In which order ready tasks run: all of a higher priority before any of a lower, except that every
-/// [`LOWEST_FIRST_EVERY`](crate::limits::LOWEST_FIRST_EVERY)th poll goes to the lowest, so that none starves.
+/// [`LOWER_FIRST_EVERY`](crate::limits::LOWER_FIRST_EVERY)th poll goes to a lower one, so that none starves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Priority {
     /// For what others wait for.

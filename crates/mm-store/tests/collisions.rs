@@ -228,7 +228,8 @@ fn keys_of_one_bucket_lose_nothing_where_shards_share_the_store() {
     attack_a_bucket(shared(true), &of_one_bucket(300));
 }
 
-/// Two shards at once, each with keys of its own and all of them of one hash: they take slots from each other too.
+/// Two shards at once, each with keys of its own and all of them of one hash: they take slots from each other too, and
+/// from others in their two buckets where those cannot move, since a shard has locked where they would go.
 #[cfg(feature = "smp")]
 #[test]
 fn shards_that_write_keys_of_one_hash_read_what_they_wrote_or_nothing() {
@@ -259,7 +260,9 @@ fn shards_that_write_keys_of_one_hash_read_what_they_wrote_or_nothing() {
     });
     let mut store = handles.take().unwrap();
     store.verify().unwrap();
-    assert!((0..OTHERS).all(|number| store.get(store.key(&other(number)).unwrap(), 1).is_ok()));
+    let is_lost = |number: &u64| store.get(store.key(&other(*number)).unwrap(), 1).is_err();
+    let lost = (0..OTHERS).filter(is_lost).count();
+    assert!(lost <= SLOTS, "{lost} of those that are elsewhere are lost");
     assert!(store.stats().items <= OTHERS + SLOTS as u64, "{:?}", store.stats());
 }
 

@@ -359,9 +359,11 @@ impl WriteHalf {
     }
 
     /// Writes all bytes. Where other tasks are ready, and this stream has received since its last write, a few of them
-    /// go on first, so that receives follow each other, and writes. A write that is given up (its future dropped) after
-    /// some bytes went out breaks the half: the peer would take what follows for the rest of them. Use the half's own
-    /// timeout instead.
+    /// go on first, so that receives follow each other, and writes. So it may be pending though there is room, which
+    /// [`select`](crate::sync::select) and [`timeout`](crate::timers::timeout) know.
+    ///
+    /// A write that is given up (its future dropped) after some bytes went out breaks the half: the peer would take
+    /// what follows for the rest of them. Use the half's own timeout instead.
     ///
     /// # Errors
     /// The connection is broken, or the wait was ended early; then the write may be taken up again from where it

@@ -68,7 +68,8 @@ impl BufferedWriter {
         Ok(())
     }
 
-    /// Sends what is queued. A flush that has failed or been given up may be made again: it goes on from there.
+    /// Sends what is queued; after a receive a few others may go on first, as with [`WriteHalf::write_all`]. A flush
+    /// that has failed or been given up may be made again: it goes on from there.
     ///
     /// # Errors
     /// The connection is broken, or the wait was ended early.

@@ -41,7 +41,7 @@ pub(crate) use remote::Remote;
 
 use memory::Kind;
 use waker::{borrowed_waker, wake_by_ref};
-pub(crate) use waker::{hold_here, wake_here};
+pub(crate) use waker::{hold_here, is_held, wake_here};
 
 /// What a thread knows of what it runs, in one cache line.
 #[repr(align(16))]
@@ -95,11 +95,6 @@ pub(crate) fn with_task<R>(body: impl FnOnce(Option<&Task>) -> R) -> R {
     body(task.as_deref())
 }
 
-/// Whether the task that is being polled is held back before a write: it is polled again without being woken.
-pub(crate) fn is_held() -> bool {
-    with_task(|task| task.is_some_and(|task| task.has(HELD)))
-}
-
 /// In its run queue.
 const QUEUED: u8 = 1;
 /// The future is gone.
@@ -112,14 +107,16 @@ const INTERRUPTED: u8 = 8;
 const CANCELLED: u8 = 16;
 /// What ended it was its deadline.
 const LATE: u8 = 32;
-/// Held back in its run queue before a write, which has not been tried.
+/// Held back before a write, which has not been tried.
 const HELD: u8 = 64;
+/// It was held back before this poll, or the last.
+const RESUMED: u8 = 128;
 
 /// What a task costs besides its future.
 #[cfg(test)]
 pub(crate) const HEADER_BYTES: usize = size_of::<Header>();
 
-/// References at which one more ends the process: so many can only have been forgotten.
+/// More references than this can only have been forgotten: the process ends.
 const REFS_MAX: u32 = u32::MAX / 2;
 
 /// What all tasks have in common. Every connection of a handler has one, so what few tasks need is in `extra`.

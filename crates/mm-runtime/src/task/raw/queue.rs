@@ -11,8 +11,8 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-use super::{DONE, HELD, Header, Local, Priority, QUEUED, Task};
-use crate::limits::{LOWEST_FIRST_EVERY, WRITERS_HELD_MAX};
+use super::{DONE, HELD, Header, Local, Priority, QUEUED, RESUMED, Task};
+use crate::limits::{LOWER_FIRST_EVERY, WRITER_HELD_FOR};
 
 /// A first-in first-out queue of tasks through their headers.
 #[derive(Debug, Default)]
@@ -45,10 +45,11 @@ pub(crate) struct RunQueues {
     queues: [Queue; Priority::COUNT],
     /// Tasks of normal priority that are about to write. There are some only while that priority's queue has others.
     held: Queue,
-    held_len: Cell<u32>,
+    /// Tasks of that priority that have been chosen since the first of them is held.
+    held_for: Cell<u32>,
     /// A bit for each queue that has a task, that of the highest priority lowest.
     ready: Cell<u8>,
-    /// Choices since the lowest priority was preferred.
+    /// Choices between several priorities.
     choices: Cell<u32>,
 }
 
@@ -57,8 +58,8 @@ impl RunQueues {
         self.ready.get() == 0
     }
 
-    /// Takes the first unfinished task of the highest priority that has one; every so often, of the lowest. The list of
-    /// all tasks holds the reference; finishing the task gives it up.
+    /// Takes the first unfinished task of the highest priority that has one; every so often, of a lower one. The list
+    /// of all tasks holds the reference; finishing the task gives it up.
     #[inline]
     pub(crate) fn pop(&self) -> Option<ManuallyDrop<Task>> {
         loop {
@@ -81,9 +82,16 @@ impl RunQueues {
                 if index as usize != NORMAL || !self.let_go() {
                     self.ready.set(ready & !(1 << index));
                 }
+            } else if index as usize == NORMAL && self.held.first.get().is_some() {
+                let others = self.held_for.get() + 1;
+                self.held_for.set(others);
+                if others == WRITER_HELD_FOR {
+                    self.let_go();
+                }
             }
             let state = task.state.get();
-            task.state.set(state & !(QUEUED | HELD));
+            let resumed = (state & HELD) / HELD * RESUMED;
+            task.state.set(state & !(QUEUED | HELD | RESUMED) | resumed);
             if state & DONE == 0 {
                 return Some(ManuallyDrop::new(Task { header, not_send: PhantomData }));
             }
@@ -94,22 +102,18 @@ impl RunQueues {
     }
 
     /// Holds the task that is being polled back until some others, or all that are ready, have been polled. False: it
-    /// is to go on at once, since nobody else is ready or enough are held, which follow then.
+    /// is to go on at once, since nobody else is ready, or it was held before this poll: who never has to wait would
+    /// keep all others from the queue's end.
     #[inline]
     pub(super) fn hold(&self, header: NonNull<Header>) -> bool {
         // SAFETY: it is being polled, hence alive.
         let task = unsafe { header.as_ref() };
-        let is_queued = task.state.get() & QUEUED != 0;
-        if self.queues[NORMAL].first.get().is_none() || task.priority.get() as usize != NORMAL || is_queued {
+        let state = task.state.get();
+        let is_usual = state & (QUEUED | RESUMED) == 0 && task.priority.get() as usize == NORMAL;
+        if !is_usual || self.queues[NORMAL].first.get().is_none() {
             return false;
         }
-        let held = self.held_len.get() + 1;
-        if held == WRITERS_HELD_MAX {
-            self.let_go();
-            return false;
-        }
-        self.held_len.set(held);
-        task.state.set(task.state.get() | QUEUED | HELD);
+        task.state.set(state | QUEUED | HELD);
         self.held.push(header, task);
         true
     }
@@ -118,7 +122,7 @@ impl RunQueues {
     #[inline]
     fn let_go(&self) -> bool {
         let (Some(first), Some(last)) = (self.held.first.take(), self.held.last.take()) else { return false };
-        self.held_len.set(0);
+        self.held_for.set(0);
         let queue = &self.queues[NORMAL];
         let next = queue.first.replace(Some(first));
         if next.is_none() {
@@ -131,13 +135,16 @@ impl RunQueues {
 
     /// Which of several queues is next.
     fn choose(&self, ready: u8) -> u32 {
-        let choices = self.choices.get() + 1;
-        if choices == LOWEST_FIRST_EVERY {
-            self.choices.set(0);
+        let choices = self.choices.get().wrapping_add(1);
+        self.choices.set(choices);
+        if !choices.is_multiple_of(LOWER_FIRST_EVERY) {
+            return ready.trailing_zeros();
+        }
+        // The lowest and the next below the highest by turns, which may be the same.
+        if choices / LOWER_FIRST_EVERY % 2 == 1 {
             return u8::BITS - 1 - ready.leading_zeros();
         }
-        self.choices.set(choices);
-        ready.trailing_zeros()
+        (ready & (ready - 1)).trailing_zeros()
     }
 }
 
