@@ -177,8 +177,7 @@ impl Executor {
     }
 
     /// Polls ready tasks, at most `budget` of them, those that other threads have woken included. Who is held back
-    /// before a write is polled twice for one. Called by one of its
-    /// own tasks it does nothing.
+    /// before a write is polled twice for one. Called by one of its own tasks it does nothing.
     pub fn run(&self, budget: u32) -> Ran {
         let local = &*self.local;
         if local.polled.is_set() {
@@ -320,23 +319,26 @@ impl Local {
     /// Polls ready tasks until there are none or `budget` of them have been, held ones not counted.
     fn poll_ready(&self, budget: u32) {
         let mut left = budget;
+        self.queues.take_holds();
         while left > 0 {
-            let Some(ready) = self.queues.pop() else { return };
-            left -= 1;
-            self.stall.begin(ready.name());
-            share::begin();
-            match ready.poll(self) {
-                // The poll in which it writes is the one that counts.
-                Ok(false) => left += u32::from(ready.is_held()),
-                Ok(true) => {
-                    cold_path();
-                    self.end(&ready, Ok(()));
-                }
-                Err(reason) => {
-                    cold_path();
-                    self.end(&ready, Err(reason));
+            for _ in 0..left {
+                let Some(ready) = self.queues.pop() else { return };
+                self.stall.begin(ready.name());
+                share::begin();
+                match ready.poll(self) {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        cold_path();
+                        self.end(&ready, Ok(()));
+                    }
+                    Err(reason) => {
+                        cold_path();
+                        self.end(&ready, Err(reason));
+                    }
                 }
             }
+            // Of a held task's polls the one in which it writes counts.
+            left = self.queues.take_holds();
         }
     }
 

@@ -257,11 +257,7 @@ pub async fn timeout<F: Future>(after_ms: u64, future: F) -> Result<F::Output, E
             return Poll::Ready(Ok(output));
         }
         // It may be ready and have let others go on first: then it is asked once more.
-        if sleep.is_over()
-            && !gave_way
-            && (raw::is_held(context.waker()) || share::poll_turn(context).is_pending())
-        {
-            gave_way = true;
+        if sleep.is_over() && share::gives_way(context, &mut gave_way) {
             return Poll::Pending;
         }
         sleep.poll_elapsed(context).map(|()| Err(Elapsed))

@@ -9,7 +9,7 @@ use std::future::{Future, poll_fn};
 use std::task::{Context, Poll};
 
 use crate::limits::CALLS_PER_POLL;
-use crate::task::raw::{set_spent, spent, with_task};
+use crate::task::raw::{is_held, set_spent, spent, with_task};
 
 /// A poll begins.
 #[inline]
@@ -34,6 +34,19 @@ pub(super) fn is_spent() -> bool {
 #[inline]
 pub(crate) fn poll_turn(context: &Context<'_>) -> Poll<()> {
     if is_spent() { give_way(context) } else { Poll::Ready(()) }
+}
+
+/// Whether the future that has just been polled lets others go on though it may be ready: then the task is polled
+/// again. Before a write it does so in every second poll at most; for what it has done it is believed once.
+pub(crate) fn gives_way(context: &Context<'_>, gave_way: &mut bool) -> bool {
+    if is_held(context.waker()) {
+        return true;
+    }
+    if *gave_way || poll_turn(context).is_ready() {
+        return false;
+    }
+    *gave_way = true;
+    true
 }
 
 #[cold]

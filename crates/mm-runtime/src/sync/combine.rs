@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use crate::net::share;
+use crate::net::share::gives_way;
 use crate::task::raw::is_held;
 
 /// One of two.
@@ -25,19 +25,12 @@ pub async fn select<A: Future, B: Future>(left: A, right: B) -> Either<A::Output
             return Poll::Ready(Either::Left(output));
         }
         // The left one may be ready and have let others go on first: then it is asked once more before the right one.
-        if !gave_way && gives_way(context) {
-            gave_way = true;
+        if gives_way(context, &mut gave_way) {
             return Poll::Pending;
         }
         right.as_mut().poll(context).map(Either::Right)
     })
     .await
-}
-
-/// Whether the future that has just been polled lets others go on though it may be ready: then the task is polled
-/// again.
-fn gives_way(context: &Context<'_>) -> bool {
-    is_held(context.waker()) || share::poll_turn(context).is_pending()
 }
 
 /// Waits for both.
@@ -67,12 +60,11 @@ pub async fn try_join<A, B, E>(
     right: impl Future<Output = Result<B, E>>,
 ) -> Result<(A, B), E> {
     let (mut left, mut right) = (pin!(left), pin!(right));
-    let (mut one, mut other, mut gave_way) = (None, None, false);
+    let (mut one, mut other) = (None, None);
     std::future::poll_fn(move |context| {
         poll_into(left.as_mut(), &mut one, context);
         // As above: the right one's failure would drop what the left one is about to write.
-        if one.is_none() && !gave_way && is_held(context.waker()) {
-            gave_way = true;
+        if one.is_none() && is_held(context.waker()) {
             return Poll::Pending;
         }
         poll_into(right.as_mut(), &mut other, context);

@@ -23,15 +23,17 @@ struct Queue {
 }
 
 impl Queue {
-    /// Puts a task at the end.
+    /// Puts a task at the end. True: it is the first.
     #[inline]
-    fn push(&self, header: NonNull<Header>, task: &Header) {
+    fn push(&self, header: NonNull<Header>, task: &Header) -> bool {
         task.next.set(None);
         if let Some(last) = self.last.replace(Some(header)) {
             // SAFETY: the last of a queue is queued, hence alive.
             unsafe { last.as_ref() }.next.set(Some(header));
+            false
         } else {
             self.first.set(Some(header));
+            true
         }
     }
 }
@@ -39,15 +41,21 @@ impl Queue {
 /// The queue whose tasks may be held back.
 const NORMAL: usize = Priority::Normal as usize;
 
+/// Some tasks are held. Two bits, so that whoever chooses sees more than one whatever else is ready: who holds none
+/// pays nothing for it.
+const HOLDS: u8 = 0b1100_0000;
+
 /// The run queues, one for each priority.
 #[derive(Debug, Default)]
 pub(crate) struct RunQueues {
     queues: [Queue; Priority::COUNT],
-    /// Tasks of normal priority that are about to write. There are some only while that priority's queue has others.
+    /// Tasks of normal priority that are about to write.
     held: Queue,
     /// Tasks of that priority that have been chosen since the first of them is held.
     held_for: Cell<u32>,
-    /// A bit for each queue that has a task, that of the highest priority lowest.
+    /// How often a task has been held, for who counts polls.
+    holds: Cell<u32>,
+    /// A bit for each queue that has a task, that of the highest priority lowest, and [`HOLDS`].
     ready: Cell<u8>,
     /// Choices between several priorities.
     choices: Cell<u32>,
@@ -68,7 +76,7 @@ impl RunQueues {
                 ready.trailing_zeros()
             } else {
                 cold_path();
-                self.choose(ready)
+                self.choose()
             };
             let queue = self.queues.get(index as usize)?;
             let header = queue.first.get()?;
@@ -79,20 +87,16 @@ impl RunQueues {
             queue.first.set(next);
             if next.is_none() {
                 queue.last.set(None);
-                if index as usize != NORMAL || !self.let_go() {
-                    self.ready.set(ready & !(1 << index));
-                }
-            } else if index as usize == NORMAL && self.held.first.get().is_some() {
-                let others = self.held_for.get() + 1;
-                self.held_for.set(others);
-                if others == WRITER_HELD_FOR {
-                    self.let_go();
-                }
+                self.ready.set(self.ready.get() & !(1 << index));
             }
             let state = task.state.get();
-            let resumed = (state & HELD) / HELD * RESUMED;
-            task.state.set(state & !(QUEUED | HELD | RESUMED) | resumed);
+            let left = state & !(QUEUED | HELD | RESUMED);
+            task.state.set(left);
+            if state & (DONE | HELD) == 0 {
+                return Some(ManuallyDrop::new(Task { header, not_send: PhantomData }));
+            }
             if state & DONE == 0 {
+                task.state.set(left | RESUMED);
                 return Some(ManuallyDrop::new(Task { header, not_send: PhantomData }));
             }
             cold_path();
@@ -114,15 +118,15 @@ impl RunQueues {
             return false;
         }
         task.state.set(state | QUEUED | HELD);
+        self.holds.set(self.holds.get() + 1);
+        self.ready.set(self.ready.get() | HOLDS);
         self.held.push(header, task);
         true
     }
 
-    /// Has those who are held polled next, of their priority. False: there are none.
-    #[inline]
-    fn let_go(&self) -> bool {
-        let (Some(first), Some(last)) = (self.held.first.take(), self.held.last.take()) else { return false };
-        self.held_for.set(0);
+    /// Has those who are held polled next, of their priority.
+    fn let_go(&self) {
+        let (Some(first), Some(last)) = (self.held.first.take(), self.held.last.take()) else { return };
         let queue = &self.queues[NORMAL];
         let next = queue.first.replace(Some(first));
         if next.is_none() {
@@ -130,11 +134,35 @@ impl RunQueues {
         }
         // SAFETY: it is queued, hence alive.
         unsafe { last.as_ref() }.next.set(next);
-        true
+        self.held_for.set(0);
+        self.ready.set((self.ready.get() & !HOLDS) | 1 << NORMAL);
     }
 
-    /// Which of several queues is next.
-    fn choose(&self, ready: u8) -> u32 {
+    /// How often tasks have been held since the last call.
+    pub(crate) fn take_holds(&self) -> u32 {
+        self.holds.take()
+    }
+
+    /// Which queue is next, where several have a task or some tasks are held.
+    fn choose(&self) -> u32 {
+        let ready = self.ready.get();
+        if ready & HOLDS == 0 {
+            return self.choose_of(ready);
+        }
+        if self.held_for.get() == WRITER_HELD_FOR || ready & (1 << NORMAL) == 0 {
+            self.let_go();
+            return self.choose_of(self.ready.get());
+        }
+        let index = self.choose_of(ready & !HOLDS);
+        self.held_for.set(self.held_for.get() + u32::from(index as usize == NORMAL));
+        index
+    }
+
+    /// Which of the queues with these bits is next.
+    fn choose_of(&self, ready: u8) -> u32 {
+        if ready.is_power_of_two() {
+            return ready.trailing_zeros();
+        }
         let choices = self.choices.get().wrapping_add(1);
         self.choices.set(choices);
         if !choices.is_multiple_of(LOWER_FIRST_EVERY) {
@@ -200,8 +228,9 @@ impl Local {
         }
         task.state.set(state | QUEUED);
         let index = task.priority.get() as usize;
-        self.queues.queues[index].push(header, task);
-        self.queues.ready.set(self.queues.ready.get() | (1 << index));
+        if self.queues.queues[index].push(header, task) {
+            self.queues.ready.set(self.queues.ready.get() | (1 << index));
+        }
     }
 }
 

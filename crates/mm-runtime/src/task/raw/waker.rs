@@ -3,7 +3,7 @@
 use std::ptr::NonNull;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-use super::{HELD, Header, Task, release, with_current, with_task};
+use super::{HELD, Header, release, with_current, with_task};
 
 /// # Safety
 /// The caller has a reference to the task.
@@ -56,18 +56,10 @@ pub(crate) fn hold_here(waker: &Waker) -> bool {
     })
 }
 
-impl Task {
-    /// Whether it is held back before a write.
-    #[inline]
-    pub(crate) fn is_held(&self) -> bool {
-        self.has(HELD)
-    }
-}
-
 /// Whether the task that is being polled, whose waker this is, is held back before a write: it is polled again without
 /// being woken.
 pub(crate) fn is_held(waker: &Waker) -> bool {
-    with_task(|task| task.is_some_and(|task| task.is_held() && waker.data().addr() == task.id()))
+    with_task(|task| task.is_some_and(|task| task.has(HELD) && waker.data().addr() == task.id()))
 }
 
 static WAKER: RawWakerVTable = RawWakerVTable::new(
