@@ -9,7 +9,9 @@
 //!
 //! A call may be given up, which is to drop its future, as [`timeout`](crate::timers::timeout) and
 //! [`select`](crate::sync::select) do. Of what was to be read nothing is lost by that, but for what a `read_exact` has
-//! put into the caller's memory by then. A `write_all` given up in its middle breaks its half.
+//! put into the caller's memory by then. A `write_all` given up in its middle breaks its half. The first write after a
+//! receive may let a few tasks that are ready go on first; those two ask it once more then, while other combinators may
+//! give it up before it has begun.
 //!
 //! Sockets belong to the shard of the task that made them.
 
