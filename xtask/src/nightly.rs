@@ -58,9 +58,16 @@ const TESTED_TARGETS: &[TestedTarget] = &[
         ],
         // mmem's tests start the program, which only the machine itself could.
         left_out: &["mm-bench", "mmem", "xtask"],
-        // The emulator refuses the system calls of io_uring, and takes no advice about memory. Tests that begin
-        // themselves anew, as a process that is to end, would have to be run by it again.
-        skipped: &["uring", "resident_when_asked_for", "ends_the_process", "the_process_ends"],
+        // The emulator refuses the system calls of io_uring, takes no advice about memory, and does not tell that
+        // descriptors were dropped on their way. Tests that begin themselves anew, as a process that is to end, would
+        // have to be run by it again.
+        skipped: &[
+            "uring",
+            "resident_when_asked_for",
+            "ends_the_process",
+            "the_process_ends",
+            "descriptors_that_do_not_come",
+        ],
     },
 ];
 

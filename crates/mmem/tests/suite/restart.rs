@@ -208,7 +208,7 @@ fn a_file_is_one_servers() {
 }
 
 /// A folder whose file system has room for a few hundred MiB at least and tells how much, in MiB.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 fn folder_with_room() -> (&'static str, u64) {
     let room_of = |folder| {
         let told = Command::new("df").args(["-Pm", folder]).output().ok()?.stdout;
