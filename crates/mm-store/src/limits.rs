@@ -62,17 +62,25 @@ pub(crate) const COUNT_SHARE: usize = 1024;
 /// See [`COUNT_SHARE`].
 pub(crate) const WRITES_PER_COUNT: usize = 32;
 
-/// The index grows above this load, in percent of its slots.
+/// The index grows above this load, in percent of its slots, and by this part of them.
 pub(crate) const INDEX_GROW_LOAD: usize = 91;
 
-/// Above this load, in percent of its slots, nothing is added to an index that is about to grow.
+/// See [`INDEX_GROW_LOAD`]: the load is then above that at which the index shrinks, by what deletes can take away until
+/// the growth is over.
+pub(crate) const INDEX_GROW_SHARE: usize = 7;
+
+/// Above this load, in percent of the slots that it has come to, nothing is added to an index of several shards that is
+/// growing.
+pub(crate) const INDEX_GROWING_LOAD: usize = 92;
+
+/// The same, in percent of its slots, for one that is about to grow, for which memory may have to be made.
 pub(crate) const INDEX_FULL_LOAD: usize = 94;
 
 /// The index shrinks below this load, in percent of its slots.
-pub(crate) const INDEX_SHRINK_LOAD: usize = 75;
+pub(crate) const INDEX_SHRINK_LOAD: usize = 78;
 
 /// The load that the index shrinks to, in percent of its slots, in steps of a quarter at most.
-pub(crate) const INDEX_SHRUNK_LOAD: usize = 83;
+pub(crate) const INDEX_SHRUNK_LOAD: usize = 85;
 
 /// An index that waits for memory to grow gives up waiting below this load, in percent of its slots.
 pub(crate) const INDEX_ROOM_LOAD: usize = 88;
@@ -89,6 +97,25 @@ pub(crate) const SLOT_TRIES_MAX: u32 = 10_000;
 
 /// Cache lines of a table whose memory is given back at once: a huge page, so that it takes some tens of microseconds.
 pub(crate) const DISCARD_STEP_LINES: usize = (2 << 20) / 64;
+
+/// Buckets of the index that a write moves while the index is resized: a growth makes room faster
+/// than writes take it, and a shrink is over before they fill what it leaves.
+pub(crate) const BUCKETS_PER_WRITE: usize = 4;
+
+/// The same for each item that a call removes: while a shrink goes over all buckets, the load falls by 1 in nine times
+/// as many.
+pub(crate) const BUCKETS_PER_REMOVAL: usize = 6;
+
+/// What that is at most in one call: 80 us at 0.4 us for each (`examples/steps.rs`). The rest is left to the calls
+/// after it.
+pub(crate) const BUCKETS_FOR_REMOVALS_MAX: usize = 200;
+
+/// How often in a row it looks whether another shard has done its step, each time for some tens of nanoseconds.
+pub(crate) const MOVE_TRIES: usize = 64;
+
+/// A call that removes so many items that it takes long by that moves so many for each of them nevertheless: without
+/// it the index would not keep up with large values that come among small ones.
+pub(crate) const BUCKETS_PER_LARGE_REMOVAL: usize = 3;
 
 /// Records that a step of the index's growth or shrink counts as: two buckets of them.
 pub(crate) const RECORDS_PER_RESIZE_STEP: usize = 18;

@@ -17,6 +17,7 @@ mod keep;
 mod observe;
 mod read;
 mod relocate;
+mod resize;
 mod reuse;
 mod sample;
 mod scan;
@@ -137,8 +138,7 @@ pub struct Store<S: Sharing = Local> {
     victim_turn: usize,
     /// The number of the segment from which on one that may leave is looked for next.
     look_from: Cell<usize>,
-    /// With about so many items the index needed no resize when that was last looked at.
-    fitting_items: usize,
+    resizing: resize::Resizing,
     /// CAS values of a sequence of the shard's own that no item has yet: the next one, and where they end.
     fresh: Cell<[u64; 2]>,
     patience: Patience,
@@ -202,7 +202,7 @@ impl<S: Sharing> Store<S> {
             slot_tries: 0,
             victim_turn: 0,
             look_from: Cell::new(0),
-            fitting_items: usize::MAX,
+            resizing: resize::Resizing::default(),
             fresh: Cell::new([0; 2]),
             patience: Patience::default(),
             untold: untold::Untold::default(),
@@ -265,9 +265,9 @@ impl<S: Sharing> Store<S> {
         if S::IS_SHARED { self.items } else { self.core.counters[0].items.get() as usize }
     }
 
-    /// Beside a write: looks now and then how many items there are.
+    /// Beside so many writes or removals: looks now and then how many items there are.
     #[inline]
-    fn count_items(&mut self) {
+    fn count_items(&mut self, changes: usize) {
         if !S::IS_SHARED {
             return;
         }
@@ -275,7 +275,7 @@ impl<S: Sharing> Store<S> {
             self.items = self.core.count_items();
             self.writes_to_count = to_u32((self.items / COUNT_SHARE).min(WRITES_PER_COUNT)) + 1;
         }
-        self.writes_to_count -= 1;
+        self.writes_to_count = self.writes_to_count.saturating_sub(to_u32(changes));
     }
 
     /// `bytes` as a key; `None` where they are none or too many.
@@ -347,6 +347,7 @@ impl<S: Sharing> Store<S> {
     fn remove(&self, found: Found) {
         self.core.index.remove(found.slot);
         self.counters().items.subtract(1);
+        self.resizing.count_removal();
         self.bury(found.location);
     }
 

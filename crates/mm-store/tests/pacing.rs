@@ -152,7 +152,7 @@ fn without_eviction_the_index_costs_no_item() {
         load.state = seed;
         let mut stored = std::collections::HashSet::new();
         for _ in 0..300_000 {
-            let number = load.choose(60_000);
+            let number = load.choose(64_000);
             let bytes = format!("{number}").into_bytes();
             let key = load.store.key(&bytes).unwrap();
             let len = if stored.len() < 3_000 { 200 } else { 1 };

@@ -24,6 +24,17 @@ impl Geometry {
         self.next_len > self.len
     }
 
+    /// How many buckets items may stand in: while growing, what lies before the boundary counts as it is, the rest as
+    /// many times as there will be.
+    pub(super) fn in_use(self) -> usize {
+        if !self.is_growing() {
+            return self.len;
+        }
+        let more = (self.next_len - self.len) as u64 * (self.len - self.boundary) as u64 / self.len as u64;
+        // No more than there will be.
+        self.len + usize::try_from(more).unwrap_or(0)
+    }
+
     /// The bucket to be moved next, and the geometry when it is.
     pub(super) fn next(self) -> Option<(usize, Self)> {
         if !self.is_moving() {

@@ -5,8 +5,8 @@ use super::held::Held;
 use super::{Index, Slot};
 use crate::hash::KeyHash;
 use crate::limits::{
-    DISCARD_STEP_LINES, INDEX_FULL_LOAD, INDEX_GROW_LOAD, INDEX_ROOM_LOAD, INDEX_SHRINK_LOAD,
-    INDEX_SHRUNK_LOAD, MIN_BUCKETS, STUCK_MAX,
+    DISCARD_STEP_LINES, INDEX_FULL_LOAD, INDEX_GROW_LOAD, INDEX_GROW_SHARE, INDEX_GROWING_LOAD,
+    INDEX_ROOM_LOAD, INDEX_SHRINK_LOAD, INDEX_SHRUNK_LOAD, MIN_BUCKETS, STUCK_MAX,
 };
 use crate::memory::{Location, SLOTS};
 use crate::narrow::scale;
@@ -61,10 +61,20 @@ impl<S: Sharing> Index<S> {
     #[inline]
     pub(crate) fn is_too_full(&self, items: usize) -> bool {
         let geometry = self.layout.load::<S>();
-        // A shrink cannot be taken back: it is brought to its end while there are slots enough.
-        let is_shrinking = geometry.next_len < geometry.len;
-        let load = if is_shrinking { INDEX_ROOM_LOAD } else { INDEX_FULL_LOAD };
-        compare_load(items, geometry.len.min(geometry.next_len), load).is_gt()
+        let (buckets, load) = if geometry.is_growing() {
+            (geometry.in_use(), INDEX_GROWING_LOAD)
+        } else if geometry.is_moving() {
+            // A shrink cannot be taken back: it is brought to its end while there are slots enough.
+            (geometry.next_len, INDEX_ROOM_LOAD)
+        } else {
+            (geometry.len, INDEX_FULL_LOAD)
+        };
+        compare_load(items, buckets, load).is_gt()
+    }
+
+    /// Whether the load is so high that a growth might find no slots for items that are there.
+    pub(crate) fn is_too_full_to_grow(&self, items: usize) -> bool {
+        !self.is_moving() && compare_load(items, self.buckets(), INDEX_FULL_LOAD).is_gt()
     }
 
     /// How many buckets the index should have for its load, where that is not the number it has.
@@ -75,7 +85,7 @@ impl<S: Sharing> Index<S> {
         if geometry.is_moving() {
             None
         } else if compare_load(items, len, INDEX_GROW_LOAD).is_gt() {
-            let wanted = (len + (len / 5).max(MIN_BUCKETS)).min(self.table.capacity());
+            let wanted = (len + (len / INDEX_GROW_SHARE).max(MIN_BUCKETS)).min(self.table.capacity());
             (wanted > len).then_some(wanted)
         } else if compare_load(items, len, INDEX_SHRINK_LOAD).is_lt() && len > 4 * MIN_BUCKETS {
             let wanted = items as u64 * 100 / (SLOTS * INDEX_SHRUNK_LOAD) as u64;
@@ -114,16 +124,17 @@ impl<S: Sharing> Index<S> {
         (0..SLOTS).filter_map(|number| Location::from_raw(bucket.location(number))).for_each(prefetch);
     }
 
-    /// Moves the next bucket's items to where the new number of buckets wants them, unless another shard is at it or in
-    /// the way. Some items may get lost, which takes more bad luck than a test has ever met.
-    pub(crate) fn step(&self, hash_of: impl Fn(Location) -> KeyHash) -> Lost {
+    /// Moves the next bucket's items to where the new number of buckets wants them. `None` where there is nothing to
+    /// move, or another shard is at it or in the way. Some items may get lost, which takes more bad luck than a test
+    /// has ever met.
+    pub(crate) fn step(&self, hash_of: impl Fn(Location) -> KeyHash) -> Option<Lost> {
         let mut lost = [None; SLOTS];
-        let Some(_mover) = self.mover.try_lock() else { return lost };
+        let _mover = self.mover.try_lock()?;
         let now = self.layout.load::<S>();
-        let Some((position, next)) = now.next() else { return lost };
+        let (position, next) = now.next()?;
         let mut held = Held::with(self, &[]);
         if !held.take(position) {
-            return lost;
+            return None;
         }
         let mut fates = [Fate::Stays; SLOTS];
         for number in 0..SLOTS {
@@ -131,7 +142,7 @@ impl<S: Sharing> Index<S> {
                 Ok(fate) => fates[number] = fate,
                 Err(Busy) => {
                     self.take_back(&fates);
-                    return lost;
+                    return None;
                 }
             }
         }
@@ -155,7 +166,7 @@ impl<S: Sharing> Index<S> {
         if next.is_done() {
             self.finish_resize(next);
         }
-        lost
+        Some(lost)
     }
 
     /// Finds the item in `slot` a place by the next geometry, and puts it there too.

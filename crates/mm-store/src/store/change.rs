@@ -64,7 +64,11 @@ impl<S: Sharing> Store<S> {
     /// Why it is not removed.
     pub fn delete(&mut self, key: Key<'_>, cas: Option<u64>, now_s: u32) -> Result<(), DeleteError> {
         self.begin(now_s);
-        whole(|| self.remove_key(key, cas))
+        whole(|| {
+            let deleted = self.remove_key(key, cas);
+            self.follow_removals();
+            deleted
+        })
     }
 
     fn remove_key(&self, key: Key<'_>, cas: Option<u64>) -> Result<(), DeleteError> {

@@ -94,8 +94,8 @@ impl<S: Sharing> Store<S> {
 
     fn do_upkeep(&mut self, records: usize) -> bool {
         self.tell_dead();
-        self.count_items();
-        self.fitting_items = usize::MAX;
+        self.count_items(1);
+        self.resizing.look();
         for _ in 0..records.div_ceil(RECORDS_PER_RESIZE_STEP) {
             self.resize_step();
         }
@@ -110,6 +110,7 @@ impl<S: Sharing> Store<S> {
         let is_giving_back = self.has_surplus() && self.core.segments.free() > self.core.reserve_segments();
         let is_emptying = self.maintain_leaving(records);
         let left = self.sweep_some(records);
+        self.follow_removals();
         let is_shrinking =
             self.core.index.wanted_len(self.items()).is_some_and(|len| len < self.core.index.buckets());
         let is_moving = is_shrinking || self.core.index.is_moving();

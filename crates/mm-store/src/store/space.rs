@@ -5,10 +5,8 @@
 
 use super::share::Share;
 use super::{PutError, Store};
-use crate::index::BUCKET_BYTES;
 use crate::limits::{
-    AHEAD_VALUE_SHARE, COPY_CREDIT_SEGMENTS, FITTING_SHARE, HELP_STEPS, LATE_PACE, PACE_MAX,
-    RESERVE_SEGMENTS, YIELDS_MAX,
+    AHEAD_VALUE_SHARE, COPY_CREDIT_SEGMENTS, LATE_PACE, PACE_MAX, RESERVE_SEGMENTS, YIELDS_MAX,
 };
 use crate::memory::SegmentId;
 use crate::primitive::{Ordering, yield_now};
@@ -226,11 +224,11 @@ impl<S: Sharing> Store<S> {
         self.segments_beside(self.core.index.bytes().max(self.wanted_index_bytes()))
     }
 
-    fn wanted_index_bytes(&self) -> usize {
+    pub(super) fn wanted_index_bytes(&self) -> usize {
         self.core.wanted_index_bytes.load(Ordering::Relaxed)
     }
 
-    fn segments_beside(&self, index_bytes: usize) -> usize {
+    pub(super) fn segments_beside(&self, index_bytes: usize) -> usize {
         let ghosts = if self.core.evicts { self.core.ghosts.bytes_to_fit(self.items()) } else { 0 };
         let sizes = &self.core.sizes;
         let tables = sizes.backed_bytes(index_bytes) + sizes.backed_bytes(ghosts);
@@ -271,8 +269,13 @@ impl<S: Sharing> Store<S> {
     #[inline(never)]
     fn keep_pace_slowly(&mut self, bytes: usize) {
         self.work.set(0);
+        self.empty_slowly(bytes);
+        self.follow_removals();
+    }
+
+    fn empty_slowly(&mut self, bytes: usize) {
         self.tell_dead();
-        self.count_items();
+        self.count_items(1);
         if S::IS_SHARED && self.core.segments.held() != 0 {
             self.refresh();
             self.take_back_held();
@@ -372,77 +375,6 @@ impl<S: Sharing> Store<S> {
         if self.has_surplus() && self.core.segments.free() > kept {
             mm_base::mark!("memory above the limit given back");
             self.core.segments.discard_free(|surplus| self.core.arena.discard(surplus));
-        }
-    }
-
-    /// Beside each write: a step of the index's growth or shrink, or its beginning.
-    #[inline(always)]
-    pub(super) fn resize_step(&mut self) {
-        let changed = self.items().abs_diff(self.fitting_items);
-        if changed > self.fitting_items / FITTING_SHARE || self.core.index.is_moving() {
-            self.resize_step_slowly();
-        }
-    }
-
-    #[inline(never)]
-    fn resize_step_slowly(&mut self) {
-        let items = self.items();
-        self.fitting_items = usize::MAX;
-        if self.core.index.is_moving() {
-            self.move_buckets();
-        } else if let Some(len) = self.core.index.wanted_len(items) {
-            self.begin_resize(len);
-        } else if self.wanted_index_bytes() != 0 && self.core.index.has_room(items) {
-            self.core.wanted_index_bytes.store(0, Ordering::Relaxed);
-        } else if self.wanted_index_bytes() == 0 {
-            self.fitting_items = items;
-        }
-    }
-
-    /// There is no slot for a new item as long as the index does not grow: does a good part of that.
-    pub(super) fn help_to_resize(&mut self) {
-        self.writes_to_count = 0;
-        self.count_items();
-        for _ in 0..HELP_STEPS {
-            self.resize_step();
-        }
-        yield_now();
-    }
-
-    fn move_buckets(&mut self) {
-        for _ in 0..2 {
-            self.counters().buckets_moved.add(1);
-            self.core.index.prefetch_step(|location| self.core.arena.prefetch(location));
-            let (arena, hasher) = (&self.core.arena, &self.core.hasher);
-            let lost = self.core.index.step(|at| hasher.hash(arena.record(at).key()));
-            for (location, mark) in lost.into_iter().flatten() {
-                self.count_evicted(location, mark);
-                self.counters().items.subtract(1);
-                self.bury(location);
-            }
-        }
-    }
-
-    /// Begins a resize as soon as the limit has room for the larger index; until then segments make room for it. A
-    /// store that does not evict waits only where free segments are enough.
-    fn begin_resize(&mut self, len: usize) {
-        let bytes = len * BUCKET_BYTES;
-        let reserve = self.core.reserve_segments();
-        let to_spare = self.core.segments.free().saturating_sub(reserve);
-        let resident = self.core.segments.resident();
-        if !self.core.evicts && resident - to_spare > self.segments_beside(bytes.max(self.core.index.bytes()))
-        {
-            return;
-        }
-        self.core.wanted_index_bytes.store(bytes, Ordering::Relaxed);
-        if self.has_surplus() {
-            self.countdown = 0;
-            self.give_back_surplus(reserve + usize::from(self.core.evicts));
-        }
-        if bytes <= self.core.index.bytes() || !self.has_surplus() {
-            mm_base::mark!("index resized");
-            self.core.index.begin_resize(len, || self.core.count_items());
-            self.core.wanted_index_bytes.store(0, Ordering::Relaxed);
         }
     }
 }

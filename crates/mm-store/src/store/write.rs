@@ -252,8 +252,15 @@ impl<S: Sharing> Store<S> {
         (head, value): (&Head<'_>, &[u8]),
         queue: &mut Option<Queue>,
     ) -> Result<Result<(), PutError>, Short> {
-        if old.is_none() && self.is_short_of_slots(locked) {
-            return Err(Short::OfSlots);
+        if old.is_none() {
+            if !S::IS_SHARED && !self.core.evicts && self.core.index.is_too_full_to_grow(self.items()) {
+                // It waits for memory to grow. When that is there, nothing may get lost. Several shards wait below.
+                self.counters().refused.add(1);
+                return Ok(Err(PutError::NoMemory));
+            }
+            if self.is_short_of_slots(locked) {
+                return Err(Short::OfSlots);
+            }
         }
         let queue = match (old, *queue) {
             (None, Some(queue)) => queue,
@@ -273,7 +280,7 @@ impl<S: Sharing> Store<S> {
     /// Beside a write of `bytes`: the share of the store's upkeep that falls to it.
     #[inline]
     pub(super) fn after_write(&mut self, bytes: usize) {
-        self.count_items();
+        self.count_items(1);
         self.resize_step();
         self.keep_pace(bytes);
     }
