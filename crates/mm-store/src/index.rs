@@ -29,6 +29,7 @@ use crate::primitive::{AtomicU32, Ordering, fence};
 use crate::sharing::{Exclusive, Sharing};
 use crate::whole::is_changing;
 use geometry::Layout;
+pub(crate) use resize::Lost;
 
 /// Bytes of a bucket.
 pub(crate) const BUCKET_BYTES: usize = size_of::<Bucket>();

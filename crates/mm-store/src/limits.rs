@@ -69,20 +69,25 @@ pub(crate) const INDEX_GROW_LOAD: usize = 91;
 /// the growth is over.
 pub(crate) const INDEX_GROW_SHARE: usize = 7;
 
-/// Above this load, in percent of the slots that it has come to, nothing is added to an index of several shards that is
-/// growing.
-pub(crate) const INDEX_GROWING_LOAD: usize = 92;
+/// Above this load nothing is added to an index that is resized, in percent of the slots that a growth has come to, or
+/// that a shrink will leave; nor to one that is about to grow, where nothing may be evicted: a growth that begins later
+/// might find no slots for what is there.
+pub(crate) const INDEX_MOST_LOAD: usize = 92;
 
-/// The same, in percent of its slots, for one that is about to grow, for which memory may have to be made.
+/// The same, in percent of its slots, for one that is about to grow, for which memory is made by evictions.
 pub(crate) const INDEX_FULL_LOAD: usize = 94;
 
 /// The index shrinks below this load, in percent of its slots.
 pub(crate) const INDEX_SHRINK_LOAD: usize = 78;
 
+/// It is not to be below this load, in percent of its slots, while it shrinks.
+pub(crate) const INDEX_LEAST_LOAD: usize = 75;
+
 /// The load that the index shrinks to, in percent of its slots, in steps of a quarter at most.
 pub(crate) const INDEX_SHRUNK_LOAD: usize = 85;
 
-/// An index that waits for memory to grow gives up waiting below this load, in percent of its slots.
+/// An index that waits for memory to grow gives up waiting below this load, in percent of its slots. Above it, in
+/// percent of the slots that will be left, each insertion of several shards' helps a shrink.
 pub(crate) const INDEX_ROOM_LOAD: usize = 88;
 
 /// How often the bucket that a resize has come to is tried again when its items find no slots, before they are
@@ -92,14 +97,20 @@ pub(crate) const STUCK_MAX: u32 = 10_000;
 /// Steps of a resize that a writer does at once when it finds no slot for a new item.
 pub(crate) const HELP_STEPS: usize = 16;
 
+/// As much memory is made meanwhile, where a growth waits for some, as beside a write of so many bytes.
+pub(crate) const HELP_BYTES: usize = 1 << 10;
+
 /// How often it does so before it gives up.
 pub(crate) const SLOT_TRIES_MAX: u32 = 10_000;
+
+/// The same where nothing may be evicted, and a growth waits for memory: what is garbage is hardly ever so far away.
+pub(crate) const MEMORY_TRIES_MAX: u32 = 16;
 
 /// Cache lines of a table whose memory is given back at once: a huge page, so that it takes some tens of microseconds.
 pub(crate) const DISCARD_STEP_LINES: usize = (2 << 20) / 64;
 
-/// Buckets of the index that a write moves while the index is resized: a growth makes room faster
-/// than writes take it, and a shrink is over before they fill what it leaves.
+/// Buckets of the index that a write moves while the index is resized: a growth makes room faster than writes take it,
+/// and a shrink is over before they fill what it leaves.
 pub(crate) const BUCKETS_PER_WRITE: usize = 4;
 
 /// The same for each item that a call removes: while a shrink goes over all buckets, the load falls by 1 in nine times
@@ -107,18 +118,14 @@ pub(crate) const BUCKETS_PER_WRITE: usize = 4;
 pub(crate) const BUCKETS_PER_REMOVAL: usize = 6;
 
 /// What that is at most in one call: 80 us at 0.4 us for each (`examples/steps.rs`). The rest is left to the calls
-/// after it.
+/// after it, as far as the resize goes on for so long.
 pub(crate) const BUCKETS_FOR_REMOVALS_MAX: usize = 200;
 
 /// How often in a row it looks whether another shard has done its step, each time for some tens of nanoseconds.
 pub(crate) const MOVE_TRIES: usize = 64;
 
-/// A call that removes so many items that it takes long by that moves so many for each of them nevertheless: without
-/// it the index would not keep up with large values that come among small ones.
-pub(crate) const BUCKETS_PER_LARGE_REMOVAL: usize = 3;
-
-/// Records that a step of the index's growth or shrink counts as: two buckets of them.
-pub(crate) const RECORDS_PER_RESIZE_STEP: usize = 18;
+/// Records that a step of the index's growth or shrink counts as: [`BUCKETS_PER_WRITE`] buckets of them.
+pub(crate) const RECORDS_PER_RESIZE_STEP: usize = 9 * BUCKETS_PER_WRITE;
 
 /// How often a shard chooses a segment to empty before it gives up because others choose the same ones.
 pub(crate) const VICTIM_TRIES: usize = 8;

@@ -22,6 +22,7 @@ mod reuse;
 mod sample;
 mod scan;
 mod share;
+mod slots;
 mod space;
 mod untold;
 mod upload;
@@ -130,8 +131,8 @@ pub struct Store<S: Sharing = Local> {
     /// Segments that will be free as soon as other shards have rested.
     waiting: usize,
     /// How many items there were lately, and how many writes ago that is looked up again.
-    items: usize,
-    writes_to_count: u32,
+    items: Cell<usize>,
+    writes_to_count: Cell<u32>,
     /// How often in a row no slot was found for a new item.
     slot_tries: u32,
     /// Which part of the segments is looked at next for one to empty.
@@ -197,8 +198,8 @@ impl<S: Sharing> Store<S> {
             sweep: expire::Sweep::default(),
             observed: observe::Observed::default(),
             waiting: 0,
-            items: 0,
-            writes_to_count: 0,
+            items: Cell::new(0),
+            writes_to_count: Cell::new(0),
             slot_tries: 0,
             victim_turn: 0,
             look_from: Cell::new(0),
@@ -262,20 +263,21 @@ impl<S: Sharing> Store<S> {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "items are in memory")]
     fn items(&self) -> usize {
-        if S::IS_SHARED { self.items } else { self.core.counters[0].items.get() as usize }
+        if S::IS_SHARED { self.items.get() } else { self.core.counters[0].items.get() as usize }
     }
 
     /// Beside so many writes or removals: looks now and then how many items there are.
     #[inline]
-    fn count_items(&mut self, changes: usize) {
+    fn count_items(&self, changes: usize) {
         if !S::IS_SHARED {
             return;
         }
-        if self.writes_to_count == 0 {
-            self.items = self.core.count_items();
-            self.writes_to_count = to_u32((self.items / COUNT_SHARE).min(WRITES_PER_COUNT)) + 1;
+        if self.writes_to_count.get() == 0 {
+            self.items.set(self.core.count_items());
+            let writes = (self.items.get() / COUNT_SHARE).min(WRITES_PER_COUNT);
+            self.writes_to_count.set(to_u32(writes) + 1);
         }
-        self.writes_to_count = self.writes_to_count.saturating_sub(to_u32(changes));
+        self.writes_to_count.set(self.writes_to_count.get().saturating_sub(to_u32(changes)));
     }
 
     /// `bytes` as a key; `None` where they are none or too many.

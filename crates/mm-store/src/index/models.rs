@@ -74,7 +74,7 @@ impl Model {
 
     /// Moves the buckets of a resize, as far as nobody is in the way.
     fn step(&self) {
-        let lost = self.index.step(|location| self.keys.hash_of(location));
+        let lost = self.index.step(true, |location| self.keys.hash_of(location));
         assert!(lost.iter().flatten().all(Option::is_none), "nothing gets lost");
     }
 }

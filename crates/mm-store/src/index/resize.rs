@@ -5,7 +5,7 @@ use super::held::Held;
 use super::{Index, Slot};
 use crate::hash::KeyHash;
 use crate::limits::{
-    DISCARD_STEP_LINES, INDEX_FULL_LOAD, INDEX_GROW_LOAD, INDEX_GROW_SHARE, INDEX_GROWING_LOAD,
+    DISCARD_STEP_LINES, INDEX_GROW_LOAD, INDEX_GROW_SHARE, INDEX_LEAST_LOAD, INDEX_MOST_LOAD,
     INDEX_ROOM_LOAD, INDEX_SHRINK_LOAD, INDEX_SHRUNK_LOAD, MIN_BUCKETS, STUCK_MAX,
 };
 use crate::memory::{Location, SLOTS};
@@ -51,30 +51,46 @@ impl<S: Sharing> Index<S> {
         self.layout.load::<S>().is_moving()
     }
 
+    /// Whether the load with so many items is below the bound that it is to keep.
+    pub(crate) fn is_sparse(&self, items: usize) -> bool {
+        compare_load(items, self.buckets(), INDEX_LEAST_LOAD).is_lt()
+    }
+
     /// Whether the load with so many items is well below that at which the index grows.
     pub(crate) fn has_room(&self, items: usize) -> bool {
         compare_load(items, self.layout.load::<S>().len, INDEX_ROOM_LOAD).is_lt()
     }
 
-    /// Whether the load is so high that the index must grow before anything is added. One shard's resize goes
-    /// faster than its load; of several, one may be interrupted in the middle of a step while others add.
-    #[inline]
-    pub(crate) fn is_too_full(&self, items: usize) -> bool {
+    /// Whether so many items are too many, so that the index must grow, or a resize go on, before anything is added.
+    /// While it neither grows nor shrinks they are above `full_load`, in percent of its slots.
+    pub(crate) fn is_too_full(&self, items: usize, full_load: usize) -> bool {
         let geometry = self.layout.load::<S>();
         let (buckets, load) = if geometry.is_growing() {
-            (geometry.in_use(), INDEX_GROWING_LOAD)
+            (geometry.in_use(), INDEX_MOST_LOAD)
         } else if geometry.is_moving() {
-            // A shrink cannot be taken back: it is brought to its end while there are slots enough.
-            (geometry.next_len, INDEX_ROOM_LOAD)
+            // It cannot be taken back: it is brought to its end while there are slots enough.
+            (geometry.next_len, INDEX_MOST_LOAD)
         } else {
-            (geometry.len, INDEX_FULL_LOAD)
+            (geometry.len, full_load)
         };
         compare_load(items, buckets, load).is_gt()
     }
 
-    /// Whether the load is so high that a growth might find no slots for items that are there.
-    pub(crate) fn is_too_full_to_grow(&self, items: usize) -> bool {
-        !self.is_moving() && compare_load(items, self.buckets(), INDEX_FULL_LOAD).is_gt()
+    /// Whether a shrink should be nearer to its end with so many items: insertions are to help, before one has to do
+    /// all that is left.
+    pub(crate) fn is_filling(&self, items: usize) -> bool {
+        let geometry = self.layout.load::<S>();
+        geometry.next_len < geometry.len && compare_load(items, geometry.next_len, INDEX_ROOM_LOAD).is_gt()
+    }
+
+    /// How many buckets the resize under way has still to move.
+    pub(crate) fn left_to_move(&self) -> usize {
+        let geometry = self.layout.load::<S>();
+        match geometry.is_moving() {
+            false => 0,
+            true if geometry.is_growing() => geometry.boundary,
+            true => geometry.len - geometry.boundary,
+        }
     }
 
     /// How many buckets the index should have for its load, where that is not the number it has.
@@ -125,9 +141,9 @@ impl<S: Sharing> Index<S> {
     }
 
     /// Moves the next bucket's items to where the new number of buckets wants them. `None` where there is nothing to
-    /// move, or another shard is at it or in the way. Some items may get lost, which takes more bad luck than a test
-    /// has ever met.
-    pub(crate) fn step(&self, hash_of: impl Fn(Location) -> KeyHash) -> Option<Lost> {
+    /// move, or another shard is at it or in the way. Items for which there is no slot get lost, which takes more bad
+    /// luck than a test has ever met; unless one `may_lose` them, they stay, and nothing is moved.
+    pub(crate) fn step(&self, may_lose: bool, hash_of: impl Fn(Location) -> KeyHash) -> Option<Lost> {
         let mut lost = [None; SLOTS];
         let _mover = self.mover.try_lock()?;
         let now = self.layout.load::<S>();
@@ -139,8 +155,8 @@ impl<S: Sharing> Index<S> {
         let mut fates = [Fate::Stays; SLOTS];
         for number in 0..SLOTS {
             match self.fate(Slot::new(position, number), (now, next), &mut held, &hash_of) {
-                Ok(fate) => fates[number] = fate,
-                Err(Busy) => {
+                Ok(fate) if may_lose || fate != Fate::Goes => fates[number] = fate,
+                _ => {
                     self.take_back(&fates);
                     return None;
                 }

@@ -106,7 +106,11 @@ impl<S: Sharing> Store<S> {
                     self.after_write(key.bytes.len() + DIGITS_MAX);
                     return Ok(counted);
                 }
-                Err(Obstacle::Error(error)) => return Err(error),
+                Err(Obstacle::Error(error)) => {
+                    // What was there may have been dead.
+                    self.follow_removals();
+                    return Err(error);
+                }
                 Err(Obstacle::Short(short, bytes)) => {
                     self.make_up_for(short, bytes).map_err(ArithmeticError::Put)?;
                 }

@@ -103,6 +103,7 @@ impl<S: Sharing> Store<S> {
                 is_done
             });
             self.core.index.unlock(locked);
+            self.follow_removals();
             is_done
         });
         if is_done? {
@@ -199,6 +200,10 @@ impl<S: Sharing> Store<S> {
                 _ => false,
             };
             self.core.index.unlock(locked);
+            if touched.is_err() {
+                // What was found would not stand there any more.
+                self.follow_removals();
+            }
             match touched? {
                 (Ok((found, bytes)), before_s) => {
                     // Its share of the upkeep is left to the next write: it could move the item that is shown.
@@ -225,6 +230,9 @@ impl<S: Sharing> Store<S> {
         let found = self.find_locked(key, &locked);
         let noted = found.is_ok_and(|found| self.note(found, |item| notes(item, item.expiry_s())));
         self.core.index.unlock(locked);
+        if found.is_err() {
+            self.follow_removals();
+        }
         let item = self.show(found?, is_read);
         Ok((item, item.expiry_s(), noted))
     }
@@ -275,6 +283,9 @@ impl<S: Sharing> Store<S> {
                 Err(miss) => Err(DeleteError::Miss(miss)),
             };
             self.core.index.unlock(locked);
+            if written.is_err() {
+                self.follow_removals();
+            }
             match written? {
                 Ok((_, bytes)) => {
                     self.after_write(bytes);

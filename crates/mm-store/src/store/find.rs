@@ -99,7 +99,7 @@ impl<S: Sharing> Store<S> {
         Err(miss)
     }
 
-    /// A reader has found the item of a key dead: removes it.
+    /// A reader has found the item of a key dead: removes it, and does what of the index's shrink falls to that.
     #[cold]
     #[inline(never)]
     pub(super) fn reclaim_unlocked(&self, bytes: &[u8], hash: KeyHash, miss: Miss) -> Miss {
@@ -107,6 +107,7 @@ impl<S: Sharing> Store<S> {
             let locked = self.core.index.lock(hash);
             let _removed = self.find_locked(Key { bytes, hash, hint: Hint::NONE }, &locked);
             self.core.index.unlock(locked);
+            self.follow_removals();
         });
         miss
     }

@@ -4,13 +4,16 @@
 use std::cell::Cell;
 
 use super::Store;
-use crate::index::BUCKET_BYTES;
+use crate::index::{BUCKET_BYTES, Lost};
 use crate::limits::{
-    BUCKETS_FOR_REMOVALS_MAX, BUCKETS_PER_LARGE_REMOVAL, BUCKETS_PER_REMOVAL, BUCKETS_PER_WRITE,
-    FITTING_SHARE, HELP_STEPS, MOVE_TRIES,
+    BUCKETS_FOR_REMOVALS_MAX, BUCKETS_PER_REMOVAL, BUCKETS_PER_WRITE, COMPACT_WEIGHT, FITTING_SHARE,
+    HELP_BYTES, HELP_STEPS, MOVE_TRIES,
 };
 use crate::primitive::{Ordering, pause, yield_now};
 use crate::sharing::Sharing;
+
+/// About what an item's record has beside key and value.
+const HEAD_BYTES: u64 = 8;
 
 /// How far a handle has gone with resizing.
 #[derive(Debug)]
@@ -20,12 +23,12 @@ pub(super) struct Resizing {
     /// Items removed that nothing was moved for yet.
     removed: Cell<usize>,
     /// Buckets to be moved for those before, because it was too much for the calls that removed them.
-    owed: usize,
+    owed: Cell<usize>,
 }
 
 impl Default for Resizing {
     fn default() -> Self {
-        Self { fitting_items: usize::MAX, removed: Cell::new(0), owed: 0 }
+        Self { fitting_items: usize::MAX, removed: Cell::new(0), owed: Cell::new(0) }
     }
 }
 
@@ -57,13 +60,17 @@ impl<S: Sharing> Store<S> {
         let items = self.items();
         self.resizing.look();
         if self.core.index.is_moving() {
-            let _moved = self.move_buckets(BUCKETS_PER_WRITE);
-            if self.resizing.owed != 0 {
+            self.move_some();
+            if self.resizing.owed.get() != 0 {
                 // The call's upkeep comes to it.
                 self.countdown = 0;
             }
         } else if let Some(len) = self.core.index.wanted_len(items) {
-            self.begin_resize(len);
+            if len > self.core.index.buckets() {
+                self.begin_growth(len);
+            } else {
+                self.begin_shrink();
+            }
         } else if self.wanted_index_bytes() != 0 && self.core.index.has_room(items) {
             self.core.wanted_index_bytes.store(0, Ordering::Relaxed);
         } else if self.wanted_index_bytes() == 0 {
@@ -71,89 +78,141 @@ impl<S: Sharing> Store<S> {
         }
     }
 
-    /// Beside whatever may have removed items: a share of the resize by how many they were, so that the load stays
-    /// above a bound. What is too much for one call falls to the next ones.
-    #[inline]
-    pub(super) fn follow_removals(&mut self) {
-        if self.resizing.removed.get() != 0 || self.resizing.owed != 0 {
-            self.follow_some_removals();
-        }
-    }
-
-    #[inline(never)]
-    fn follow_some_removals(&mut self) {
-        let removed = self.resizing.removed.take();
-        self.count_items(removed);
-        if !self.core.index.is_moving() {
-            self.resize_step();
-        }
-        if !self.core.index.is_moving() {
-            self.resizing.owed = 0;
-            return;
-        }
-        let due = self.resizing.owed.saturating_add(removed * BUCKETS_PER_REMOVAL);
-        let most = BUCKETS_FOR_REMOVALS_MAX.max(removed * BUCKETS_PER_LARGE_REMOVAL);
-        let due_now = due.min(most);
-        let mut moved = self.move_buckets(due_now);
-        // Where it only looks whether another shard is at it, that one would have to move what both remove.
-        let mut tries = 0;
-        while S::IS_SHARED && moved < due_now && tries < MOVE_TRIES && self.core.index.is_moving() {
-            pause();
-            let more = self.move_buckets(due_now - moved);
-            tries = if more == 0 { tries + 1 } else { 0 };
-            moved += more;
-        }
-        self.resizing.owed = due - moved;
-    }
-
-    /// There is no slot for a new item as long as the index does not grow: does a good part of that.
-    pub(super) fn help_to_resize(&mut self) {
-        self.writes_to_count = 0;
-        self.count_items(1);
-        for _ in 0..HELP_STEPS {
-            self.resize_step();
-        }
-        yield_now();
-    }
-
-    /// Moves so many buckets, less where the resize ends or another shard is at it. Returns how many were moved.
-    fn move_buckets(&mut self, most: usize) -> usize {
-        for moved in 0..most {
-            self.core.index.prefetch_step(|location| self.core.arena.prefetch(location));
-            let (arena, hasher) = (&self.core.arena, &self.core.hasher);
-            let Some(lost) = self.core.index.step(|at| hasher.hash(arena.record(at).key())) else {
-                return moved;
-            };
-            self.counters().buckets_moved.add(1);
+    /// Moves the buckets that fall to a write.
+    fn move_some(&mut self) {
+        for _ in 0..BUCKETS_PER_WRITE {
+            // Where nothing may be evicted, what finds no slot waits until there is one.
+            let Some(lost) = self.move_bucket(self.core.evicts) else { return };
             for (location, mark) in lost.into_iter().flatten() {
                 self.count_evicted(location, mark);
                 self.counters().items.subtract(1);
                 self.bury(location);
             }
         }
-        most
     }
 
-    /// Begins a resize as soon as the limit has room for the larger index; until then segments make room for it. A
-    /// store that does not evict waits only where free segments are enough.
-    fn begin_resize(&mut self, len: usize) {
-        let bytes = len * BUCKET_BYTES;
-        let reserve = self.core.reserve_segments();
-        let to_spare = self.core.segments.free().saturating_sub(reserve);
-        let resident = self.core.segments.resident();
-        if !self.core.evicts && resident - to_spare > self.segments_beside(bytes.max(self.core.index.bytes()))
+    /// Beside whatever may have removed items, reads among it: a share of the resize by how many they were, so that the
+    /// load stays above a bound. What is too much for one call falls to the next ones.
+    #[inline]
+    pub(super) fn follow_removals(&self) {
+        if self.resizing.removed.get() != 0 || self.resizing.owed.get() != 0 {
+            self.follow_some_removals();
+        }
+    }
+
+    #[inline(never)]
+    fn follow_some_removals(&self) {
+        let removed = self.resizing.removed.take();
+        self.count_items(removed);
+        self.begin_shrink();
+        let due = self.resizing.owed.get().saturating_add(removed.saturating_mul(BUCKETS_PER_REMOVAL));
+        let moved = self.move_most_of(due.min(BUCKETS_FOR_REMOVALS_MAX));
+        // Nothing of what one resize has left undone is owed to another, which is as large as the items then need it.
+        self.resizing.owed.set((due - moved).min(self.core.index.left_to_move()));
+    }
+
+    /// Moves so many buckets, less where the resize ends before or other shards are in the way for long. Returns how
+    /// many.
+    fn move_most_of(&self, buckets: usize) -> usize {
+        let (mut moved, mut tries) = (0, 0);
+        while moved < buckets && self.core.index.is_moving() {
+            if self.move_bucket(false).is_some() {
+                (moved, tries) = (moved + 1, 0);
+            } else if S::IS_SHARED && tries < MOVE_TRIES {
+                // If it only looked whether another shard is at it, that one would have to move what both remove.
+                tries += 1;
+                pause();
+            } else {
+                break;
+            }
+        }
+        moved
+    }
+
+    /// Moves the next bucket, where there is one and no other shard is at it or in the way. Returns what found no slot,
+    /// if it `may_lose` that.
+    fn move_bucket(&self, may_lose: bool) -> Option<Lost> {
+        self.core.index.prefetch_step(|location| self.core.arena.prefetch(location));
+        let (arena, hasher) = (&self.core.arena, &self.core.hasher);
+        let lost = self.core.index.step(may_lose, |at| hasher.hash(arena.record(at).key()))?;
+        self.counters().buckets_moved.add(1);
+        Some(lost)
+    }
+
+    /// There is no slot for a new item as long as the index is not resized: does a good part of that, or makes some of
+    /// the memory that it waits for.
+    pub(super) fn help_to_resize(&mut self) {
+        self.writes_to_count.set(0);
+        self.count_items(1);
+        for _ in 0..HELP_STEPS {
+            self.resize_step();
+            if !self.core.index.is_moving() {
+                break;
+            }
+        }
+        if self.wanted_index_bytes() != 0 {
+            // Nobody else may make it, while all wait for slots.
+            self.countdown = 0;
+            self.keep_pace(HELP_BYTES);
+            self.resize_step();
+        }
+        if S::IS_SHARED {
+            yield_now();
+        }
+    }
+
+    /// Begins to shrink, if that is due. That takes no memory.
+    fn begin_shrink(&self) {
+        let index = &self.core.index;
+        if let Some(len) = index.wanted_len(self.items())
+            && len < index.buckets()
         {
+            mm_base::mark!("index resized");
+            index.begin_resize(len, || self.core.count_items());
+            self.core.wanted_index_bytes.store(0, Ordering::Relaxed);
+            if index.is_sparse(self.items()) {
+                // More went at once than could be followed.
+                self.resizing.owed.set(index.left_to_move());
+            }
+        }
+    }
+
+    /// Begins to grow as soon as the limit has room for the larger index; until then segments make room for it.
+    fn begin_growth(&mut self, len: usize) {
+        let bytes = len * BUCKET_BYTES;
+        if !self.core.evicts && !self.may_want_index(bytes) {
+            self.core.wanted_index_bytes.store(0, Ordering::Relaxed);
             return;
         }
         self.core.wanted_index_bytes.store(bytes, Ordering::Relaxed);
         if self.has_surplus() {
             self.countdown = 0;
-            self.give_back_surplus(reserve + usize::from(self.core.evicts));
+            self.give_back_surplus(self.core.reserve_segments() + usize::from(self.core.evicts));
         }
-        if bytes <= self.core.index.bytes() || !self.has_surplus() {
+        if !self.has_surplus() {
             mm_base::mark!("index resized");
             self.core.index.begin_resize(len, || self.core.count_items());
             self.core.wanted_index_bytes.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// About how many bytes of segments are of no item.
+    fn garbage(&self) -> usize {
+        let (segments, counted) = (&self.core.segments, self.core.counted());
+        let used = segments.resident().saturating_sub(segments.free()) * self.core.sizes.segment_bytes;
+        let items = counted.item_bytes + counted.items * HEAD_BYTES;
+        used.saturating_sub(usize::try_from(items).unwrap_or(usize::MAX))
+    }
+
+    /// Whether memory for an index of so many bytes may be there without an eviction: in segments that are free, or
+    /// that are so when they are compacted.
+    fn may_want_index(&self, bytes: usize) -> bool {
+        let segments = &self.core.segments;
+        let to_spare = segments.free().saturating_sub(self.core.reserve_segments());
+        let (has, may_have) = (segments.resident().saturating_sub(to_spare), self.segments_beside(bytes));
+        has <= may_have
+            || self.leaving.segment.is_some()
+            || self.garbage() / self.core.sizes.segment_bytes >= has - may_have
+                && segments.light(COMPACT_WEIGHT, 0).any(|id| self.can_leave(id))
     }
 }

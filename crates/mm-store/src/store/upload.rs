@@ -290,24 +290,44 @@ impl<S: Sharing> Store<S> {
             let old = self.find_locked(key, &locked);
             let refusal = self.refusal(upload.mode, old);
             let needed = match refusal {
-                None if old.is_err() && self.is_short_of_slots(&locked) => Some((Short::OfSlots, 0)),
-                None => self.room_to_finish(&upload),
-                Some(_) => None,
+                None => self.needed_to_finish((key, &locked), &upload, old.is_ok()),
+                Some(_) => Ok(None),
             };
-            if refusal.is_none() && needed.is_none() {
+            if refusal.is_none() && needed == Ok(None) {
                 return Ok(self.finish((key, locked), upload, old.ok()).map(|()| Outcome::Stored));
             }
             self.core.index.unlock(locked);
+            // What was there may have been dead.
+            self.follow_removals();
             if let Some(refusal) = refusal {
                 return Err((refusal, upload));
             }
-            if let Some((short, bytes)) = needed
-                && let Err(error) = self.make_up_for(short, bytes)
-            {
+            let made = match needed {
+                Ok(Some((short, bytes))) => self.make_up_for(short, bytes),
+                Ok(None) => Ok(()),
+                Err(refused) => Err(refused),
+            };
+            if let Err(error) = made {
                 self.abort(upload);
                 return Ok(Err(error));
             }
         }
+    }
+
+    /// What is missing to make an upload the item of `key`, whose buckets are locked, and for how many bytes.
+    fn needed_to_finish(
+        &mut self,
+        (key, locked): (Key<'_>, &Locked),
+        upload: &Upload,
+        has_slot: bool,
+    ) -> Result<Option<(Short, usize)>, PutError> {
+        if !has_slot {
+            match self.look_for_slot(key, locked) {
+                Ok(found) => found?,
+                Err(short) => return Ok(Some((short, 0))),
+            }
+        }
+        Ok(self.room_to_finish(upload))
     }
 
     /// Where room for how many bytes is missing to finish an upload. The own record of one that was begun before a

@@ -1,8 +1,7 @@
 //! Storing whole values.
 
 use super::{CAS_BYTES, Found, Key, Miss, Mode, Store};
-use crate::index::{Full, Locked, Seat, mark};
-use crate::limits::SLOT_TRIES_MAX;
+use crate::index::{Locked, Seat};
 use crate::memory::{Head, Location, Record, SegmentId, flag};
 use crate::narrow::to_u32;
 use crate::segment::{Place, Queue};
@@ -64,11 +63,11 @@ pub enum PutError {
 }
 
 /// What there is too little of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Short {
     /// Room at this place.
     OfRoom(Place),
-    /// Slots of the index, which another shard is making more of.
+    /// Slots of the index, of which there will be more.
     OfSlots,
 }
 
@@ -207,7 +206,11 @@ impl<S: Sharing> Store<S> {
                     self.after_write(record_bytes);
                     return Ok(Outcome::Stored);
                 }
-                Ok(other) => return other,
+                Ok(other) => {
+                    // What was there may have been dead.
+                    self.follow_removals();
+                    return other;
+                }
                 Err(short) => self.make_up_for(short, record_bytes)?,
             }
         }
@@ -252,15 +255,10 @@ impl<S: Sharing> Store<S> {
         (head, value): (&Head<'_>, &[u8]),
         queue: &mut Option<Queue>,
     ) -> Result<Result<(), PutError>, Short> {
-        if old.is_none() {
-            if !S::IS_SHARED && !self.core.evicts && self.core.index.is_too_full_to_grow(self.items()) {
-                // It waits for memory to grow. When that is there, nothing may get lost. Several shards wait below.
-                self.counters().refused.add(1);
-                return Ok(Err(PutError::NoMemory));
-            }
-            if self.is_short_of_slots(locked) {
-                return Err(Short::OfSlots);
-            }
+        if old.is_none()
+            && let Err(refused) = self.look_for_slot(key, locked)?
+        {
+            return Ok(Err(refused));
         }
         let queue = match (old, *queue) {
             (None, Some(queue)) => queue,
@@ -383,58 +381,6 @@ impl<S: Sharing> Store<S> {
             self.core.index.set_seen(seat.slot, true);
             let len = self.core.arena.record(seat.location).total_len();
             self.told = Some(Told { cas: self.cas_at(seat.location), len });
-        }
-    }
-
-    #[inline(never)]
-    fn insert(&mut self, (key, locked): (Key<'_>, &Locked), location: Location) -> Result<(), PutError> {
-        loop {
-            let (arena, hasher) = (&self.core.arena, &self.core.hasher);
-            let hash_of = |at| hasher.hash(arena.record(at).key());
-            match self.core.index.insert(locked, key.hash, location, hash_of) {
-                Ok(slot) => {
-                    if self.segment_at(location).queue() == Queue::Main {
-                        self.core.index.set_mark(slot, mark::RETURNED);
-                    }
-                    self.counters().items.add(1);
-                    return Ok(());
-                }
-                Err(Full) if self.core.evicts => self.evict_weakest(key),
-                Err(Full) => {
-                    self.counters().refused.add(1);
-                    self.bury(location);
-                    return Err(PutError::NoMemory);
-                }
-            }
-        }
-    }
-
-    /// Whether there is no slot for a new item in the locked buckets, or the index is too full already, but soon
-    /// will not be.
-    #[inline]
-    pub(super) fn is_short_of_slots(&mut self, locked: &Locked) -> bool {
-        if !S::IS_SHARED {
-            // The only shard has made the index as large as it can be.
-            return false;
-        }
-        let items = self.items();
-        let index = &self.core.index;
-        let (arena, hasher) = (&self.core.arena, &self.core.hasher);
-        let hash_of = |at| hasher.hash(arena.record(at).key());
-        if !index.is_too_full(items) && index.make_slot_for(locked, hash_of).is_ok() {
-            self.slot_tries = 0;
-            return false;
-        }
-        self.slot_tries += 1;
-        let is_resizing = index.is_moving() || index.wanted_len(items).is_some();
-        is_resizing && self.slot_tries < SLOT_TRIES_MAX
-    }
-
-    /// Both buckets of `key` are full beyond help: the item in them that is worth least goes.
-    fn evict_weakest(&mut self, key: Key<'_>) {
-        let slot = self.core.index.weakest(key.hash);
-        if let Some(location) = self.core.index.location(slot) {
-            self.evict(Found { slot, location });
         }
     }
 
