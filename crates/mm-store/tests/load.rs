@@ -6,7 +6,7 @@
 #[cfg(feature = "smp")]
 use std::sync::Barrier;
 
-use mm_store::{Config, Put, Sharing, Store};
+use mm_store::{Config, Miss, Put, PutError, Sharing, Store};
 #[cfg(feature = "smp")]
 use mm_store::{Shared, StoreHandles};
 
@@ -16,11 +16,23 @@ const SLOTS: f64 = 9.0;
 /// Bounds of the load.
 const BOUNDS: [f64; 2] = [0.75, 0.92];
 
+/// The upper one for several shards: none sees at once what the others have added.
+#[cfg(feature = "smp")]
+const SHARED_MOST: f64 = 0.925;
+
+/// What several threads never exceed: above 0.94 a new item takes the place of another, and each thread may add 33
+/// before it sees what the others have added.
+#[cfg(feature = "smp")]
+const MOST_OF_ALL: f64 = 0.945;
+
 /// Records that a step of a server's background work looks at.
 const MAINTAINED_RECORDS: usize = 24;
 
 /// Below so many buckets the index grows by more than a share of them, and does not shrink.
-const LEAST_BUCKETS: u64 = 2_000;
+const LEAST_BUCKETS: u64 = 512;
+
+/// Buckets that a call moves at most: four, and 200 for items removed.
+const BUCKETS_MOST: u64 = 204;
 
 /// A store, the loads that it was seen with, and the most buckets that one call has moved.
 struct Load<S: Sharing> {
@@ -60,42 +72,73 @@ impl<S: Sharing> Load<S> {
     }
 
     fn put(&mut self, number: u64, value: &[u8], expiry_s: u32) {
+        assert!(self.try_put(number, value, expiry_s), "{:?}", self.store.stats());
+    }
+
+    /// False where there is no memory for it.
+    fn try_put(&mut self, number: u64, value: &[u8], expiry_s: u32) -> bool {
+        let mut is_stored = false;
         self.call(|store, now_s| {
-            let bytes = format!("key:{number:012}").into_bytes();
             let put = Put { expiry_s, ..Put::default() };
-            store.put(store.key(&bytes).unwrap(), &put, value, now_s).unwrap();
+            let stored = store.put(store.key(&key(number)).unwrap(), &put, value, now_s);
+            is_stored = stored.is_ok();
+            assert!(is_stored || stored == Err(PutError::NoMemory), "{stored:?}");
+        });
+        is_stored
+    }
+
+    /// Stores a value that comes in a piece of its own, if there is memory for it.
+    fn upload(&mut self, number: u64, value: &[u8]) {
+        self.call(|store, now_s| {
+            let bytes = key(number);
+            let key = store.key(&bytes).unwrap();
+            let Ok(mut upload) = store.reserve(key, &Put::default(), value.len(), now_s) else { return };
+            store.space(&mut upload, now_s).unwrap()[..value.len()].copy_from_slice(value);
+            store.filled(&mut upload, value.len());
+            let _stored = store.commit(upload, now_s);
         });
     }
 
-    fn delete(&mut self, number: u64) {
+    fn delete(&mut self, number: u64) -> bool {
+        let mut is_deleted = false;
         self.call(|store, now_s| {
-            let bytes = format!("key:{number:012}").into_bytes();
-            let _deleted = store.delete(store.key(&bytes).unwrap(), None, now_s);
+            is_deleted = store.delete(store.key(&key(number)).unwrap(), None, now_s).is_ok();
         });
+        is_deleted
+    }
+
+    fn get(&mut self, number: u64) -> Result<(), Miss> {
+        let mut found = Ok(());
+        self.call(|store, now_s| found = store.get(store.key(&key(number)).unwrap(), now_s).map(|_| ()));
+        found
     }
 
     /// The index is large enough for bounds, and begins a new account.
     fn begin(&mut self) {
-        assert!(self.store.stats().index_buckets >= 2 * LEAST_BUCKETS, "{:?}", self.store.stats());
+        assert!(self.store.stats().index_buckets >= 4 * LEAST_BUCKETS, "{:?}", self.store.stats());
         (self.seen, self.buckets_most) = ([1.0, 0.0], 0);
     }
 
-    /// Ends what resize is under way, with none other to be begun.
+    /// Ends what resize is under way, with none other to be begun, and returns the load then.
     #[cfg(feature = "smp")]
-    fn catch_up(&mut self) {
+    fn catch_up(&mut self) -> f64 {
         while self.store.maintain(1_000, self.now_s) {
             self.store.rest();
         }
         self.store.rest();
         let stats = self.store.stats();
-        let load = stats.items as f64 / (stats.index_buckets as f64 * SLOTS);
-        assert!(load >= BOUNDS[0], "a load of {load:.3} in the end");
+        stats.items as f64 / (stats.index_buckets as f64 * SLOTS)
     }
 
     fn assert_within(&self, what: &str, [low, high]: [f64; 2]) {
-        let [least, most] = self.seen;
-        assert!(least >= low && most <= high, "{what}: a load of {least:.3} to {most:.3}");
+        let ([least, most], buckets) = (self.seen, self.buckets_most);
+        println!("{what}: a load of {least:.4} to {most:.4}, {buckets} buckets at most");
+        assert!(least >= low && most <= high, "{what}: a load of {least:.4} to {most:.4}");
     }
+}
+
+fn key(number: u64) -> Vec<u8> {
+    format!("key:{number:012}").into_bytes()
 }
 
 /// Items become larger and smaller again.
@@ -107,22 +150,23 @@ fn drift<S: Sharing>(store: Store<S>, maintained_each: u64) {
     load.begin();
     (0..60_000).for_each(|number| load.put(1_000_000 + number, &[b'v'; 1_000], 0));
     load.assert_within(&what("larger"), BOUNDS);
+    assert!(load.buckets_most <= BUCKETS_MOST, "{} in one write", load.buckets_most);
     load.begin();
     (0..500_000).for_each(|number| load.put(2_000_000 + number, &[b'v'; 10], 0));
     load.assert_within(&what("small again"), BOUNDS);
-    assert!(load.buckets_most <= 204, "{} in one small write", load.buckets_most);
+    assert!(load.buckets_most <= BUCKETS_MOST, "{} in one small write", load.buckets_most);
     load.begin();
     (0..4_000).for_each(|number| load.put(3_000_000 + number, &[b'v'; 10_000], 0));
-    load.assert_within(&what("much larger"), [0.73, BOUNDS[1]]);
+    load.assert_within(&what("much larger"), [0.72, BOUNDS[1]]);
     load.store.verify().unwrap();
 }
 
-/// Items go by deletes, by their time and by a flush, while nothing is stored.
-fn removal<S: Sharing>(mut open: impl FnMut() -> Store<S>) {
-    let mut load = Load::new(open(), 0);
+/// Items go by deletes.
+fn removal<S: Sharing>(store: Store<S>) {
+    let mut load = Load::new(store, 0);
     (0..200_000).for_each(|number| load.put(number, b"0123456789", 0));
     load.begin();
-    (0..170_000).for_each(|number| load.delete(number));
+    (0..198_000).for_each(|number| _ = load.delete(number));
     load.assert_within("deletes", BOUNDS);
     assert!(load.buckets_most <= 10, "{} in one delete", load.buckets_most);
     // The growth has just begun that deletes turn into a shrink.
@@ -134,25 +178,125 @@ fn removal<S: Sharing>(mut open: impl FnMut() -> Store<S>) {
         }
     }
     load.begin();
-    (200_000..290_000).for_each(|number| load.delete(number));
+    (200_000..290_000).for_each(|number| _ = load.delete(number));
     load.assert_within("deletes while it grows", BOUNDS);
+}
 
-    for is_flush in [false, true] {
+/// What makes items dead where they stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Expiry,
+    Flush,
+}
+
+/// Items go by their time and by a flush, while nothing is stored; background work finds them, or reads.
+fn death<S: Sharing>(mut open: impl FnMut() -> Store<S>) {
+    for (end, is_read) in [(End::Expiry, false), (End::Expiry, true), (End::Flush, false), (End::Flush, true)]
+    {
         let mut load = Load::new(open(), 0);
         (0..200_000).for_each(|number| {
             load.put(number, b"0123456789", [0, 10, 20][usize::try_from(number % 3).unwrap()]);
         });
         load.begin();
-        load.now_s = 15;
-        if is_flush {
+        load.now_s = 25;
+        if end == End::Flush {
             load.store.flush_all();
         }
-        let mut is_more = true;
-        while is_more && load.store.stats().index_buckets > LEAST_BUCKETS {
-            load.call(|store, now_s| is_more = store.maintain(MAINTAINED_RECORDS, now_s));
+        if is_read {
+            // More reads than one removal owes: what finds nothing moves nothing.
+            (0..200_000).for_each(|number| {
+                assert_eq!(load.get(number).is_ok(), end == End::Expiry && number % 3 == 0)
+            });
+        } else {
+            let mut is_more = true;
+            while is_more {
+                load.call(|store, now_s| is_more = store.maintain(MAINTAINED_RECORDS, now_s));
+            }
         }
-        assert!(load.store.stats().items < 140_000, "{:?}", load.store.stats());
-        load.assert_within(if is_flush { "flush" } else { "expiry" }, BOUNDS);
+        let left = if end == End::Flush { 0 } else { 66_667 };
+        assert_eq!(load.store.stats().items, left);
+        load.assert_within(&format!("{end:?}, by reads: {is_read}"), BOUNDS);
+        assert!(load.buckets_most <= BUCKETS_MOST, "{} in one call", load.buckets_most);
+        load.store.verify().unwrap();
+    }
+}
+
+/// The limit is lowered and raised while items are written.
+fn limits<S: Sharing>(store: Store<S>) {
+    let mut load = Load::new(store, 0);
+    (0..1_600_000).for_each(|number| load.put(number, &[b'v'; 10], 0));
+    for (round, mib, maintained_each) in [(1, 32, 0), (2, 64, 0), (3, 24, 64), (4, 128, 64)] {
+        load.begin();
+        load.maintained_each = maintained_each;
+        assert!(load.store.set_limit(mib << 20));
+        (0..400_000).for_each(|number| load.put(round * 10_000_000 + number, &[b'v'; 10], 0));
+        load.assert_within(&format!("limit {mib} MiB, background work {maintained_each}"), BOUNDS);
+        assert!(load.buckets_most <= BUCKETS_MOST, "{} in one call", load.buckets_most);
+    }
+    load.store.verify().unwrap();
+}
+
+/// Nothing may be evicted: new items are refused when there is no memory, and above a load.
+fn unevicted<S: Sharing>(store: Store<S>) {
+    let mut load = Load::new(store, 0);
+    let mut numbers = 0..;
+    let stored = numbers.by_ref().take_while(|&number| load.try_put(number, &[b'v'; 4], 0)).count() as u64;
+    for number in numbers.take(50_000) {
+        load.try_put(number, &[b'v'; 4], 0);
+    }
+    load.assert_within("filled", [0.0, BOUNDS[1]]);
+    load.begin();
+    for round in 1..4 {
+        (0..stored / 2).for_each(|number| assert!(load.delete((round - 1) * 10_000_000 + number)));
+        let again =
+            (0..stored / 2).filter(|&number| load.try_put(round * 10_000_000 + number, &[b'v'; 4], 0));
+        let again = again.count() as u64;
+        assert!(again >= stored / 2 - stored / 100, "{again} of {stored} half, round {round}");
+        if again < stored / 2 {
+            (again..stored / 2)
+                .for_each(|number| _ = load.try_put(round * 10_000_000 + number, &[b'v'; 4], 0));
+        }
+    }
+    load.assert_within("deleted and filled", BOUNDS);
+    assert_eq!(load.store.stats().evicted, 0);
+    load.store.verify().unwrap();
+}
+
+/// Most of memory is garbage, and none of it free, when the index is to grow.
+fn garbage<S: Sharing>(store: Store<S>) {
+    let mut load = Load::new(store, 0);
+    let is_stored = |load: &mut Load<S>, number: u64| load.try_put(number, &[b'v'; 4], 0);
+    (0..162_000).for_each(|number| assert!(is_stored(&mut load, number), "{number}"));
+    let large = (1_000_000..).take_while(|&number| load.try_put(number, &[b'v'; 8_000], 0)).count() as u64;
+    assert!(large > 500, "{large}");
+    (0..large).for_each(|number| assert!(load.delete(1_000_000 + number)));
+    let added = (200_000..400_000).filter(|&number| is_stored(&mut load, number)).count();
+    assert!(added > 150_000, "{added} added, {:?}", load.store.stats());
+    load.assert_within("garbage", [0.0, BOUNDS[1]]);
+    (0..162_000).for_each(|number| assert_eq!(load.get(number), Ok(())));
+    load.store.verify().unwrap();
+}
+
+/// Where memory is full of what may not be evicted, and hardly any is made free for the index to grow, nothing is added
+/// that it has no room for: values in one piece or in several.
+fn refusals<S: Sharing>(most: f64, mut open: impl FnMut() -> Store<S>) {
+    for (value_bytes, is_upload) in [(200, false), (200, true), (600, false), (600, true)] {
+        let mut load = Load::new(open(), 0);
+        let large =
+            (0..).take_while(|&number| load.try_put(number, &vec![b'v'; value_bytes], 0)).count() as u64;
+        let mut small = 1_000_000..;
+        for number in 0..large {
+            load.delete(number);
+            for number in small.by_ref().take(value_bytes / 20) {
+                if is_upload {
+                    load.upload(number, b"v");
+                } else {
+                    load.try_put(number, b"v", 0);
+                }
+            }
+        }
+        assert!(load.store.stats().refused > 0 && load.store.stats().evicted == 0);
+        load.assert_within(&format!("{value_bytes} bytes, upload: {is_upload}"), [0.0, most]);
         load.store.verify().unwrap();
     }
 }
@@ -169,55 +313,146 @@ fn one_shard_whose_items_become_larger_and_smaller() {
 
 #[test]
 fn one_shard_that_only_removes() {
-    removal(|| local(64 << 20));
+    removal(local(64 << 20));
+    death(|| local(64 << 20));
+}
+
+#[test]
+fn one_shard_whose_limit_changes() {
+    limits(local(64 << 20));
+}
+
+/// Without eviction.
+fn keeping(limit_bytes: usize) -> Config {
+    Config { evict: false, ..Config::new(limit_bytes, 1) }
+}
+
+#[test]
+fn one_shard_without_eviction() {
+    let open = |mib: usize| Store::open(&keeping(mib << 20)).unwrap();
+    unevicted(open(4));
+    garbage(open(16));
+    refusals(BOUNDS[1], || open(1));
 }
 
 #[cfg(feature = "smp")]
-fn shared(limit_bytes: usize) -> Store<Shared> {
-    StoreHandles::open(&Config::new(limit_bytes, 1), 2).unwrap().take().unwrap()
+fn shared(config: &Config) -> Store<Shared> {
+    StoreHandles::open(config, 2).unwrap().take().unwrap()
 }
 
 #[cfg(feature = "smp")]
 #[test]
 fn one_of_several_shards_whose_items_become_larger_and_smaller() {
-    drift(shared(16 << 20), 0);
-    drift(shared(16 << 20), 64);
+    drift(shared(&Config::new(16 << 20, 1)), 0);
+    drift(shared(&Config::new(16 << 20, 1)), 64);
 }
 
 #[cfg(feature = "smp")]
 #[test]
 fn one_of_several_shards_that_only_removes() {
-    removal(|| shared(64 << 20));
+    removal(shared(&Config::new(64 << 20, 1)));
+    death(|| shared(&Config::new(64 << 20, 1)));
 }
 
-/// Two threads store or delete at once. One that is stopped in the middle of a step keeps the other from moving
-/// anything meanwhile, and that one goes on removing: so the lower bound is one of what they come to in the end.
+#[cfg(feature = "smp")]
+#[test]
+fn one_of_several_shards_without_eviction() {
+    let open = |mib: usize| shared(&keeping(mib << 20));
+    unevicted(open(4));
+    garbage(open(16));
+    refusals(SHARED_MOST, || open(1));
+}
+
+/// A shrink has just begun when so many items come that they need it to be over.
+#[cfg(feature = "smp")]
+#[test]
+fn no_insertion_does_all_that_is_left_of_a_shrink() {
+    let mut load = Load::new(shared(&Config::new(64 << 20, 1)), 0);
+    (0..200_000).for_each(|number| load.put(number, b"0123456789", 0));
+    let is_shrinking = |load: &Load<Shared>| {
+        let stats = load.store.stats();
+        stats.index_moving && (stats.items as f64) < 0.79 * SLOTS * stats.index_buckets as f64
+    };
+    for number in 0.. {
+        load.delete(number);
+        if is_shrinking(&load) {
+            break;
+        }
+    }
+    load.begin();
+    (300_000..400_000).for_each(|number| load.put(number, b"0123456789", 0));
+    load.assert_within("adds while it shrinks", BOUNDS);
+    assert!(load.buckets_most <= 80, "{} in one insertion", load.buckets_most);
+    load.store.verify().unwrap();
+}
+
+/// Two shards by turns, in one thread: each sees late what the other adds and removes.
+#[cfg(feature = "smp")]
+#[test]
+fn two_shards_by_turns() {
+    const BOTH: [f64; 2] = [BOUNDS[0], SHARED_MOST];
+    let handles = StoreHandles::open(&Config::new(32 << 20, 1), 2).unwrap();
+    let mut both = [(); 2].map(|()| Load::new(handles.take().unwrap(), 64));
+    let each = |both: &mut [Load<Shared>; 2],
+                what: &str,
+                bounds: [f64; 2],
+                calls: u64,
+                call: &dyn Fn(&mut Load<Shared>, u64)| {
+        for number in 0..calls {
+            both.iter_mut().enumerate().for_each(|(shard, load)| call(load, 2 * number + shard as u64));
+        }
+        for load in both {
+            load.assert_within(what, bounds);
+            assert!(load.buckets_most <= 270, "{} in one call", load.buckets_most);
+            load.begin();
+        }
+    };
+    each(&mut both, "both, small", [0.0, BOTH[1]], 400_000, &|load, number| load.put(number, &[b'v'; 10], 0));
+    each(&mut both, "both, larger", BOTH, 30_000, &|load, number| {
+        load.put(1_000_000 + number, &[b'v'; 1_000], 0)
+    });
+    each(&mut both, "both, small again", BOTH, 400_000, &|load, number| {
+        load.put(2_000_000 + number, &[b'v'; 10], 0)
+    });
+    each(&mut both, "both, deletes", BOTH, 360_000, &|load, number| {
+        _ = load.delete(2_000_000 + 800_000 - 1 - number)
+    });
+    both[0].store.verify().unwrap();
+}
+
+/// Two threads store or delete at once. One that the system stops in the middle of a step keeps the other from moving
+/// anything meanwhile, and that one goes on removing, and cannot have the memory that the stopped one holds: so the
+/// bounds are those of what they come to in the end, and that there is a slot for what is added.
 #[cfg(feature = "smp")]
 #[test]
 fn two_shards_at_once() {
-    /// A shard does not see at once what another has added.
-    const BOTH_MOST: f64 = 0.925;
-    let handles = StoreHandles::open(&Config::new(32 << 20, 1), 2).unwrap();
+    let handles = StoreHandles::open(&Config::new(8 << 20, 1), 2).unwrap();
     let together = Barrier::new(2);
     let work = |thread: u64| {
         let mut load = Load::new(handles.take().unwrap(), 64);
-        for (phase, value_bytes, writes) in [(0, 10, 400_000), (1, 1_000, 30_000), (2, 10, 400_000)] {
-            load.seen = [1.0, 0.0];
+        let mut in_the_end = Vec::new();
+        for (phase, value_bytes, writes) in [(0, 10, 100_000), (1, 1_000, 8_000), (2, 10, 100_000)] {
             for number in 0..writes {
                 load.put((2 * phase + thread) * 1_000_000 + number, &vec![b'v'; value_bytes], 0);
             }
-            load.assert_within(&format!("{value_bytes} bytes, both"), [0.0, BOTH_MOST]);
             together.wait();
-            load.catch_up();
+            in_the_end.push(load.catch_up());
             together.wait();
         }
-        (0..400_000).for_each(|number| load.delete((4 + thread) * 1_000_000 + number));
-        load.assert_within("deletes, both", [0.0, BOTH_MOST]);
+        (0..90_000).for_each(|number| _ = load.delete((4 + thread) * 1_000_000 + number));
         together.wait();
-        load.catch_up();
+        in_the_end.push(load.catch_up());
+        (load.seen[1], in_the_end)
     };
-    std::thread::scope(|scope| {
-        scope.spawn(|| work(1));
-        work(0);
+    // Nothing is asserted while one may wait for the other.
+    let both = std::thread::scope(|scope| {
+        let other = scope.spawn(|| work(1));
+        [work(0), other.join().unwrap()]
     });
+    for (most, in_the_end) in both {
+        println!("{most:.4} {in_the_end:.4?}");
+        assert!(most <= MOST_OF_ALL, "a load of {most:.4}");
+        assert!(in_the_end.iter().all(|&load| load >= BOUNDS[0]), "loads of {in_the_end:.4?} in the end");
+    }
+    handles.take().unwrap().verify().unwrap();
 }
