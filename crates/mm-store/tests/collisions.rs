@@ -29,8 +29,8 @@ const ATTACKS_ONE_IN: u64 = 3;
 /// Slots of the two buckets that an item may stand in.
 const SLOTS: usize = 18;
 
-/// Buckets of the index that a write may move.
-const BUCKETS_PER_WRITE: u64 = 2;
+/// Buckets of the index that a write may move: four, and 200 for items removed.
+const BUCKETS_PER_WRITE: u64 = 204;
 
 fn config(evict: bool, seed: u64) -> Config {
     Config { evict, ..Config::new(LIMIT_BYTES, seed) }

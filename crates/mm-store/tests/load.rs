@@ -131,8 +131,7 @@ impl<S: Sharing> Load<S> {
     }
 
     fn assert_within(&self, what: &str, [low, high]: [f64; 2]) {
-        let ([least, most], buckets) = (self.seen, self.buckets_most);
-        println!("{what}: a load of {least:.4} to {most:.4}, {buckets} buckets at most");
+        let [least, most] = self.seen;
         assert!(least >= low && most <= high, "{what}: a load of {least:.4} to {most:.4}");
     }
 }
@@ -205,7 +204,7 @@ fn death<S: Sharing>(mut open: impl FnMut() -> Store<S>) {
         if is_read {
             // More reads than one removal owes: what finds nothing moves nothing.
             (0..200_000).for_each(|number| {
-                assert_eq!(load.get(number).is_ok(), end == End::Expiry && number % 3 == 0)
+                assert_eq!(load.get(number).is_ok(), end == End::Expiry && number % 3 == 0);
             });
         } else {
             let mut is_more = true;
@@ -409,13 +408,13 @@ fn two_shards_by_turns() {
     };
     each(&mut both, "both, small", [0.0, BOTH[1]], 400_000, &|load, number| load.put(number, &[b'v'; 10], 0));
     each(&mut both, "both, larger", BOTH, 30_000, &|load, number| {
-        load.put(1_000_000 + number, &[b'v'; 1_000], 0)
+        load.put(1_000_000 + number, &[b'v'; 1_000], 0);
     });
     each(&mut both, "both, small again", BOTH, 400_000, &|load, number| {
-        load.put(2_000_000 + number, &[b'v'; 10], 0)
+        load.put(2_000_000 + number, &[b'v'; 10], 0);
     });
     each(&mut both, "both, deletes", BOTH, 360_000, &|load, number| {
-        _ = load.delete(2_000_000 + 800_000 - 1 - number)
+        _ = load.delete(2_000_000 + 800_000 - 1 - number);
     });
     both[0].store.verify().unwrap();
 }
@@ -450,7 +449,6 @@ fn two_shards_at_once() {
         [work(0), other.join().unwrap()]
     });
     for (most, in_the_end) in both {
-        println!("{most:.4} {in_the_end:.4?}");
         assert!(most <= MOST_OF_ALL, "a load of {most:.4}");
         assert!(in_the_end.iter().all(|&load| load >= BOUNDS[0]), "loads of {in_the_end:.4?} in the end");
     }

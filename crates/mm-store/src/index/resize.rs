@@ -103,7 +103,7 @@ impl<S: Sharing> Index<S> {
         } else if compare_load(items, len, INDEX_GROW_LOAD).is_gt() {
             let wanted = (len + (len / INDEX_GROW_SHARE).max(MIN_BUCKETS)).min(self.table.capacity());
             (wanted > len).then_some(wanted)
-        } else if compare_load(items, len, INDEX_SHRINK_LOAD).is_lt() && len > 4 * MIN_BUCKETS {
+        } else if compare_load(items, len, INDEX_SHRINK_LOAD).is_lt() && len > 8 * MIN_BUCKETS {
             let wanted = items as u64 * 100 / (SLOTS * INDEX_SHRUNK_LOAD) as u64;
             let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
             Some(wanted.clamp(len - len / 4, len - len / 12))
@@ -155,7 +155,7 @@ impl<S: Sharing> Index<S> {
         let mut fates = [Fate::Stays; SLOTS];
         for number in 0..SLOTS {
             match self.fate(Slot::new(position, number), (now, next), &mut held, &hash_of) {
-                Ok(fate) if may_lose || fate != Fate::Goes => fates[number] = fate,
+                Ok(fate) if fate != Fate::Goes || may_lose && self.gives_up() => fates[number] = fate,
                 _ => {
                     self.take_back(&fates);
                     return None;
@@ -218,13 +218,15 @@ impl<S: Sharing> Index<S> {
                 return Err(Busy);
             }
         }
-        let Some(place) = place else {
-            // Others may be about to remove items from these buckets, or to move them.
-            let tries = self.stuck.fetch_add(1, Ordering::Relaxed);
-            return if S::IS_SHARED && tries < STUCK_MAX { Err(Busy) } else { Ok(Fate::Goes) };
-        };
+        let Some(place) = place else { return Ok(Fate::Goes) };
         self.fill(place, self.contents(slot));
         Ok(Fate::Moves(place))
+    }
+
+    /// Whether the bucket that the resize has come to was tried so often that an item of it is lost. Before, others may
+    /// be about to remove items from where it might go, or to move them.
+    fn gives_up(&self) -> bool {
+        !S::IS_SHARED || self.stuck.fetch_add(1, Ordering::Relaxed) >= STUCK_MAX
     }
 
     /// Nobody has looked yet where the items of a bucket were put: they are taken away again.

@@ -81,8 +81,7 @@ impl<S: Sharing> Store<S> {
     /// Moves the buckets that fall to a write.
     fn move_some(&mut self) {
         for _ in 0..BUCKETS_PER_WRITE {
-            // Where nothing may be evicted, what finds no slot waits until there is one.
-            let Some(lost) = self.move_bucket(self.core.evicts) else { return };
+            let Some(lost) = self.move_bucket(true) else { return };
             for (location, mark) in lost.into_iter().flatten() {
                 self.count_evicted(location, mark);
                 self.counters().items.subtract(1);

@@ -47,15 +47,20 @@ impl<S: Sharing> Store<S> {
             false if !evicts => MEMORY_TRIES_MAX,
             _ => SLOT_TRIES_MAX,
         };
-        if self.slot_tries < tries_max && (index.is_moving() || index.wanted_len(items).is_some()) {
+        let is_waiting = index.is_moving() || index.wanted_len(items).is_some();
+        if is_waiting && self.slot_tries < tries_max {
             return Err(Short::OfSlots);
+        }
+        if !is_waiting {
+            // These two buckets are full, and no others.
+            self.slot_tries = 0;
         }
         if is_full && !evicts {
             self.slot_tries = 0;
             self.counters().refused.add(1);
             return Ok(Err(PutError::NoMemory));
         }
-        if is_full && (index.is_moving() || index.wanted_len(items).is_some()) {
+        if is_full && is_waiting {
             // A shard that is stopped keeps the others from more slots, or from the memory for them.
             self.evict_weakest(key);
         }
