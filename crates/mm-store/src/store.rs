@@ -133,8 +133,7 @@ pub struct Store<S: Sharing = Local> {
     /// How many items there were lately, and how many writes ago that is looked up again.
     items: Cell<usize>,
     writes_to_count: Cell<u32>,
-    /// How often in a row no slot was found for a new item.
-    slot_tries: u32,
+    search: slots::Search,
     /// Which part of the segments is looked at next for one to empty.
     victim_turn: usize,
     /// The number of the segment from which on one that may leave is looked for next.
@@ -200,7 +199,7 @@ impl<S: Sharing> Store<S> {
             waiting: 0,
             items: Cell::new(0),
             writes_to_count: Cell::new(0),
-            slot_tries: 0,
+            search: slots::Search::default(),
             victim_turn: 0,
             look_from: Cell::new(0),
             resizing: resize::Resizing::default(),

@@ -162,11 +162,14 @@ impl<S: Sharing> Index<S> {
         true
     }
 
-    /// The slot with the lowest frequency among those that `hash`, whose buckets are locked, could stand in.
-    pub(crate) fn weakest(&self, hash: KeyHash) -> Slot {
+    /// The item with the lowest frequency of those in the buckets of `hash`, which are locked: its slot, and where it
+    /// is. `None` where both are empty.
+    pub(crate) fn weakest(&self, hash: KeyHash) -> Option<(Slot, Location)> {
         let slots = |position| (0..SLOTS).map(move |number| Slot::new(position, number));
         let [first, second] = self.positions(hash);
-        let weakest = slots(first).chain(slots(second)).min_by_key(|&slot| self.mark(slot) & mark::FREQUENCY);
-        weakest.unwrap_or_else(|| Slot::new(first, 0))
+        let items = slots(first)
+            .chain(slots(second))
+            .filter_map(|slot| self.location(slot).map(|location| (slot, location)));
+        items.min_by_key(|&(slot, _)| self.mark(slot) & mark::FREQUENCY)
     }
 }

@@ -124,6 +124,12 @@ impl<S: Sharing> Index<S> {
         self.layout.set::<S>(Geometry { len, next_len, boundary: if next_len > len { len } else { 0 } });
     }
 
+    /// Until this is dropped, nobody moves anything, as where a shard is stopped in the middle of a step.
+    #[cfg(test)]
+    pub(crate) fn stop_moving(&self) -> <S::Exclusive<()> as Exclusive<()>>::Guard<'_> {
+        Exclusive::lock(&self.mover)
+    }
+
     /// Brings near the items of the bucket that the step after next will move.
     pub(crate) fn prefetch_step(&self, prefetch: impl Fn(Location)) {
         const AHEAD: usize = 2;

@@ -8,6 +8,15 @@ use crate::memory::Location;
 use crate::segment::Queue;
 use crate::sharing::Sharing;
 
+/// How it goes with a new item for which there is no slot.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    /// How often in a row none was found.
+    tries: u32,
+    /// It takes the place of another item, once there is room for its record.
+    replaces: bool,
+}
+
 impl<S: Sharing> Store<S> {
     /// Looks whether there may be a slot for a new item of `key`, whose buckets are locked, and room in the index as a
     /// whole.
@@ -36,34 +45,32 @@ impl<S: Sharing> Store<S> {
         let (arena, hasher, index) = (&self.core.arena, &self.core.hasher, &self.core.index);
         let hash_of = |at| hasher.hash(arena.record(at).key());
         let is_full = index.is_too_full(items + 1, if evicts { INDEX_FULL_LOAD } else { INDEX_MOST_LOAD });
-        let is_to_help = self.slot_tries == 0 && index.is_filling(items);
+        let is_to_help = self.search.tries == 0 && index.is_filling(items);
         if !is_full && !is_to_help && (!S::IS_SHARED || index.make_slot_for(locked, hash_of).is_ok()) {
-            self.slot_tries = 0;
+            self.search = Search::default();
             return Ok(Ok(()));
         }
-        self.slot_tries += 1;
+        self.search.tries += 1;
         let tries_max = match index.is_moving() {
             false if !evicts && self.wanted_index_bytes() == 0 => 2,
             false if !evicts => MEMORY_TRIES_MAX,
             _ => SLOT_TRIES_MAX,
         };
         let is_waiting = index.is_moving() || index.wanted_len(items).is_some();
-        if is_waiting && self.slot_tries < tries_max {
+        if is_waiting && self.search.tries < tries_max {
             return Err(Short::OfSlots);
         }
         if !is_waiting {
             // These two buckets are full, and no others.
-            self.slot_tries = 0;
+            self.search.tries = 0;
         }
         if is_full && !evicts {
-            self.slot_tries = 0;
+            self.search.tries = 0;
             self.counters().refused.add(1);
             return Ok(Err(PutError::NoMemory));
         }
-        if is_full && is_waiting {
-            // A shard that is stopped keeps the others from more slots, or from the memory for them.
-            self.evict_weakest(key);
-        }
+        // A shard that is stopped keeps the others from more slots, or from the memory for them.
+        self.search.replaces = is_full && is_waiting;
         Ok(Ok(()))
     }
 
@@ -73,6 +80,9 @@ impl<S: Sharing> Store<S> {
         (key, locked): (Key<'_>, &Locked),
         location: Location,
     ) -> Result<(), PutError> {
+        if std::mem::take(&mut self.search.replaces) {
+            self.evict_weakest(key);
+        }
         loop {
             let (arena, hasher) = (&self.core.arena, &self.core.hasher);
             let hash_of = |at| hasher.hash(arena.record(at).key());
@@ -94,11 +104,60 @@ impl<S: Sharing> Store<S> {
         }
     }
 
-    /// Both buckets of `key` are full beyond help: the item in them that is worth least goes.
+    /// Both buckets of `key` are full beyond help, or the index as a whole: the item in them that is worth least goes.
     fn evict_weakest(&mut self, key: Key<'_>) {
-        let slot = self.core.index.weakest(key.hash);
-        if let Some(location) = self.core.index.location(slot) {
+        if let Some((slot, location)) = self.core.index.weakest(key.hash) {
             self.evict(Found { slot, location });
         }
+    }
+}
+
+#[cfg(all(test, feature = "smp", not(loom)))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::sharing::Shared;
+    use crate::store::handles::StoreHandles;
+    use crate::store::write::Put;
+
+    fn put(store: &mut Store<Shared>, number: u32) {
+        let bytes = number.to_le_bytes();
+        let key = store.key(&bytes).unwrap();
+        assert!(store.put(key, &Put::default(), b"value", 1).is_ok());
+    }
+
+    /// A store whose index has just begun to shrink, and all of whose items were read. Memory is ample.
+    fn shrinking() -> Store<Shared> {
+        let mut store = StoreHandles::open(&Config::new(16 << 20, 1), 2).unwrap().take().unwrap();
+        (0..40_000).for_each(|number| put(&mut store, number));
+        while store.maintain(100, 1) {}
+        for number in 0_u32..40_000 {
+            let bytes = number.to_le_bytes();
+            let key = store.key(&bytes).unwrap();
+            if store.core.index.is_moving() {
+                assert!(store.get(key, 1).is_ok());
+            } else {
+                assert_eq!(store.delete(key, None, 1), Ok(()));
+            }
+        }
+        assert!(store.core.index.is_moving());
+        store
+    }
+
+    /// As many more or fewer items than there are as a handle may not have seen yet.
+    const UNSEEN: usize = 40;
+
+    #[test]
+    fn while_a_shard_is_stopped_new_items_take_the_places_of_others() {
+        let mut store = shrinking();
+        let core = Arc::clone(&store.core);
+        let _stopped = core.index.stop_moving();
+        (100_000..106_000).for_each(|number| put(&mut store, number));
+        let (items, evicted) = (core.count_items(), store.stats().evicted);
+        assert!(evicted > 2_000, "{evicted} of 6,000");
+        assert!(!core.index.is_too_full(items - UNSEEN, INDEX_MOST_LOAD), "{items} items");
+        store.verify().unwrap();
     }
 }
