@@ -29,7 +29,7 @@ use crate::primitive::{AtomicU32, Ordering, fence};
 use crate::sharing::{Exclusive, Sharing};
 use crate::whole::is_changing;
 use geometry::Layout;
-pub(crate) use resize::Lost;
+pub(crate) use resize::{Lost, Unmoved};
 
 /// Bytes of a bucket.
 pub(crate) const BUCKET_BYTES: usize = size_of::<Bucket>();
@@ -132,7 +132,10 @@ impl Patience {
 
 /// No slot can be had for an insertion, not even by displacing others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Full;
+pub(crate) struct Full {
+    /// Other shards had buckets that were needed for it.
+    pub(crate) was_busy: bool,
+}
 
 /// What a slot holds.
 #[derive(Debug, Clone, Copy)]

@@ -69,12 +69,13 @@ pub(crate) const INDEX_GROW_LOAD: usize = 91;
 /// the growth is over.
 pub(crate) const INDEX_GROW_SHARE: usize = 7;
 
-/// Above this load nothing is added to an index that is resized, in percent of the slots that a growth has come to, or
-/// that a shrink will leave; nor to one that is about to grow, where nothing may be evicted: a growth that begins later
-/// might find no slots for what is there.
+/// Above this load nothing is added to an index that shrinks, in percent of the slots that will be left. Where nothing
+/// may be evicted, neither to one that grows or is about to, in percent of the slots that it has come to: a growth that
+/// begins later might find no slots for what is there. Where something may, each insertion above it helps a growth.
 pub(crate) const INDEX_MOST_LOAD: usize = 92;
 
-/// The same, in percent of its slots, for one that is about to grow, for which memory is made by evictions.
+/// Above this load nothing is added to an index that grows or is about to, for which memory is made by evictions, in
+/// percent of the slots that it has come to.
 pub(crate) const INDEX_FULL_LOAD: usize = 94;
 
 /// The index shrinks below this load, in percent of its slots.
@@ -94,13 +95,14 @@ pub(crate) const INDEX_ROOM_LOAD: usize = 88;
 /// given up.
 pub(crate) const STUCK_MAX: u32 = 10_000;
 
-/// Steps of a resize that a writer does at once when it finds no slot for a new item.
-pub(crate) const HELP_STEPS: usize = 16;
+/// Buckets that an insertion waits for when there is no slot for a new item, or there will soon be none, whoever moves
+/// them; [`BUCKETS_PER_WRITE`] for each shard where that is more.
+pub(crate) const HELP_BUCKETS: usize = 64;
 
 /// As much memory is made meanwhile, where a growth waits for some, as beside a write of so many bytes.
 pub(crate) const HELP_BYTES: usize = 1 << 10;
 
-/// How often it does so before it gives up.
+/// How often it does so before it gives up, where meanwhile none was moved.
 pub(crate) const SLOT_TRIES_MAX: u32 = 10_000;
 
 /// The same where nothing may be evicted, and a growth waits for memory: what is garbage is hardly ever so far away.

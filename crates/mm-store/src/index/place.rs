@@ -59,10 +59,10 @@ impl<S: Sharing> Index<S> {
                 return Ok(slot);
             }
             if !held.was_refused {
-                break;
+                return Err(Full { was_busy: false });
             }
         }
-        Err(Full)
+        Err(Full { was_busy: true })
     }
 
     pub(super) fn empty_slot(&self, position: usize) -> Option<Slot> {

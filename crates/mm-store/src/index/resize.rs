@@ -31,6 +31,15 @@ enum Fate {
 #[derive(Debug)]
 struct Busy;
 
+/// Why no bucket was moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unmoved {
+    /// No resize is under way, or another shard is at it or in the way.
+    Busy,
+    /// There is no slot for an item that may not be lost, or not yet.
+    Stuck,
+}
+
 /// Whether so many items in so many buckets are less, or more, than `percent` of the slots. On 32 bits a hundred times
 /// as many would not fit a `usize`.
 #[inline]
@@ -62,25 +71,26 @@ impl<S: Sharing> Index<S> {
     }
 
     /// Whether so many items are too many, so that the index must grow, or a resize go on, before anything is added.
-    /// While it neither grows nor shrinks they are above `full_load`, in percent of its slots.
+    /// While it does not shrink they are above `full_load`, in percent of the slots that it has or has come to.
     pub(crate) fn is_too_full(&self, items: usize, full_load: usize) -> bool {
         let geometry = self.layout.load::<S>();
-        let (buckets, load) = if geometry.is_growing() {
-            (geometry.in_use(), INDEX_MOST_LOAD)
-        } else if geometry.is_moving() {
+        let (buckets, load) = if geometry.is_moving() && !geometry.is_growing() {
             // It cannot be taken back: it is brought to its end while there are slots enough.
             (geometry.next_len, INDEX_MOST_LOAD)
         } else {
-            (geometry.len, full_load)
+            (geometry.in_use(), full_load)
         };
         compare_load(items, buckets, load).is_gt()
     }
 
-    /// Whether a shrink should be nearer to its end with so many items: insertions are to help, before one has to do
-    /// all that is left.
+    /// Whether the resize under way should be nearer to its end with so many items: insertions are to help, before one
+    /// has to do all that is left.
     pub(crate) fn is_filling(&self, items: usize) -> bool {
         let geometry = self.layout.load::<S>();
-        geometry.next_len < geometry.len && compare_load(items, geometry.next_len, INDEX_ROOM_LOAD).is_gt()
+        if geometry.is_growing() {
+            return compare_load(items, geometry.in_use(), INDEX_MOST_LOAD).is_gt();
+        }
+        geometry.is_moving() && compare_load(items, geometry.next_len, INDEX_ROOM_LOAD).is_gt()
     }
 
     /// How many buckets the resize under way has still to move.
@@ -146,25 +156,32 @@ impl<S: Sharing> Index<S> {
         (0..SLOTS).filter_map(|number| Location::from_raw(bucket.location(number))).for_each(prefetch);
     }
 
-    /// Moves the next bucket's items to where the new number of buckets wants them. `None` where there is nothing to
-    /// move, or another shard is at it or in the way. Items for which there is no slot get lost, which takes more bad
-    /// luck than a test has ever met; unless one `may_lose` them, they stay, and nothing is moved.
-    pub(crate) fn step(&self, may_lose: bool, hash_of: impl Fn(Location) -> KeyHash) -> Option<Lost> {
+    /// Moves the next bucket's items to where the new number of buckets wants them. Items for which there is no slot
+    /// get lost, which takes more bad luck than a test has ever met; unless one `may_lose` them, they stay, and nothing
+    /// is moved.
+    ///
+    /// # Errors
+    /// Why nothing is moved.
+    pub(crate) fn step(
+        &self,
+        may_lose: bool,
+        hash_of: impl Fn(Location) -> KeyHash,
+    ) -> Result<Lost, Unmoved> {
         let mut lost = [None; SLOTS];
-        let _mover = self.mover.try_lock()?;
+        let _mover = self.mover.try_lock().ok_or(Unmoved::Busy)?;
         let now = self.layout.load::<S>();
-        let (position, next) = now.next()?;
+        let (position, next) = now.next().ok_or(Unmoved::Busy)?;
         let mut held = Held::with(self, &[]);
         if !held.take(position) {
-            return None;
+            return Err(Unmoved::Busy);
         }
         let mut fates = [Fate::Stays; SLOTS];
         for number in 0..SLOTS {
             match self.fate(Slot::new(position, number), (now, next), &mut held, &hash_of) {
                 Ok(fate) if fate != Fate::Goes || may_lose && self.gives_up() => fates[number] = fate,
-                _ => {
+                unmoved => {
                     self.take_back(&fates);
-                    return None;
+                    return Err(if unmoved.is_ok() { Unmoved::Stuck } else { Unmoved::Busy });
                 }
             }
         }
@@ -188,7 +205,7 @@ impl<S: Sharing> Index<S> {
         if next.is_done() {
             self.finish_resize(next);
         }
-        Some(lost)
+        Ok(lost)
     }
 
     /// Finds the item in `slot` a place by the next geometry, and puts it there too.

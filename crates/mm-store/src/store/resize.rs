@@ -4,10 +4,10 @@
 use std::cell::Cell;
 
 use super::Store;
-use crate::index::{BUCKET_BYTES, Lost};
+use crate::index::{BUCKET_BYTES, Lost, Unmoved};
 use crate::limits::{
     BUCKETS_FOR_REMOVALS_MAX, BUCKETS_PER_REMOVAL, BUCKETS_PER_WRITE, COMPACT_WEIGHT, FITTING_SHARE,
-    HELP_BYTES, HELP_STEPS, MOVE_TRIES,
+    HELP_BUCKETS, HELP_BYTES, MOVE_TRIES,
 };
 use crate::primitive::{Ordering, pause, yield_now};
 use crate::sharing::Sharing;
@@ -60,7 +60,7 @@ impl<S: Sharing> Store<S> {
         let items = self.items();
         self.resizing.look();
         if self.core.index.is_moving() {
-            self.move_some();
+            let _moved = self.move_some();
             if self.resizing.owed.get() != 0 {
                 // The call's upkeep comes to it.
                 self.countdown = 0;
@@ -78,16 +78,16 @@ impl<S: Sharing> Store<S> {
         }
     }
 
-    /// Moves the buckets that fall to a write.
-    fn move_some(&mut self) {
+    /// Moves the buckets that fall to a write, or tells why there were not so many to be moved.
+    fn move_some(&mut self) -> Result<(), Unmoved> {
         for _ in 0..BUCKETS_PER_WRITE {
-            let Some(lost) = self.move_bucket(true) else { return };
-            for (location, mark) in lost.into_iter().flatten() {
+            for (location, mark) in self.move_bucket(true)?.into_iter().flatten() {
                 self.count_evicted(location, mark);
                 self.counters().items.subtract(1);
                 self.bury(location);
             }
         }
+        Ok(())
     }
 
     /// Beside whatever may have removed items, reads among it: a share of the resize by how many they were, so that the
@@ -115,14 +115,15 @@ impl<S: Sharing> Store<S> {
     fn move_most_of(&self, buckets: usize) -> usize {
         let (mut moved, mut tries) = (0, 0);
         while moved < buckets && self.core.index.is_moving() {
-            if self.move_bucket(false).is_some() {
-                (moved, tries) = (moved + 1, 0);
-            } else if S::IS_SHARED && tries < MOVE_TRIES {
-                // If it only looked whether another shard is at it, that one would have to move what both remove.
-                tries += 1;
-                pause();
-            } else {
-                break;
+            match self.move_bucket(false) {
+                Ok(_) => (moved, tries) = (moved + 1, 0),
+                Err(Unmoved::Busy) if S::IS_SHARED && tries < MOVE_TRIES => {
+                    // If it only looked whether another shard is at it, that one would have to move what both remove.
+                    tries += 1;
+                    pause();
+                }
+                // To search once more would take long, and find nothing.
+                Err(_) => break,
             }
         }
         moved
@@ -130,34 +131,61 @@ impl<S: Sharing> Store<S> {
 
     /// Moves the next bucket, where there is one and no other shard is at it or in the way. Returns what found no slot,
     /// if it `may_lose` that.
-    fn move_bucket(&self, may_lose: bool) -> Option<Lost> {
+    fn move_bucket(&self, may_lose: bool) -> Result<Lost, Unmoved> {
         self.core.index.prefetch_step(|location| self.core.arena.prefetch(location));
         let (arena, hasher) = (&self.core.arena, &self.core.hasher);
         let lost = self.core.index.step(may_lose, |at| hasher.hash(arena.record(at).key()))?;
         self.counters().buckets_moved.add(1);
-        Some(lost)
+        Ok(lost)
     }
 
-    /// There is no slot for a new item as long as the index is not resized: does a good part of that, or makes some of
-    /// the memory that it waits for.
+    /// There is no slot for a new item as long as the index is not resized: sees to it that a good part of that is done,
+    /// or makes some of the memory that it waits for.
     pub(super) fn help_to_resize(&mut self) {
+        self.work.set(0);
         self.writes_to_count.set(0);
         self.count_items(1);
-        for _ in 0..HELP_STEPS {
+        self.resizing.look();
+        if !self.core.index.is_moving() {
             self.resize_step();
-            if !self.core.index.is_moving() {
-                break;
-            }
         }
+        let mut goes_on = self.advance();
         if self.wanted_index_bytes() != 0 {
             // Nobody else may make it, while all wait for slots.
             self.countdown = 0;
             self.keep_pace(HELP_BYTES);
-            self.resize_step();
+            goes_on |= self.work.get() != 0;
+            if !self.core.index.is_moving() {
+                self.resize_step();
+            }
         }
-        if S::IS_SHARED {
+        if S::IS_SHARED && !goes_on {
             yield_now();
         }
+    }
+
+    /// Moves buckets until the resize has gone on by a good part, whoever has moved them, so that shards which add do
+    /// not outrun it however many they are; less where it stands still for long. Returns whether it has gone on.
+    fn advance(&mut self) -> bool {
+        let part = HELP_BUCKETS.max(BUCKETS_PER_WRITE * self.core.counters.len());
+        let begun = self.core.index.left_to_move();
+        let (mut left, mut tries) = (begun, 0);
+        while left != 0 && left + part > begun && tries < MOVE_TRIES {
+            let moved = self.move_some();
+            let left_now = self.core.index.left_to_move();
+            if moved == Err(Unmoved::Stuck) || left_now > left {
+                // The latter is another resize.
+                break;
+            }
+            if left_now == left {
+                tries += 1;
+                pause();
+            } else {
+                tries = 0;
+            }
+            left = left_now;
+        }
+        self.core.index.left_to_move() != begun
     }
 
     /// Begins to shrink, if that is due. That takes no memory.

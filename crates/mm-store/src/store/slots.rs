@@ -2,7 +2,7 @@
 
 use super::write::Short;
 use super::{Found, Key, PutError, Store};
-use crate::index::{Full, Locked, mark};
+use crate::index::{Locked, mark};
 use crate::limits::{INDEX_FULL_LOAD, INDEX_MOST_LOAD, MEMORY_TRIES_MAX, SLOT_TRIES_MAX};
 use crate::memory::Location;
 use crate::segment::Queue;
@@ -11,10 +11,20 @@ use crate::sharing::Sharing;
 /// How it goes with a new item for which there is no slot.
 #[derive(Debug, Default)]
 pub(super) struct Search {
-    /// How often in a row none was found.
+    /// How often in a row none was found, and the resize did not go on.
     tries: u32,
+    /// What the resize had still to move then.
+    left: usize,
     /// It takes the place of another item, once there is room for its record.
     replaces: bool,
+}
+
+impl Search {
+    /// Counts a try, where the resize has `left` to move. As long as it goes on, whoever moves it, nobody need give up.
+    const fn count(&mut self, left: usize) {
+        self.tries = if left == self.left { self.tries.saturating_add(1) } else { 1 };
+        self.left = left;
+    }
 }
 
 impl<S: Sharing> Store<S> {
@@ -41,16 +51,14 @@ impl<S: Sharing> Store<S> {
         key: Key<'_>,
         locked: &Locked,
     ) -> Result<Result<(), PutError>, Short> {
-        let (items, evicts) = (self.items(), self.core.evicts);
-        let (arena, hasher, index) = (&self.core.arena, &self.core.hasher, &self.core.index);
-        let hash_of = |at| hasher.hash(arena.record(at).key());
+        let (items, evicts, index) = (self.items(), self.core.evicts, &self.core.index);
         let is_full = index.is_too_full(items + 1, if evicts { INDEX_FULL_LOAD } else { INDEX_MOST_LOAD });
         let is_to_help = self.search.tries == 0 && index.is_filling(items);
-        if !is_full && !is_to_help && (!S::IS_SHARED || index.make_slot_for(locked, hash_of).is_ok()) {
+        if !is_full && !is_to_help && !self.is_kept_from_slot(locked) {
             self.search = Search::default();
             return Ok(Ok(()));
         }
-        self.search.tries += 1;
+        self.search.count(index.left_to_move());
         let tries_max = match index.is_moving() {
             false if !evicts && self.wanted_index_bytes() == 0 => 2,
             false if !evicts => MEMORY_TRIES_MAX,
@@ -60,18 +68,27 @@ impl<S: Sharing> Store<S> {
         if is_waiting && self.search.tries < tries_max {
             return Err(Short::OfSlots);
         }
-        if !is_waiting {
-            // These two buckets are full, and no others.
-            self.search.tries = 0;
+        if !is_waiting || is_full && !evicts {
+            self.search = Search::default();
         }
         if is_full && !evicts {
-            self.search.tries = 0;
             self.counters().refused.add(1);
             return Ok(Err(PutError::NoMemory));
         }
         // A shard that is stopped keeps the others from more slots, or from the memory for them.
         self.search.replaces = is_full && is_waiting;
         Ok(Ok(()))
+    }
+
+    /// Whether other shards have buckets without which there is no slot in the locked ones. Where these are full beyond
+    /// help, others need not be, and a resize would have to go on for long to change that.
+    fn is_kept_from_slot(&self, locked: &Locked) -> bool {
+        if !S::IS_SHARED {
+            return false;
+        }
+        let (arena, hasher) = (&self.core.arena, &self.core.hasher);
+        let found = self.core.index.make_slot_for(locked, |at| hasher.hash(arena.record(at).key()));
+        found.is_err_and(|full| full.was_busy)
     }
 
     #[inline(never)]
@@ -94,8 +111,8 @@ impl<S: Sharing> Store<S> {
                     self.counters().items.add(1);
                     return Ok(());
                 }
-                Err(Full) if self.core.evicts => self.evict_weakest(key),
-                Err(Full) => {
+                Err(_) if self.core.evicts => self.evict_weakest(key),
+                Err(_) => {
                     self.counters().refused.add(1);
                     self.bury(location);
                     return Err(PutError::NoMemory);
@@ -117,10 +134,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::Config;
+    use crate::limits::{BUCKETS_PER_WRITE, HELP_BUCKETS};
     use crate::sharing::Shared;
-    use crate::store::handles::StoreHandles;
-    use crate::store::write::Put;
+    use crate::{Config, Put, StoreHandles};
 
     fn put(store: &mut Store<Shared>, number: u32) {
         let bytes = number.to_le_bytes();
@@ -159,5 +175,55 @@ mod tests {
         assert!(evicted > 2_000, "{evicted} of 6,000");
         assert!(!core.index.is_too_full(items - UNSEEN, INDEX_MOST_LOAD), "{items} items");
         store.verify().unwrap();
+    }
+
+    #[test]
+    fn who_waits_gives_up_only_where_nothing_goes_on() {
+        let mut store = shrinking();
+        let core = Arc::clone(&store.core);
+        let mut stopped = core.index.stop_moving();
+        let mut numbers = 100_000..;
+        while !core.index.is_too_full(core.count_items() + 1, INDEX_MOST_LOAD) {
+            put(&mut store, numbers.next().unwrap());
+        }
+        store.writes_to_count.set(0);
+        store.count_items(1);
+        let mut look = || {
+            let key = store.key(b"another").unwrap();
+            let locked = store.core.index.lock(key.hash);
+            let looked = store.look_for_slot(key, &locked);
+            store.core.index.unlock(locked);
+            (looked, store.search.replaces)
+        };
+        for _ in 0..4 {
+            // Another shard moves a bucket.
+            drop(stopped);
+            assert!(core.index.step(true, |at| core.hasher.hash(core.arena.record(at).key())).is_ok());
+            stopped = core.index.stop_moving();
+            for _ in 1..SLOT_TRIES_MAX {
+                assert_eq!(look(), (Err(Short::OfSlots), false));
+            }
+        }
+        assert_eq!(look(), (Ok(Ok(())), true));
+    }
+
+    #[test]
+    fn insertions_bring_a_shrink_to_its_end_before_they_need_it() {
+        let mut store = shrinking();
+        let core = Arc::clone(&store.core);
+        let stopped = core.index.stop_moving();
+        let mut numbers = 100_000..;
+        while !core.index.is_filling(core.count_items() - UNSEEN) {
+            put(&mut store, numbers.next().unwrap());
+        }
+        drop(stopped);
+        while core.index.is_moving() {
+            let left = core.index.left_to_move();
+            put(&mut store, numbers.next().unwrap());
+            let moved = left - core.index.left_to_move();
+            let most = HELP_BUCKETS + BUCKETS_PER_WRITE;
+            assert!((left.min(HELP_BUCKETS)..=most).contains(&moved), "{moved} of {left}");
+        }
+        assert_eq!(store.stats().evicted, 0);
     }
 }
