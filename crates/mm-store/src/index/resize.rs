@@ -122,14 +122,19 @@ impl<S: Sharing> Index<S> {
         }
     }
 
-    /// Begins to grow or shrink to `next_len` buckets, if that is still wanted for as many items as there are now.
-    /// [`Index::step`] does the work.
-    pub(crate) fn begin_resize(&self, next_len: usize, items: impl FnOnce() -> usize) {
+    /// Begins to grow to `next_len` buckets or fewer, or to shrink, if that is still wanted for as many items as there
+    /// are now. [`Index::step`] does the work.
+    pub(crate) fn begin_resize(&self, mut next_len: usize, items: impl FnOnce() -> usize) {
         let Some(_mover) = self.mover.try_lock() else { return };
         let len = self.layout.load::<S>().len;
-        // Another shard may have resized it since this one looked, and many items may have come.
-        if S::IS_SHARED && self.wanted_len(items()).is_none_or(|wanted| (wanted > len) != (next_len > len)) {
-            return;
+        if S::IS_SHARED {
+            // Another shard may have resized it since this one looked, and many items may have come.
+            let grows = next_len > len;
+            let Some(wanted) = self.wanted_len(items()).filter(|&wanted| (wanted > len) == grows) else {
+                return;
+            };
+            // There is memory for so many.
+            next_len = if grows { wanted.min(next_len) } else { wanted };
         }
         self.layout.set::<S>(Geometry { len, next_len, boundary: if next_len > len { len } else { 0 } });
     }
@@ -291,5 +296,26 @@ mod tests {
             assert!(compare_load(items(91), buckets, 91).is_eq());
             assert!(compare_load(items(92), buckets, 91).is_gt());
         }
+    }
+
+    #[cfg(all(feature = "smp", not(loom)))]
+    #[test]
+    fn a_resize_is_as_large_as_the_items_of_its_beginning_want_it() {
+        use crate::memory::{Ground, Table};
+        use crate::sharing::Shared;
+
+        const LEN: usize = 10_000;
+        let next_len = |wanted: usize, items: usize| {
+            let table = Table::reserve(2 * LEN, false, &mut Ground::own()).unwrap();
+            let index = Index::<Shared>::with(table, LEN);
+            index.begin_resize(wanted, || items);
+            index.layout.load::<Shared>().next_len
+        };
+        let items = |percent: usize| LEN / 100 * SLOTS * percent;
+        // As one wants it that has counted fewer items, or more buckets, long ago.
+        assert_eq!(next_len(LEN - LEN / 4, items(77)), items(77) * 100 / (SLOTS * INDEX_SHRUNK_LOAD));
+        assert_eq!(next_len(2 * LEN, items(92)), LEN + LEN / INDEX_GROW_SHARE);
+        assert_eq!(next_len(LEN + 100, items(92)), LEN + 100);
+        assert_eq!(next_len(LEN - LEN / 4, items(80)), LEN);
     }
 }

@@ -57,7 +57,6 @@ impl<S: Sharing> Store<S> {
 
     #[inline(never)]
     fn resize_step_slowly(&mut self) {
-        let items = self.items();
         self.resizing.look();
         if self.core.index.is_moving() {
             let _moved = self.move_some();
@@ -65,17 +64,31 @@ impl<S: Sharing> Store<S> {
                 // The call's upkeep comes to it.
                 self.countdown = 0;
             }
-        } else if let Some(len) = self.core.index.wanted_len(items) {
+        } else if let Some(len) = self.wanted_len() {
             if len > self.core.index.buckets() {
                 self.begin_growth(len);
             } else {
                 self.begin_shrink();
             }
-        } else if self.wanted_index_bytes() != 0 && self.core.index.has_room(items) {
+        } else if self.wanted_index_bytes() != 0 && self.core.index.has_room(self.items()) {
             self.core.wanted_index_bytes.store(0, Ordering::Relaxed);
         } else if self.wanted_index_bytes() == 0 {
-            self.resizing.fitting_items = items;
+            self.resizing.fitting_items = self.items();
         }
+    }
+
+    /// How many buckets the index should have, where that is not the number it has. Who does little may have counted
+    /// items long ago: it counts them before it begins anything.
+    fn wanted_len(&self) -> Option<usize> {
+        let index = &self.core.index;
+        let wanted = index.wanted_len(self.items())?;
+        let is_awaited = wanted > index.buckets() && self.wanted_index_bytes() != 0;
+        if !S::IS_SHARED || is_awaited {
+            return Some(wanted);
+        }
+        self.writes_to_count.set(0);
+        self.count_items(0);
+        index.wanted_len(self.items())
     }
 
     /// Moves the buckets that fall to a write, or tells why there were not so many to be moved.
@@ -191,7 +204,7 @@ impl<S: Sharing> Store<S> {
     /// Begins to shrink, if that is due. That takes no memory.
     fn begin_shrink(&self) {
         let index = &self.core.index;
-        if let Some(len) = index.wanted_len(self.items())
+        if let Some(len) = self.wanted_len()
             && len < index.buckets()
         {
             mm_base::mark!("index resized");
