@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::config::{Config, Sizes};
-use crate::counters::{Counters, Totals};
+use crate::counters::{Counter, Counters, Totals};
 use crate::ghosts::Ghosts;
 use crate::hash::KeyHasher;
 use crate::index::Index;
@@ -139,9 +139,18 @@ impl<S: Sharing> Core<S> {
     }
 
     /// How many items there are.
-    #[expect(clippy::cast_possible_truncation, reason = "items are in memory")]
     pub(super) fn count_items(&self) -> usize {
-        let sum = self.counters.iter().fold(0_u64, |sum, shard| sum.wrapping_add(shard.items.get()));
+        self.sum(|counters| &counters.items)
+    }
+
+    /// How many bytes their keys and values have.
+    pub(super) fn count_item_bytes(&self) -> usize {
+        self.sum(|counters| &counters.item_bytes)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "items are in memory")]
+    fn sum(&self, counter: impl Fn(&Counters) -> &Counter) -> usize {
+        let sum = self.counters.iter().fold(0_u64, |sum, shard| sum.wrapping_add(counter(shard).get()));
         not_below_zero(sum) as usize
     }
 

@@ -13,7 +13,7 @@ use crate::primitive::{Ordering, pause, yield_now};
 use crate::sharing::Sharing;
 
 /// About what an item's record has beside key and value.
-const HEAD_BYTES: u64 = 8;
+const HEAD_BYTES: usize = 8;
 
 /// How far a handle has gone with resizing.
 #[derive(Debug)]
@@ -70,11 +70,17 @@ impl<S: Sharing> Store<S> {
             } else {
                 self.begin_shrink();
             }
-        } else if self.wanted_index_bytes() != 0 && self.core.index.has_room(self.items()) {
+        } else if self.wanted_index_bytes() != 0 && self.may_stop_wanting() {
             self.core.wanted_index_bytes.store(0, Ordering::Relaxed);
         } else if self.wanted_index_bytes() == 0 {
             self.resizing.fitting_items = self.items();
         }
+    }
+
+    /// Whether no more memory need be made for a growth that is not due any more, and was not begun. As long as nothing
+    /// may be evicted, writes are refused beside what is free for it.
+    fn may_stop_wanting(&self) -> bool {
+        !self.core.evicts || self.core.index.has_room(self.items())
     }
 
     /// How many buckets the index should have, where that is not the number it has. Who does little may have counted
@@ -238,10 +244,10 @@ impl<S: Sharing> Store<S> {
 
     /// About how many bytes of segments are of no item.
     fn garbage(&self) -> usize {
-        let (segments, counted) = (&self.core.segments, self.core.counted());
+        let segments = &self.core.segments;
         let used = segments.resident().saturating_sub(segments.free()) * self.core.sizes.segment_bytes;
-        let items = counted.item_bytes + counted.items * HEAD_BYTES;
-        used.saturating_sub(usize::try_from(items).unwrap_or(usize::MAX))
+        let items = self.core.count_item_bytes() + self.core.count_items() * HEAD_BYTES;
+        used.saturating_sub(items)
     }
 
     /// Whether memory for an index of so many bytes may be there without an eviction: in segments that are free, or
@@ -250,9 +256,48 @@ impl<S: Sharing> Store<S> {
         let segments = &self.core.segments;
         let to_spare = segments.free().saturating_sub(self.core.reserve_segments());
         let (has, may_have) = (segments.resident().saturating_sub(to_spare), self.segments_beside(bytes));
-        has <= may_have
-            || self.leaving.segment.is_some()
-            || self.garbage() / self.core.sizes.segment_bytes >= has - may_have
-                && segments.light(COMPACT_WEIGHT, 0).any(|id| self.can_leave(id))
+        if has <= may_have {
+            return true;
+        }
+        self.garbage() / self.core.sizes.segment_bytes >= has - may_have
+            && (self.leaving.segment.is_some()
+                || segments.light(COMPACT_WEIGHT, 0).any(|id| self.can_leave(id)))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sharing::Local;
+    use crate::{Config, Put};
+
+    fn put(store: &mut Store<Local>, number: u64) {
+        let bytes = number.to_le_bytes();
+        let key = store.key(&bytes).unwrap();
+        assert!(store.put(key, &Put::default(), b"value", 1).is_ok());
+    }
+
+    fn delete(store: &mut Store<Local>, number: u64) {
+        let bytes = number.to_le_bytes();
+        assert_eq!(store.delete(store.key(&bytes).unwrap(), None, 1), Ok(()));
+    }
+
+    #[test]
+    fn where_nothing_is_evicted_no_memory_is_kept_for_a_growth_that_is_not_due() {
+        let config = Config { evict: false, ..Config::new(16 << 20, 1) };
+        let mut store = Store::<Local>::open(&config).unwrap();
+        let mut numbers = 0..;
+        let is_between = |store: &Store<Local>| {
+            let (index, items) = (&store.core.index, store.items());
+            !index.is_moving() && !index.has_room(items) && items > 20_000
+        };
+        while !is_between(&store) {
+            put(&mut store, numbers.next().unwrap());
+        }
+        assert_eq!(store.core.index.wanted_len(store.items()), None);
+        store.core.wanted_index_bytes.store(store.core.index.bytes() * 2, Ordering::Relaxed);
+        store.resizing.look();
+        put(&mut store, numbers.next().unwrap());
+        assert_eq!(store.wanted_index_bytes(), 0);
     }
 }
