@@ -123,6 +123,10 @@ pub(crate) const BUCKETS_PER_REMOVAL: usize = 6;
 /// after it, as far as the resize goes on for so long.
 pub(crate) const BUCKETS_FOR_REMOVALS_MAX: usize = 200;
 
+/// A call that is about more bytes than 200 times these moves one for so many of them, as it removes more items: even
+/// where these are small, the load then stays above its bound.
+pub(crate) const BYTES_PER_BUCKET_MOVED: usize = 8;
+
 /// How often in a row it looks whether another shard has done its step, each time for some tens of nanoseconds.
 pub(crate) const MOVE_TRIES: usize = 64;
 

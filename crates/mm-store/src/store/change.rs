@@ -103,7 +103,9 @@ impl<S: Sharing> Store<S> {
                 is_done
             });
             self.core.index.unlock(locked);
-            self.follow_removals();
+            if is_done != Ok(false) {
+                self.follow_removals();
+            }
             is_done
         });
         if is_done? {

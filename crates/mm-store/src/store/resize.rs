@@ -6,8 +6,8 @@ use std::cell::Cell;
 use super::Store;
 use crate::index::{BUCKET_BYTES, Lost, Unmoved};
 use crate::limits::{
-    BUCKETS_FOR_REMOVALS_MAX, BUCKETS_PER_REMOVAL, BUCKETS_PER_WRITE, COMPACT_WEIGHT, FITTING_SHARE,
-    HELP_BUCKETS, HELP_BYTES, MOVE_TRIES,
+    BUCKETS_FOR_REMOVALS_MAX, BUCKETS_PER_REMOVAL, BUCKETS_PER_WRITE, BYTES_PER_BUCKET_MOVED, COMPACT_WEIGHT,
+    FITTING_SHARE, HELP_BUCKETS, HELP_BYTES, MOVE_TRIES,
 };
 use crate::primitive::{Ordering, pause, yield_now};
 use crate::sharing::Sharing;
@@ -24,11 +24,14 @@ pub(super) struct Resizing {
     removed: Cell<usize>,
     /// Buckets to be moved for those before, because it was too much for the calls that removed them.
     owed: Cell<usize>,
+    /// Buckets moved for removals beside the last step of a write, whose upkeep then moves so many fewer.
+    moved: Cell<usize>,
 }
 
 impl Default for Resizing {
     fn default() -> Self {
-        Self { fitting_items: usize::MAX, removed: Cell::new(0), owed: Cell::new(0) }
+        let [removed, owed, moved] = [0; 3].map(Cell::new);
+        Self { fitting_items: usize::MAX, removed, owed, moved }
     }
 }
 
@@ -58,12 +61,10 @@ impl<S: Sharing> Store<S> {
     #[inline(never)]
     fn resize_step_slowly(&mut self) {
         self.resizing.look();
+        self.resizing.moved.set(0);
         if self.core.index.is_moving() {
             let _moved = self.move_some();
-            if self.resizing.owed.get() != 0 {
-                // The call's upkeep comes to it.
-                self.countdown = 0;
-            }
+            self.resizing.moved.set(self.follow_removals_by(BUCKETS_FOR_REMOVALS_MAX));
         } else if let Some(len) = self.wanted_len() {
             if len > self.core.index.buckets() {
                 self.begin_growth(len);
@@ -113,20 +114,36 @@ impl<S: Sharing> Store<S> {
     /// load stays above a bound. What is too much for one call falls to the next ones.
     #[inline]
     pub(super) fn follow_removals(&self) {
-        if self.resizing.removed.get() != 0 || self.resizing.owed.get() != 0 {
-            self.follow_some_removals();
+        self.follow_removals_by(BUCKETS_FOR_REMOVALS_MAX);
+    }
+
+    /// The same after the call's step of the resize, in a call about so many bytes: the more these are, the more items
+    /// go for them.
+    #[inline]
+    pub(super) fn follow_removals_beside(&self, bytes: usize) {
+        let most = BUCKETS_FOR_REMOVALS_MAX.max(bytes / BYTES_PER_BUCKET_MOVED);
+        self.follow_removals_by(most.saturating_sub(self.resizing.moved.take()));
+    }
+
+    /// The same with up to `most` buckets. Returns how many were moved.
+    #[inline]
+    fn follow_removals_by(&self, most: usize) -> usize {
+        if self.resizing.removed.get() == 0 && self.resizing.owed.get() == 0 {
+            return 0;
         }
+        self.follow_some_removals(most)
     }
 
     #[inline(never)]
-    fn follow_some_removals(&self) {
+    fn follow_some_removals(&self, most: usize) -> usize {
         let removed = self.resizing.removed.take();
         self.count_items(removed);
         self.begin_shrink();
         let due = self.resizing.owed.get().saturating_add(removed.saturating_mul(BUCKETS_PER_REMOVAL));
-        let moved = self.move_most_of(due.min(BUCKETS_FOR_REMOVALS_MAX));
+        let moved = self.move_most_of(due.min(most));
         // Nothing of what one resize has left undone is owed to another, which is as large as the items then need it.
         self.resizing.owed.set((due - moved).min(self.core.index.left_to_move()));
+        moved
     }
 
     /// Moves so many buckets, less where the resize ends before or other shards are in the way for long. Returns how
@@ -299,5 +316,51 @@ mod tests {
         store.resizing.look();
         put(&mut store, numbers.next().unwrap());
         assert_eq!(store.wanted_index_bytes(), 0);
+    }
+
+    /// A store whose index shrinks, and that owes a thousand buckets. Memory is ample.
+    fn owing() -> Store<Local> {
+        let mut store = Store::<Local>::open(&Config::new(16 << 20, 1)).unwrap();
+        (0..40_000).for_each(|number| put(&mut store, number));
+        while store.maintain(100, 1) {}
+        let mut numbers = 0..;
+        while !store.core.index.is_moving() {
+            delete(&mut store, numbers.next().unwrap());
+        }
+        assert!(store.core.index.left_to_move() > 2_000);
+        store.resizing.owed.set(1_000);
+        store.countdown = 1 << 20;
+        store
+    }
+
+    #[test]
+    fn a_write_that_has_nothing_to_empty_moves_what_is_owed() {
+        let mut store = owing();
+        let (before, counted) = (store.stats().buckets_moved, store.countdown);
+        put(&mut store, 100_000);
+        let moved = usize::try_from(store.stats().buckets_moved - before).unwrap();
+        assert_eq!(moved, BUCKETS_PER_WRITE + BUCKETS_FOR_REMOVALS_MAX);
+        assert!(store.countdown > counted / 2, "{} of {counted}", store.countdown);
+    }
+
+    #[test]
+    fn no_call_moves_what_is_owed_twice() {
+        let touch = |store: &mut Store<Local>| {
+            let bytes = 39_999_u64.to_le_bytes();
+            let key = store.key(&bytes).unwrap();
+            assert_eq!(store.touch(key, 100, 1), Ok(Ok(())), "written anew with an expiry");
+        };
+        let set = |store: &mut Store<Local>| {
+            store.countdown = 0;
+            put(store, 100_000);
+        };
+        let maintain = |store: &mut Store<Local>| assert!(store.maintain(1, 1));
+        for call in [&touch as &dyn Fn(&mut Store<Local>), &set, &maintain] {
+            let mut store = owing();
+            let before = store.stats().buckets_moved;
+            call(&mut store);
+            let moved = usize::try_from(store.stats().buckets_moved - before).unwrap();
+            assert_eq!(moved, BUCKETS_PER_WRITE + BUCKETS_FOR_REMOVALS_MAX);
+        }
     }
 }

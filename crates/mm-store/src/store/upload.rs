@@ -297,9 +297,9 @@ impl<S: Sharing> Store<S> {
                 return Ok(self.finish((key, locked), upload, old.ok()).map(|()| Outcome::Stored));
             }
             self.core.index.unlock(locked);
-            // What was there may have been dead.
-            self.follow_removals();
             if let Some(refusal) = refusal {
+                // What was there may have been dead.
+                self.follow_removals();
                 return Err((refusal, upload));
             }
             let made = match needed {
