@@ -140,7 +140,7 @@ impl<S: Sharing> Index<S> {
     }
 
     /// Until this is dropped, nobody moves anything, as where a shard is stopped in the middle of a step.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "smp", not(loom)))]
     pub(crate) fn stop_moving(&self) -> <S::Exclusive<()> as Exclusive<()>>::Guard<'_> {
         Exclusive::lock(&self.mover)
     }
@@ -317,5 +317,44 @@ mod tests {
         assert_eq!(next_len(2 * LEN, items(92)), LEN + LEN / INDEX_GROW_SHARE);
         assert_eq!(next_len(LEN + 100, items(92)), LEN + 100);
         assert_eq!(next_len(LEN - LEN / 4, items(80)), LEN);
+    }
+
+    #[cfg(all(feature = "smp", not(loom)))]
+    #[test]
+    fn an_item_is_lost_only_where_its_bucket_was_stuck_for_long() {
+        use super::super::Contents;
+        use crate::memory::{Ground, Table};
+        use crate::sharing::Shared;
+
+        const LEN: usize = 1024;
+        let table = Table::reserve(LEN, false, &mut Ground::own()).unwrap();
+        let index = Index::<Shared>::with(table, LEN);
+        let [now, after] = [LEN, LEN / 2].map(|len| Geometry { len, next_len: len, boundary: 0 });
+        let is_apart = |hash: &KeyHash| {
+            let [first, second] = now.positions(*hash);
+            (500..700).contains(&first) && (800..1000).contains(&second)
+        };
+        let hashes = (1_u64..).map(|number| KeyHash(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let hash = hashes.take(10_000).find(is_apart).unwrap();
+        let ([first, second], [target, _]) = (now.positions(hash), after.positions(hash));
+        index.layout.set::<Shared>(Geometry { next_len: after.len, ..now });
+        let step = |may_lose| index.step(may_lose, |_| hash);
+        while index.layout.load::<Shared>().boundary < first {
+            assert!(step(false).is_ok());
+        }
+        let mut location = 0;
+        // All are items of this hash: none of them can go elsewhere.
+        for (position, items) in [(target, SLOTS), (second, SLOTS), (first, 1)] {
+            for number in 0..items {
+                location += 1;
+                let contents = Contents { tag: hash.tag(), location, mark: 0, is_seen: false };
+                index.fill(Slot::new(position, number), contents);
+            }
+        }
+        assert_eq!(step(false).err(), Some(Unmoved::Stuck));
+        for _ in 0..STUCK_MAX {
+            assert_eq!(step(true).err(), Some(Unmoved::Stuck));
+        }
+        assert_eq!(step(true).unwrap().iter().flatten().count(), 1);
     }
 }

@@ -175,8 +175,8 @@ impl<S: Sharing> Store<S> {
         Ok(lost)
     }
 
-    /// There is no slot for a new item as long as the index is not resized: sees to it that a good part of that is done,
-    /// or makes some of the memory that it waits for.
+    /// There is no slot for a new item as long as the index is not resized: sees to it that a good part of that is
+    /// done, or makes some of the memory that it waits for.
     pub(super) fn help_to_resize(&mut self) {
         self.work.set(0);
         self.writes_to_count.set(0);

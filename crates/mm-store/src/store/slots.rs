@@ -205,6 +205,7 @@ mod tests {
             }
         }
         assert_eq!(look(), (Ok(Ok(())), true));
+        assert_eq!(store.stats().evicted, 0, "before it has room");
     }
 
     #[test]
