@@ -28,29 +28,20 @@ impl Search {
 }
 
 impl<S: Sharing> Store<S> {
-    /// Looks whether there may be a slot for a new item of `key`, whose buckets are locked, and room in the index as a
-    /// whole.
+    /// Looks whether there may be a slot for a new item in the locked buckets, and room in the index as a whole.
     ///
     /// The only shard of a store that evicts makes the index larger faster than it is filled. Of several, one may be
     /// stopped in the middle of a step while others add; and without eviction there may be no memory for more.
     #[inline(always)]
-    pub(super) fn look_for_slot(
-        &mut self,
-        key: Key<'_>,
-        locked: &Locked,
-    ) -> Result<Result<(), PutError>, Short> {
+    pub(super) fn look_for_slot(&mut self, locked: &Locked) -> Result<Result<(), PutError>, Short> {
         if !S::IS_SHARED && self.core.evicts {
             return Ok(Ok(()));
         }
-        self.look_for_slot_with_care(key, locked)
+        self.look_for_slot_with_care(locked)
     }
 
     #[inline(never)]
-    fn look_for_slot_with_care(
-        &mut self,
-        key: Key<'_>,
-        locked: &Locked,
-    ) -> Result<Result<(), PutError>, Short> {
+    fn look_for_slot_with_care(&mut self, locked: &Locked) -> Result<Result<(), PutError>, Short> {
         let (items, evicts, index) = (self.items(), self.core.evicts, &self.core.index);
         let is_full = index.is_too_full(items + 1, if evicts { INDEX_FULL_LOAD } else { INDEX_MOST_LOAD });
         let is_to_help = self.search.tries == 0 && index.is_filling(items);
@@ -191,7 +182,7 @@ mod tests {
         let mut look = || {
             let key = store.key(b"another").unwrap();
             let locked = store.core.index.lock(key.hash);
-            let looked = store.look_for_slot(key, &locked);
+            let looked = store.look_for_slot(&locked);
             store.core.index.unlock(locked);
             (looked, store.search.replaces)
         };

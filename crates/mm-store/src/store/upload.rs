@@ -290,7 +290,7 @@ impl<S: Sharing> Store<S> {
             let old = self.find_locked(key, &locked);
             let refusal = self.refusal(upload.mode, old);
             let needed = match refusal {
-                None => self.needed_to_finish((key, &locked), &upload, old.is_ok()),
+                None => self.needed_to_finish(&locked, &upload, old.is_ok()),
                 Some(_) => Ok(None),
             };
             if refusal.is_none() && needed == Ok(None) {
@@ -314,15 +314,15 @@ impl<S: Sharing> Store<S> {
         }
     }
 
-    /// What is missing to make an upload the item of `key`, whose buckets are locked, and for how many bytes.
+    /// What is missing to make an upload the item of the key whose buckets are locked, and for how many bytes.
     fn needed_to_finish(
         &mut self,
-        (key, locked): (Key<'_>, &Locked),
+        locked: &Locked,
         upload: &Upload,
         has_slot: bool,
     ) -> Result<Option<(Short, usize)>, PutError> {
         if !has_slot {
-            match self.look_for_slot(key, locked) {
+            match self.look_for_slot(locked) {
                 Ok(found) => found?,
                 Err(short) => return Ok(Some((short, 0))),
             }

@@ -256,7 +256,7 @@ impl<S: Sharing> Store<S> {
         queue: &mut Option<Queue>,
     ) -> Result<Result<(), PutError>, Short> {
         if old.is_none()
-            && let Err(refused) = self.look_for_slot(key, locked)?
+            && let Err(refused) = self.look_for_slot(locked)?
         {
             return Ok(Err(refused));
         }
