@@ -283,6 +283,7 @@ impl<S: Sharing> Store<S> {
 }
 
 #[cfg(all(test, not(loom)))]
+#[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::*;
     use crate::sharing::Local;

@@ -121,6 +121,7 @@ impl<S: Sharing> Store<S> {
 }
 
 #[cfg(all(test, feature = "smp", not(loom)))]
+#[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use std::sync::Arc;
 
