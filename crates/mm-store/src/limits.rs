@@ -69,14 +69,9 @@ pub(crate) const INDEX_GROW_LOAD: usize = 91;
 /// the growth is over.
 pub(crate) const INDEX_GROW_SHARE: usize = 7;
 
-/// Above this load nothing is added to an index that shrinks, in percent of the slots that will be left. Where nothing
-/// may be evicted, neither to one that grows or is about to, in percent of the slots that it has come to: a growth that
-/// begins later might find no slots for what is there. Where something may, each insertion above it helps a growth.
+/// Above this load nothing is added, in percent of the slots that a shrink will leave or a growth has come to: one that
+/// begins later might find no slots for what is there.
 pub(crate) const INDEX_MOST_LOAD: usize = 92;
-
-/// Above this load nothing is added to an index that grows or is about to, for which memory is made by evictions, in
-/// percent of the slots that it has come to.
-pub(crate) const INDEX_FULL_LOAD: usize = 94;
 
 /// The index shrinks below this load, in percent of its slots.
 pub(crate) const INDEX_SHRINK_LOAD: usize = 78;
@@ -105,8 +100,11 @@ pub(crate) const HELP_BYTES: usize = 1 << 10;
 /// How often it does so before it gives up, where meanwhile none was moved.
 pub(crate) const SLOT_TRIES_MAX: u32 = 10_000;
 
-/// The same where nothing may be evicted, and a growth waits for memory: what is garbage is hardly ever so far away.
+/// The same where a growth waits for memory, and nothing may be evicted: what is garbage is hardly ever so far away.
 pub(crate) const MEMORY_TRIES_MAX: u32 = 16;
+
+/// The same where something may: it takes the place of another item, for the memory may be far away.
+pub(crate) const PLACE_TRIES_MAX: u32 = 2;
 
 /// Cache lines of a table whose memory is given back at once: a huge page, so that it takes some tens of microseconds.
 pub(crate) const DISCARD_STEP_LINES: usize = (2 << 20) / 64;
@@ -123,9 +121,9 @@ pub(crate) const BUCKETS_PER_REMOVAL: usize = 6;
 /// after it, as far as the resize goes on for so long.
 pub(crate) const BUCKETS_FOR_REMOVALS_MAX: usize = 200;
 
-/// A call that is about more bytes than 200 times these moves one for so many of them, as it removes more items: even
-/// where these are small, the load then stays above its bound.
-pub(crate) const BYTES_PER_BUCKET_MOVED: usize = 8;
+/// While some are left, a value comes in pieces of so many bytes at most: so the load stays above its bound, even where
+/// each takes the place of thirty items.
+pub(crate) const OWING_PIECE_BYTES: usize = 1 << 10;
 
 /// How often in a row it looks whether another shard has done its step, each time for some tens of nanoseconds.
 pub(crate) const MOVE_TRIES: usize = 64;

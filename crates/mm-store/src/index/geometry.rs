@@ -24,6 +24,10 @@ impl Geometry {
         self.next_len > self.len
     }
 
+    pub(super) const fn is_shrinking(self) -> bool {
+        self.next_len < self.len
+    }
+
     /// How many buckets items may stand in: while growing, what lies before the boundary counts as it is, the rest as
     /// many times as there will be.
     pub(super) fn in_use(self) -> usize {

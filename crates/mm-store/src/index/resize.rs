@@ -70,27 +70,19 @@ impl<S: Sharing> Index<S> {
         compare_load(items, self.layout.load::<S>().len, INDEX_ROOM_LOAD).is_lt()
     }
 
-    /// Whether so many items are too many, so that the index must grow, or a resize go on, before anything is added.
-    /// While it does not shrink they are above `full_load`, in percent of the slots that it has or has come to.
-    pub(crate) fn is_too_full(&self, items: usize, full_load: usize) -> bool {
+    /// Whether so many items are too many, so that the index must grow, or a resize go on, before anything is added. A
+    /// shrink cannot be taken back: it is brought to its end while there are slots enough.
+    pub(crate) fn is_too_full(&self, items: usize) -> bool {
         let geometry = self.layout.load::<S>();
-        let (buckets, load) = if geometry.is_moving() && !geometry.is_growing() {
-            // It cannot be taken back: it is brought to its end while there are slots enough.
-            (geometry.next_len, INDEX_MOST_LOAD)
-        } else {
-            (geometry.in_use(), full_load)
-        };
-        compare_load(items, buckets, load).is_gt()
+        let buckets = if geometry.is_shrinking() { geometry.next_len } else { geometry.in_use() };
+        compare_load(items, buckets, INDEX_MOST_LOAD).is_gt()
     }
 
-    /// Whether the resize under way should be nearer to its end with so many items: insertions are to help, before one
+    /// Whether the shrink under way should be nearer to its end with so many items: insertions are to help, before one
     /// has to do all that is left.
     pub(crate) fn is_filling(&self, items: usize) -> bool {
         let geometry = self.layout.load::<S>();
-        if geometry.is_growing() {
-            return compare_load(items, geometry.in_use(), INDEX_MOST_LOAD).is_gt();
-        }
-        geometry.is_moving() && compare_load(items, geometry.next_len, INDEX_ROOM_LOAD).is_gt()
+        geometry.is_shrinking() && compare_load(items, geometry.next_len, INDEX_ROOM_LOAD).is_gt()
     }
 
     /// How many buckets the resize under way has still to move.

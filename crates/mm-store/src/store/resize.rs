@@ -6,8 +6,8 @@ use std::cell::Cell;
 use super::Store;
 use crate::index::{BUCKET_BYTES, Lost, Unmoved};
 use crate::limits::{
-    BUCKETS_FOR_REMOVALS_MAX, BUCKETS_PER_REMOVAL, BUCKETS_PER_WRITE, BYTES_PER_BUCKET_MOVED, COMPACT_WEIGHT,
-    FITTING_SHARE, HELP_BUCKETS, HELP_BYTES, MOVE_TRIES,
+    BUCKETS_FOR_REMOVALS_MAX, BUCKETS_PER_REMOVAL, BUCKETS_PER_WRITE, COMPACT_WEIGHT, FITTING_SHARE,
+    HELP_BUCKETS, HELP_BYTES, MOVE_TRIES,
 };
 use crate::primitive::{Ordering, pause, yield_now};
 use crate::sharing::Sharing;
@@ -39,6 +39,11 @@ impl Resizing {
     /// Has the index looked at by the next step.
     pub(super) const fn look(&mut self) {
         self.fitting_items = usize::MAX;
+    }
+
+    /// Whether calls have removed more than could be followed so far.
+    pub(super) const fn is_behind(&self) -> bool {
+        self.owed.get() != 0
     }
 
     /// Counts an item that was removed.
@@ -117,12 +122,10 @@ impl<S: Sharing> Store<S> {
         self.follow_removals_by(BUCKETS_FOR_REMOVALS_MAX);
     }
 
-    /// The same after the call's step of the resize, in a call about so many bytes: the more these are, the more items
-    /// go for them.
+    /// The same after the call's step of the resize.
     #[inline]
-    pub(super) fn follow_removals_beside(&self, bytes: usize) {
-        let most = BUCKETS_FOR_REMOVALS_MAX.max(bytes / BYTES_PER_BUCKET_MOVED);
-        self.follow_removals_by(most.saturating_sub(self.resizing.moved.take()));
+    pub(super) fn follow_removals_after_step(&self) {
+        self.follow_removals_by(BUCKETS_FOR_REMOVALS_MAX - self.resizing.moved.take());
     }
 
     /// The same with up to `most` buckets. Returns how many were moved.

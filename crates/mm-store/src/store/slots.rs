@@ -3,7 +3,7 @@
 use super::write::Short;
 use super::{Found, Key, PutError, Store};
 use crate::index::{Locked, mark};
-use crate::limits::{INDEX_FULL_LOAD, INDEX_MOST_LOAD, MEMORY_TRIES_MAX, SLOT_TRIES_MAX};
+use crate::limits::{MEMORY_TRIES_MAX, PLACE_TRIES_MAX, SLOT_TRIES_MAX};
 use crate::memory::Location;
 use crate::segment::Queue;
 use crate::sharing::Sharing;
@@ -30,11 +30,12 @@ impl Search {
 impl<S: Sharing> Store<S> {
     /// Looks whether there may be a slot for a new item in the locked buckets, and room in the index as a whole.
     ///
-    /// The only shard of a store that evicts makes the index larger faster than it is filled. Of several, one may be
-    /// stopped in the middle of a step while others add; and without eviction there may be no memory for more.
+    /// The only shard of a store that evicts makes the index larger faster than it is filled, as long as there is memory
+    /// for that. Of several, one may be stopped in the middle of a step while others add; and without eviction there may
+    /// be no memory for more.
     #[inline(always)]
     pub(super) fn look_for_slot(&mut self, locked: &Locked) -> Result<Result<(), PutError>, Short> {
-        if !S::IS_SHARED && self.core.evicts {
+        if !S::IS_SHARED && self.core.evicts && self.wanted_index_bytes() == 0 {
             return Ok(Ok(()));
         }
         self.look_for_slot_with_care(locked)
@@ -43,7 +44,7 @@ impl<S: Sharing> Store<S> {
     #[inline(never)]
     fn look_for_slot_with_care(&mut self, locked: &Locked) -> Result<Result<(), PutError>, Short> {
         let (items, evicts, index) = (self.items(), self.core.evicts, &self.core.index);
-        let is_full = index.is_too_full(items + 1, if evicts { INDEX_FULL_LOAD } else { INDEX_MOST_LOAD });
+        let is_full = index.is_too_full(items + 1);
         let is_to_help = self.search.tries == 0 && index.is_filling(items);
         if !is_full && !is_to_help && !self.is_kept_from_slot(locked) {
             self.search = Search::default();
@@ -51,9 +52,9 @@ impl<S: Sharing> Store<S> {
         }
         self.search.count(index.left_to_move());
         let tries_max = match index.is_moving() {
-            false if !evicts && self.wanted_index_bytes() == 0 => 2,
-            false if !evicts => MEMORY_TRIES_MAX,
-            _ => SLOT_TRIES_MAX,
+            false if evicts || self.wanted_index_bytes() == 0 => PLACE_TRIES_MAX,
+            false => MEMORY_TRIES_MAX,
+            true => SLOT_TRIES_MAX,
         };
         let is_waiting = index.is_moving() || index.wanted_len(items).is_some();
         if is_waiting && self.search.tries < tries_max {
@@ -165,7 +166,7 @@ mod tests {
         (100_000..106_000).for_each(|number| put(&mut store, number));
         let (items, evicted) = (core.count_items(), store.stats().evicted);
         assert!(evicted > 2_000, "{evicted} of 6,000");
-        assert!(!core.index.is_too_full(items - UNSEEN, INDEX_MOST_LOAD), "{items} items");
+        assert!(!core.index.is_too_full(items - UNSEEN), "{items} items");
         store.verify().unwrap();
     }
 
@@ -175,7 +176,7 @@ mod tests {
         let core = Arc::clone(&store.core);
         let mut stopped = core.index.stop_moving();
         let mut numbers = 100_000..;
-        while !core.index.is_too_full(core.count_items() + 1, INDEX_MOST_LOAD) {
+        while !core.index.is_too_full(core.count_items() + 1) {
             put(&mut store, numbers.next().unwrap());
         }
         store.writes_to_count.set(0);

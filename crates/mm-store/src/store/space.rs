@@ -270,7 +270,7 @@ impl<S: Sharing> Store<S> {
     fn keep_pace_slowly(&mut self, bytes: usize) {
         self.work.set(0);
         self.empty_slowly(bytes);
-        self.follow_removals_beside(bytes);
+        self.follow_removals_after_step();
     }
 
     fn empty_slowly(&mut self, bytes: usize) {

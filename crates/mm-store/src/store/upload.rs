@@ -9,7 +9,8 @@ use super::write::{Short, head_of};
 use super::{Found, Key, Mode, Outcome, Put, PutError, Store};
 use crate::index::{Hint, Locked};
 use crate::limits::{
-    GRACE_MAX_BYTES, GRACE_PER_OWN_BYTE, KEY_MAX_BYTES, MIN_EXTENT_BYTES, WORK_PER_OWN_BYTE,
+    GRACE_MAX_BYTES, GRACE_PER_OWN_BYTE, KEY_MAX_BYTES, MIN_EXTENT_BYTES, OWING_PIECE_BYTES,
+    WORK_PER_OWN_BYTE,
 };
 use crate::memory::{EXTENT_HEADER_BYTES, Head, Location, OpenRecord, SegmentId, flag};
 use crate::segment::Place;
@@ -145,7 +146,7 @@ impl<S: Sharing> Store<S> {
         Ok(open)
     }
 
-    /// Where the upload's next bytes go; empty when it is complete. `now_s` may be the time of the last call about the
+    /// Where the upload's next bytes go, some of them at least; empty when it is complete. `now_s` may be the time of the last call about the
     /// upload: where the store has been told a later one since, that holds.
     ///
     /// # Errors
@@ -157,7 +158,10 @@ impl<S: Sharing> Store<S> {
             whole(|| self.next_extent(upload))?;
         }
         let filled = upload.filled;
-        Ok(&mut self.core.arena.value_mut(upload.piece())[filled..])
+        let most = if self.resizing.is_behind() { OWING_PIECE_BYTES } else { usize::MAX };
+        let space = &mut self.core.arena.value_mut(upload.piece())[filled..];
+        let len = space.len().min(most);
+        Ok(&mut space[..len])
     }
 
     /// The next `len` bytes of the upload were written to its space.
