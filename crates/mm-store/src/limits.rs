@@ -103,8 +103,9 @@ pub(crate) const SLOT_TRIES_MAX: u32 = 10_000;
 /// The same where a growth waits for memory, and nothing may be evicted: what is garbage is hardly ever so far away.
 pub(crate) const MEMORY_TRIES_MAX: u32 = 16;
 
-/// The same where something may: it takes the place of another item, for the memory may be far away.
-pub(crate) const PLACE_TRIES_MAX: u32 = 2;
+/// The same where something may be evicted: the new item takes the place of another one, for the memory may be far away.
+/// And where there is no memory that could be waited for.
+pub(crate) const SHORT_TRIES_MAX: u32 = 2;
 
 /// Cache lines of a table whose memory is given back at once: a huge page, so that it takes some tens of microseconds.
 pub(crate) const DISCARD_STEP_LINES: usize = (2 << 20) / 64;
@@ -117,13 +118,16 @@ pub(crate) const BUCKETS_PER_WRITE: usize = 4;
 /// as many.
 pub(crate) const BUCKETS_PER_REMOVAL: usize = 6;
 
-/// What that is at most in one call: 80 us at 0.4 us for each (`examples/steps.rs`). The rest is left to the calls
-/// after it, as far as the resize goes on for so long.
+/// What that is at most in one step, 80 us at 0.4 us for each (`examples/steps.rs`), of which a call does one for each
+/// [`STEP_OWN_BYTES`] that it stores. The rest is left to the calls after it, as far as the resize goes on for so long.
 pub(crate) const BUCKETS_FOR_REMOVALS_MAX: usize = 200;
 
-/// While some are left, a value comes in pieces of so many bytes at most: so the load stays above its bound, even where
-/// each takes the place of thirty items.
-pub(crate) const OWING_PIECE_BYTES: usize = 1 << 10;
+/// So many bytes take the places of thirty items of the smallest. While a call has left buckets to be moved, values come
+/// in pieces of no more.
+pub(crate) const STEP_OWN_BYTES: usize = 1 << 10;
+
+/// A piece of a value takes the place of no more than this part of the items.
+pub(crate) const PIECE_SHARE: usize = 512;
 
 /// How often in a row it looks whether another shard has done its step, each time for some tens of nanoseconds.
 pub(crate) const MOVE_TRIES: usize = 64;

@@ -1,5 +1,4 @@
-//! The load of the index, items by the slots of its buckets, stays within its bounds while items come and go, whatever
-//! they go by, and whether or not there is background work.
+//! The load of the index, items by the slots of its buckets, stays within its bounds whatever items go by.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -241,12 +240,13 @@ fn death<S: Sharing>(mut open: impl FnMut() -> Store<S>) {
 
 /// Each piece of a large value takes the place of up to two thousand items.
 fn pieces<S: Sharing>(mut open: impl FnMut(usize) -> Store<S>) {
-    for mib in [2, 8, 64] {
+    for (mib, len) in [(2, 32 << 10), (8, 128 << 10), (64, 1 << 20), (64, 10_000)] {
         let mut load = Load::new(open(mib << 20), 0);
         (0..mib as u64 * 25_000).for_each(|number| load.put(number, &[b'v'; 10], 0));
         load.begin();
-        (0..mib as u64 / 2).for_each(|number| load.upload_in_pieces(10_000_000 + number, mib << 14));
-        load.assert_within(&format!("pieces of large values in {mib} MiB"), BOUNDS);
+        let values = ((mib << 19) / len) as u64;
+        (0..values).for_each(|number| load.upload_in_pieces(10_000_000 + number, len));
+        load.assert_within(&format!("values of {len} bytes in pieces in {mib} MiB"), BOUNDS);
         assert!(load.buckets_most <= BUCKETS_MOST, "{} in one call", load.buckets_most);
         load.store.verify().unwrap();
     }

@@ -110,7 +110,7 @@ impl<S: Sharing> Store<S> {
         let is_giving_back = self.has_surplus() && self.core.segments.free() > self.core.reserve_segments();
         let is_emptying = self.maintain_leaving(records);
         let left = self.sweep_some(records);
-        self.follow_removals_after_step();
+        self.follow_removals_beside(0);
         let is_shrinking =
             self.core.index.wanted_len(self.items()).is_some_and(|len| len < self.core.index.buckets());
         let is_moving = is_shrinking || self.core.index.is_moving();

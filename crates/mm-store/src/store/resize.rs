@@ -7,7 +7,7 @@ use super::Store;
 use crate::index::{BUCKET_BYTES, Lost, Unmoved};
 use crate::limits::{
     BUCKETS_FOR_REMOVALS_MAX, BUCKETS_PER_REMOVAL, BUCKETS_PER_WRITE, COMPACT_WEIGHT, FITTING_SHARE,
-    HELP_BUCKETS, HELP_BYTES, MOVE_TRIES,
+    HELP_BUCKETS, HELP_BYTES, MOVE_TRIES, PIECE_SHARE, STEP_OWN_BYTES,
 };
 use crate::primitive::{Ordering, pause, yield_now};
 use crate::sharing::Sharing;
@@ -26,12 +26,14 @@ pub(super) struct Resizing {
     owed: Cell<usize>,
     /// Buckets moved for removals beside the last step of a write, whose upkeep then moves so many fewer.
     moved: Cell<usize>,
+    /// The last growth that was to begin had no memory, and nothing may be evicted or compacted for it.
+    lacks_memory: bool,
 }
 
 impl Default for Resizing {
     fn default() -> Self {
         let [removed, owed, moved] = [0; 3].map(Cell::new);
-        Self { fitting_items: usize::MAX, removed, owed, moved }
+        Self { fitting_items: usize::MAX, removed, owed, moved, lacks_memory: false }
     }
 }
 
@@ -41,9 +43,9 @@ impl Resizing {
         self.fitting_items = usize::MAX;
     }
 
-    /// Whether calls have removed more than could be followed so far.
-    pub(super) const fn is_behind(&self) -> bool {
-        self.owed.get() != 0
+    /// Whether a growth was found not to have the memory that it takes, nor to be able to come to it.
+    pub(super) const fn lacks_memory(&self) -> bool {
+        self.lacks_memory
     }
 
     /// Counts an item that was removed.
@@ -122,10 +124,20 @@ impl<S: Sharing> Store<S> {
         self.follow_removals_by(BUCKETS_FOR_REMOVALS_MAX);
     }
 
-    /// The same after the call's step of the resize.
+    /// The same after the call's step of the resize, in a call that stores so many bytes: the more these are, the more
+    /// items go for them.
     #[inline]
-    pub(super) fn follow_removals_after_step(&self) {
-        self.follow_removals_by(BUCKETS_FOR_REMOVALS_MAX - self.resizing.moved.take());
+    pub(super) fn follow_removals_beside(&self, bytes: usize) {
+        let most = BUCKETS_FOR_REMOVALS_MAX * (bytes / STEP_OWN_BYTES).max(1);
+        self.follow_removals_by(most.saturating_sub(self.resizing.moved.take()));
+    }
+
+    /// How many bytes of a value may come at once, so that what goes for them can be followed.
+    pub(super) fn piece_max(&self) -> usize {
+        if self.resizing.owed.get() != 0 && self.core.index.is_moving() {
+            return STEP_OWN_BYTES;
+        }
+        (self.core.limit_bytes() / PIECE_SHARE).max(STEP_OWN_BYTES)
     }
 
     /// The same with up to `most` buckets. Returns how many were moved.
@@ -246,7 +258,8 @@ impl<S: Sharing> Store<S> {
     /// Begins to grow as soon as the limit has room for the larger index; until then segments make room for it.
     fn begin_growth(&mut self, len: usize) {
         let bytes = len * BUCKET_BYTES;
-        if !self.core.evicts && !self.may_want_index(bytes) {
+        self.resizing.lacks_memory = !self.core.evicts && !self.may_want_index(bytes);
+        if self.resizing.lacks_memory {
             self.core.wanted_index_bytes.store(0, Ordering::Relaxed);
             return;
         }

@@ -3,7 +3,7 @@
 use super::write::Short;
 use super::{Found, Key, PutError, Store};
 use crate::index::{Locked, mark};
-use crate::limits::{MEMORY_TRIES_MAX, PLACE_TRIES_MAX, SLOT_TRIES_MAX};
+use crate::limits::{MEMORY_TRIES_MAX, SHORT_TRIES_MAX, SLOT_TRIES_MAX};
 use crate::memory::Location;
 use crate::segment::Queue;
 use crate::sharing::Sharing;
@@ -46,17 +46,20 @@ impl<S: Sharing> Store<S> {
         let (items, evicts, index) = (self.items(), self.core.evicts, &self.core.index);
         let is_full = index.is_too_full(items + 1);
         let is_to_help = self.search.tries == 0 && index.is_filling(items);
-        if !is_full && !is_to_help && !self.is_kept_from_slot(locked) {
+        let is_kept = !is_full && !is_to_help && self.is_kept_from_slot(locked);
+        if !is_full && !is_to_help && !is_kept {
             self.search = Search::default();
             return Ok(Ok(()));
         }
         self.search.count(index.left_to_move());
-        let tries_max = match index.is_moving() {
-            false if evicts || self.wanted_index_bytes() == 0 => PLACE_TRIES_MAX,
-            false => MEMORY_TRIES_MAX,
-            true => SLOT_TRIES_MAX,
+        let waits_for_memory = is_full && !index.is_moving() && self.wanted_index_bytes() != 0;
+        let tries_max = match waits_for_memory {
+            true if evicts => SHORT_TRIES_MAX,
+            true => MEMORY_TRIES_MAX,
+            false if is_full && !index.is_moving() && self.resizing.lacks_memory() => SHORT_TRIES_MAX,
+            false => SLOT_TRIES_MAX,
         };
-        let is_waiting = index.is_moving() || index.wanted_len(items).is_some();
+        let is_waiting = is_kept || index.is_moving() || index.wanted_len(items).is_some();
         if is_waiting && self.search.tries < tries_max {
             return Err(Short::OfSlots);
         }
@@ -199,6 +202,35 @@ mod tests {
         }
         assert_eq!(look(), (Ok(Ok(())), true));
         assert_eq!(store.stats().evicted, 0, "before it has room");
+    }
+
+    #[test]
+    fn while_another_shard_begins_a_growth_items_wait_and_none_is_lost_or_refused() {
+        for evict in [true, false] {
+            let config = Config { evict, ..Config::new(16 << 20, 1) };
+            let mut store = StoreHandles::open(&config, 2).unwrap().take().unwrap();
+            let core = Arc::clone(&store.core);
+            let mut numbers = 0..;
+            let is_at_rest = || core.count_items() > 40_000 && !core.index.is_moving();
+            while !is_at_rest() {
+                put(&mut store, numbers.next().unwrap());
+            }
+            let beginning = core.index.stop_moving();
+            while !core.index.is_too_full(core.count_items() + 1) {
+                put(&mut store, numbers.next().unwrap());
+            }
+            for _ in 0..SLOT_TRIES_MAX / 2 {
+                let key = store.key(b"another").unwrap();
+                let locked = store.core.index.lock(key.hash);
+                assert_eq!(store.look_for_slot(&locked), Err(Short::OfSlots));
+                store.core.index.unlock(locked);
+                store.help_to_resize();
+            }
+            drop(beginning);
+            numbers.take(20_000).for_each(|number| put(&mut store, number));
+            let stats = store.stats();
+            assert_eq!((stats.evicted, stats.refused), (0, 0));
+        }
     }
 
     #[test]

@@ -262,15 +262,23 @@ impl<S: Sharing> Store<S> {
     pub(super) fn keep_pace(&mut self, bytes: usize) {
         self.countdown = self.countdown.saturating_sub(bytes);
         if self.countdown == 0 {
-            self.keep_pace_slowly(bytes);
+            self.keep_pace_slowly(bytes, bytes);
+        }
+    }
+
+    /// The same beside a piece of a value, after which the next one may be as short as it has to be for the index.
+    pub(super) fn keep_pace_with_piece(&mut self, bytes: usize) {
+        self.countdown = self.countdown.saturating_sub(bytes);
+        if self.countdown == 0 {
+            self.keep_pace_slowly(bytes, 0);
         }
     }
 
     #[inline(never)]
-    fn keep_pace_slowly(&mut self, bytes: usize) {
+    fn keep_pace_slowly(&mut self, bytes: usize, followed_bytes: usize) {
         self.work.set(0);
         self.empty_slowly(bytes);
-        self.follow_removals_after_step();
+        self.follow_removals_beside(followed_bytes);
     }
 
     fn empty_slowly(&mut self, bytes: usize) {

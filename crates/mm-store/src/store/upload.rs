@@ -9,8 +9,7 @@ use super::write::{Short, head_of};
 use super::{Found, Key, Mode, Outcome, Put, PutError, Store};
 use crate::index::{Hint, Locked};
 use crate::limits::{
-    GRACE_MAX_BYTES, GRACE_PER_OWN_BYTE, KEY_MAX_BYTES, MIN_EXTENT_BYTES, OWING_PIECE_BYTES,
-    WORK_PER_OWN_BYTE,
+    GRACE_MAX_BYTES, GRACE_PER_OWN_BYTE, KEY_MAX_BYTES, MIN_EXTENT_BYTES, STEP_OWN_BYTES, WORK_PER_OWN_BYTE,
 };
 use crate::memory::{EXTENT_HEADER_BYTES, Head, Location, OpenRecord, SegmentId, flag};
 use crate::segment::Place;
@@ -152,16 +151,21 @@ impl<S: Sharing> Store<S> {
     /// # Errors
     /// [`PutError::NoMemory`]; the upload can then only be aborted.
     pub fn space<'a>(&'a mut self, upload: &'a mut Upload, now_s: u32) -> Result<&'a mut [u8], PutError> {
+        let most = self.piece_max();
+        let space = self.whole_space(upload, now_s)?;
+        let len = space.len().min(most);
+        Ok(&mut space[..len])
+    }
+
+    /// The same, as much as there is in the piece being filled.
+    fn whole_space<'a>(&'a mut self, upload: &'a mut Upload, now_s: u32) -> Result<&'a mut [u8], PutError> {
         // A search that saw time go back would take what has expired for alive, and be done with it.
         self.begin(now_s.max(self.now_s));
         if upload.filled == upload.piece_len() && upload.missing() != 0 {
             whole(|| self.next_extent(upload))?;
         }
         let filled = upload.filled;
-        let most = if self.resizing.is_behind() { OWING_PIECE_BYTES } else { usize::MAX };
-        let space = &mut self.core.arena.value_mut(upload.piece())[filled..];
-        let len = space.len().min(most);
-        Ok(&mut space[..len])
+        Ok(&mut self.core.arena.value_mut(upload.piece())[filled..])
     }
 
     /// The next `len` bytes of the upload were written to its space.
@@ -169,10 +173,20 @@ impl<S: Sharing> Store<S> {
     /// # Panics
     /// Where that is more than there was space.
     pub fn filled(&mut self, upload: &mut Upload, len: usize) {
+        self.fill_by(upload, len, |store| store.keep_pace_with_piece(len));
+    }
+
+    /// Counts bytes that were written to the upload's space, and does the upkeep beside them.
+    fn fill_by(&mut self, upload: &mut Upload, len: usize, keep_pace: impl FnOnce(&mut Self)) {
         assert!(len <= upload.piece_len() - upload.filled, "more bytes than space");
         upload.filled += len;
         self.begin(self.now_s);
-        whole(|| self.with_grace(upload, len, |store| store.keep_pace(len)));
+        whole(|| {
+            self.with_grace(upload, len, |store| {
+                store.resize_step();
+                keep_pace(store);
+            });
+        });
     }
 
     /// Does a part of what an upload needs, of `bytes` of its own: room for it need not be made in haste.
@@ -387,7 +401,10 @@ impl<S: Sharing> Store<S> {
         self.core.index.unlock(locked);
         // Only now: before, a segment that was emptied would have held a record that the index does not know.
         self.release_chain(first);
-        self.after_write(bytes.min(self.core.sizes.record_max_bytes));
+        self.count_items(1);
+        self.resize_step();
+        // That of its bytes was done when they came.
+        self.keep_pace_with_piece(bytes.min(STEP_OWN_BYTES));
         installed
     }
 
@@ -446,12 +463,12 @@ impl<S: Sharing> Store<S> {
         let mut upload = self.reserve(key, put, value.len(), self.now_s)?;
         let mut rest = value;
         while !rest.is_empty() {
-            match self.space(&mut upload, self.now_s) {
+            match self.whole_space(&mut upload, self.now_s) {
                 Ok(space) => {
                     let len = space.len().min(rest.len());
                     space[..len].copy_from_slice(&rest[..len]);
                     rest = &rest[len..];
-                    self.filled(&mut upload, len);
+                    self.fill_by(&mut upload, len, |store| store.keep_pace(len));
                 }
                 Err(error) => {
                     self.abort(upload);

@@ -1,5 +1,6 @@
 //! Storing whole values.
 
+use super::slots::Search;
 use super::{CAS_BYTES, Found, Key, Miss, Mode, Store};
 use crate::index::{Locked, Seat};
 use crate::memory::{Head, Location, Record, SegmentId, flag};
@@ -237,7 +238,10 @@ impl<S: Sharing> Store<S> {
     /// Makes room where there was none for a record of `bytes`.
     pub(super) fn make_up_for(&mut self, short: Short, bytes: usize) -> Result<(), PutError> {
         match short {
-            Short::OfRoom(place) => self.make_room(place, bytes).map(|_| ()),
+            Short::OfRoom(place) => {
+                let made = self.make_room(place, bytes).map(|_| ());
+                made.inspect_err(|_| self.search = Search::default())
+            }
             Short::OfSlots => {
                 self.help_to_resize();
                 Ok(())
