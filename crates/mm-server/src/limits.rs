@@ -33,6 +33,10 @@ pub const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
 /// others do not wait for a large value.
 pub const SPACE_BYTES_PER_TURN_MAX: usize = 128 * 1024;
 
+/// Spaces of a service that one connection may fill in one turn: what is short costs the service much, as room in a
+/// store among small items does.
+pub const SPACES_PER_TURN_MAX: usize = 32;
+
 /// Bytes that are sent to one connection in one turn where it is owed more than twice as many: a socket's buffer takes
 /// megabytes, which take most of a millisecond. Values of a megabyte go out whole: in shares of 128 KiB, each of which
 /// wakes their reader, they cost half as much processor time again.

@@ -19,7 +19,10 @@ use super::share::Share;
 use super::{Connection, Engine, Marks, Outputs};
 use crate::Service;
 use crate::connection::{Context, Want};
-use crate::limits::{BATCH_MAX, CONNECTIONS_PER_TURN_MAX, SEND_BYTES_PER_TURN_MAX, SPACE_BYTES_PER_TURN_MAX};
+use crate::limits::{
+    BATCH_MAX, CONNECTIONS_PER_TURN_MAX, SEND_BYTES_PER_TURN_MAX, SPACE_BYTES_PER_TURN_MAX,
+    SPACES_PER_TURN_MAX,
+};
 
 /// The connections that go through the stages together, and what has been counted on the way.
 #[derive(Debug, Default)]
@@ -283,7 +286,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
     fn take_space(&mut self, driver: &mut D, key: Key, now: Now) -> Option<Taken> {
         let connection = self.connections.get_mut(key)?;
         let stream = connection.stream;
-        let mut bytes = 0;
+        let (mut bytes, mut parts) = (0, 0);
         let service = &mut self.service;
         let filled = catch_unwind(AssertUnwindSafe(|| {
             loop {
@@ -292,13 +295,14 @@ impl<S: Service, D: Driver> Engine<S, D> {
                 if space.is_empty() {
                     return Ok(Received::Bytes(None));
                 }
-                if bytes >= SPACE_BYTES_PER_TURN_MAX {
+                if bytes >= SPACE_BYTES_PER_TURN_MAX || parts >= SPACES_PER_TURN_MAX {
                     return Ok(Received::Blocked);
                 }
                 match receive_some(driver, stream, space, SPACE_BYTES_PER_TURN_MAX - bytes)? {
                     Received::Bytes((part, rest)) => {
                         connection.machine.filled(service, part);
                         bytes += part + rest.map_or(0, Span::len);
+                        parts += 1;
                         if rest.is_some() {
                             return Ok(Received::Bytes(rest));
                         }

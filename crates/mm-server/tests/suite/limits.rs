@@ -9,11 +9,11 @@ use mm_base::Now;
 use mm_base::buffer::Output;
 use mm_runtime::driver::Received;
 use mm_runtime::driver::sim::Faults;
-use mm_server::limits::{FAULT_PAUSE_MS, INPUT_BYTES_MAX};
+use mm_server::limits::{FAULT_PAUSE_MS, INPUT_BYTES_MAX, SPACES_PER_TURN_MAX};
 use mm_server::simulation::{Simulation, Stepped};
-use mm_server::{Config, Log, Peer, Service, Step};
+use mm_server::{Config, DriverChoice, Log, Peer, Service, Step};
 
-use crate::running::{PATIENCE, Running, config, exchange, expect, rest};
+use crate::running::{PATIENCE, Running, Settings, config, exchange, expect, on_each_driver, rest};
 
 #[test]
 fn one_peer_has_only_so_many_connections() {
@@ -83,6 +83,24 @@ fn who_waits_for_a_place_is_not_reset() {
     assert_eq!(server.total(|stats| stats.connections_total.get()), 400);
     assert_eq!(server.total(|stats| stats.connections_rejected.get()), 0);
 }
+
+/// A value whose space the service gives byte by byte: what a connection fills of it in a turn is bounded where each part
+/// is handed over by itself, as on a ring, and it is served all the same.
+fn a_value_received_into_short_spaces(settings: Settings) {
+    let server = Running::start(settings());
+    let mut client = server.connect();
+    let len = 10 * SPACES_PER_TURN_MAX;
+    exchange(&mut client, b"echo begins\n", "begins\n");
+    client.write_all(format!("store {len} 1\n").as_bytes()).unwrap();
+    server.wait_for_at_least(|stats| stats.bytes_read.get(), 12 + 12);
+    let before = server.total(|stats| stats.turns.get());
+    exchange(&mut client, &vec![1; len], &format!("stored {len} sum {len}\n"));
+    let turns = server.total(|stats| stats.turns.get()) - before;
+    assert!(turns >= 10 || settings().driver != DriverChoice::Uring, "{turns} turns");
+    exchange(&mut client, b"echo ends\n", "ends\n");
+}
+
+on_each_driver! { a_value_received_into_short_spaces }
 
 /// Never finds the end of a request, or, where it begins with `s`, wants to receive it into no space.
 struct Endless;
