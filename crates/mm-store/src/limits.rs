@@ -103,8 +103,8 @@ pub(crate) const SLOT_TRIES_MAX: u32 = 10_000;
 /// The same where a growth waits for memory, and nothing may be evicted: what is garbage is hardly ever so far away.
 pub(crate) const MEMORY_TRIES_MAX: u32 = 16;
 
-/// The same where something may be evicted: the new item takes the place of another one, for the memory may be far away.
-/// And where there is no memory that could be waited for.
+/// The same where something may be evicted: the new item takes the place of another one, for the memory may be far
+/// away. And where there is no memory that could be waited for.
 pub(crate) const SHORT_TRIES_MAX: u32 = 2;
 
 /// Cache lines of a table whose memory is given back at once: a huge page, so that it takes some tens of microseconds.
@@ -118,9 +118,13 @@ pub(crate) const BUCKETS_PER_WRITE: usize = 4;
 /// as many.
 pub(crate) const BUCKETS_PER_REMOVAL: usize = 6;
 
-/// What that is at most in one step, 80 us at 0.4 us for each (`examples/steps.rs`), of which a call does one for each
-/// [`STEP_OWN_BYTES`] that it stores. The rest is left to the calls after it, as far as the resize goes on for so long.
+/// What that is at most in one step: 80 us at 0.4 us for each (`examples/steps.rs`). The rest is left to the calls after
+/// it, as far as the resize goes on for so long.
 pub(crate) const BUCKETS_FOR_REMOVALS_MAX: usize = 200;
+
+/// Steps of one call, one for each [`STEP_OWN_BYTES`] that it stores, or of each extent that it fills, at most: those of
+/// the longest value that a server stores whole.
+pub(crate) const STEPS_MAX: usize = 16;
 
 /// So many bytes take the places of thirty items of the smallest. While a call has left buckets to be moved, values come
 /// in pieces of no more.

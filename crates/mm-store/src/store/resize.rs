@@ -7,7 +7,7 @@ use super::Store;
 use crate::index::{BUCKET_BYTES, Lost, Unmoved};
 use crate::limits::{
     BUCKETS_FOR_REMOVALS_MAX, BUCKETS_PER_REMOVAL, BUCKETS_PER_WRITE, COMPACT_WEIGHT, FITTING_SHARE,
-    HELP_BUCKETS, HELP_BYTES, MOVE_TRIES, PIECE_SHARE, STEP_OWN_BYTES,
+    HELP_BUCKETS, HELP_BYTES, MOVE_TRIES, PIECE_SHARE, STEP_OWN_BYTES, STEPS_MAX,
 };
 use crate::primitive::{Ordering, pause, yield_now};
 use crate::sharing::Sharing;
@@ -128,7 +128,7 @@ impl<S: Sharing> Store<S> {
     /// items go for them.
     #[inline]
     pub(super) fn follow_removals_beside(&self, bytes: usize) {
-        let most = BUCKETS_FOR_REMOVALS_MAX * (bytes / STEP_OWN_BYTES).max(1);
+        let most = BUCKETS_FOR_REMOVALS_MAX * (bytes / STEP_OWN_BYTES).clamp(1, STEPS_MAX);
         self.follow_removals_by(most.saturating_sub(self.resizing.moved.take()));
     }
 
@@ -210,7 +210,7 @@ impl<S: Sharing> Store<S> {
                 self.resize_step();
             }
         }
-        if S::IS_SHARED && !goes_on {
+        if S::IS_SHARED && !goes_on && !self.resizing.lacks_memory {
             yield_now();
         }
     }

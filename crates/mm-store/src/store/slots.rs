@@ -30,9 +30,9 @@ impl Search {
 impl<S: Sharing> Store<S> {
     /// Looks whether there may be a slot for a new item in the locked buckets, and room in the index as a whole.
     ///
-    /// The only shard of a store that evicts makes the index larger faster than it is filled, as long as there is memory
-    /// for that. Of several, one may be stopped in the middle of a step while others add; and without eviction there may
-    /// be no memory for more.
+    /// The only shard of a store that evicts makes the index larger faster than it is filled, as long as there is
+    /// memory for that. Of several, one may be stopped in the middle of a step while others add; and without eviction
+    /// there may be no memory for more.
     #[inline(always)]
     pub(super) fn look_for_slot(&mut self, locked: &Locked) -> Result<Result<(), PutError>, Short> {
         if !S::IS_SHARED && self.core.evicts && self.wanted_index_bytes() == 0 {

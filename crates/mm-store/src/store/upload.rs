@@ -145,8 +145,8 @@ impl<S: Sharing> Store<S> {
         Ok(open)
     }
 
-    /// Where the upload's next bytes go, some of them at least; empty when it is complete. `now_s` may be the time of the last call about the
-    /// upload: where the store has been told a later one since, that holds.
+    /// Where the upload's next bytes go, some of them at least; empty when it is complete. `now_s` may be the time of
+    /// the last call about the upload: where the store has been told a later one since, that holds.
     ///
     /// # Errors
     /// [`PutError::NoMemory`]; the upload can then only be aborted.
@@ -158,7 +158,11 @@ impl<S: Sharing> Store<S> {
     }
 
     /// The same, as much as there is in the piece being filled.
-    fn whole_space<'a>(&'a mut self, upload: &'a mut Upload, now_s: u32) -> Result<&'a mut [u8], PutError> {
+    pub(super) fn whole_space<'a>(
+        &'a mut self,
+        upload: &'a mut Upload,
+        now_s: u32,
+    ) -> Result<&'a mut [u8], PutError> {
         // A search that saw time go back would take what has expired for alive, and be done with it.
         self.begin(now_s.max(self.now_s));
         if upload.filled == upload.piece_len() && upload.missing() != 0 {
@@ -177,7 +181,7 @@ impl<S: Sharing> Store<S> {
     }
 
     /// Counts bytes that were written to the upload's space, and does the upkeep beside them.
-    fn fill_by(&mut self, upload: &mut Upload, len: usize, keep_pace: impl FnOnce(&mut Self)) {
+    pub(super) fn fill_by(&mut self, upload: &mut Upload, len: usize, keep_pace: impl FnOnce(&mut Self)) {
         assert!(len <= upload.piece_len() - upload.filled, "more bytes than space");
         upload.filled += len;
         self.begin(self.now_s);
@@ -403,7 +407,7 @@ impl<S: Sharing> Store<S> {
         self.release_chain(first);
         self.count_items(1);
         self.resize_step();
-        // That of its bytes was done when they came.
+        // That of its bytes was done when they came, or room was made for all that is joined.
         self.keep_pace_with_piece(bytes.min(STEP_OWN_BYTES));
         installed
     }
@@ -447,36 +451,6 @@ impl<S: Sharing> Store<S> {
     fn discard_chain(&mut self, location: Location) {
         self.counters().item_bytes.add(self.item_bytes(location));
         self.bury(location);
-    }
-
-    /// Stores a whole value that does not fit a record, or is joined with another.
-    pub(super) fn put_by_upload(
-        &mut self,
-        key: Key<'_>,
-        put: &Put,
-        value: &[u8],
-    ) -> Result<Outcome, PutError> {
-        let old = self.find(key);
-        if let Some(refusal) = self.refusal(put.mode, old) {
-            return Ok(refusal);
-        }
-        let mut upload = self.reserve(key, put, value.len(), self.now_s)?;
-        let mut rest = value;
-        while !rest.is_empty() {
-            match self.whole_space(&mut upload, self.now_s) {
-                Ok(space) => {
-                    let len = space.len().min(rest.len());
-                    space[..len].copy_from_slice(&rest[..len]);
-                    rest = &rest[len..];
-                    self.fill_by(&mut upload, len, |store| store.keep_pace(len));
-                }
-                Err(error) => {
-                    self.abort(upload);
-                    return Err(error);
-                }
-            }
-        }
-        self.commit(upload, self.now_s)
     }
 }
 

@@ -202,19 +202,55 @@ impl<S: Sharing> Store<S> {
             // Making room may move the old item, or remove it.
             let locked = self.core.index.lock(key.hash);
             let old = self.find_locked(key, &locked);
-            match self.put_once((key, locked), old, (put.mode, &head, value), &mut queue) {
-                Ok(Ok(Outcome::Stored)) => {
-                    self.after_write(record_bytes);
-                    return Ok(Outcome::Stored);
+            let ended = match self.put_once((key, locked), old, (put.mode, &head, value), &mut queue) {
+                Ok(ended) => ended,
+                Err(short) => {
+                    self.make_up_for(short, record_bytes)?;
+                    continue;
                 }
-                Ok(other) => {
-                    // What was there may have been dead.
-                    self.follow_removals();
-                    return other;
+            };
+            if old.is_ok() {
+                // Where it was looked for a slot before, another shard has stored the key since.
+                self.search = Search::default();
+            }
+            if ended == Ok(Outcome::Stored) {
+                self.after_write(record_bytes);
+            } else {
+                // What was there may have been dead.
+                self.follow_removals();
+            }
+            return ended;
+        }
+    }
+
+    /// Stores a whole value that does not fit a record, or is joined with another.
+    pub(super) fn put_by_upload(
+        &mut self,
+        key: Key<'_>,
+        put: &Put,
+        value: &[u8],
+    ) -> Result<Outcome, PutError> {
+        let old = self.find(key);
+        if let Some(refusal) = self.refusal(put.mode, old) {
+            return Ok(refusal);
+        }
+        let mut upload = self.reserve(key, put, value.len(), self.now_s)?;
+        let mut rest = value;
+        while !rest.is_empty() {
+            match self.whole_space(&mut upload, self.now_s) {
+                Ok(space) => {
+                    let len = space.len().min(rest.len());
+                    space[..len].copy_from_slice(&rest[..len]);
+                    rest = &rest[len..];
+                    self.fill_by(&mut upload, len, |store| store.keep_pace(len));
                 }
-                Err(short) => self.make_up_for(short, record_bytes)?,
+                Err(error) => {
+                    self.abort(upload);
+                    return Err(error);
+                }
             }
         }
+        self.commit(upload, self.now_s)
     }
 
     /// Stores a value if `mode` lets it, and there is room, and unlocks the key's buckets.
