@@ -118,16 +118,16 @@ pub(crate) const BUCKETS_PER_WRITE: usize = 4;
 /// as many.
 pub(crate) const BUCKETS_PER_REMOVAL: usize = 6;
 
-/// What that is at most in one step: 80 us at 0.4 us for each (`examples/steps.rs`). The rest is left to the calls after
-/// it, as far as the resize goes on for so long.
+/// What that is at most in one step: 80 us at 0.4 us for each (`examples/steps.rs`). The rest is left to the calls
+/// after it, as far as the resize goes on for so long.
 pub(crate) const BUCKETS_FOR_REMOVALS_MAX: usize = 200;
 
-/// Steps of one call, one for each [`STEP_OWN_BYTES`] that it stores, or of each extent that it fills, at most: those of
-/// the longest value that a server stores whole.
+/// Steps of one call, one for each [`STEP_OWN_BYTES`] that it stores, or of each extent that it fills, at most: those
+/// of the longest value that a server stores whole.
 pub(crate) const STEPS_MAX: usize = 16;
 
-/// So many bytes take the places of thirty items of the smallest. While a call has left buckets to be moved, values come
-/// in pieces of no more.
+/// So many bytes take the places of thirty items of the smallest. While a call has left buckets to be moved, values
+/// come in pieces of no more.
 pub(crate) const STEP_OWN_BYTES: usize = 1 << 10;
 
 /// A piece of a value takes the place of no more than this part of the items.

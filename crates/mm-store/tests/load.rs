@@ -265,8 +265,8 @@ fn limits<S: Sharing>(store: Store<S>) {
     load.store.verify().unwrap();
 }
 
-/// The limit is lowered below what large items take that were read often, and small ones come: the index is to grow, and
-/// memory for that comes late.
+/// The limit is lowered below what large items take that were read often, and small ones come: the index is to grow,
+/// and memory for that comes late.
 fn limit_below_read_items<S: Sharing>(most: f64, store: Store<S>) {
     let mut load = Load::new(store, 0);
     (0..60_000).for_each(|number| load.put(number, &[b'v'; 1_000], 0));

@@ -84,8 +84,8 @@ fn who_waits_for_a_place_is_not_reset() {
     assert_eq!(server.total(|stats| stats.connections_rejected.get()), 0);
 }
 
-/// A value whose space the service gives byte by byte: what a connection fills of it in a turn is bounded where each part
-/// is handed over by itself, as on a ring, and it is served all the same.
+/// A value whose space the service gives byte by byte: what a connection fills of it in a turn is bounded where each
+/// part is handed over by itself, as on a ring, and it is served all the same.
 fn a_value_received_into_short_spaces(settings: Settings) {
     let server = Running::start(settings());
     let mut client = server.connect();

@@ -245,9 +245,7 @@ impl<S: Sharing> Store<S> {
         if let Some(len) = self.wanted_len()
             && len < index.buckets()
         {
-            mm_base::mark!("index resized");
-            index.begin_resize(len, || self.core.count_items());
-            self.core.wanted_index_bytes.store(0, Ordering::Relaxed);
+            self.begin_resize(len);
             if index.is_sparse(self.items()) {
                 // More went at once than could be followed.
                 self.resizing.owed.set(index.left_to_move());
@@ -269,10 +267,14 @@ impl<S: Sharing> Store<S> {
             self.give_back_surplus(self.core.reserve_segments() + usize::from(self.core.evicts));
         }
         if !self.has_surplus() {
-            mm_base::mark!("index resized");
-            self.core.index.begin_resize(len, || self.core.count_items());
-            self.core.wanted_index_bytes.store(0, Ordering::Relaxed);
+            self.begin_resize(len);
         }
+    }
+
+    fn begin_resize(&self, len: usize) {
+        mm_base::mark!("index resized");
+        self.core.index.begin_resize(len, || self.core.count_items());
+        self.core.wanted_index_bytes.store(0, Ordering::Relaxed);
     }
 
     /// About how many bytes of segments are of no item.
