@@ -55,7 +55,7 @@ pub(crate) struct CompareArguments {
     /// Only servers whose name contains this, and the floor; may be given several times.
     #[arg(long, value_name = "NAME")]
     server: Vec<String>,
-    /// Rounds per row [default: 20, with --all 12, with --quick 4].
+    /// Rounds per row [default: 20, with --all 12, with --quick 4; up to four times as many where they differ].
     #[arg(long)]
     rounds: Option<usize>,
     /// Rounds of each fixed rate, with --all [default: 9 at half of what memcached does, 3 at the others].
@@ -182,9 +182,17 @@ fn by_turns<'a>(rows: &[&'a Row]) -> Vec<Vec<&'a Row>> {
     groups
 }
 
+/// A row whose multiples of mmem may be off by more than this part has more rounds: two such errors, of each of two
+/// measurements, come to less than the tenth that they may differ by.
+const ERROR_MAX: f64 = 0.02;
+
+/// So many times as many at most.
+const ROUNDS_FACTOR_MAX: usize = 4;
+
 /// How long and how often.
 struct Pace {
     rounds: usize,
+    rounds_max: usize,
     seconds: f64,
     spin: bool,
 }
@@ -200,7 +208,9 @@ impl Pace {
             (false, true) => (12, 0.1),
             (false, false) => (20, 0.15),
         };
-        Self { rounds: arguments.rounds.unwrap_or(rounds), seconds, spin: arguments.spin }
+        let rounds_max = if arguments.quick { rounds } else { rounds * ROUNDS_FACTOR_MAX };
+        let (rounds, rounds_max) = arguments.rounds.map_or((rounds, rounds_max), |asked| (asked, asked));
+        Self { rounds, rounds_max, seconds, spin: arguments.spin }
     }
 }
 
@@ -215,9 +225,9 @@ fn measure_group(
     for row in rows {
         contests.push(Contest::new(row, contenders, Pace::of(row, arguments))?);
     }
-    let most = contests.iter().map(|contest| contest.pace.rounds).max().unwrap_or(0);
+    let most = contests.iter().map(|contest| contest.pace.rounds_max).max().unwrap_or(0);
     for round in 1..=most {
-        for contest in contests.iter_mut().filter(|contest| round <= contest.pace.rounds) {
+        for contest in contests.iter_mut().filter(|contest| contest.needs(round)) {
             contest.measure(round)?;
         }
     }
@@ -238,6 +248,12 @@ impl<'a> Contest<'a> {
         let floor = entries.next().ok_or_else(|| format!("{}: there is no floor", row.name))??;
         let others = entries.collect::<Result<_, String>>()?;
         Ok(Self { pace, floor, others })
+    }
+
+    /// Whether there is to be a round of this number.
+    fn needs(&self, round: usize) -> bool {
+        let is_uneven = || self.others.iter().any(|other| other.figures.error() > ERROR_MAX);
+        round <= self.pace.rounds || round <= self.pace.rounds_max && is_uneven()
     }
 
     /// One round. The floor is loaded before and after each of the others: what the host does changes within a round.
@@ -300,7 +316,7 @@ impl<'a> Entry<'a> {
     /// Loads the server for a moment.
     fn load_for(&mut self, pace: &Pace, round: usize) -> Result<Moment, String> {
         let (row, name) = (self.row.name, &self.contender.name);
-        tell(&format!("{row}: round {round} of {}: {name}", pace.rounds));
+        tell(&format!("{row}: round {round} of {}: {name}", pace.rounds.max(round)));
         let another = if self.row.is_fresh { self.contender.another().transpose()? } else { None };
         let server = another.as_ref().unwrap_or(&self.contender.server);
         let mut own;

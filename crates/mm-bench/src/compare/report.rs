@@ -67,6 +67,21 @@ impl Figures {
         middle(&self.multiple)
     }
 
+    /// What the multiple may be off by, in parts of it: its standard error as that of a median, by the figures that are
+    /// half the root of their number before the middle and behind it. 0 where two measurements need not agree.
+    pub(super) fn error(&self) -> f64 {
+        if !self.is_judged {
+            return 0.0;
+        }
+        let mut figures = self.multiple.clone();
+        figures.sort_by(f64::total_cmp);
+        let (half, apart) = (figures.len() / 2, figures.len().isqrt().div_ceil(2));
+        match (figures.get(half.saturating_sub(apart)), figures.get(half + apart)) {
+            (Some(low), Some(high)) => (high - low) / 2.0 / middle(&figures),
+            _ => 0.0,
+        }
+    }
+
     /// Keys that were asked for and not there.
     pub(super) fn misses(&self) -> u64 {
         self.misses
@@ -221,7 +236,16 @@ fn to_json(figures: &Figures) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::agree_by;
+    use super::{Figures, agree_by};
+
+    #[test]
+    fn the_error_of_a_median_is_half_of_what_lies_about_it() {
+        let mut figures = Figures::new("mmem", true);
+        figures.multiple = vec![1.0, 9.0, 2.0, 8.0, 3.0, 7.0, 4.0, 6.0, 5.0];
+        assert_eq!(figures.error().to_bits(), (2.0_f64 / 5.0).to_bits());
+        figures.is_judged = false;
+        assert_eq!(figures.error().to_bits(), 0.0_f64.to_bits());
+    }
 
     #[test]
     fn what_is_no_number_agrees_with_nothing() {
