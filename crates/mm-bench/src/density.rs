@@ -8,7 +8,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::machine::tell;
 use crate::peer::{KEY_BYTES, Kind, Peer, Request};
@@ -26,9 +26,28 @@ pub(crate) struct DensityArguments {
     /// Only this cache.
     #[arg(long)]
     cache: Option<String>,
+    /// Only items with a time to live, or without.
+    #[arg(long)]
+    ttl: Option<Expiry>,
     /// Without the part after churn.
     #[arg(long)]
     fresh: bool,
+}
+
+/// Whether items have a time to live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Expiry {
+    No,
+    Yes,
+}
+
+impl Expiry {
+    const fn ttl_s(self) -> u32 {
+        match self {
+            Self::No => 0,
+            Self::Yes => TTL_S,
+        }
+    }
 }
 
 /// Times to live are so long that none expires meanwhile.
@@ -89,12 +108,14 @@ pub(crate) fn command(arguments: &DensityArguments) -> Result<ExitCode, String> 
     .map_err(printed)?;
     for &limit_mib in &arguments.limits {
         for mix in &mixes {
-            for ttl_s in [0, TTL_S] {
+            for expiry in [Expiry::No, Expiry::Yes] {
                 for kind in KINDS {
-                    if arguments.cache.as_ref().is_some_and(|cache| cache != kind.name()) {
+                    let is_other = arguments.cache.as_ref().is_some_and(|cache| cache != kind.name());
+                    if is_other || arguments.ttl.is_some_and(|ttl| ttl != expiry) {
                         continue;
                     }
-                    let line = Cell { kind, limit_mib, mix, ttl_s }.measure(arguments.fresh)?;
+                    let cell = Cell { kind, limit_mib, mix, ttl_s: expiry.ttl_s() };
+                    let line = cell.measure(arguments.fresh)?;
                     tell("");
                     writeln!(out, "{line}").map_err(printed)?;
                 }

@@ -5,7 +5,7 @@ mod priority;
 mod server;
 
 pub(crate) use cpu::{CpuTime, own_wait_ns};
-pub(crate) use priority::{Awake, SessionFirst, go_first, go_last};
+pub(crate) use priority::{Awake, RealTime, SessionFirst, go_first, go_last};
 pub(crate) use server::{Server, free_port};
 
 use std::io::{IsTerminal as _, Write as _};

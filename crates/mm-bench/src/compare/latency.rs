@@ -4,26 +4,30 @@
 //! (coordinated omission). Here requests are due at fixed times whatever the server does, and their latency counts
 //! from then.
 //!
-//! One stop of a few milliseconds in a second is all of p99.9, whoever makes it. So load and servers go before other
-//! programs ([`SessionFirst`](crate::machine::SessionFirst)), each on its own core, and the load sleeps until a request
-//! is due or answered. Real-time priority is not for that: whoever uses the core for 950 ms of a second is kept from it
-//! for the rest. Servers take turns, and another one begins each round.
+//! One stop of a few milliseconds in a second is all of p99.9, whoever makes it. So load and servers have real-time
+//! priority where that is permitted, each on its own core, at rates at which they leave their cores enough time for
+//! others: those up to half ([`RealTime`]). Threads of the kernel's took a core for up to 4 ms at a stretch otherwise,
+//! from one server in this round and from another in the next. At higher rates they go before other programs all the
+//! same ([`SessionFirst`](crate::machine::SessionFirst)), and the load's core is kept awake. The load sleeps until a
+//! request is due or answered. Servers take turns, and another one begins each round.
 //!
-//! The kernel tells how long a thread could have run while others did. Threads of the kernel's take a core for
-//! milliseconds, from one server in this round and from another in the next. So of each server's rounds that third
-//! counts in which it and the load were kept waiting least; what the server itself does to its clients is in each. The
-//! median of all rounds is told beside it.
+//! The kernel tells how long a thread could have run while others did. Of each server's rounds that third counts in
+//! which it and the load were kept waiting least; what the server itself does to its clients is in each. The median of
+//! all rounds is told beside it.
 
 use super::contenders::{Contender, Contenders};
 use super::report::Figures;
 use super::rows::Row;
 use super::{complaint, plan};
 use crate::load::{Load, Stop};
-use crate::machine::{Awake, median, own_wait_ns, tell};
+use crate::machine::{Awake, RealTime, median, own_wait_ns, tell};
 
 /// The rates, in parts of what memcached answers in a closed loop (where it is missing, of what mmem does), and how
 /// often each is measured: goals are set at half.
 const SHARES: [(f64, usize); 3] = [(0.25, 3), (0.5, 15), (0.75, 3)];
+
+/// At higher rates load and servers have no real-time priority: the load is busy nearly all the time.
+const REAL_TIME_SHARE_MAX: f64 = 0.5;
 
 /// How long one paced measurement takes, in seconds: p99.9 needs many requests, and what servers do once a second
 /// is to be in each.
@@ -69,11 +73,14 @@ pub(super) fn measure(
     let yardstick = ["memcached", "mmem"];
     let yardstick = yardstick.iter().find_map(|name| figures.iter().find(|one| one.name.starts_with(name)));
     let Some(yardstick) = yardstick else { return Ok(Vec::new()) };
-    let _awake = Awake::begin();
     let terms = format!("25, 50 and 75 % of what {} does in a closed loop", yardstick.name);
     let mut all = Vec::new();
     for (share, usual) in SHARES {
         let rate = yardstick.keys_per_s() * share;
+        let servers = contenders.of(row).map(|contender| contender.server.id());
+        let real_time = if share <= REAL_TIME_SHARE_MAX { RealTime::begin(servers) } else { None };
+        // Nobody else is to want a core that real-time priority may use for long.
+        let _awake = if real_time.is_none() { Some(Awake::begin()) } else { None };
         all.extend(at_rate(row, contenders, rate, rounds.unwrap_or(usual))?);
     }
     all.iter_mut().for_each(|latency| latency.terms.clone_from(&terms));

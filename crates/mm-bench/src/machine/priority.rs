@@ -26,6 +26,33 @@ pub(crate) fn go_first() -> &'static str {
     }
 }
 
+/// The calling thread and those of some processes at real-time priority, until it is dropped. They must leave their
+/// cores some time: whoever uses one for 950 ms of a second is kept from it for the rest, where others would run.
+pub(crate) struct RealTime {
+    processes: Vec<u32>,
+}
+
+impl RealTime {
+    /// Begins. `None` where that is not permitted: all stays as it is then.
+    pub(crate) fn begin(processes: impl IntoIterator<Item = u32>) -> Option<Self> {
+        let real_time = Self { processes: processes.into_iter().collect() };
+        let all = |pid: &u32| chrt(&["--fifo", "--reset-on-fork", "--all-tasks"], "1", &pid.to_string());
+        // What was changed before it came to one that may not be changed goes back with it.
+        (schedule(&["--fifo", "--reset-on-fork"], "1") && real_time.processes.iter().all(all))
+            .then_some(real_time)
+    }
+}
+
+impl Drop for RealTime {
+    fn drop(&mut self) {
+        schedule(&["--other"], "0");
+        for process in &self.processes {
+            // It may have ended.
+            chrt(&["--other", "--all-tasks"], "0", &process.to_string());
+        }
+    }
+}
+
 /// Has the calling thread go after the others of its core.
 pub(crate) fn go_last() {
     if !schedule(&["--idle"], "0") {
@@ -97,9 +124,13 @@ impl Drop for SessionFirst {
 
 /// Changes how the calling thread is scheduled. False where that is not permitted, or there is no such program.
 fn schedule(flags: &[&str], priority: &str) -> bool {
-    let thread = Pid::as_raw(Some(gettid())).to_string();
+    chrt(flags, priority, &Pid::as_raw(Some(gettid())).to_string())
+}
+
+/// The same of a thread by its number, or with `--all-tasks` of those of a process.
+fn chrt(flags: &[&str], priority: &str, pid: &str) -> bool {
     let mut command = Command::new("chrt");
-    command.args(flags).args(["--pid", priority, &thread]);
+    command.args(flags).args(["--pid", priority, pid]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
