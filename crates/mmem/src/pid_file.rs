@@ -119,10 +119,10 @@ fn can_write_whole(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The name under which a file is written.
+/// The name under which a file is written: of this process alone, as another one may write the same file now.
 fn beside(path: &Path) -> PathBuf {
     let mut beside = path.as_os_str().to_owned();
-    beside.push(".lck");
+    beside.push(format!(".{}.lck", std::process::id()));
     beside.into()
 }
 
@@ -130,4 +130,25 @@ fn beside(path: &Path) -> PathBuf {
 fn create(path: &Path) -> io::Result<fs::File> {
     drop(fs::remove_file(path));
     OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_process_writes_the_same_file_by_stays() {
+        let path = std::env::temp_dir().join(format!("mmem-pid-file-{}", std::process::id()));
+        let anothers = [".lck", ".1.lck"].map(|end| PathBuf::from(format!("{}{end}", path.display())));
+        anothers.iter().for_each(|another| fs::write(another, "half").unwrap());
+        can_write_whole(&path).unwrap();
+        assert!(!path.exists());
+        write_whole(&path, "1\n", None).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "1\n");
+        for another in anothers {
+            assert_eq!(fs::read_to_string(&another).unwrap(), "half");
+            fs::remove_file(another).unwrap();
+        }
+        fs::remove_file(&path).unwrap();
+    }
 }
