@@ -45,22 +45,15 @@ impl<S: Sharing> Store<S> {
     fn look_for_slot_with_care(&mut self, locked: &Locked) -> Result<Result<(), PutError>, Short> {
         let (items, evicts, index) = (self.items(), self.core.evicts, &self.core.index);
         let is_full = index.is_too_full(items + 1);
-        let is_to_help = self.search.tries == 0 && index.is_filling(items);
-        let is_kept = !is_full && !is_to_help && self.is_kept_from_slot(locked);
-        if !is_full && !is_to_help && !is_kept {
+        let is_to_wait = is_full || self.search.tries == 0 && index.is_filling(items);
+        let is_kept = !is_to_wait && self.is_kept_from_slot(locked);
+        if !is_to_wait && !is_kept {
             self.search = Search::default();
             return Ok(Ok(()));
         }
         self.search.count(index.left_to_move());
-        let waits_for_memory = is_full && !index.is_moving() && self.wanted_index_bytes() != 0;
-        let tries_max = match waits_for_memory {
-            true if evicts => SHORT_TRIES_MAX,
-            true => MEMORY_TRIES_MAX,
-            false if is_full && !index.is_moving() && self.resizing.lacks_memory() => SHORT_TRIES_MAX,
-            false => SLOT_TRIES_MAX,
-        };
         let is_waiting = is_kept || index.is_moving() || index.wanted_len(items).is_some();
-        if is_waiting && self.search.tries < tries_max {
+        if is_waiting && self.search.tries < self.slot_tries_max(is_full) {
             return Err(Short::OfSlots);
         }
         if !is_waiting || is_full && !evicts {
@@ -73,6 +66,17 @@ impl<S: Sharing> Store<S> {
         // A shard that is stopped keeps the others from more slots, or from the memory for them.
         self.search.replaces = is_full && is_waiting;
         Ok(Ok(()))
+    }
+
+    /// How often in a row to look for a slot while the resize does not go on: less often where it waits for memory.
+    fn slot_tries_max(&self, is_full: bool) -> u32 {
+        if !is_full || self.core.index.is_moving() {
+            return SLOT_TRIES_MAX;
+        }
+        if self.wanted_index_bytes() == 0 {
+            return if self.resizing.lacks_memory() { SHORT_TRIES_MAX } else { SLOT_TRIES_MAX };
+        }
+        if self.core.evicts { SHORT_TRIES_MAX } else { MEMORY_TRIES_MAX }
     }
 
     /// Whether other shards have buckets without which there is no slot in the locked ones. Where these are full beyond
