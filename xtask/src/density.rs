@@ -7,7 +7,7 @@ use crate::process::{cargo, run as run_program};
 /// The command.
 pub(crate) const COMMAND: Command = Command {
     name: "density",
-    arguments: "[--limits MIB,...] [--only VALUES] [--cache NAME] [--fresh]",
+    arguments: "[--limits MIB,...] [--only VALUES] [--cache NAME] [--ttl no|yes] [--fresh]",
     summary: "bytes beside key and value in mmem, memcached and redis, fresh and after churn",
     run,
 };
