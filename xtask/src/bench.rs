@@ -6,8 +6,8 @@ use crate::process::{cargo, run as run_program};
 /// The command.
 pub(crate) const COMMAND: Command = Command {
     name: "bench",
-    arguments: "[instructions | framework | store | neighbours] [--all] [--quick] [--only ROW] [--twice] \
-                [--driver NAME] [--json FILE] [--svg FILE]",
+    arguments: "[instructions | framework | store | neighbours] [--help] | [--all] [--quick] [--twice] [--only ROW] \
+                [--server NAME] [--threads N] [--floors DIR] [--json FILE] [--svg FILE] [--help]",
     summary: "compare mmem with the floors, memcached and redis; `instructions` counts them by callgrind, \
               `framework` measures echo and tasks, `store` is in process, `neighbours` shows what \
               others feel while connections misbehave",

@@ -7,6 +7,8 @@
 //! - `mm-bench store`: the store in process, by one shard and by two.
 //! - `mm-bench framework`: echo on the framework beside tokio, State Threads and the floors; idle connections; costs of
 //!   tasks.
+//! - `mm-bench neighbours`: what well-behaved connections feel while others misbehave.
+//! - `mm-bench echo`: an echo server of ours, or on tokio, to be measured.
 //! - `mm-bench density`: what caches need beside keys and values.
 //! - `mm-bench experiment`: throw-away servers that decided a question of design.
 //! - `mm-bench trace`: how many requests each eviction policy would have answered.

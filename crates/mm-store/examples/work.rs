@@ -18,7 +18,7 @@ use mm_store::{Config, Put, Store};
 const LIMIT_BYTES: usize = 64 << 20;
 /// Keys that are replaced: all fit.
 const REPLACED: u64 = 200_000;
-/// Records that background work looks at in a go, as in the service.
+/// Records that background work looks at in a go. The service's goes are shorter.
 const MAINTAIN_RECORDS: usize = 512;
 /// Times to live in seconds; a fifth of the items has each.
 const TTLS_S: [u32; 5] = [60, 600, 3600, 86_400, 2_592_000];
