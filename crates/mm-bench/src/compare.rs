@@ -33,7 +33,8 @@ const WARM_UP_S: f64 = 0.02;
 #[derive(Args, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
 pub(crate) struct CompareArguments {
-    /// Every row but those of 50 million keys (`--only many-`), mmem with every driver and with one and two shards, and latency at fixed rates of arrival.
+    /// Every row but those of 50 million keys (`--only many-`), mmem with every driver and with one and two shards, and
+    /// latency at fixed rates of arrival.
     #[arg(long)]
     all: bool,
     /// Fewer and shorter rounds: good for a look, not for a record.
@@ -55,8 +56,8 @@ pub(crate) struct CompareArguments {
     /// Only servers whose name contains this, and the floor; may be given several times.
     #[arg(long, value_name = "NAME")]
     server: Vec<String>,
-    /// Rounds per row [default: 20, with --all 12, of fresh caches 5, as with --all of a thousand connections and more, with --quick 4;
-    /// up to four times as many where they differ].
+    /// Rounds per row [default: 20, with --all 12, of fresh caches 5, as with --all of a thousand connections and more,
+    /// with --quick 4; up to four times as many where they differ].
     #[arg(long)]
     rounds: Option<usize>,
     /// Rounds of each fixed rate, with --all [default: 15 at half of what memcached does, 3 at the others].
