@@ -69,6 +69,8 @@ pub struct UringDriver {
     clock: Clock,
     options: StreamOptions,
     spin: Spin,
+    /// A wake has been taken since the poll began.
+    woken: bool,
 }
 
 /// Whether this kernel lets this process use all of `io_uring` that the driver needs.
@@ -115,6 +117,7 @@ impl UringDriver {
             clock: Clock::new(),
             options,
             spin: Spin::default(),
+            woken: false,
         })
     }
 
@@ -236,6 +239,7 @@ impl Driver for UringDriver {
 
     fn poll(&mut self, timeout_ms: Option<u64>, events: &mut Vec<Event>) -> io::Result<()> {
         self.check_lingering();
+        self.woken = false;
         if self.ring.has_retired() || self.round.is_awaited() {
             // Peers learn before the wait of what has been closed, and owners of what has been sent.
             self.enter(Wait::No, events)?;
@@ -244,7 +248,7 @@ impl Driver for UringDriver {
             }
         }
         let timeout_ms = match timeout_ms {
-            _ if !events.is_empty() || self.round.is_awaited() => Some(0),
+            _ if self.woken || !events.is_empty() || self.round.is_awaited() => Some(0),
             timeout_ms if !self.lingering.is_empty() => {
                 Some(timeout_ms.map_or(LINGER_CHECK_MS, |ms| ms.min(LINGER_CHECK_MS)))
             }

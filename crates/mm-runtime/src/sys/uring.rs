@@ -407,6 +407,8 @@ impl Ring {
         if !self.queues.submission().is_full() {
             return true;
         }
+        // A receive that finds no buffer fails at once, and is asked for again as long as some are here.
+        self.buffers.publish();
         // A failure leaves it full.
         self.queues.submit().ok();
         !self.queues.submission().is_full()

@@ -53,6 +53,7 @@ impl UringDriver {
                 None
             }
             Operation::Wake => {
+                self.woken = true;
                 if !completion.more {
                     self.ring.watch(&self.wake, PollFlags::IN, completion.tag);
                 }

@@ -20,7 +20,8 @@
 //! - Completions that do not fit the queue come all the same:
 //!   `more_completions_than_the_queue_holds_are_all_delivered`, `tiny_tcp`.
 //! - Want of buffers starves nobody and ends by itself: `those_who_do_not_take_their_input_starve_nobody`,
-//!   `tiny_tcp`.
+//!   `want_of_buffers_of_many_streams_ends_while_completions_are_taken`, `tiny_tcp`.
+//! - A wake is not lost in the looks before a wait: `a_wake_beside_a_close_ends_the_wait`.
 //! - A close follows what was taken to be sent, and nothing is received after it:
 //!   `what_was_taken_is_sent_before_a_close_even_if_the_peer_is_slow`, `the_end_of_output_follows_what_was_taken`,
 //!   `what_was_taken_is_sent_before_the_driver_ends`, `a_second_send_before_the_wait_waits_for_it`,
@@ -31,6 +32,7 @@
 
 mod releasing;
 mod rests;
+mod waking;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
