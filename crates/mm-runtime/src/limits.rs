@@ -20,6 +20,12 @@ pub const GATHER_MAX: usize = 64;
 
 /// Bytes of the kernel's buffers that a server's socket for datagrams asks for, in each direction.
 pub const DATAGRAM_BUFFER_BYTES: usize = 1024 * 1024;
+/// What it asks for at least, where the system refuses more.
+pub const LEAST_DATAGRAM_BUFFER_BYTES: usize = 64 * 1024;
+
+/// How often the socket of a server is asked before it counts as one that is no more, a millisecond apart: BSDs refuse
+/// a connection, as if nobody were there, where a server has a full backlog.
+pub const STALE_LOOKS: u32 = if cfg!(target_os = "linux") { 1 } else { 100 };
 
 /// So many other tasks are polled at most while one that is about to answer is held back, for them to receive first.
 pub const WRITER_HELD_FOR: u32 = 7;
@@ -123,8 +129,9 @@ pub const DISCARD_BYTES_MAX: usize = 1024 * 1024;
 /// How long a task's read waits, in milliseconds, before it looks again whether there is memory for its buffer.
 pub const STARVED_RETRY_MS: u64 = 10;
 
-/// How long a task waits, in milliseconds, before it tries again to send to a Unix socket that had no room.
-pub const UNIX_DATAGRAM_RETRY_MS: u64 = 1;
+/// How long a task waits, in milliseconds, before it tries again to send a datagram for which there was no room, where
+/// no system tells when there is.
+pub const DATAGRAM_RETRY_MS: u64 = 1;
 
 /// Bytes of buffers that the tasks of one shard shall hold together.
 pub const TASK_BUFFER_BYTES: usize = 64 * 1024 * 1024;

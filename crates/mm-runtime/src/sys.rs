@@ -1,11 +1,13 @@
 //! The system calls of the runtime, behind types that own what they return.
 //!
-//! Everything but `io_uring`, a thread's priority and its descriptors goes through rustix, whose interface is safe
-//! except for what takes descriptors by number.
+//! Everything but `io_uring`, a thread's priority, its descriptors and Apple's groups goes through rustix, whose
+//! interface is safe except for what takes descriptors by number.
 
 pub mod affinity;
 pub mod clock;
 pub mod descriptors;
+#[cfg(target_vendor = "apple")]
+pub mod groups;
 #[cfg(any(
     target_vendor = "apple",
     target_os = "freebsd",

@@ -121,8 +121,9 @@ pub const BACKGROUND_PAUSE_MS: u64 = 1000;
 /// How long nothing is said of further faults of a shard's service once one has been told of, in milliseconds.
 pub const FAULT_PAUSE_MS: u64 = 1000;
 
-/// Descriptors in one message between two processes: the kernel allows 253.
-pub(crate) const DESCRIPTORS_PER_MESSAGE_MAX: usize = 128;
+/// Descriptors in one message between two processes: Linux allows 253, and OpenBSD what fits into 2 KiB at 16 bytes
+/// each.
+pub(crate) const DESCRIPTORS_PER_MESSAGE_MAX: usize = 64;
 
 /// What one process hands to the next at most: descriptors, and bytes beside them (the input and output of all
 /// connections, and what is known of the memory).

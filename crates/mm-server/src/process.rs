@@ -90,7 +90,7 @@ impl Account {
         if self.user.is_root() {
             return Ok(());
         }
-        leave_groups()?;
+        self.leave_groups()?;
         setgid(self.group)?;
         setuid(self.user)?;
         if setuid(Uid::from_raw(0)).is_ok() {
@@ -98,18 +98,19 @@ impl Account {
         }
         Ok(())
     }
-}
 
-/// Leaves all supplementary groups.
-#[cfg(not(target_vendor = "apple"))]
-fn leave_groups() -> io::Result<()> {
-    Ok(nix::unistd::setgroups(&[])?)
-}
+    /// Leaves all supplementary groups.
+    #[cfg(not(target_vendor = "apple"))]
+    #[expect(clippy::unused_self, reason = "on Apple's systems one is left, the user's own")]
+    fn leave_groups(&self) -> io::Result<()> {
+        Ok(nix::unistd::setgroups(&[])?)
+    }
 
-/// Apple's groups come from its directory service and cannot be left.
-#[cfg(target_vendor = "apple")]
-fn leave_groups() -> io::Result<()> {
-    Ok(())
+    /// Leaves all supplementary groups but the user's own, for there has to be one.
+    #[cfg(target_vendor = "apple")]
+    fn leave_groups(&self) -> io::Result<()> {
+        mm_runtime::sys::groups::keep_only(self.group.as_raw())
+    }
 }
 
 /// No bound, now and later.
@@ -155,13 +156,33 @@ pub fn allow_descriptors(least: u64, wanted: u64) -> io::Result<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let Some(current) = current.filter(|&current| current < wanted) else { return Ok(wanted) };
     let raised = Rlimit { current: Some(wanted), maximum: maximum.map(|maximum| maximum.max(wanted)) };
-    let Err(error) = setrlimit(Resource::Nofile, raised) else { return Ok(wanted) };
-    let most = maximum.unwrap_or(current).min(wanted);
-    if most < least || setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum }).is_err() {
-        let what = format!("the system allows {most} open files");
-        return Err(io::Error::new(io::Error::from(error).kind(), what));
+    let refused = setrlimit(Resource::Nofile, raised).err();
+    if refused.is_some() {
+        let bound = maximum.map_or(wanted, |maximum| maximum.min(wanted));
+        let set = |most| setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum }).is_ok();
+        as_near_as_taken(current, bound, set);
+    }
+    // Some systems grant less than they say.
+    let most = getrlimit(Resource::Nofile).current.map_or(wanted, |granted| granted.min(wanted));
+    if most < least {
+        let kind = refused.map_or(io::ErrorKind::PermissionDenied, |error| io::Error::from(error).kind());
+        return Err(io::Error::new(kind, format!("the system allows {most} open files")));
     }
     Ok(most)
+}
+
+/// Sets a bound that is `current` as near to `wanted` as is taken: some systems refuse more than a bound that they do
+/// not tell.
+fn as_near_as_taken(current: u64, wanted: u64, mut set: impl FnMut(u64) -> bool) {
+    let (mut taken, mut refused, mut next) = (current, wanted.saturating_add(1), wanted);
+    while next > taken {
+        if set(next) {
+            taken = next;
+        } else {
+            refused = next;
+        }
+        next = taken + (refused - taken) / 2;
+    }
 }
 
 /// Lets the process dump core, as much as the system allows.
@@ -297,7 +318,7 @@ pub fn processor_us() -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Account, AccountError, allow_descriptors, processor_us};
+    use super::{Account, AccountError, allow_descriptors, as_near_as_taken, processor_us};
 
     #[test]
     fn an_unknown_user_is_no_account() {
@@ -319,6 +340,24 @@ mod tests {
         }
         let after = processor_us();
         assert!(after.0 + after.1 > before.0 + before.1);
+    }
+
+    #[test]
+    fn a_bound_that_is_not_told_is_found() {
+        for (bound, wanted) in
+            [(256, 4096), (257, 4096), (4095, 4096), (1000, 4096), (9999, 4096), (300, 257)]
+        {
+            let (mut last, mut asked) = (256, 0);
+            as_near_as_taken(256, wanted, |most| {
+                asked += 1;
+                if most <= bound {
+                    last = most;
+                }
+                most <= bound
+            });
+            assert_eq!(last, bound.min(wanted), "{wanted} wanted");
+            assert!(asked <= 13, "asked {asked} times");
+        }
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::{Direction, Handle, Tried, current};
-use crate::limits::UNIX_DATAGRAM_RETRY_MS;
+use crate::limits::DATAGRAM_RETRY_MS;
 
 /// A UDP socket.
 pub struct Datagrams {
@@ -60,7 +62,8 @@ impl Datagrams {
         })
     }
 
-    /// Sends one datagram.
+    /// Sends one datagram. While the network has no room for it (`ENOBUFS`, as BSDs say) this tries again every
+    /// [`DATAGRAM_RETRY_MS`] milliseconds.
     ///
     /// # Errors
     /// It is too long or cannot be sent there, or the wait was ended early.
@@ -69,8 +72,14 @@ impl Datagrams {
         let mut waiting = false;
         poll_fn(move |context| {
             handle.poll_try(Direction::Output, &mut waiting, context, |handle| {
-                let sent = handle.net.driver.send_to(handle.source, bytes, to)?;
-                Ok(if sent { Tried::Done(()) } else { Tried::Blocked })
+                match handle.net.driver.send_to(handle.source, bytes, to) {
+                    Ok(true) => Ok(Tried::Done(())),
+                    Ok(false) => Ok(Tried::Blocked),
+                    Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => {
+                        Ok(Tried::Untold(DATAGRAM_RETRY_MS))
+                    }
+                    Err(error) => Err(error),
+                }
             })
         })
     }
@@ -141,7 +150,7 @@ impl UnixDatagrams {
     }
 
     /// Sends one datagram. While the receiver has no room for it this looks again every
-    /// [`UNIX_DATAGRAM_RETRY_MS`] milliseconds, for no system tells when there is.
+    /// [`DATAGRAM_RETRY_MS`] milliseconds, for no system tells when there is.
     ///
     /// # Errors
     /// It is too long, nobody takes datagrams there, or the wait was ended early.
@@ -151,7 +160,7 @@ impl UnixDatagrams {
         poll_fn(move |context| {
             handle.poll_try(Direction::Output, &mut waiting, context, |handle| {
                 let sent = handle.net.driver.send_to_unix(handle.source, bytes, to)?;
-                Ok(if sent { Tried::Done(()) } else { Tried::Untold(UNIX_DATAGRAM_RETRY_MS) })
+                Ok(if sent { Tried::Done(()) } else { Tried::Untold(DATAGRAM_RETRY_MS) })
             })
         })
     }

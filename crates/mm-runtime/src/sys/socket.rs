@@ -24,7 +24,10 @@ use rustix::net::{acceptfrom, socket};
 
 use crate::driver::Address;
 use crate::driver::sockets::Endpoint;
-use crate::limits::DATAGRAM_BUFFER_BYTES;
+use crate::limits::{DATAGRAM_BUFFER_BYTES, LEAST_DATAGRAM_BUFFER_BYTES, STALE_LOOKS};
+
+/// Where the path begins in the address of a Unix socket: after its family, or its length and family, of a byte each.
+const UNIX_PATH_AT: usize = 2;
 
 /// Where a server can be reached. As text: `127.0.0.1:7007`, `[::1]:7007`, or a path with a slash in it, which is made
 /// for its owner alone (0o700).
@@ -173,11 +176,19 @@ fn bind_udp(address: SocketAddr) -> io::Result<Listener> {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
     // As large as the system allows, which may be less: what comes in a burst shall wait, not be lost.
-    sockopt::set_socket_recv_buffer_size(&socket, DATAGRAM_BUFFER_BYTES).ok();
-    sockopt::set_socket_send_buffer_size(&socket, DATAGRAM_BUFFER_BYTES).ok();
+    enlarge(|bytes| sockopt::set_socket_recv_buffer_size(&socket, bytes));
+    enlarge(|bytes| sockopt::set_socket_send_buffer_size(&socket, bytes));
     bind(&socket, &address)?;
     let bound = SocketAddr::try_from(getsockname(&socket)?)?;
     Ok(Listener { socket, address: ListenAddress::Ip(bound) })
+}
+
+/// Sets the size of a datagram socket's buffer: some systems refuse more than they allow, instead of giving that.
+fn enlarge(set: impl Fn(usize) -> Result<(), Errno>) {
+    let mut bytes = DATAGRAM_BUFFER_BYTES;
+    while set(bytes).is_err() && bytes > LEAST_DATAGRAM_BUFFER_BYTES {
+        bytes /= 2;
+    }
 }
 
 fn bind_unix(path: &Path, mode: u32, backlog: i32) -> io::Result<Listener> {
@@ -245,11 +256,16 @@ fn remove_stale(path: &Path, name: &SocketAddrUnix, kind: SocketType) -> io::Res
     if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
         return Err(Errno::ADDRINUSE.into());
     }
-    let probe = new_socket(AddressFamily::UNIX, kind)?;
-    match rustix::net::connect(&probe, name) {
-        Err(Errno::CONNREFUSED) => std::fs::remove_file(path),
-        _ => Err(Errno::ADDRINUSE.into()),
+    for look in 0..STALE_LOOKS {
+        if look != 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let probe = new_socket(AddressFamily::UNIX, kind)?;
+        if rustix::net::connect(&probe, name) != Err(Errno::CONNREFUSED) {
+            return Err(Errno::ADDRINUSE.into());
+        }
     }
+    std::fs::remove_file(path)
 }
 
 /// The family of an internet address.
@@ -363,9 +379,19 @@ pub(crate) fn receive_unix_datagram(
     space: &mut [u8],
 ) -> Result<(usize, Option<PathBuf>), Errno> {
     let (_, received, from) = rustix::net::recvfrom(socket, space, RecvFlags::empty())?;
-    let from = from.and_then(|from| SocketAddrUnix::try_from(from).ok());
-    let path = from.as_ref().and_then(SocketAddrUnix::path);
-    Ok((received, path.map(|path| PathBuf::from(OsStr::from_bytes(path.to_bytes())))))
+    Ok((received, from.as_ref().and_then(path_of)))
+}
+
+/// The path of a Unix socket. Rustix's own conversion wants the one NUL behind it that Linux puts there: elsewhere
+/// there may be none, or as many as there is room for.
+#[expect(unsafe_code, reason = "an address is known by where it lies and its length")]
+fn path_of(name: &SocketAddrAny) -> Option<PathBuf> {
+    let len = usize::try_from(name.addr_len()).ok()?;
+    // SAFETY: an address has so many bytes there, all of which the kernel has written.
+    let bytes = unsafe { std::slice::from_raw_parts(name.as_ptr().cast::<u8>(), len) };
+    // Of another name than a path, on Linux, the first byte is 0.
+    let path = bytes.get(UNIX_PATH_AT..)?.split(|&byte| byte == 0).next()?;
+    (!path.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(path)))
 }
 
 /// Sends one datagram to a Unix socket. False: there is no room, here or with the receiver.

@@ -427,7 +427,7 @@ fn receive(mut channel: &UnixStream) -> io::Result<Package> {
 /// Descriptors that come are not for processes that this one starts.
 #[cfg(not(target_vendor = "apple"))]
 const NOT_INHERITED: RecvFlags = RecvFlags::CMSG_CLOEXEC;
-/// Where it cannot be said while they come.
+/// Where it cannot be said while they come, it is said of each afterwards.
 #[cfg(target_vendor = "apple")]
 const NOT_INHERITED: RecvFlags = RecvFlags::empty();
 
@@ -454,6 +454,10 @@ fn receive_descriptors(channel: &UnixStream, count: usize) -> io::Result<Vec<Own
                 descriptors.extend(some);
             }
         }
+    }
+    #[cfg(target_vendor = "apple")]
+    for descriptor in &descriptors {
+        rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::CLOEXEC)?;
     }
     Ok(descriptors)
 }
