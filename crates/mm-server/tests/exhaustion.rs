@@ -61,10 +61,21 @@ fn check(driver: DriverChoice) {
     assert!(start.elapsed() >= Duration::from_millis(150), "accepting spins: {handle:?}");
     assert_eq!(handle.stats()[0].connections.get(), 1);
 
-    drop(hogs);
+    // One for the second. Then there is none again, and nobody who waits for one.
+    hogs.pop();
     let mut answer = [0; 5];
     second.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"hello");
+    let (errors, start) = (handle.stats()[0].accept_errors.get(), Instant::now());
+    while start.elapsed() < Duration::from_millis(500) {
+        exchange(&mut first);
+    }
+    let more = handle.stats()[0].accept_errors.get() - errors;
+    assert!(more <= 2, "{more} accepts failed for nobody: {handle:?}");
+
+    drop(hogs);
+    let mut third = TcpStream::connect(address).unwrap();
+    exchange(&mut third);
     exchange(&mut first);
     assert!(handle.stats()[0].accept_errors.get() >= 3);
     handle.stop(Stop::AtOnce);

@@ -4,6 +4,9 @@
 //! kqueue. Each stream is watched for input and for room by a filter each, edge-triggered (`EV_CLEAR`), until it is
 //! closed, which takes its filters out, or given away, for which they are deleted. New filters wait in a list that goes
 //! to the kernel with the next wait, so a connection costs no call of its own.
+//!
+//! Of urgent data kqueue says nothing that all systems share. A receive stops at its place, and what lies behind it is
+//! looked for when more comes: a peer that sends some and then waits, which no protocol here does, waits in vain.
 
 use std::fmt;
 use std::io;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketType, bind, getsockname,
@@ -324,13 +325,28 @@ fn set_flags(socket: &OwnedFd) -> Result<(), Errno> {
 
 /// Accepts one connection and sets its options.
 pub(crate) fn accept(listener: &OwnedFd, options: StreamOptions) -> Result<(OwnedFd, Address), Errno> {
-    let (socket, peer) = accept_socket(listener)?;
+    let (socket, peer) = accept_socket(listener).map_err(|error| {
+        // Some systems take a descriptor before they look.
+        if are_used_up(error) && !has_connection(listener) { Errno::AGAIN } else { error }
+    })?;
     let address = match peer.map(SocketAddr::try_from) {
         Some(Ok(address)) => Address::Ip(address),
         _ => Address::Unix,
     };
     set_options(&socket, address, options);
     Ok((socket, address))
+}
+
+/// Whether there are no descriptors left, of the process or of the system.
+pub(crate) fn are_used_up(error: Errno) -> bool {
+    matches!(error, Errno::MFILE | Errno::NFILE)
+}
+
+/// Whether a connection waits to be accepted.
+#[cold]
+pub(crate) fn has_connection(listener: &OwnedFd) -> bool {
+    let mut asked = [PollFd::new(listener, PollFlags::IN)];
+    !matches!(poll(&mut asked, Some(&Timespec::default())), Ok(0))
 }
 
 /// Sets the options of a socket that has been accepted; its peer's address. `None`: it has reset the connection.

@@ -170,6 +170,12 @@ impl UringDriver {
                 }
                 return None;
             }
+            (Err(error), None) if socket::are_used_up(error) && !socket::has_connection(&source.socket) => {
+                // The kernel takes a descriptor before it looks: asked again, it would fail again for nobody.
+                source.marks.set(Marks::POLLING_INPUT);
+                self.ring.poll(&source.socket, PollFlags::IN, Tag::new(Operation::Readable, tag.key));
+                return None;
+            }
             (Err(error), None) => source.extra().error = Some(error),
         }
         self.event(tag.key, READABLE)
@@ -194,7 +200,8 @@ impl UringDriver {
     /// The kernel accepts connections for a listener, unless it does so already.
     pub(super) fn await_connection(&mut self, key: Key) {
         let Some(source) = self.sources.get_mut(key) else { return };
-        if source.marks.has(Marks::LISTENER) && !source.marks.has(Marks::ACCEPTING) {
+        let known = Marks::ACCEPTING | Marks::POLLING_INPUT;
+        if source.marks.has(Marks::LISTENER) && !source.marks.has(known) {
             source.marks.set(Marks::ACCEPTING);
             self.ring.accept(&source.socket, Tag::new(Operation::Accept, key));
         }
@@ -232,6 +239,10 @@ impl UringDriver {
         let key = completion.tag.key;
         let source = self.sources.get_mut(key)?;
         source.marks.clear(Marks::POLLING_INPUT);
+        if source.marks.has(Marks::LISTENER) {
+            self.await_connection(key);
+            return None;
+        }
         if source.marks.has(Marks::RECEIVING) {
             return None;
         }
