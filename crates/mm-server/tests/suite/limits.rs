@@ -96,7 +96,10 @@ fn a_value_received_into_short_spaces(settings: Settings) {
     let before = server.total(|stats| stats.turns.get());
     exchange(&mut client, &vec![1; len], &format!("stored {len} sum {len}\n"));
     let turns = server.total(|stats| stats.turns.get()) - before;
-    assert!(turns >= 10 || settings().driver != DriverChoice::Uring, "{turns} turns");
+    // Elsewhere it is epoll that serves.
+    let has_ring = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+    let is_on_ring = has_ring && settings().driver == DriverChoice::Uring;
+    assert!(turns >= 10 || !is_on_ring, "{turns} turns");
     exchange(&mut client, b"echo ends\n", "ends\n");
 }
 
