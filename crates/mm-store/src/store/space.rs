@@ -200,8 +200,8 @@ impl<S: Sharing> Store<S> {
 
     /// Changes the memory limit. What is too much then is given back step by step, by writes and by
     /// [`Store::maintain`]. Returns false, and changes nothing, where the limit is higher than the address space
-    /// reserved at the start (four times the limit it began with, from 64 MiB on; else that limit itself) or lower than
-    /// [`Store::least_limit`].
+    /// reserved at the start (with 64-bit addresses and from 64 MiB on, four times the limit it began with; else that
+    /// limit itself) or lower than [`Store::least_limit`].
     pub fn set_limit(&mut self, bytes: usize) -> bool {
         if !(self.least_limit()..=self.core.sizes.reserved_bytes).contains(&bytes) {
             return false;
