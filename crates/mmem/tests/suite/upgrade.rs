@@ -195,7 +195,7 @@ fn where_the_new_process_fails_the_old_one_goes_on() {
     let pid = installed.pid();
     for (number, (script, why)) in [
         ("exit 3", "exit status: 3"),
-        ("printf x >&0; sleep 60", "signal: 9 (SIGKILL)"),
+        ("printf x >&0; exec sleep 60", "signal: 9 (SIGKILL)"),
         // These two fail after they have said that they could serve.
         ("printf r >&0; exit 4", "exit status: 4"),
         ("printf r >&0; head -c 100 <&0 >/dev/null; exit 5", "exit status: 5"),
