@@ -3,7 +3,8 @@
 //! Every server runs on one core and the load on another. A row is one kind of work; its rounds load one server after
 //! the other for a fraction of a second, the floor before and after each, so that all meet the same weather on the
 //! host, and medians are taken. Rows on the same keys, and those on larger values, take turns, a round each, so that
-//! each row meets the weather of minutes. Where a row stores, each cache is at rest before: see [`rest`]. Whenever
+//! each row meets the weather of minutes. Each round has connections of its own, since how they come to lie among a
+//! server's threads is chance. Where a row stores, each cache is at rest before: see [`rest`]. Whenever
 //! servers are loaded, it is with other keys than before: see [`seeds`].
 
 mod chart;
@@ -200,13 +201,12 @@ struct Pace {
 }
 
 impl Pace {
-    /// Short rounds, and more of them, meet the weather on the host alike; where servers are started or connections
-    /// made for each round those take longer than the rest of it.
+    /// Short rounds, and more of them, meet the weather on the host alike; where they begin slowly, there are fewer.
     fn of(row: &Row, arguments: &CompareArguments) -> Self {
         let (rounds, seconds) = match (arguments.quick, arguments.all) {
             (true, _) => (4, 0.1),
             (false, _) if row.is_fresh => (5, 0.5),
-            (false, true) if row.connects_anew() => (5, 0.5),
+            (false, true) if row.begins_slowly() => (5, 0.5),
             (false, true) => (12, 0.1),
             (false, false) => (20, 0.15),
         };
@@ -247,8 +247,8 @@ impl<'a> Contest<'a> {
     fn new(row: &'a Row, contenders: &'a Contenders, pace: Pace) -> Result<Self, String> {
         let seed = contenders.seeds.next();
         let mut entries = contenders.of(row).map(|contender| Entry::new(row, contender, &pace, seed));
-        let floor = entries.next().ok_or_else(|| format!("{}: there is no floor", row.name))??;
-        let others = entries.collect::<Result<_, String>>()?;
+        let floor = entries.next().ok_or_else(|| format!("{}: there is no floor", row.name))?;
+        let others = entries.collect();
         Ok(Self { pace, floor, others })
     }
 
@@ -264,7 +264,7 @@ impl<'a> Contest<'a> {
         let mut before = floor.load_for(pace, round)?;
         for other in others {
             let own = other.load_for(pace, round)?;
-            let after = if other.row.connects_anew() { None } else { Some(floor.load_for(pace, round)?) };
+            let after = if other.row.begins_slowly() { None } else { Some(floor.load_for(pace, round)?) };
             let floor_ns =
                 after.as_ref().map_or(before.cpu_ns, |after| f64::midpoint(before.cpu_ns, after.cpu_ns));
             own.note(&mut other.figures, own.cpu_ns / floor_ns);
@@ -295,24 +295,21 @@ impl Moment {
     }
 }
 
-/// One server of a row, with the load on it.
+/// One server of a row, and how it is loaded.
 struct Entry<'a> {
     row: &'a Row,
     contender: &'a Contender,
     plan: Plan,
-    /// `None` where connections are made each time anew.
-    load: Option<Load>,
     figures: Figures,
 }
 
 impl<'a> Entry<'a> {
-    fn new(row: &'a Row, contender: &'a Contender, pace: &Pace, seed: u64) -> Result<Self, String> {
+    fn new(row: &'a Row, contender: &'a Contender, pace: &Pace, seed: u64) -> Self {
         let mut plan = plan(row, contender, seed);
         plan.spin = pace.spin;
-        let load = if row.connects_anew() { None } else { Some(Load::connect(&plan)?) };
         // How fast a machine finds memory for a fresh server is no property of the server.
         let figures = Figures::new(&contender.name, contender.is_mmem && !row.is_fresh);
-        Ok(Self { row, contender, plan, load, figures })
+        Self { row, contender, plan, figures }
     }
 
     /// Loads the server for a moment.
@@ -321,15 +318,8 @@ impl<'a> Entry<'a> {
         tell(&format!("{row}: round {round} of {}: {name}", pace.rounds.max(round)));
         let another = if self.row.is_fresh { self.contender.another().transpose()? } else { None };
         let server = another.as_ref().unwrap_or(&self.contender.server);
-        let mut own;
-        let load = match &mut self.load {
-            Some(load) => load,
-            None => {
-                let (target, seed) = (Target::Port(server.port), seeds::of_round(self.plan.seed, round));
-                own = Load::connect(&Plan { target, seed, ..self.plan.clone() })?;
-                &mut own
-            }
-        };
+        let (target, seed) = (Target::Port(server.port), seeds::of_round(self.plan.seed, round));
+        let mut load = Load::connect(&Plan { target, seed, ..self.plan.clone() })?;
         if another.is_none() {
             load.run(Stop::Seconds(WARM_UP_S))?;
         }

@@ -200,8 +200,8 @@ pub(super) const ROWS: &[Row] = &[
     },
 ];
 
-/// Connections beyond which a load connects for each round anew: those of all rows and servers would be too many.
-const CONNECTED_MAX: usize = 500;
+/// Connections beyond which making them takes longer than a round of the usual length.
+const QUICKLY_CONNECTED_MAX: usize = 500;
 
 impl Row {
     /// Whether `--only` asks for it, by its name or by a part of several names; where nothing is asked for, whether
@@ -233,9 +233,10 @@ impl Row {
         self.set_ratio > 0.0
     }
 
-    /// Whether connections are made for each round.
-    pub(super) fn connects_anew(&self) -> bool {
-        self.is_fresh || self.connections > CONNECTED_MAX
+    /// Whether a round begins with what takes longer than a round of the usual length: servers that are started, or
+    /// very many connections made.
+    pub(super) fn begins_slowly(&self) -> bool {
+        self.is_fresh || self.connections > QUICKLY_CONNECTED_MAX
     }
 }
 

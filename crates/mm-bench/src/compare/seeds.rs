@@ -23,7 +23,7 @@ impl Seeds {
     }
 }
 
-/// One that differs in each round, where each connects anew.
+/// One that differs in each round.
 pub(super) fn of_round(seed: u64, round: usize) -> u64 {
     seed | (round as u64) << u32::BITS
 }
