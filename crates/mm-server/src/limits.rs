@@ -125,6 +125,9 @@ pub const FAULT_PAUSE_MS: u64 = 1000;
 /// each.
 pub(crate) const DESCRIPTORS_PER_MESSAGE_MAX: usize = 64;
 
+/// Descriptors that a message may bring: a process of another version may send more in one.
+pub(crate) const DESCRIPTORS_TAKEN_MAX: usize = 128;
+
 /// What one process hands to the next at most: descriptors, and bytes beside them (the input and output of all
 /// connections, and what is known of the memory).
 pub(crate) const PACKAGE_DESCRIPTORS_MAX: usize = 1 << 21;

@@ -27,7 +27,9 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
-use crate::limits::{DESCRIPTORS_PER_MESSAGE_MAX, PACKAGE_BYTES_MAX, PACKAGE_DESCRIPTORS_MAX};
+use crate::limits::{
+    DESCRIPTORS_PER_MESSAGE_MAX, DESCRIPTORS_TAKEN_MAX, PACKAGE_BYTES_MAX, PACKAGE_DESCRIPTORS_MAX,
+};
 use crate::{Carried, Handed, Packed, Signal};
 
 /// Set for the new process.
@@ -434,7 +436,7 @@ const NOT_INHERITED: RecvFlags = RecvFlags::empty();
 fn receive_descriptors(channel: &UnixStream, count: usize) -> io::Result<Vec<OwnedFd>> {
     let mut descriptors = Vec::new();
     while descriptors.len() < count {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_PER_MESSAGE_MAX))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_TAKEN_MAX))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut byte = [0];
         let received = retry_on_intr(|| {

@@ -99,9 +99,9 @@ fn signals_are_passed_on_as_long_as_both_live() {
 fn descriptors_that_do_not_come_are_not_waited_for() {
     let (here, there) = UnixStream::pair().unwrap();
     there.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-    let count = DESCRIPTORS_PER_MESSAGE_MAX + 8;
+    let count = DESCRIPTORS_TAKEN_MAX + 8;
     let some = vec![here.as_fd(); count];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_PER_MESSAGE_MAX + 8))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_TAKEN_MAX + 8))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     assert!(control.push(SendAncillaryMessage::ScmRights(&some)));
     // As many as the receiver's space does not hold: the kernel drops the rest, as where its table of files is full.
