@@ -138,7 +138,7 @@ fn those_who_never_read_are_bounded_in_memory_and_closed(config: Settings) {
     for _ in 0..100 {
         exchange(&mut modest, b"echo me too\n", "me too\n");
     }
-    assert!(server.total(|stats| stats.memory_timeouts.get()) > 0);
+    server.wait_for_at_least(|stats| stats.memory_timeouts.get(), 1);
     assert!(server.total(|stats| stats.connections.get()) > 1);
 }
 
