@@ -45,6 +45,7 @@ use hand_over::HandingOver;
 use handled::Handled;
 use outputs::Outputs;
 use pace::Pace;
+use share::Company;
 use sweep::Sweep;
 use turn::Batch;
 
@@ -56,6 +57,7 @@ pub(crate) struct Engine<S: Service, D: Driver> {
     outputs: Outputs,
     /// Connections to be served, each at most once.
     queue: VecDeque<Key>,
+    company: Company,
     pool: Pool,
     /// Connections are to finish what they have begun.
     drains: bool,
@@ -183,6 +185,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
             connections: Slab::new(),
             handled: None,
             queue: VecDeque::new(),
+            company: Company::default(),
             starved: Vec::new(),
             lingering: VecDeque::new(),
             batch: Batch::default(),

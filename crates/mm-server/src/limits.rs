@@ -37,10 +37,20 @@ pub const SPACE_BYTES_PER_TURN_MAX: usize = 128 * 1024;
 /// store among small items does.
 pub const SPACES_PER_TURN_MAX: usize = 32;
 
-/// Bytes that are sent to one connection in one turn where it is owed more than twice as many: a socket's buffer takes
-/// megabytes, which take most of a millisecond. Values of a megabyte go out whole: in shares of 128 KiB, each of which
-/// wakes their reader, they cost half as much processor time again.
+/// An output of at most this many bytes is sent in one turn: values of a megabyte go out whole, for shares of 128 KiB,
+/// each of which wakes their reader, cost half as much processor time again.
+pub const SEND_WHOLE_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes that are sent in one turn to a connection that is owed more than [`SEND_WHOLE_BYTES_MAX`], for a socket's
+/// buffer takes megabytes: some 200 us, which nobody waits for while no other connection is served.
 pub const SEND_BYTES_PER_TURN_MAX: usize = 512 * 1024;
+
+/// The same while others are served, which wait for it: gets have a p99 of 1.4 times the quiet one beside an answer of
+/// a gigabyte, and 2.0 times with the larger share, which costs a third less processor time.
+pub const SEND_BYTES_AMONG_OTHERS_MAX: usize = 256 * 1024;
+
+/// How long a shard counts as serving others after it has, in milliseconds.
+pub const OTHERS_MS: u64 = 100;
 
 /// How long accepting is suspended, in milliseconds, when descriptors or memory have run out.
 pub const ACCEPT_PAUSE_MS: u64 = 100;

@@ -2,7 +2,7 @@
 
 use mm_base::buffer::{Output, Pool};
 
-use crate::limits::OUTPUTS_KEPT_MAX;
+use crate::limits::{OUTPUTS_KEPT_MAX, SEND_BYTES_AMONG_OTHERS_MAX};
 
 /// Empty outputs, kept with the memory of their queues and of a buffer, so that answering allocates nothing.
 pub(super) struct Outputs {
@@ -10,11 +10,14 @@ pub(super) struct Outputs {
     kept: Vec<Box<Output>>,
     pool: Pool,
     cap: usize,
+    /// Bytes of a long output that are sent in this turn.
+    pub(super) share_bytes: usize,
 }
 
 impl Outputs {
     pub(super) fn new(pool: &Pool, cap: usize) -> Self {
-        Self { kept: Vec::with_capacity(OUTPUTS_KEPT_MAX), pool: pool.clone(), cap }
+        let (kept, pool) = (Vec::with_capacity(OUTPUTS_KEPT_MAX), pool.clone());
+        Self { kept, pool, cap, share_bytes: SEND_BYTES_AMONG_OTHERS_MAX }
     }
 
     #[inline]

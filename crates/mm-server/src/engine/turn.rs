@@ -20,8 +20,7 @@ use super::{Connection, Engine, Marks, Outputs};
 use crate::Service;
 use crate::connection::{Context, Want};
 use crate::limits::{
-    BATCH_MAX, CONNECTIONS_PER_TURN_MAX, SEND_BYTES_PER_TURN_MAX, SPACE_BYTES_PER_TURN_MAX,
-    SPACES_PER_TURN_MAX,
+    BATCH_MAX, CONNECTIONS_PER_TURN_MAX, SEND_WHOLE_BYTES_MAX, SPACE_BYTES_PER_TURN_MAX, SPACES_PER_TURN_MAX,
 };
 
 /// The connections that go through the stages together, and what has been counted on the way.
@@ -106,10 +105,10 @@ impl<C> Connection<C> {
     fn flush<D: Driver>(&mut self, driver: &mut D, outputs: &mut Outputs, now: Now) -> (Flushed, usize) {
         let Some(output) = &mut self.output else { return (Flushed::All, 0) };
         let before = output.len();
-        let sent = if before <= 2 * SEND_BYTES_PER_TURN_MAX {
+        let sent = if before <= SEND_WHOLE_BYTES_MAX {
             driver.send(self.stream, &mut **output)
         } else {
-            send_share(driver, self.stream, output)
+            send_share(driver, self.stream, output, outputs.share_bytes)
         };
         let bytes = before - output.len();
         if bytes > 0 {
@@ -173,6 +172,8 @@ impl<S: Service, D: Driver> Engine<S, D> {
         if left == 0 {
             return;
         }
+        let served = (left, self.queue.front().copied());
+        self.outputs.share_bytes = self.company.share_bytes(served, now.monotonic_ms);
         while left > 0 {
             self.take(driver, &mut left, now);
             // Of one connection alone nothing overlaps with anything.
@@ -478,8 +479,13 @@ fn receive_some<D: Driver>(
 /// Sends a turn's share of a long output.
 #[cold]
 #[inline(never)]
-fn send_share<D: Driver>(driver: &mut D, stream: SourceId, output: &mut Output) -> io::Result<Sent> {
-    driver.send(stream, &mut Share::new(output, SEND_BYTES_PER_TURN_MAX))
+fn send_share<D: Driver>(
+    driver: &mut D,
+    stream: SourceId,
+    output: &mut Output,
+    bytes: usize,
+) -> io::Result<Sent> {
+    driver.send(stream, &mut Share::new(output, bytes))
 }
 
 fn count(number: usize) -> u64 {
