@@ -16,7 +16,7 @@ use clap::Args;
 use mm_store::{Config, Store, StoreHandles};
 
 use crate::machine::tell;
-use rounds::{Quartiles, Team, measure};
+use rounds::{Figures, Quartiles, Team, measure};
 use shard::Shard;
 use work::{WORKS, Work};
 
@@ -66,7 +66,8 @@ pub(crate) fn run(arguments: &StoreArguments) -> Result<ExitCode, String> {
     tell(&format!("filling with {} items", arguments.items));
     let teams = start(&Config::new(limit_bytes, 7), arguments.items)?;
     say(&format!(
-        "{} items of 20 + {VALUE_BYTES} bytes; requests in batches of {}; medians (and quartiles) of rounds\n\
+        "{} items of 20 + {VALUE_BYTES} bytes; requests in batches of {}; medians (and quartiles) of rounds, \
+         those apart in which a line takes twice as long\n\
          {:<14} {:>6} {:>7}  {:<22} {:<22} {:>16} {:>6}\n",
         arguments.items,
         shard::BATCH,
@@ -83,20 +84,23 @@ pub(crate) fn run(arguments: &StoreArguments) -> Result<ExitCode, String> {
         for (number, shard) in teams.iter().flatten().enumerate() {
             shard.prepare(*work, arguments.items, number as u64 + 1)?;
         }
-        let figures = measure(&teams, arguments.rounds, arguments.slice_ms / 1e3, |round| {
+        let groups = measure(&teams, arguments.rounds, arguments.slice_ms / 1e3, |round| {
             tell(&format!("{}: round {round} of {}", work.name, arguments.rounds));
         })?;
-        let [stores, shards] = figures.times_one.map(times);
-        let ([local_ns, shared_ns], [near, line_ns, far]) = (figures.one_ns, figures.line_ns);
-        say(&format!(
-            "{:<14} {local_ns:>6.1} {shared_ns:>7.1}  {shards:<22} {stores:<22} {:>16} {:>6}  {}\n",
-            work.name,
-            format!("{line_ns:.0} ({near:.0} to {far:.0})"),
-            figures.rounds,
-            work.title
-        ))?;
+        groups.iter().try_for_each(|figures| say(&line(work, figures)))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A line of the table.
+fn line(work: &Work, figures: &Figures) -> String {
+    let [stores, shards] = figures.times_one.map(times);
+    let ([local_ns, shared_ns], [near, line_ns, far]) = (figures.one_ns, figures.line_ns);
+    let lines = format!("{line_ns:.0} ({near:.0} to {far:.0})");
+    format!(
+        "{:<14} {local_ns:>6.1} {shared_ns:>7.1}  {shards:<22} {stores:<22} {lines:>16} {:>6}  {}\n",
+        work.name, figures.rounds, work.title
+    )
 }
 
 /// Writes a part of the table, in place of the progress line.

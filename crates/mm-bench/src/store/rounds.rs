@@ -21,6 +21,9 @@ pub(super) type Quartiles = [f64; 3];
 /// A round counts if that much of each of its slices does.
 const COUNTED_MIN: Duration = Duration::from_millis(2);
 
+/// Times as long as between cores that share a cache a line takes at least between cores that do not.
+const FAR: f64 = 2.0;
+
 /// What the rounds say of one kind of work, each team by itself.
 #[derive(Debug, PartialEq)]
 pub(super) struct Figures {
@@ -43,7 +46,8 @@ struct Round {
 }
 
 /// Measures so many rounds of slices of `slice_s` seconds each, after one that does not count. `progress` is told
-/// which round begins.
+/// which round begins. The rounds in which the two cores were near each other and those in which they were far are told
+/// of apart, the near ones first.
 ///
 /// # Errors
 /// A shard has died, or other programs left no time in which both shards ran.
@@ -52,7 +56,7 @@ pub(super) fn measure(
     rounds: usize,
     slice_s: f64,
     progress: impl Fn(usize),
-) -> Result<Figures, String> {
+) -> Result<Vec<Figures>, String> {
     let mut all = Vec::with_capacity(rounds);
     for number in 0..=rounds {
         progress(number);
@@ -73,7 +77,14 @@ pub(super) fn measure(
     if all.is_empty() {
         return Err("other programs kept the cores busy; measure when there are fewer".to_owned());
     }
-    Ok(figures(&all))
+    let (near, far) = by_distance(all);
+    Ok([near, far].iter().filter(|rounds| !rounds.is_empty()).map(|rounds| figures(rounds)).collect())
+}
+
+/// Those in which a line took less than [`FAR`] times as long as in any, and the others.
+fn by_distance(rounds: Vec<Round>) -> (Vec<Round>, Vec<Round>) {
+    let least_ns = rounds.iter().map(|round| round.line_ns).fold(f64::INFINITY, f64::min);
+    rounds.into_iter().partition(|round| round.line_ns < FAR * least_ns)
 }
 
 /// Has some shards work at the same time.
@@ -154,5 +165,13 @@ mod tests {
         assert_eq!(figures.times_one, [[1.7, 1.9, 1.95], [2.0; 3]]);
         assert_eq!((figures.one_ns, figures.line_ns), ([1e7, 1e7], [40.0; 3]));
         assert_eq!(quartiles(vec![4.0, 1.0, 3.0, 2.0]), [1.5, 2.5, 3.5]);
+    }
+
+    #[test]
+    fn rounds_of_near_and_of_far_cores_are_told_apart() {
+        let rounds = [32.0, 160.0, 30.0, 61.0].map(|line_ns| Round { line_ns, ..Round::default() });
+        let (near, far) = by_distance(rounds.to_vec());
+        let lines = |rounds: &[Round]| rounds.iter().map(|round| round.line_ns).collect::<Vec<f64>>();
+        assert_eq!((lines(&near), lines(&far)), (vec![32.0, 30.0], vec![160.0, 61.0]));
     }
 }

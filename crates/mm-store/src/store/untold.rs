@@ -18,12 +18,14 @@ const SEGMENTS: usize = 4;
 pub(super) struct Untold([Cell<Option<(SegmentId, u32)>>; SEGMENTS]);
 
 impl Untold {
-    /// Adds so many dead bytes of `id`. Those of another segment may be told for it.
+    /// Adds so many dead bytes of `id`. Where there is no place for it, the segment with fewer is told at once: those
+    /// in which much is overwritten, which other shards tell too, keep their places.
     #[inline(always)]
     pub(super) fn add<S: Sharing>(&self, segments: &Segments<S>, id: SegmentId, bytes: u32) {
         let cell = &self.0[id.index() % SEGMENTS];
         match cell.get() {
             Some((same, before)) if same == id => cell.set(Some((id, before + bytes))),
+            Some((_, before)) if before >= bytes => segments.add_dead(id, bytes),
             other => {
                 cell.set(Some((id, bytes)));
                 if let Some((other, bytes)) = other {
