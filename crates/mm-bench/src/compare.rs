@@ -58,7 +58,7 @@ pub(crate) struct CompareArguments {
     #[arg(long, value_name = "NAME")]
     server: Vec<String>,
     /// Rounds per row [default: 20, with --all 12, of fresh caches 5, as with --all of a thousand connections and more,
-    /// with --quick 4; up to four times as many where they differ].
+    /// with --quick 4; up to six times as many where they differ].
     #[arg(long)]
     rounds: Option<usize>,
     /// Rounds of each fixed rate, with --all [default: 15 at half of what memcached does, 3 at the others].
@@ -185,12 +185,12 @@ fn by_turns<'a>(rows: &[&'a Row]) -> Vec<Vec<&'a Row>> {
     groups
 }
 
-/// A row whose multiples of mmem may be off by more than this part has more rounds: two such errors, of each of two
+/// A row whose multiples of mmem may be off by more than this part has more rounds: three such errors, of each of two
 /// measurements, come to less than the tenth that they may differ by.
-const ERROR_MAX: f64 = 0.02;
+const ERROR_MAX: f64 = 0.015;
 
 /// So many times as many at most.
-const ROUNDS_FACTOR_MAX: usize = 4;
+const ROUNDS_FACTOR_MAX: usize = 6;
 
 /// How long and how often.
 struct Pace {
