@@ -209,7 +209,7 @@ fn above_the_limit_connections_wait(config: Settings) {
     drop(first);
     third.set_read_timeout(Some(PATIENCE)).unwrap();
     expect(&mut third, "3\n");
-    assert!(server.total(|stats| stats.accept_pauses.get()) >= 1);
+    server.wait_for_at_least(|stats| stats.accept_pauses.get(), 1);
 }
 
 fn above_the_limit_connections_are_told(config: Settings) {
@@ -240,7 +240,7 @@ fn a_firehose_does_not_starve_the_others(config: Settings) {
     for _ in 0..200 {
         exchange(&mut modest, b"tick 1\n", "tock\n");
     }
-    assert!(server.total(|stats| stats.yields.get()) > 0);
+    server.wait_for_at_least(|stats| stats.yields.get(), 1);
     server.stop(Stop::AtOnce);
     writer.join().unwrap();
     reader.join().unwrap();
