@@ -2,7 +2,7 @@
 
 use mm_runtime::driver::sim::Happened;
 use mm_server::simulation::Stepped;
-use mm_store::Sharing;
+use mm_store::{Broken, Sharing, Store};
 
 use super::Run;
 use crate::limits::{CONNECTION_SLACK_BYTES, SHRINK_MS_MAX};
@@ -76,20 +76,28 @@ impl<S: Sharing> Run<S> {
         }
     }
 
+    /// What the store's shards hold is right. A limit that was lowered may not be kept yet.
+    pub(super) fn check_items(&self) -> Result<(), String> {
+        self.check_stores(Store::verify_items)
+    }
+
+    /// The same, and it is within its limit.
     pub(super) fn check_store(&self) -> Result<(), String> {
+        self.check_stores(Store::verify)
+    }
+
+    fn check_stores(&self, verify: impl Fn(&Store<S>) -> Result<(), Broken>) -> Result<(), String> {
         // A shard may be in the middle of its turn.
         self.simulation.services().for_each(|service| service.inner().store().tell_dead());
-        for service in self.simulation.services() {
-            let store = service.inner().store();
-            store.verify().map_err(|broken| broken.to_string())?;
-        }
-        Ok(())
+        let mut stores = self.simulation.services().map(|service| service.inner().store());
+        stores.try_for_each(|store| verify(store).map_err(|broken| broken.to_string()))
     }
 
     /// Nothing is held by nobody.
     pub(super) fn check_leaks(&self) -> Result<(), String> {
         none_left("open streams", self.network.open_streams())?;
-        self.check_shards()
+        self.check_shards()?;
+        self.check_store()
     }
 
     /// No shard holds anything, whatever the network holds.
@@ -99,7 +107,7 @@ impl<S: Sharing> Run<S> {
         for service in self.simulation.services() {
             none_left("pins", usize::try_from(service.inner().store().stats().pins).unwrap_or(usize::MAX))?;
         }
-        self.check_store()
+        self.check_items()
     }
 
     pub(super) fn fault_kinds(&self) -> usize {

@@ -86,7 +86,7 @@ impl<S: Sharing> Run<S> {
         self.simulation = Simulation::resume(handed, &self.network, config, service);
         self.simulation.set_unrest(self.plan.unrest);
         (self.kept, self.common) = (Some(kept), common);
-        self.check_store()
+        self.check_items()
     }
 
     /// Starts a server with the items of the file of one that was stopped. The clock may have been set meanwhile.
@@ -109,7 +109,7 @@ impl<S: Sharing> Run<S> {
         self.simulation = Simulation::on(&self.network, &self.plan.config, self.seed, service);
         self.simulation.set_unrest(self.plan.unrest);
         (self.kept, self.common) = (Some(kept), common);
-        self.check_store()
+        self.check_items()
     }
 }
 
