@@ -397,6 +397,8 @@ impl<S: Sharing> Service for Memcached<S> {
         if let Some(incoming) = connection.incoming {
             self.give_up(incoming);
         }
+        // It may be the last thing that the shard does before it sleeps.
+        self.store.rest();
     }
 
     fn lacks_memory(&mut self) -> bool {

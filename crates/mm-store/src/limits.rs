@@ -45,6 +45,9 @@ pub(crate) const MIN_EXTENT_BYTES: usize = 1 << 10;
 /// How often an append copies a long value that others change meanwhile, before it keeps them from it.
 pub(crate) const JOIN_TRIES: usize = 4;
 
+/// How often it tries altogether. What others store in turn of other lengths and flags is never as long as was planned.
+pub(crate) const JOIN_TRIES_MAX: usize = 1_000;
+
 /// Smallest number of buckets: a page of them.
 pub(crate) const MIN_BUCKETS: usize = 64;
 

@@ -74,3 +74,19 @@ fn what_a_flush_left_free_goes_back_when_the_limit_is_lowered() {
     assert_eq!((stats.items, stats.evicted), (40, 0));
     store.verify().unwrap();
 }
+
+#[cfg(feature = "smp")]
+#[test]
+fn a_flush_takes_what_other_shards_had_begun_to_write() {
+    let handles = mm_store::StoreHandles::open(&Config::new(64 << 20, 1), 2).unwrap();
+    let [mut quiet, mut flusher] = [handles.take().unwrap(), handles.take().unwrap()];
+    let key = quiet.key(b"key").unwrap();
+    quiet.set(key, b"value", 1).unwrap();
+    quiet.rest();
+    flusher.flush_all();
+    flusher.rest();
+    let steps = (0..10_000).take_while(|_| quiet.maintain(100, 2) | flusher.maintain(100, 2));
+    assert!(steps.count() < 10_000, "there is no end to the background work");
+    assert_eq!(quiet.stats().items, 0);
+    quiet.verify().unwrap();
+}

@@ -130,3 +130,21 @@ fn what_is_stored_after_a_flush_stays_though_an_append_was_begun_before_it() {
         }
     }
 }
+
+#[test]
+fn an_append_is_given_up_where_others_never_end_storing_other_lengths() {
+    let handles = StoreHandles::open(&Config::new(2 << 20, 1), 2).unwrap();
+    let mut own = handles.take().unwrap();
+    let other = RefCell::new(handles.take().unwrap());
+    assert_eq!(put(&mut own, Mode::Set, &[b'o'; LONG_BYTES]), Ok(Outcome::Stored));
+    let count = Cell::new(0);
+    gap::set(Some(Box::new(move || {
+        count.set(count.get() + 1);
+        let value = vec![b'n'; LONG_BYTES + count.get() % 3];
+        assert_eq!(put(&mut other.borrow_mut(), Mode::Set, &value), Ok(Outcome::Stored));
+    })));
+    let stored = put(&mut own, Mode::Append, b"added");
+    gap::set(None);
+    assert_eq!(stored, Err(PutError::NoMemory));
+    own.verify().unwrap();
+}

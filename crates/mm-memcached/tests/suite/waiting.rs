@@ -65,3 +65,20 @@ fn large_values_wait_in_the_middle() {
     check((40_000, 1), b"ms another 1\r\nx\r\n", b"HD\r\n");
     check((20_000, 2), b"ms another 1\r\nx\r\n", b"HD\r\n");
 }
+
+#[test]
+fn nobody_waits_for_a_shard_whose_last_connection_was_closed_amid_a_value() {
+    let handles = StoreHandles::open(&Config::new(LIMIT_BYTES, 9), 2).unwrap();
+    let shared = Shared::new(Settings::default(), 2, Box::new(NoHost));
+    let [mut writing, mut quiet] = [(); 2].map(|()| {
+        let store = handles.take().unwrap();
+        Harness::new(|start| Memcached::new(start, &shared, store))
+    });
+    let [writer, sender] = [writing.connect(), quiet.connect()];
+    let value = set(0, 40_000);
+    assert_eq!(quiet.exchange(sender, &value[..20_000]), b"");
+    // As where time-outs close it: nothing comes after that in the turn.
+    let _sleeps = quiet.into_service();
+    let len = 500;
+    assert_eq!(set_until_one_waits(&mut writing, writer, len), 2 * LIMIT_BYTES / len);
+}

@@ -92,6 +92,16 @@ impl<S: Sharing> Store<S> {
         self.flushed().is_some_and(|segment| self.leave(segment, true))
     }
 
+    /// Another shard's flush leaves open what this one has open, which it may not write to again.
+    pub(super) fn close_flushed_heads(&mut self) {
+        let before = self.core.flushed_before();
+        for head in self.heads.into_iter().flatten() {
+            if self.core.segments.get(head).sequence() < before {
+                self.seal_own(head);
+            }
+        }
+    }
+
     /// A segment from before the flush that is being worked off.
     fn flushed(&self) -> Option<SegmentId> {
         let before = self.core.flushed_before();
@@ -248,7 +258,7 @@ impl<S: Sharing> Store<S> {
                 *best = (gain, Some(id));
             }
         }
-        let is_wasteful = used.saturating_sub(live) * TOLERATED_GARBAGE_SHARE > used;
+        let is_wasteful = used.saturating_sub(live) > used / TOLERATED_GARBAGE_SHARE;
         if is_wasteful && best_late.0 > best.0 { best_late.1 } else { best.1 }
     }
 

@@ -48,7 +48,7 @@ impl Horizon {
 
     fn note(&mut self, expiry_s: u32, bytes: u32) {
         self.earliest_s = self.earliest_s.min(expiry_s);
-        let class = &mut self.bytes[Self::class(expiry_s - self.base_s)];
+        let class = &mut self.bytes[Self::class(expiry_s.saturating_sub(self.base_s))];
         *class = class.saturating_add(bytes);
     }
 
@@ -121,6 +121,7 @@ impl<S: Sharing> Store<S> {
     /// False where there is none that can be emptied.
     fn maintain_leaving(&mut self, records: usize) -> bool {
         self.work.set(0);
+        self.close_flushed_heads();
         let is_leaving = self.leaving.segment.is_some()
             || self.core.flushed_before() != 0 && self.begin_leaving_flushed()
             || self.must_empty_for_limit() && self.begin_leaving();

@@ -102,7 +102,7 @@ impl<S: Sharing> Store<S> {
     /// [`PutError`].
     pub fn reserve(&mut self, key: Key<'_>, put: &Put, len: usize, now_s: u32) -> Result<Upload, PutError> {
         self.begin(now_s);
-        if len > self.core.limit_bytes() / 2 {
+        if len > self.core.limit_bytes() / 2 || u32::try_from(len).is_err() {
             return Err(PutError::TooLarge);
         }
         whole(|| self.begin_upload(key, put, len))

@@ -3,7 +3,7 @@
 
 use super::Upload;
 use crate::index::Locked;
-use crate::limits::JOIN_TRIES;
+use crate::limits::{JOIN_TRIES, JOIN_TRIES_MAX};
 use crate::memory::{Head, Location, flag};
 use crate::primitive::yield_now;
 use crate::sharing::Sharing;
@@ -40,7 +40,8 @@ impl Added {
 impl<S: Sharing> Store<S> {
     /// Stores the value of an item and that of an upload as one.
     ///
-    /// Where others are faster, each of them has stored something, so that this goes on until it is done.
+    /// Where others are faster, each of them has stored something, so that this goes on, [`JOIN_TRIES_MAX`] times at
+    /// most.
     pub(super) fn join(&mut self, key: Key<'_>, upload: &Upload) -> Result<Outcome, PutError> {
         mm_base::mark!("values joined");
         let location = upload.head.location();
@@ -66,6 +67,9 @@ impl<S: Sharing> Store<S> {
             tries += 1;
             if let Some(outcome) = self.try_join_at_length(key, added, tries > JOIN_TRIES)? {
                 return Ok(outcome);
+            }
+            if tries == JOIN_TRIES_MAX {
+                return Err(PutError::NoMemory);
             }
             if S::IS_SHARED {
                 yield_now();
