@@ -11,6 +11,7 @@
 
 mod complete;
 mod direct;
+mod leave;
 mod linger;
 mod output;
 mod sockets;
@@ -163,6 +164,8 @@ impl UringDriver {
     /// Enters the kernel and appends what has come of it.
     fn enter(&mut self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
         self.ring.enter(wait)?;
+        // First, for there may be so many completions each time that they leave no room.
+        self.tell_waiting(events);
         self.complete(events);
         self.settle();
         self.tell_waiting(events);
@@ -407,29 +410,11 @@ impl Driver for UringDriver {
     }
 
     fn release(&mut self, stream: SourceId) -> Option<(OwnedFd, Address)> {
-        let round = self.round.number();
-        let source = self.sources.get_mut(stream.0)?;
-        if !source.is_at_rest() {
-            return None;
-        }
-        if source.marks.has(Marks::RECEIVING) {
-            // What it receives until it has been stopped belongs to this driver. That is asked for at once, along with
-            // a send under way: the answer to that would else be here each time that it could be.
-            if !source.marks.has(Marks::PAUSING) {
-                self.ring.cancel(Tag::new(Operation::Receive, stream.0));
-            }
-            source.marks.set(Marks::PAUSING | Marks::LEAVING);
-            return None;
-        }
-        if source.sent_in == round {
-            return None;
-        }
-        let Some(address) = socket::peer_address(&source.socket) else {
-            // It has been reset since its receiving was stopped, of which the next receive tells.
-            self.await_input(stream.0);
-            return None;
-        };
-        Some((self.take_out(stream)?.socket, address))
+        self.let_go(stream)
+    }
+
+    fn release_with_rest(&mut self, stream: SourceId) -> Option<(OwnedFd, Address, Vec<u8>)> {
+        self.let_go_with_rest(stream)
     }
 
     fn peer(&self, stream: SourceId) -> Option<Address> {

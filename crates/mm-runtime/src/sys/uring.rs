@@ -238,6 +238,11 @@ impl Ring {
         Some(taken)
     }
 
+    /// Does nothing, and is completed behind every send before it that comes out short.
+    pub(crate) fn fence(&mut self, tag: Tag) {
+        self.begin(opcode::Nop::new().build(), tag);
+    }
+
     /// The bytes of a send, until [`settle`](Self::settle).
     pub(crate) fn sent_bytes(&self, taken: Taken) -> &[u8] {
         let (start, len) = (taken.start as usize, taken.len as usize);
@@ -247,10 +252,10 @@ impl Ring {
         unsafe { self.sends.slice(start, len) }
     }
 
-    /// Whether every send has reached the kernel and every completion has been seen, so that each send without one has
-    /// sent everything. Then their bytes are forgotten.
-    pub(crate) fn settle(&mut self) -> bool {
-        let settled = self.caught_up && self.is_drained();
+    /// Whether every send has reached the kernel and every completion has been seen, or a fence behind the last send
+    /// `is_passed`, so that each send without one has sent everything. Then their bytes are forgotten.
+    pub(crate) fn settle(&mut self, is_passed: bool) -> bool {
+        let settled = is_passed || self.caught_up && self.is_drained();
         if settled {
             self.taken = 0;
         }
@@ -451,7 +456,7 @@ impl Ring {
             let entered = self.enter(wait).is_ok();
             // What has been accepted meanwhile is closed here.
             while self.next().is_some() {}
-            if self.in_flight == 0 && self.settle() {
+            if self.in_flight == 0 && self.settle(false) {
                 return true;
             }
             if !entered {

@@ -160,6 +160,10 @@ impl Driver for Tiny {
         self.0.release(stream)
     }
 
+    fn release_with_rest(&mut self, stream: SourceId) -> Option<(Self::Socket, Address, Vec<u8>)> {
+        self.0.release_with_rest(stream)
+    }
+
     fn reset(&mut self, stream: SourceId) {
         self.0.reset(stream);
     }

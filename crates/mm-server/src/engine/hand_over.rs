@@ -109,11 +109,12 @@ impl<S: Service, D: Driver> Engine<S, D> {
             return Departure::Gone;
         };
         let Some(state) = packed else { return Departure::Stays };
-        let Some((socket, peer)) = driver.release(connection.stream) else { return Departure::Stays };
+        let released = driver.release_with_rest(connection.stream);
+        let Some((socket, peer, rest)) = released else { return Departure::Stays };
         let Some(mut connection) = self.connections.remove(key) else { return Departure::Gone };
-        self.handing_over.take(bytes);
+        self.handing_over.take(bytes + rest.len());
         let input = connection.machine.kept_input().to_vec();
-        let mut packed = Packed { state, input, output: Vec::with_capacity(unsent_bytes) };
+        let mut packed = Packed { state, input, output: rest };
         if let Some(mut output) = connection.output.take() {
             output.drain_into(&mut packed.output);
             self.outputs.put(output);

@@ -59,6 +59,10 @@ impl UringDriver {
                 }
                 None
             }
+            Operation::Fence => {
+                self.fence_passed(completion.tag.key.serial());
+                None
+            }
             Operation::Cancel => None,
         }
     }

@@ -32,6 +32,19 @@ pub(super) struct Round {
     waiting: Vec<Key>,
     /// Streams that have waited, and are to be told.
     due: Vec<Key>,
+    fence: Fence,
+}
+
+/// How far the kernel is with a round that somebody waits for while more completions come than are taken at a time:
+/// what is asked for behind its sends is completed behind the short ones of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fence {
+    /// Nothing was asked for.
+    None,
+    /// It was, so that no send may join the round.
+    Asked,
+    /// Its completion has been seen.
+    Passed,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +62,7 @@ impl Default for Round {
             finishing: false,
             waiting: Vec::new(),
             due: Vec::new(),
+            fence: Fence::None,
         }
     }
 }
@@ -113,7 +127,8 @@ impl UringDriver {
             return Ok(Sent::Blocked);
         }
         // A peer that has finished may be gone altogether, which a call tells at once.
-        if len > COPY_BYTES_MAX || source.marks.has(Marks::ENDED) {
+        let is_fenced = self.round.fence != Fence::None;
+        if len > COPY_BYTES_MAX || source.marks.has(Marks::ENDED) || is_fenced {
             return self.send_by_call(key, output);
         }
         let place = self.round.sends.len();
@@ -216,9 +231,18 @@ impl UringDriver {
     /// Ends the round, if the kernel has done all of it.
     pub(super) fn settle(&mut self) {
         let round = &mut self.round;
-        if (round.sends.is_empty() && round.waiting.is_empty()) || !self.ring.settle() {
+        if round.sends.is_empty() && round.waiting.is_empty() {
             return;
         }
+        if !self.ring.settle(round.fence == Fence::Passed) {
+            if round.fence == Fence::None && round.is_awaited() {
+                round.fence = Fence::Asked;
+                let number = Key::from_u64(u64::from(round.number) << 32);
+                self.ring.fence(Tag::new(Operation::Fence, number));
+            }
+            return;
+        }
+        round.fence = Fence::None;
         round.number = round.number.wrapping_add(1).max(1);
         if round.is_awaited() {
             // Sockets that were to be closed after their sends are closed here, unless what else names them is still
@@ -230,6 +254,13 @@ impl UringDriver {
             round.due.append(&mut round.waiting);
         }
         round.sends.clear();
+    }
+
+    /// The fence of the round of this number has been completed; an earlier round's may come late.
+    pub(super) fn fence_passed(&mut self, number: u32) {
+        if self.round.number == number {
+            self.round.fence = Fence::Passed;
+        }
     }
 
     /// Has the kernel do what the round asks for, as the last thing before the driver goes: what it has no room for is

@@ -7,12 +7,13 @@ use io_uring::{IoUring, opcode};
 use super::step;
 
 /// By the names that the kernel's manual has for them.
-const NEEDED: [(&str, u8); 5] = [
+const NEEDED: [(&str, u8); 6] = [
     ("accept", opcode::AcceptMulti::CODE),
     ("recv", opcode::RecvMulti::CODE),
     ("send", opcode::Send::CODE),
     ("poll", opcode::PollAdd::CODE),
     ("cancel", opcode::AsyncCancel::CODE),
+    ("nop", opcode::Nop::CODE),
 ];
 
 /// What the driver asks of the kernel must be known to it.

@@ -24,12 +24,14 @@ pub(crate) enum Operation {
     Wake,
     /// A send of the current round.
     Send,
+    /// Nothing, behind the sends of a round.
+    Fence,
     /// Whatever nobody waits for.
     Cancel,
 }
 
 impl Operation {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Receive,
         Self::Accept,
         Self::Readable,
@@ -37,6 +39,7 @@ impl Operation {
         Self::Linger,
         Self::Wake,
         Self::Send,
+        Self::Fence,
         Self::Cancel,
     ];
 

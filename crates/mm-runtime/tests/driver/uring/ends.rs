@@ -14,7 +14,7 @@ use super::rules::{OWNER, PATIENCE_MS, Place, pattern};
 
 /// Sends until the kernel has no room, and gets none from what is on its way, so that what was taken last is a rest.
 /// How much was taken.
-fn leave_a_rest(place: &mut Place, stream: SourceId) -> usize {
+pub(super) fn leave_a_rest(place: &mut Place, stream: SourceId) -> usize {
     let mut taken = 0;
     while !place.driver.has_rest(stream) {
         while place.send(stream, &pattern(COPY_BYTES_MAX)).0 == Sent::All {

@@ -22,6 +22,8 @@
 //! - Want of buffers starves nobody and ends by itself: `those_who_do_not_take_their_input_starve_nobody`,
 //!   `want_of_buffers_of_many_streams_ends_while_completions_are_taken`, `tiny_tcp`.
 //! - A wake is not lost in the looks before a wait: `a_wake_beside_a_close_ends_the_wait`.
+//! - What waits for other completions is not put off by more of them than are taken at a time:
+//!   `who_waits_for_a_round_is_told_however_much_there_is_to_take`.
 //! - A close follows what was taken to be sent, and nothing is received after it:
 //!   `what_was_taken_is_sent_before_a_close_even_if_the_peer_is_slow`, `the_end_of_output_follows_what_was_taken`,
 //!   `what_was_taken_is_sent_before_the_driver_ends`, `a_second_send_before_the_wait_waits_for_it`,
