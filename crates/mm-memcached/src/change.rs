@@ -14,7 +14,7 @@ const NUMBER_LINE_BYTES: usize = 22;
 impl<S: Sharing> Memcached<S> {
     /// delete.
     pub(crate) fn delete(&mut self, key: Key<'_>, noreply: bool, call: &mut Call<'_>) {
-        self.observe_deletion(key, "delete");
+        self.observe_deletion(key, "delete", None);
         let deleted = self.store.delete(key, None, call.time.now_s);
         let line = match deleted {
             Ok(()) => {

@@ -275,22 +275,26 @@ impl<S: Sharing> Memcached<S> {
         }
     }
 
-    /// A deletion by a command, before it is done, whether the item is there or not.
+    /// A deletion by a command, before it is done, whether the item is there or not, of an item that has the CAS value
+    /// `wanted` where one is given.
     #[inline]
-    pub(crate) fn observe_deletion(&mut self, key: Key<'_>, command: &str) {
+    pub(crate) fn observe_deletion(&mut self, key: Key<'_>, command: &str, wanted: Option<u64>) {
         if self.is_observed() {
-            self.tell_deletion(key, command);
+            self.tell_deletion(key, command, wanted);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn tell_deletion(&mut self, key: Key<'_>, command: &str) {
+    fn tell_deletion(&mut self, key: Key<'_>, command: &str, wanted: Option<u64>) {
         self.count_deed(key, Deed::Delete);
         if !self.is_watched(kind::DELETIONS) {
             return;
         }
         let Ok(item) = self.store.peek(key, self.watching.now_s) else { return };
+        if wanted.is_some_and(|cas| cas != item.current_cas()) {
+            return;
+        }
         let len = item.len();
         let class = self.shared.classes.class_of(item_bytes(key.bytes().len(), item.client_flags(), len));
         self.shared.watchers.tell(kind::DELETIONS, self.watching.moment, |text| {

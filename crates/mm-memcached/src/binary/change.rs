@@ -16,8 +16,8 @@ const NUMBER_BYTES: u32 = 8;
 impl<S: Sharing> Memcached<S> {
     /// delete.
     pub(super) fn binary_delete(&mut self, key: Key<'_>, request: &Request<'_>, call: &mut Call<'_>) {
-        self.observe_deletion(key, "delete");
         let wanted = Some(request.head.cas).filter(|&cas| cas != 0);
+        self.observe_deletion(key, "delete", wanted);
         match self.store.delete(key, wanted, call.time.now_s) {
             Ok(()) => {
                 self.counters.delete_hits.count();

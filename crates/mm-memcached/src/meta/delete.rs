@@ -12,11 +12,12 @@ impl<S: Sharing> Memcached<S> {
     /// md.
     pub(super) fn meta_delete(&mut self, asked: &Asked<'_>, call: &mut Call<'_>) {
         let Asked { key, options, .. } = *asked;
-        if self.is_observed() {
+        // What is marked as out of date stays.
+        if self.is_observed() && !options.has(b'I') {
             let compare = options.has(b'C').then_some(options.cas);
             let is_it = |cas| compare.is_none_or(|wanted| wanted == cas);
             if self.store.peek(key, call.time.now_s).is_ok_and(|item| is_it(item.current_cas())) {
-                self.observe_deletion(key, "md");
+                self.observe_deletion(key, "md", None);
             }
         }
         let done = self.delete_or_mark(asked, &call.time);

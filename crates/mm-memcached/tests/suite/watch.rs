@@ -63,6 +63,23 @@ fn look_ups() {
 }
 
 #[test]
+fn what_stays_is_not_told_as_deleted() {
+    let mut harness = service(1 << 20, |_| {});
+    let watcher = watcher(&mut harness, " deletions");
+    let [client, binary] = [(); 2].map(|()| harness.connect());
+    let input = b"set k 0 0 1\r\n1\r\nmd k C1\r\nmd k I\r\n";
+    assert_eq!(harness.exchange(client, input), b"STORED\r\nEX\r\nHD\r\n");
+    let mut delete = [&[0x80, 4, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0][..], &[0; 8], b"k"].concat();
+    delete[23] = 99;
+    let refused = harness.exchange(binary, &delete);
+    assert_eq!(refused[6..8], [0, 2], "exists with another CAS value");
+    assert!(told(&mut harness, watcher).is_empty());
+    delete[23] = 0;
+    harness.exchange(binary, &delete);
+    assert_eq!(told(&mut harness, watcher), ["type=deleted key=k cmd=delete clsid=1 size=1"]);
+}
+
+#[test]
 fn stores_and_deletions() {
     let mut harness = service(1 << 20, |settings| settings.items.item_size_max = 10_000);
     let watcher = watcher(&mut harness, " mutations deletions");
