@@ -253,8 +253,8 @@ pub trait Driver {
         None
     }
 
-    /// The same of a stream of which something that was taken to be sent is not the kernel's: it comes along, and goes
-    /// to the peer before anything else.
+    /// As [`release`](Driver::release), also of a stream of which something that was taken to be sent is not the
+    /// kernel's: it comes along, and goes to the peer before anything else.
     fn release_with_rest(&mut self, stream: SourceId) -> Option<(Self::Socket, Address, Vec<u8>)> {
         self.release(stream).map(|(socket, peer)| (socket, peer, Vec::new()))
     }

@@ -21,7 +21,7 @@ pub(super) type Quartiles = [f64; 3];
 /// A round counts if that much of each of its slices does.
 const COUNTED_MIN: Duration = Duration::from_millis(2);
 
-/// Times as long as between cores that share a cache a line takes at least between cores that do not.
+/// Between cores that share no cache a line takes at least this many times as long as between cores that do.
 const FAR: f64 = 2.0;
 
 /// What the rounds say of one kind of work, each team by itself.
@@ -46,8 +46,8 @@ struct Round {
 }
 
 /// Measures so many rounds of slices of `slice_s` seconds each, after one that does not count. `progress` is told
-/// which round begins. The rounds in which the two cores were near each other and those in which they were far are told
-/// of apart, the near ones first.
+/// which round begins. The rounds in which a line took less than [`FAR`] times the least and the others are told of apart,
+/// those first.
 ///
 /// # Errors
 /// A shard has died, or other programs left no time in which both shards ran.

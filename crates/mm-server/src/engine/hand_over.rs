@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use mm_base::buffer::Size;
 use mm_base::slab::Key;
 use mm_runtime::driver::Driver;
+use mm_runtime::limits::COPY_BYTES_MAX;
 
 use super::{Connection, Engine, Marks};
 use crate::connection::Want;
@@ -95,7 +96,8 @@ impl<S: Service, D: Driver> Engine<S, D> {
             return Departure::Stays;
         }
         let unsent_bytes = connection.output.as_ref().map_or(0, |output| output.len());
-        let bytes = connection.machine.kept_input().len() + unsent_bytes;
+        let rest_bytes = if driver.has_rest(connection.stream) { COPY_BYTES_MAX } else { 0 };
+        let bytes = connection.machine.kept_input().len() + unsent_bytes + rest_bytes;
         if !self.handing_over.may_take(bytes, self.pool.limit_bytes(), &self.config) {
             mm_base::mark!("too much to be handed over");
             return Departure::Stays;
@@ -112,7 +114,7 @@ impl<S: Service, D: Driver> Engine<S, D> {
         let released = driver.release_with_rest(connection.stream);
         let Some((socket, peer, rest)) = released else { return Departure::Stays };
         let Some(mut connection) = self.connections.remove(key) else { return Departure::Gone };
-        self.handing_over.take(bytes + rest.len());
+        self.handing_over.take(bytes);
         let input = connection.machine.kept_input().to_vec();
         let mut packed = Packed { state, input, output: rest };
         if let Some(mut output) = connection.output.take() {

@@ -59,7 +59,8 @@ pub enum Outcome {
 pub enum PutError {
     /// The item would take more than half of the memory limit.
     TooLarge,
-    /// There is no memory, and none can be made by eviction.
+    /// There is no memory, and none can be made by eviction; or, of a long value to be joined with another, others have
+    /// stored the item so often meanwhile that it was given up.
     NoMemory,
 }
 

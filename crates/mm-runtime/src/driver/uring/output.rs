@@ -81,7 +81,12 @@ impl Round {
 
     /// Whether somebody waits for its end.
     pub(super) fn is_awaited(&self) -> bool {
-        !self.closing.is_empty() || self.finishing || !self.waiting.is_empty() || !self.due.is_empty()
+        self.has_followers() || !self.due.is_empty()
+    }
+
+    /// The same of the present one alone.
+    fn has_followers(&self) -> bool {
+        !self.closing.is_empty() || self.finishing || !self.waiting.is_empty()
     }
 
     /// A stream has been closed after this send.
@@ -235,7 +240,7 @@ impl UringDriver {
             return;
         }
         if !self.ring.settle(round.fence == Fence::Passed) {
-            if round.fence == Fence::None && round.is_awaited() {
+            if round.fence == Fence::None && round.has_followers() {
                 round.fence = Fence::Asked;
                 let number = Key::from_u64(u64::from(round.number) << 32);
                 self.ring.fence(Tag::new(Operation::Fence, number));
