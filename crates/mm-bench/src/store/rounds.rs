@@ -46,8 +46,8 @@ struct Round {
 }
 
 /// Measures so many rounds of slices of `slice_s` seconds each, after one that does not count. `progress` is told
-/// which round begins. The rounds in which a line took less than [`FAR`] times the least and the others are told of apart,
-/// those first.
+/// which round begins. The rounds in which a line took less than [`FAR`] times the least and the others are told of
+/// apart, those first.
 ///
 /// # Errors
 /// A shard has died, or other programs left no time in which both shards ran.

@@ -430,9 +430,9 @@ impl Ring {
     /// Puts an entry into the queue, which has room.
     #[inline]
     fn push_now(&mut self, entry: &squeue::Entry) {
-        // SAFETY: an accept, a poll, a cancel and a fence name no memory. A receive takes its memory from the buffers, which are
-        // not freed before it has ended. A send does not wait, so the kernel is done with its bytes when it has taken
-        // the entry; they are not written again before that (`settle`) and not freed before either.
+        // SAFETY: an accept, a poll, a cancel and a fence name no memory. A receive takes its memory from the buffers,
+        // which are not freed before it has ended. A send does not wait, so the kernel is done with its bytes when it
+        // has taken the entry; they are not written again before that (`settle`) and not freed before either.
         let pushed = unsafe { self.queues.submission().push(entry) };
         debug_assert!(pushed.is_ok(), "there was room");
     }
