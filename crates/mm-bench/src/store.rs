@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &StoreArguments) -> Result<ExitCode, String> {
     let teams = start(&Config::new(limit_bytes, 7), arguments.items)?;
     say(&format!(
         "{} items of 20 + {VALUE_BYTES} bytes; requests in batches of {}; medians (and quartiles) of rounds, \
-         those apart in which a line takes twice as long\n\
+         those of near and of far cores apart\n\
          {:<14} {:>6} {:>7}  {:<22} {:<22} {:>16} {:>6}\n",
         arguments.items,
         shard::BATCH,

@@ -21,8 +21,9 @@ pub(super) type Quartiles = [f64; 3];
 /// A round counts if that much of each of its slices does.
 const COUNTED_MIN: Duration = Duration::from_millis(2);
 
-/// Between cores that share no cache a line takes at least this many times as long as between cores that do.
-const FAR: f64 = 2.0;
+/// Between cores that share no cache a line takes at least this many times as long as between cores that do, and there
+/// as within a core that is two processors.
+const FAR: f64 = 1.6;
 
 /// What the rounds say of one kind of work, each team by itself.
 #[derive(Debug, PartialEq)]
@@ -46,8 +47,8 @@ struct Round {
 }
 
 /// Measures so many rounds of slices of `slice_s` seconds each, after one that does not count. `progress` is told
-/// which round begins. The rounds in which a line took less than [`FAR`] times the least and the others are told of
-/// apart, those first.
+/// which round begins. The figures are of each group of rounds in which the two processors were as near, the nearest
+/// first.
 ///
 /// # Errors
 /// A shard has died, or other programs left no time in which both shards ran.
@@ -77,14 +78,21 @@ pub(super) fn measure(
     if all.is_empty() {
         return Err("other programs kept the cores busy; measure when there are fewer".to_owned());
     }
-    let (near, far) = by_distance(all);
-    Ok([near, far].iter().filter(|rounds| !rounds.is_empty()).map(|rounds| figures(rounds)).collect())
+    Ok(by_distance(all).iter().map(|rounds| figures(rounds)).collect())
 }
 
-/// Those in which a line took less than [`FAR`] times as long as in any, and the others.
-fn by_distance(rounds: Vec<Round>) -> (Vec<Round>, Vec<Round>) {
-    let least_ns = rounds.iter().map(|round| round.line_ns).fold(f64::INFINITY, f64::min);
-    rounds.into_iter().partition(|round| round.line_ns < FAR * least_ns)
+/// The rounds in groups, each of those in which a line took less than [`FAR`] times as long as in any of the group. The
+/// nearest come first.
+fn by_distance(mut rounds: Vec<Round>) -> Vec<Vec<Round>> {
+    rounds.sort_by(|one, other| one.line_ns.total_cmp(&other.line_ns));
+    let mut groups: Vec<Vec<Round>> = Vec::new();
+    for round in rounds {
+        match groups.last_mut().filter(|group| round.line_ns < FAR * group[0].line_ns) {
+            Some(group) => group.push(round),
+            None => groups.push(vec![round]),
+        }
+    }
+    groups
 }
 
 /// Has some shards work at the same time.
@@ -168,10 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn rounds_of_near_and_of_far_cores_are_told_apart() {
-        let rounds = [32.0, 160.0, 30.0, 61.0].map(|line_ns| Round { line_ns, ..Round::default() });
-        let (near, far) = by_distance(rounds.to_vec());
-        let lines = |rounds: &[Round]| rounds.iter().map(|round| round.line_ns).collect::<Vec<f64>>();
-        assert_eq!((lines(&near), lines(&far)), (vec![32.0, 30.0], vec![160.0, 61.0]));
+    fn rounds_are_told_apart_by_how_near_the_processors_were() {
+        let rounds = [32.0, 160.0, 15.0, 30.0, 147.0].map(|line_ns| Round { line_ns, ..Round::default() });
+        let groups = by_distance(rounds.to_vec());
+        let lines = |rounds: &Vec<Round>| rounds.iter().map(|round| round.line_ns).collect::<Vec<f64>>();
+        let expected = [vec![15.0], vec![30.0, 32.0], vec![147.0, 160.0]];
+        assert_eq!(groups.iter().map(lines).collect::<Vec<_>>(), expected);
     }
 }
