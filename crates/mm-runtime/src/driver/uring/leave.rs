@@ -44,8 +44,9 @@ impl UringDriver {
             return Some((socket, peer, rest));
         }
         // The wait for room goes on.
-        let extra = self.sources.get_mut(stream.0)?.extra.as_mut();
-        extra.into_iter().for_each(|extra| extra.rest.clone_from(&rest));
+        if let Some(extra) = &mut self.sources.get_mut(stream.0)?.extra {
+            extra.rest = rest;
+        }
         None
     }
 }
