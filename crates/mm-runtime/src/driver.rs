@@ -442,7 +442,6 @@ impl AcceptFailure {
             K::ConnectionAborted
             | K::ConnectionReset
             | K::Interrupted
-            | K::PermissionDenied
             | K::TimedOut
             | K::HostUnreachable
             | K::NetworkUnreachable

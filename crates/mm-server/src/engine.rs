@@ -128,6 +128,8 @@ impl Marks {
     const FINISHED: u8 = 32;
     /// Its last value did not come whole with the request, so that the next may not either.
     const LARGE: u8 = 64;
+    /// It waits for memory, among the starved.
+    const STARVED: u8 = 128;
 
     fn has(self, mark: u8) -> bool {
         self.0 & mark != 0
@@ -356,9 +358,17 @@ impl<S: Service, D: Driver> Engine<S, D> {
 
     /// Queues those that have waited for memory, if there is some again.
     fn feed_starved(&mut self) {
-        if !self.starved.is_empty() && self.pool.has_room() {
-            self.queue.extend(self.starved.drain(..));
+        if self.starved.is_empty() || !self.pool.has_room() {
+            return;
         }
+        let mut starved = std::mem::take(&mut self.starved);
+        for key in starved.drain(..) {
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.marks.clear(Marks::STARVED);
+            }
+            self.enqueue(key, 0);
+        }
+        self.starved = starved;
     }
 
     /// Queues the connections that the service has woken.

@@ -197,8 +197,8 @@ impl<S: Service, D: Driver> Engine<S, D> {
 impl<C> Connection<C> {
     /// Whether it is between two requests, so that it could go on elsewhere.
     fn may_leave(&self) -> bool {
-        let busy = [Marks::QUEUED, Marks::WOKEN, Marks::BLOCKED, Marks::ENDED, Marks::LINGERS];
-        let is_busy = busy.into_iter().any(|mark| self.marks.has(mark));
+        const WAITS: u8 = Marks::QUEUED | Marks::WOKEN | Marks::BLOCKED | Marks::STARVED;
+        let is_busy = self.marks.has(WAITS | Marks::ENDED | Marks::LINGERS);
         self.machine.want() == Want::Input && !is_busy && !self.has_output() && !self.machine.has_carry()
     }
 }

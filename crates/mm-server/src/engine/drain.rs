@@ -16,7 +16,8 @@ use crate::connection::Want;
 impl<C> Connection<C> {
     /// Nothing has begun that a graceful stop would cut short.
     fn is_between_requests<D: Driver>(&self, driver: &D) -> bool {
-        let is_busy = self.marks.has(Marks::QUEUED) || self.has_output() || self.machine.has_carry();
+        let waits = self.marks.has(Marks::QUEUED | Marks::STARVED);
+        let is_busy = waits || self.has_output() || self.machine.has_carry();
         self.machine.want() == Want::Input
             && !is_busy
             && !self.marks.has(Marks::LINGERS)

@@ -64,6 +64,7 @@ fn describe<C>(connection: &Connection<C>, driver: &impl Driver, now: Now) -> St
     let does = match connection.machine.want() {
         _ if connection.marks.has(Marks::LINGERS) => "has ended and lingers",
         _ if connection.marks.has(Marks::QUEUED) => "is to be served",
+        _ if connection.marks.has(Marks::STARVED) => "waits for memory",
         Want::Input if connection.machine.has_carry() => "waits for the rest of a request",
         Want::Input => "waits for a request",
         _ => "waits for its service",

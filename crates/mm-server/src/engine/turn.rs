@@ -260,10 +260,13 @@ impl<S: Service, D: Driver> Engine<S, D> {
         }
         let wants = connection.machine.want();
         if matches!(wants, Want::Input | Want::Space) && !self.pool.has_room() {
-            // Whoever frees some memory, or the sweep, makes the turn in which this is tried again.
-            mark!("connection waits for memory");
-            connection.marks.set(Marks::QUEUED);
-            self.starved.push(key);
+            // Whoever frees some memory, or the sweep, makes the turn in which this is tried again. Until then it still
+            // sends what it has: that may be what frees some.
+            if !connection.marks.has(Marks::STARVED) {
+                mark!("connection waits for memory");
+                connection.marks.set(Marks::STARVED);
+                self.starved.push(key);
+            }
             return Taken::Gone;
         }
         let idle = if connection.marks.clear(Marks::WOKEN) { Taken::Run(None) } else { Taken::Rest };

@@ -268,6 +268,30 @@ fn no_shard_ends_or_spins_while_another_has_begun_something() {
     }
 }
 
+#[test]
+fn what_waits_for_memory_still_sends_and_goes_on_when_that_has_given_some_back() {
+    let settings = Config { buffer_bytes_max: 32 * 1024, ..config() };
+    let faults = Faults { capacity_bytes: 1024, ..Faults::default() };
+    let mut simulation = Simulation::new(&settings, 1, faults, Toy::new);
+    let network = simulation.network().clone();
+    let peer = simulation.connect();
+    // Below what the output may hold, so that the next request is asked for.
+    network.write(peer, b"repeat 4000 a line\n").unwrap();
+    settle(&mut simulation, &[]);
+    assert!(simulation.is_short_of_memory());
+    network.write(peer, b"echo more\n").unwrap();
+    settle(&mut simulation, &[]);
+    let mut received = Vec::new();
+    loop {
+        let some = settle(&mut simulation, &[peer]).remove(0);
+        if some.is_empty() {
+            break;
+        }
+        received.extend(some);
+    }
+    assert!(String::from_utf8(received).unwrap() == "a line\n".repeat(4000) + "more\n");
+}
+
 /// What a connection may receive into the service's space in one turn.
 const SHARE_BYTES: usize = 128 * 1024;
 

@@ -2,7 +2,7 @@
 
 use crate::hash::KeyHash;
 use crate::narrow::scale;
-use crate::primitive::{AtomicU32, AtomicUsize, Ordering, fence, pause};
+use crate::primitive::{AtomicU32, AtomicUsize, Ordering, fence, pause, yield_now};
 use crate::sharing::Sharing;
 
 /// How many buckets there are and will be, and how far the change has come.
@@ -99,6 +99,7 @@ impl Layout {
 
     #[inline]
     pub(super) fn load<S: Sharing>(&self) -> Geometry {
+        let mut looks = 0;
         loop {
             let version = if S::IS_SHARED { self.version.load(Ordering::Acquire) } else { 0 };
             let geometry = Geometry {
@@ -113,7 +114,7 @@ impl Layout {
             if version % 2 == 0 && self.version.load(Ordering::Relaxed) == version {
                 return geometry;
             }
-            pause();
+            wait(&mut looks);
         }
     }
 
@@ -134,4 +135,15 @@ impl Layout {
         self.boundary.store(geometry.boundary, Ordering::Relaxed);
         self.version.store(version.wrapping_add(2), Ordering::Release);
     }
+}
+
+/// How often in a row the numbers are looked at before the processor is given to another thread.
+const LOOKS: u32 = 64;
+
+/// Waits a moment for whoever changes the numbers.
+#[cold]
+fn wait(looks: &mut u32) {
+    *looks = looks.saturating_add(1);
+    // It may be waiting for this processor.
+    if *looks > LOOKS { yield_now() } else { pause() }
 }

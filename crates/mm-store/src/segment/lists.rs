@@ -125,6 +125,11 @@ impl<S: Sharing> Segments<S> {
         self.table.len() - 1 - self.counts.unused.load(Ordering::Relaxed)
     }
 
+    /// The same when whoever is opening one, or giving its memory back, has done so.
+    pub(crate) fn resident_settled(&self) -> usize {
+        self.with(|lists| self.table.len() - 1 - lists.unused.len())
+    }
+
     /// How many segments are free.
     #[inline]
     pub(crate) fn free(&self) -> usize {
@@ -201,11 +206,11 @@ impl<S: Sharing> Segments<S> {
     }
 
     /// Opens a free segment, or one without memory where fewer than `most` have some.
-    pub(crate) fn open(&self, place: Place, most: usize, now_s: u32) -> Option<SegmentId> {
+    pub(crate) fn open(&self, place: Place, most: impl FnOnce() -> usize, now_s: u32) -> Option<SegmentId> {
         self.with(|lists| {
             let id = match lists.free.pop() {
                 Some(id) => id,
-                None if self.table.len() - 1 - lists.unused.len() < most => lists.unused.pop()?,
+                None if self.table.len() - 1 - lists.unused.len() < most() => lists.unused.pop()?,
                 None => return None,
             };
             let below = self.counts.opened_below.load(Ordering::Relaxed).max(id.index() + 1);
@@ -362,7 +367,8 @@ mod tests {
     fn each_turn_has_its_part_of_the_sealed_segments() {
         let segments = Segments::<Local>::new(2500, 1 << 14);
         for _ in 0..2200 {
-            let id = segments.open(Place { queue: Queue::Small, group: 0, generation: 0 }, 2500, 1).unwrap();
+            let id =
+                segments.open(Place { queue: Queue::Small, group: 0, generation: 0 }, || 2500, 1).unwrap();
             segments.seal(id, 1 << 14);
         }
         let mut seen: Vec<SegmentId> = Vec::new();

@@ -71,17 +71,25 @@ impl<S: Sharing> Store<S> {
         self.core.arena.populated_below()
     }
 
-    /// Whether more has been populated than there is room for: the index has grown, or the limit was lowered.
+    /// Whether more has been populated than there is room for: the index has grown, or the limit was lowered. What is
+    /// still being populated does not count: it would be resident again after it was given back, and in no count.
     pub(super) fn has_surplus_ahead(&self) -> bool {
-        let untouched = self.core.segments.untouched();
-        untouched != 0 && untouched > self.growth()
+        let segments = &self.core.segments;
+        segments.last_untouched().is_some_and(|last| {
+            segments.untouched() > self.growth() && !self.core.arena.is_being_populated(last)
+        })
     }
 
     /// Gives back a segment's memory that was populated and not used. False where there is none.
     pub(super) fn discard_ahead(&self) -> bool {
+        let arena = &self.core.arena;
         self.core.segments.discard_untouched(|segment| {
-            self.core.arena.forget_populated(segment);
-            self.core.arena.discard(segment);
+            let is_ready = !arena.is_being_populated(segment);
+            if is_ready {
+                arena.forget_populated(segment);
+                arena.discard(segment);
+            }
+            is_ready
         })
     }
 
@@ -99,5 +107,41 @@ impl<S: Sharing> Store<S> {
     /// How many segments more the limit has room for.
     fn growth(&self) -> usize {
         self.target_segments().saturating_sub(self.core.segments.resident())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::cell::RefCell;
+
+    use crate::{Config, Put, Store, Untouched};
+
+    thread_local! {
+        static GIVEN: RefCell<Vec<Untouched>> = const { RefCell::new(Vec::new()) };
+    }
+
+    fn take_note(memory: Untouched) {
+        GIVEN.with_borrow_mut(|given| given.push(memory));
+    }
+
+    #[test]
+    fn what_is_being_populated_is_not_given_back_before_it_is() {
+        const LIMIT: usize = 128 << 20;
+        let mut store: Store =
+            Store::open(&Config { populate: Some(take_note), ..Config::new(LIMIT, 1) }).unwrap();
+        for number in 0..4096_u32 {
+            let bytes = number.to_le_bytes();
+            let key = store.key(&bytes).unwrap();
+            assert!(store.put(key, &Put::default(), &[b'v'; 8192], 1).is_ok());
+        }
+        assert!(store.set_limit(LIMIT / 8));
+        assert_ne!(store.core.segments.untouched(), 0);
+        assert!(!store.has_surplus_ahead() && !store.discard_ahead());
+        for memory in GIVEN.take() {
+            memory.populate().unwrap();
+        }
+        assert!(store.has_surplus_ahead());
+        while store.discard_ahead() {}
+        assert_eq!(store.core.segments.untouched(), 0);
     }
 }

@@ -181,6 +181,9 @@ impl<S: Sharing> Store<S> {
 
     /// Begins to empty a sealed segment; false where another shard does.
     pub(super) fn leave(&mut self, segment: SegmentId, compact: bool) -> bool {
+        // Others may have stored all that there is since this handle has counted it.
+        self.writes_to_count.set(0);
+        self.count_items(0);
         if !compact && !self.has_surplus() {
             // There is room for them: the target counts what they want.
             self.core.ghosts.fit(self.items());
@@ -459,5 +462,26 @@ impl<S: Sharing> Store<S> {
         if before != 0 && !self.core.segments.has_before(before) {
             self.core.end_flush(before);
         }
+    }
+}
+
+#[cfg(all(test, feature = "smp", not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{Config, Put, StoreHandles};
+
+    #[test]
+    fn a_shard_that_has_not_counted_the_items_yet_forgets_no_ghosts() {
+        let handles = StoreHandles::open(&Config::new(8 << 20, 1), 2).unwrap();
+        let (mut filling, mut idle) = (handles.clone().take().unwrap(), handles.take().unwrap());
+        for number in 0..400_000_u32 {
+            let bytes = number.to_le_bytes();
+            let key = filling.key(&bytes).unwrap();
+            assert!(filling.put(key, &Put::default(), b"value", 1).is_ok());
+        }
+        assert_ne!(filling.core.ghosts.bytes(), 0);
+        let oldest = filling.core.segments.oldest(Queue::Small, |_| true).unwrap();
+        assert!(idle.leave(oldest, false));
+        assert_ne!(filling.core.ghosts.bytes(), 0);
     }
 }

@@ -266,7 +266,8 @@ impl<S: Sharing> Store<S> {
             self.countdown = 0;
             self.give_back_surplus(self.core.reserve_segments() + usize::from(self.core.evicts));
         }
-        if !self.has_surplus() {
+        // Who opens a segment from now on knows what the index wants.
+        if self.core.segments.resident_settled() <= self.target_segments() {
             self.begin_resize(len);
         }
     }

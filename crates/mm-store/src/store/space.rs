@@ -163,7 +163,7 @@ impl<S: Sharing> Store<S> {
         if self.core.segments.free() == 0 {
             self.free_empty();
         }
-        let opened = self.core.segments.open(place, self.target_segments(), self.now_s)?;
+        let opened = self.core.segments.open(place, || self.target_segments(), self.now_s)?;
         self.core.arena.open::<S>(&mut self.writer, opened);
         if let Some(full) = self.heads[place.index()].replace(opened) {
             self.close_head(full);

@@ -18,6 +18,12 @@ impl<S: Sharing> Segments<S> {
         self.counts.populated_below.load(Ordering::Relaxed).saturating_sub(opened_below)
     }
 
+    /// The last of them.
+    pub(crate) fn last_untouched(&self) -> Option<SegmentId> {
+        (self.untouched() > 0)
+            .then(|| SegmentId(to_u32(self.counts.populated_below.load(Ordering::Relaxed) - 1)))
+    }
+
     /// The segment that is opened next, where [`Segments::take_untouched`] has returned it.
     pub(crate) fn next_untouched(&self) -> Option<SegmentId> {
         let next = self.counts.opened_below.load(Ordering::Relaxed).max(1);
@@ -42,18 +48,17 @@ impl<S: Sharing> Segments<S> {
         })
     }
 
-    /// Gives the last segment that [`Segments::take_untouched`] has returned and nobody has opened since to `discard`.
-    /// False where there is none.
-    pub(crate) fn discard_untouched(&self, discard: impl FnOnce(SegmentId)) -> bool {
+    /// Gives the last segment that [`Segments::take_untouched`] has returned and nobody has opened since to `discard`,
+    /// which says whether it is discarded. False where there is none, too.
+    pub(crate) fn discard_untouched(&self, discard: impl FnOnce(SegmentId) -> bool) -> bool {
         self.untouched() > 0
             && self.with(|_| {
-                if self.untouched() == 0 {
-                    return false;
+                let last = self.last_untouched();
+                let is_discarded = last.is_some_and(discard);
+                if let (Some(last), true) = (last, is_discarded) {
+                    self.counts.populated_below.store(last.index(), Ordering::Relaxed);
                 }
-                let last = self.counts.populated_below.load(Ordering::Relaxed) - 1;
-                self.counts.populated_below.store(last, Ordering::Relaxed);
-                discard(SegmentId(to_u32(last)));
-                true
+                is_discarded
             })
     }
 }
