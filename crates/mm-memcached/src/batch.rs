@@ -121,7 +121,7 @@ pub(crate) fn fill<'a, S: Sharing>(
             *at += consumed;
             let Some(data) = data_block(input, *at, line.bytes) else { return Ahead::Store(line) };
             *at += data.len();
-            if let Some(key) = store.key_ahead(line.key) {
+            if let Some(key) = store.key_ahead_to_write(line.key) {
                 batch.push(Slot { work: Work::Store { key, line, data }, end: *at });
             }
         } else if let Some(ahead) = take_other(batch, store, parser, input, at) {
@@ -175,7 +175,7 @@ fn take_other<'a, S: Sharing>(
             *at += consumed;
             let Some(data) = data_block(input, *at, line.bytes) else { return Some(Ahead::Store(line)) };
             *at += data.len();
-            if let Some(key) = store.key_ahead(line.key) {
+            if let Some(key) = store.key_ahead_to_write(line.key) {
                 batch.push(Slot { work: Work::Store { key, line, data }, end: *at });
             }
         }
@@ -225,7 +225,7 @@ fn take_slowly<'a, S: Sharing>(
         Parsed::Request(Request::Store(line)) => {
             let Some(data) = data_block(input, *at, line.bytes) else { return Some(Ahead::Store(line)) };
             *at += data.len();
-            store.key_ahead(line.key).map_or(Work::Nothing, |key| Work::Store { key, line, data })
+            store.key_ahead_to_write(line.key).map_or(Work::Nothing, |key| Work::Store { key, line, data })
         }
         Parsed::Request(Request::Meta(meta)) => {
             let is_set = meta.verb == MetaVerb::Set;

@@ -9,6 +9,7 @@
 //! before it leaves the old one: a reader that has found nothing looks again if the count has changed meanwhile
 //! (after MemC3: Fan et al., NSDI 2013, section 3.3).
 
+mod ahead;
 mod geometry;
 mod held;
 mod keep;
@@ -28,6 +29,7 @@ use crate::narrow::to_u32;
 use crate::primitive::{AtomicU32, Ordering, fence};
 use crate::sharing::{Exclusive, Sharing};
 use crate::whole::is_changing;
+pub(crate) use ahead::Hint;
 use geometry::Layout;
 pub(crate) use resize::{Lost, Unmoved};
 
@@ -67,22 +69,6 @@ impl Slot {
     #[inline]
     const fn number(self) -> usize {
         self.number as usize
-    }
-}
-
-/// What a look ahead has found out about a key: the positions of its two buckets, then the slot of its item. Whether
-/// the item stands there later is to be looked up: its key is to be compared.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Hint([u32; 2]);
-
-impl Hint {
-    /// Nothing: no table has such a position.
-    pub(crate) const NONE: Self = Self([u32::MAX; 2]);
-
-    #[inline]
-    const fn slot(self) -> Slot {
-        let Self([position, number]) = self;
-        Slot { position, number }
     }
 }
 
@@ -200,14 +186,6 @@ impl<S: Sharing> Index<S> {
         self.layout.load::<S>().positions(hash)
     }
 
-    /// Brings both buckets of `hash` near. The hint is for [`Index::look_ahead`].
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, hash: KeyHash) -> Hint {
-        let positions = self.positions(hash);
-        positions.iter().for_each(|&position| self.table.prefetch(position));
-        Hint(positions.map(to_u32))
-    }
-
     /// Calls `visit` with each location that may be the item of `hash`, until it returns true; that slot is the result.
     #[inline]
     pub(crate) fn find(&self, hash: KeyHash, mut visit: impl FnMut(Location) -> bool) -> Option<Slot> {
@@ -245,29 +223,6 @@ impl<S: Sharing> Index<S> {
             }
         }
         None
-    }
-
-    /// From the hint of [`Index::prefetch`]: a slot with the tag of `hash`, which nearly always is that of its item,
-    /// and what stands in it.
-    #[inline(always)]
-    pub(crate) fn look_ahead(&self, hash: KeyHash, hint: Hint) -> Option<(Hint, Location)> {
-        let tag = hash.tag();
-        let Hint([first, second]) = hint;
-        self.look_at(first, tag).or_else(|| self.look_at(second, tag))
-    }
-
-    /// Brings the bucket that a hint of [`Index::look_ahead`] leads to near for writing.
-    #[inline(always)]
-    pub(crate) fn prefetch_to_write(&self, hint: Hint) {
-        self.table.prefetch_to_write(hint.slot().position());
-    }
-
-    #[inline(always)]
-    fn look_at(&self, position: u32, tag: u16) -> Option<(Hint, Location)> {
-        let bucket = self.table.get(position as usize)?;
-        let number = bucket.slots_with(tag).trailing_zeros();
-        let location = bucket.location_if_any(number as usize)?;
-        Some((Hint([position, number]), Location::from_raw(location)?))
     }
 
     /// What stands where the look ahead for a key had found something, for readers. `None` where another shard may

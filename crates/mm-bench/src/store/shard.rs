@@ -207,7 +207,12 @@ fn cpu_s() -> f64 {
 fn serve_batch<S: Sharing>(store: &mut Store<S>, requests: &[Request]) {
     let mut keys: [Option<Key<'_>>; BATCH] = [None; BATCH];
     for (key, request) in keys.iter_mut().zip(requests) {
-        *key = store.key_ahead(&request.key);
+        let ahead = if request.stores {
+            store.key_ahead_to_write(&request.key)
+        } else {
+            store.key_ahead(&request.key)
+        };
+        *key = ahead;
     }
     for (key, request) in keys.iter_mut().flatten().zip(requests) {
         if request.stores {

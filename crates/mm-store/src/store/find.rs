@@ -35,6 +35,16 @@ impl<S: Sharing> Store<S> {
         Some(key)
     }
 
+    /// [`Store::key_ahead`] for a key that is about to be stored: where other shards write its buckets too, their
+    /// processors are asked to let go of them at once, and not a second time when one of the two is locked.
+    #[inline(always)]
+    #[must_use]
+    pub fn key_ahead_to_write<'a>(&self, bytes: &'a [u8]) -> Option<Key<'a>> {
+        let mut key = self.key(bytes)?;
+        key.hint = self.core.index.prefetch_buckets_to_write(key.hash);
+        Some(key)
+    }
+
     /// [`Store::prefetch_item`] for a key of [`Store::key_ahead`], which then remembers where its item stands: a call
     /// that is given it in the same turn need not search again.
     #[inline(always)]
@@ -56,6 +66,7 @@ impl<S: Sharing> Store<S> {
             Some((hint, location)) if S::IS_SHARED => {
                 self.core.index.prefetch_to_write(hint);
                 self.core.arena.prefetch_to_write(location);
+                self.core.segments.prefetch_dead(self.core.arena.segment_of(location));
                 hint
             }
             Some((hint, location)) => {

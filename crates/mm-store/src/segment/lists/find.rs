@@ -1,12 +1,18 @@
 //! Finding segments by what they are now, without a look at all of them.
 
 use super::Segments;
-use crate::memory::SegmentId;
+use crate::memory::{SegmentId, prefetch_write};
 use crate::narrow::to_u32;
 use crate::segment::Tolerance;
 use crate::sharing::{Exclusive, Sharing};
 
 impl<S: Sharing> Segments<S> {
+    /// Brings the count of what is garbage in `id` near, for writing.
+    #[inline(always)]
+    pub(crate) fn prefetch_dead(&self, id: SegmentId) {
+        prefetch_write(std::ptr::from_ref(&self.get(id).garbage).cast());
+    }
+
     /// More bytes of `id` are garbage now.
     #[inline(always)]
     pub(crate) fn add_dead(&self, id: SegmentId, bytes: u32) {
