@@ -442,6 +442,7 @@ impl AcceptFailure {
             K::ConnectionAborted
             | K::ConnectionReset
             | K::Interrupted
+            | K::PermissionDenied
             | K::TimedOut
             | K::HostUnreachable
             | K::NetworkUnreachable
