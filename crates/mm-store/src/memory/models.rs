@@ -110,7 +110,7 @@ fn walk_beside_emptying(is_held_first: bool) {
     loom::model(move || {
         let (slot, segments) = (Slot::new(), Arc::new(Segments::<Shared>::new(1, 1 << 14)));
         let place = Place { queue: Queue::Small, group: 0, generation: 0 };
-        let id = segments.open(place, 1, 1).expect("there is one");
+        let id = segments.open(place, || 1, 1).expect("there is one");
         let sequence = segments.get(id).sequence();
         let (walked, its_segments) = (Arc::clone(&slot), Arc::clone(&segments));
         let walker = thread::spawn(move || {
